@@ -1,0 +1,187 @@
+import type { GpuSpec } from './gpu.js';
+import type { LlmSpec } from './llm.js';
+
+/**
+ * Where a model's weights are on a node:
+ * - `running`: in HBM, the engine serves;
+ * - `sleeping`: level-1 sleep, weights in pinned host RAM, the process alive;
+ * - `host`: level-2 sleep, process alive, weights staged in host RAM files;
+ * - `disk`: level-2 sleep or no process, weights on local disk;
+ * - `remote`: not on this node.
+ */
+export type Residency = 'running' | 'sleeping' | 'host' | 'disk' | 'remote';
+
+/**
+ * State of one engine process:
+ * - `down`: does not answer; - `running`: awake and serving; - `draining`: awake, takes no new work, sleeps when idle;
+ * - `falling-asleep` / `waking`: a transition is under way; - `sleeping`: level 1; - `sleeping-deep`: level 2;
+ * - `failed`: taken out of service (canary failed, memory leak, wake failed for good) until it restarts.
+ */
+export type EngineState =
+  | 'down'
+  | 'running'
+  | 'draining'
+  | 'falling-asleep'
+  | 'sleeping'
+  | 'sleeping-deep'
+  | 'waking'
+  | 'failed';
+
+/** One vLLM server process, as configured or discovered. Bytes are per GPU of its TP group. */
+export interface EngineSpec {
+  readonly engineId: string;
+  readonly nodeId: string;
+  /** Served model name. */
+  readonly model: string;
+  /** Base URL, without a path. */
+  readonly url: string;
+  /** Indices of its GPUs on the node; the TP degree is their number. Empty when unknown. */
+  readonly gpuIndices: readonly number[];
+  /** Undefined when nothing is known of the model or GPU: seats are then learned and KV is counted in tokens. */
+  readonly llm?: LlmSpec;
+  readonly gpu?: GpuSpec;
+  readonly weightBytes: number;
+  readonly kvPoolBytes: number;
+  /** KV bytes a token and GPU; 1 when unknown, so that bytes are tokens. */
+  readonly kvBytesPerToken: number;
+  /** Capacity of the KV pool in tokens; Infinity until it is known. */
+  readonly kvPoolTokens: number;
+  /** HBM that stays taken while the engine sleeps (context, graphs, NCCL). */
+  readonly residueBytes: number;
+  readonly maxNumSeqs: number;
+  readonly maxModelLen: number;
+  /** Largest batch that still meets the TPOT targets of the classes on it; Infinity when unknown. */
+  readonly seats: number;
+  readonly sleepCapable: boolean;
+}
+
+export interface NodeSpec {
+  readonly nodeId: string;
+  readonly clusterId: string;
+  readonly gpus: readonly GpuSpec[];
+  readonly hostMemoryBytes: number;
+  readonly engines: readonly EngineSpec[];
+}
+
+/** What a router knows of an engine. Versioned full state: a newer version replaces an older one. */
+export interface EngineView {
+  readonly spec: EngineSpec;
+  readonly state: EngineState;
+  readonly version: number;
+  readonly observedAtMs: number;
+  /** Seats that new work may use now: the smaller of the spec's and what the engine's counters have taught. */
+  readonly seats: number;
+  /** Leases held, running or held back for a wake. */
+  readonly leases: number;
+  readonly reservedKvTokens: number;
+  readonly kvPoolTokens: number;
+  /** Until the engine could take a new stage: 0 when running, else drain + sleep of victims + wake. */
+  readonly readyInMs: number;
+  /** Delay that making room would cause to others, milliseconds. */
+  readonly disturbanceMs: number;
+  /** Prompt tokens of leased stages that have not produced a first token yet. */
+  readonly pendingPrefillTokens: number;
+  /** Measured recently: preemptions a minute and requests waiting inside the engine. */
+  readonly engineWaiting: number;
+  readonly enginePreemptions: number;
+}
+
+/** What a stage asks of a node. */
+export interface Demand {
+  readonly stageId: string;
+  readonly engineId: string;
+  readonly sloClass: string;
+  readonly interactive: boolean;
+  readonly promptTokens: number;
+  /** KV tokens to promise: the calibrated bound. */
+  readonly kvTokens: number;
+  /** Place in the global order, lower is earlier; used when a node must choose between holds. */
+  readonly orderKey: number;
+  readonly epoch: number;
+}
+
+/** A promise of a seat and KV memory on an engine. */
+export interface Lease {
+  readonly leaseId: string;
+  readonly stageId: string;
+  readonly engineId: string;
+  readonly nodeId: string;
+  readonly kvTokens: number;
+  readonly epoch: number;
+  readonly grantedAtMs: number;
+  /** How long the stage was held for a wake or load before this grant. */
+  readonly coldStartMs: number;
+}
+
+export type HoldReason = 'waking' | 'draining' | 'falling-asleep' | 'no-room' | 'kv-full' | 'seats-full';
+export type RefuseReason =
+  | 'unknown-engine'
+  | 'engine-down'
+  | 'engine-failed'
+  | 'too-large'
+  | 'queue-full'
+  | 'stale-epoch'
+  | 'draining';
+
+export type ReserveResult =
+  | { readonly kind: 'grant'; readonly lease: Lease }
+  /** Kept by the node; a `grant` or `release-hold` action follows, or the caller cancels. */
+  | { readonly kind: 'hold'; readonly engineId: string; readonly etaMs: number; readonly reason: HoldReason }
+  | { readonly kind: 'refuse'; readonly engineId: string; readonly reason: RefuseReason };
+
+/** What a stage truly used, when its lease ends. */
+export interface LeaseUse {
+  readonly promptTokens?: number | undefined;
+  readonly outputTokens?: number | undefined;
+}
+
+/** What a cluster can start now, model by model; input of the global level's late binding. */
+export interface ModelCapacity {
+  readonly model: string;
+  /** How many more stages the cluster would take now (running engines' free seats and look-ahead, holds of a waking one). */
+  readonly starts: number;
+  /** Largest KV demand that some engine could take at once. */
+  readonly maxKvTokens: number;
+  /** Shortest time until an engine of the model could start a stage. */
+  readonly readyInMs: number;
+}
+
+export interface ClusterView {
+  readonly clusterId: string;
+  readonly observedAtMs: number;
+  readonly models: ReadonlyMap<string, ModelCapacity>;
+}
+
+/** The router's answer for one stage. */
+export type PlaceResult =
+  | {
+      readonly kind: 'place';
+      readonly engineId: string;
+      readonly nodeId: string;
+      readonly expectedDelayMs: number;
+      readonly explanation: PlaceExplanation;
+    }
+  /** Worth waiting for a particular engine (warm prefix, wake under way) rather than starting elsewhere now. */
+  | {
+      readonly kind: 'hold';
+      readonly engineId: string;
+      readonly waitMs: number;
+      readonly explanation: PlaceExplanation;
+    }
+  /** Nothing here can take it. */
+  | { readonly kind: 'bounce'; readonly reason: string; readonly explanation: PlaceExplanation };
+
+export interface CandidateScore {
+  readonly engineId: string;
+  readonly nodeId: string;
+  /** Sum of the terms, milliseconds of expected delay. */
+  readonly totalMs: number;
+  /** Term by scorer name, milliseconds. */
+  readonly terms: Readonly<Record<string, number>>;
+}
+
+/** Why a stage went where it went: the best eight candidates with every term, and how many each filter refused. */
+export interface PlaceExplanation {
+  readonly candidates: readonly CandidateScore[];
+  readonly refusals: Readonly<Record<string, number>>;
+}

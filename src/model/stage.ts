@@ -1,0 +1,112 @@
+/** What a class promises: the deadline is for the whole workflow, the latency targets are for each stage. */
+export interface SloClass {
+  readonly name: string;
+  /** `interactive` work goes first; `batch` work has a loose deadline and never starves. */
+  readonly kind: 'interactive' | 'batch';
+  /** Deadline of a workflow after its arrival, when the request names none. */
+  readonly deadlineMs: number;
+  readonly ttftMs?: number;
+  readonly tpotMs?: number;
+  /** Value of a workflow of this class relative to others (1 is usual). */
+  readonly weight: number;
+}
+
+/** What is known of a stage before it runs, besides its sizes; input of the predictors. */
+export interface StageFeatures {
+  readonly toolsOffered: number;
+  readonly toolChoice: 'none' | 'auto' | 'required' | 'named';
+  readonly responseFormat: 'text' | 'json_object' | 'json_schema';
+  readonly lastMessageKind: 'system' | 'user' | 'assistant' | 'tool' | 'none';
+  readonly messageCount: number;
+  readonly temperature: number | undefined;
+  readonly reasoning: boolean;
+  readonly stream: boolean;
+}
+
+/** One LLM call of a workflow, as it enters the house. Times are on the clock of the process that holds it. */
+export interface Stage {
+  /** Unique; also the request id that clients see. */
+  readonly stageId: string;
+  readonly workflowId: string;
+  readonly tenant: string;
+  /** Kind of workflow (application); `default` when nothing names one. */
+  readonly template: string;
+  /** The agent's role; `default` when nothing names one. */
+  readonly role: string;
+  /** Served model name, aliases resolved. */
+  readonly model: string;
+  readonly sloClass: string;
+  /** When this stage arrived. */
+  readonly arrivalMs: number;
+  /** When its workflow must be done. */
+  readonly deadlineMs: number;
+  readonly weight: number;
+  /** Prompt length; an estimate from bytes unless `promptTokensExact`. */
+  readonly promptTokens: number;
+  readonly promptTokensExact: boolean;
+  /** Upper bound on the output: the smaller of the request's limit and the room the model's context leaves. */
+  readonly maxTokens: number;
+  /** Bytes that the queued request holds in memory. */
+  readonly bodyBytes: number;
+  /** Hashes of the growing prompt prefix, oldest first, for prefix affinity; empty when unknown. */
+  readonly prefixHashes: readonly string[];
+  readonly features: StageFeatures;
+}
+
+/** What the workflow tracker adds before prediction. */
+export interface StageContext {
+  /** How many stages of this workflow came before (0 for the first). */
+  readonly stageIndex: number;
+  /** How many stages of this workflow with this role came before. */
+  readonly invocationIndex: number;
+  /** Output tokens of the last finished stage of this role in this workflow. */
+  readonly lastRoleOutputTokens: number | undefined;
+  /** Output tokens of the last finished stage of this workflow. */
+  readonly lastOutputTokens: number | undefined;
+  /** Milliseconds since the last stage of the workflow ended; undefined for the first. */
+  readonly gapMs: number | undefined;
+}
+
+/** What is expected of a stage, before it runs. Tokens are whole sequences of one request. */
+export interface Prediction {
+  /** Chance in [0, 1] that the answer is a tool call. */
+  readonly toolProbability: number;
+  readonly outputTokens: { readonly q30: number; readonly q50: number; readonly q95: number; readonly mean: number };
+  /** KV tokens of prompt and output: the median, and the calibrated bound that reservations use. */
+  readonly kvTokens: { readonly q50: number; readonly bound: number };
+  /** Service time of this stage alone on an idle engine, and of everything its workflow is expected to do after it. */
+  readonly serviceMs: number;
+  readonly remainingMs: number;
+  /** Which estimator answered, for explanations: for example `role`, `template`, `global`, `prior`. */
+  readonly source: string;
+}
+
+/** Every accepted request ends in exactly one of these. */
+export const OUTCOME_KINDS = [
+  'completed',
+  'client_cancelled',
+  'deadline',
+  'rejected',
+  'engine_failed',
+  'internal',
+] as const;
+export type OutcomeKind = (typeof OUTCOME_KINDS)[number];
+
+/** How a stage ended, with the true counts where the engine told them. Durations in milliseconds. */
+export interface StageOutcome {
+  readonly kind: OutcomeKind;
+  /** Why, for `rejected` and failures: a word of a fixed vocabulary. */
+  readonly reason?: string | undefined;
+  readonly httpStatus: number;
+  readonly promptTokens?: number | undefined;
+  readonly cachedTokens?: number | undefined;
+  readonly outputTokens?: number | undefined;
+  readonly finishReason?: string | undefined;
+  readonly toolCalled?: boolean | undefined;
+  /** From arrival at the gateway to the first content bytes sent to the client. */
+  readonly ttftMs?: number | undefined;
+  /** From arrival at the gateway to the end. */
+  readonly durationMs: number;
+  /** From leaving our queue to the end: the engine's part. */
+  readonly serviceMs?: number | undefined;
+}
