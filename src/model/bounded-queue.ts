@@ -31,6 +31,12 @@ export class QueueBudget {
     return undefined;
   }
 
+  /** Takes room without asking, for an item that was inside before and comes back; the limits may be passed by such items. */
+  add(bytes: number): void {
+    this.heldCount += 1;
+    this.heldBytes += bytes;
+  }
+
   remove(bytes: number): void {
     this.heldCount -= 1;
     this.heldBytes -= bytes;

@@ -95,6 +95,8 @@ export interface Demand {
   readonly promptTokens: number;
   /** KV tokens to promise: the calibrated bound. */
   readonly kvTokens: number;
+  /** KV tokens that a promise by the request's own limit would take; for the report only. */
+  readonly maxKvTokens?: number | undefined;
   /** Place in the global order, lower is earlier; used when a node must choose between holds. */
   readonly orderKey: number;
   readonly epoch: number;
@@ -144,6 +146,12 @@ export interface ModelCapacity {
   readonly maxKvTokens: number;
   /** Shortest time until an engine of the model could start a stage. */
   readonly readyInMs: number;
+  /**
+   * Stages that engines asleep beside running ones would take in addition, and how long until the soonest of them is ready, the
+   * disturbance of what must make room included. Worth it only while the queue would take longer to drain.
+   */
+  readonly coldStarts?: number;
+  readonly coldReadyInMs?: number;
 }
 
 export interface ClusterView {
@@ -158,6 +166,8 @@ export type PlaceResult =
       readonly kind: 'place';
       readonly engineId: string;
       readonly nodeId: string;
+      /** KV tokens to promise there: the stage's bound, but never more than the engine's whole pool. */
+      readonly kvTokens: number;
       readonly expectedDelayMs: number;
       readonly explanation: PlaceExplanation;
     }
@@ -165,6 +175,8 @@ export type PlaceResult =
   | {
       readonly kind: 'hold';
       readonly engineId: string;
+      readonly nodeId: string;
+      readonly kvTokens: number;
       readonly waitMs: number;
       readonly explanation: PlaceExplanation;
     }

@@ -25,4 +25,8 @@ export interface LlmSpec {
   readonly fullAttentionLayers?: number;
   /** Window of the remaining layers in tokens; absent for hybrids whose other layers keep a fixed state. */
   readonly slidingWindowTokens?: number;
+  /** State of one sequence in one of the remaining layers of a hybrid, over all GPUs; it does not grow with the context. */
+  readonly stateBytesPerLayer?: number;
+  /** The output head shares its matrix with the input embedding. Absent: it does not. */
+  readonly tiedEmbeddings?: boolean;
 }
