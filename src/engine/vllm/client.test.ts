@@ -1,0 +1,179 @@
+import { createServer } from 'node:net';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { errorMessage, failureKind, VllmClient } from './client.js';
+import { discoverEngine, discoveredLimits, unknownEngineSpec } from './discover.js';
+import { FakeVllm, type FakeVllmOptions } from './fake-vllm.js';
+
+const closers: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0)) await close();
+});
+
+async function connect(options: FakeVllmOptions = {}, apiKey?: string) {
+  const fake = new FakeVllm(options);
+  const client = new VllmClient({ url: await fake.start(), apiKey });
+  closers.push(
+    () => client.close(),
+    () => fake.stop(),
+  );
+  return { fake, client };
+}
+
+describe.each(['0.29', '0.32'] as const)('VllmClient against %s', (dialect) => {
+  it('reads health, version, models, metrics, tokens', async () => {
+    const { client } = await connect({ dialect, models: ['tiny', 'alias'] });
+    expect(await client.health()).toEqual({ ok: true, value: undefined });
+    expect(await client.version()).toEqual({ ok: true, value: `${dialect}.0` });
+    expect(await client.models()).toMatchObject({
+      ok: true,
+      value: [
+        { id: 'tiny', parent: undefined, maxModelLen: 2048 },
+        { id: 'alias', parent: undefined },
+        { id: 'adapter', parent: 'tiny', maxModelLen: undefined },
+      ],
+    });
+    expect(await client.tokenize('tiny', 'four')).toEqual({ ok: true, value: 4 });
+    const metrics = await client.metrics();
+    expect(metrics.ok && metrics.value).toContain('vllm:num_requests_running');
+  });
+
+  it('sleeps, wakes in parts, pauses, aborts and resets with query parameters and bodies where vLLM wants them', async () => {
+    const { client, fake } = await connect({ dialect });
+    expect(await client.sleep(2, 'wait', 1000)).toEqual({ ok: true, value: undefined });
+    expect(await client.isSleeping()).toEqual({ ok: true, value: true });
+    expect((await client.wakeUp(['weights'], 1000)).ok).toBe(true);
+    expect(await client.isSleeping()).toEqual({ ok: true, value: true });
+    expect((await client.reloadWeights(1000)).ok).toBe(true);
+    expect((await client.wakeUp(['kv_cache'], 1000)).ok).toBe(true);
+    expect(await client.isSleeping()).toEqual({ ok: true, value: false });
+    expect(await client.resetPrefixCache()).toEqual({ ok: true, value: true });
+    expect((await client.pause('keep')).ok && (await client.resume()).ok).toBe(true);
+    expect((await client.abort(['chatcmpl-1'])).ok).toBe(true);
+    // An empty list would abort everything.
+    expect((await client.abort([])).ok).toBe(true);
+    expect(await client.canary({ model: 'tiny', maxTokens: 3, timeoutMs: 1000 })).toMatchObject({ ok: true });
+    expect(fake.requests.filter((line) => line.startsWith('POST') && !line.includes('completions'))).toEqual([
+      'POST /sleep?level=2&mode=wait',
+      'POST /wake_up?tags=weights',
+      'POST /collective_rpc {"method":"reload_weights"}',
+      'POST /wake_up?tags=kv_cache',
+      'POST /reset_prefix_cache',
+      'POST /pause?mode=keep',
+      'POST /resume',
+      'POST /abort_requests {"request_ids":["chatcmpl-1"]}',
+    ]);
+  });
+});
+
+describe('VllmClient failures', () => {
+  it('tells a refused connection, a silent server, a broken connection, an error status and a wrong answer apart', async () => {
+    const { client, fake } = await connect();
+    fake.faults.set('/health', 'hang').set('/sleep', 500).set('/version', 200);
+    expect(await client.health(30)).toMatchObject({ ok: false, failure: { kind: 'timeout' } });
+    expect(await client.sleep(1, 'wait', 1000)).toMatchObject({ ok: false, failure: { kind: 'http', status: 500 } });
+    expect(await client.version()).toMatchObject({ ok: false, failure: { kind: 'protocol' } });
+    await fake.stop();
+    // A connection that was kept alive breaks first; the next attempt is refused.
+    await vi.waitFor(async () => expect(await client.health()).toMatchObject({ failure: { kind: 'refused' } }));
+
+    const rude = createServer((socket) => socket.destroy());
+    await new Promise<void>((resolve) => rude.listen(0, '127.0.0.1', resolve));
+    const { port } = rude.address() as { port: number };
+    const rudeClient = new VllmClient({ url: `http://127.0.0.1:${port}` });
+    closers.push(
+      () => rudeClient.close(),
+      () => new Promise((resolve) => rude.close(() => resolve())),
+    );
+    expect(await rudeClient.health()).toMatchObject({ ok: false, failure: { kind: 'reset' } });
+  });
+
+  const bodies: [string, string, string][] = [
+    ['the OpenAI envelope', '{"error":{"message":"no room","type":"InternalServerError"}}', 'no room'],
+    ['detail', '{"detail":"Not Found"}', 'Not Found'],
+    ['a bare string', '{"error":"Failed to pause"}', 'Failed to pause'],
+    ['no JSON', '<html>', '<html>'],
+    ['nothing', '', ''],
+  ];
+  it.each(bodies)('reads the message of %s', (_name, body, message) => {
+    expect(errorMessage(body)).toBe(message);
+  });
+
+  it.each([
+    [{ code: 'ECONNREFUSED' }, 'refused'],
+    [{ code: 'UND_ERR_CONNECT_TIMEOUT' }, 'timeout'],
+    [{ name: 'TimeoutError' }, 'timeout'],
+    [{ code: 'ENOTFOUND' }, 'unreachable'],
+    [{ code: 'ECONNRESET' }, 'reset'],
+    [{ code: 'UND_ERR_SOCKET' }, 'reset'],
+    [{ code: 'HPE_INVALID_CONSTANT' }, 'protocol'],
+  ])('classifies %o as %s', (thrown, kind) => {
+    expect(failureKind(thrown)).toBe(kind);
+  });
+
+  it('carries the API key on control calls and on the data path', async () => {
+    const { client, fake } = await connect({ apiKey: 'k1' }, 'k1');
+    expect((await client.models()).ok).toBe(true);
+    const response = await client.dispatcher.request({ origin: client.origin, path: '/v1/models', method: 'GET' });
+    await response.body.dump();
+    expect(response.statusCode).toBe(200);
+    expect(fake.headers.every(({ authorization }) => authorization === 'Bearer k1')).toBe(true);
+    const { client: keyless } = await connect({ apiKey: 'k1' });
+    expect(await keyless.models()).toMatchObject({
+      failure: { status: 401, message: 'GET /v1/models: 401 Unauthorized' },
+    });
+  });
+});
+
+describe('discoverEngine', () => {
+  it('reads everything a development server tells', async () => {
+    const { client, fake } = await connect({ models: ['tiny', 'alias'] });
+    fake.level = 1;
+    const found = await discoverEngine(client);
+    expect(found).toMatchObject({
+      ok: true,
+      value: {
+        modelNames: ['tiny', 'alias'],
+        llm: { name: 'llama-3.1-8b' },
+        version: '0.29.0',
+        maxModelLen: 2048,
+        kvPoolTokens: 4096,
+        maxNumSeqs: 4,
+        tensorParallelSize: 1,
+        schedulingPolicy: 'priority',
+        devMode: true,
+        sleepMode: true,
+        level: 1,
+      },
+    });
+  });
+
+  it('leaves unknown what a plain server does not tell, and serves it as always awake', async () => {
+    const { client } = await connect({ devMode: false });
+    const found = await discoverEngine(client);
+    expect(found).toMatchObject({
+      ok: true,
+      value: { devMode: false, sleepMode: undefined, maxNumSeqs: undefined, schedulingPolicy: undefined, level: 0 },
+    });
+    if (!found.ok) return;
+    const spec = unknownEngineSpec('e1', 'n1', 'http://x');
+    const limits = discoveredLimits(found.value, spec);
+    expect(limits).toMatchObject({ model: 'tiny', kvPoolTokens: 4096, maxModelLen: 2048, sleepCapable: false });
+    expect('maxNumSeqs' in limits).toBe(false);
+  });
+
+  it('keeps a configured model name that the server knows, and sleeps only where that was wanted and is possible', async () => {
+    const { client } = await connect({ models: ['tiny', 'alias'] });
+    const found = await discoverEngine(client);
+    if (!found.ok) throw new Error(found.failure.message);
+    const configured = { ...unknownEngineSpec('e1', 'n1', 'http://x'), model: 'alias' };
+    expect(discoveredLimits(found.value, configured)).toMatchObject({ model: 'alias', sleepCapable: false });
+    expect(discoveredLimits(found.value, { ...configured, sleepCapable: true })).toMatchObject({ sleepCapable: true });
+    expect(discoveredLimits(found.value, unknownEngineSpec('e1', 'n1', 'u'))).toMatchObject({ sleepCapable: true });
+  });
+
+  it('takes an engine whose sleep state is not clear for not found yet', async () => {
+    const { client, fake } = await connect();
+    fake.faults.set('/is_sleeping', 500);
+    expect(await discoverEngine(client)).toMatchObject({ ok: false, failure: { status: 500 } });
+  });
+});

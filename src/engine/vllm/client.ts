@@ -1,0 +1,317 @@
+import { type Dispatcher, Pool } from 'undici';
+
+/** Why a call to an engine failed; an expected outcome, so a value. */
+export interface CallFailure {
+  /**
+   * `refused`: nobody listens; `unreachable`: no route or name; `timeout`: no answer in time; `reset`: the connection broke;
+   * `http`: an answer with an error status; `protocol`: an answer that is not what it should be.
+   */
+  readonly kind: 'refused' | 'unreachable' | 'timeout' | 'reset' | 'http' | 'protocol';
+  readonly status?: number;
+  readonly message: string;
+}
+
+export type Reply<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly failure: CallFailure };
+
+export interface VllmClientOptions {
+  /** Base URL, without a path. */
+  readonly url: string;
+  /** vLLM's `--api-key`; added to every request, those of the data path included. */
+  readonly apiKey?: string | undefined;
+  /** Most connections of the data path at once. */
+  readonly maxConnections?: number;
+}
+
+export interface ServedModelEntry {
+  readonly id: string;
+  readonly root: string | undefined;
+  /** Set for adapters: the model they sit on. */
+  readonly parent: string | undefined;
+  readonly maxModelLen: number | undefined;
+}
+
+export interface CanaryRequest {
+  readonly model: string;
+  readonly maxTokens: number;
+  readonly timeoutMs: number;
+}
+
+/** Below vLLM's keep-alive of 5 s, so that a request never meets a connection that is being closed. */
+const KEEP_ALIVE_MS = 4_000;
+const CONNECT_TIMEOUT_MS = 3_000;
+const CALL_TIMEOUT_MS = 10_000;
+const CONTROL_CONNECTIONS = 8;
+const MAX_CONNECTIONS = 4_096;
+const MAX_BODY_BYTES = 16 * 1024 * 1024;
+const CANARY_PROMPT = 'One, two, three, four,';
+/** Ahead of all scheduled work. */
+const CANARY_PRIORITY = -2_147_483_648;
+
+/**
+ * One vLLM server's HTTP interface, version 0.29 (empty bodies) and 0.32 (JSON) alike. Control calls have a small pool of their own, so that they never
+ * wait behind inference; {@link dispatcher} is the pool of the data path, without timeouts of its own: the gateway sets them. All times are wall time.
+ */
+export class VllmClient {
+  readonly origin: string;
+  readonly dispatcher: Dispatcher;
+  private readonly data: Pool;
+  private readonly control: Dispatcher;
+  private readonly controlPool: Pool;
+
+  constructor({ url, apiKey, maxConnections }: VllmClientOptions) {
+    this.origin = new URL(url).origin;
+    const common = { pipelining: 1, keepAliveTimeout: KEEP_ALIVE_MS, keepAliveMaxTimeout: KEEP_ALIVE_MS };
+    const connect = { timeout: CONNECT_TIMEOUT_MS };
+    this.data = new Pool(this.origin, {
+      ...common,
+      connect,
+      connections: maxConnections ?? MAX_CONNECTIONS,
+      headersTimeout: 0,
+      bodyTimeout: 0,
+    });
+    this.controlPool = new Pool(this.origin, { ...common, connect, connections: CONTROL_CONNECTIONS });
+    this.dispatcher = apiKey === undefined ? this.data : this.data.compose(withApiKey(apiKey));
+    this.control = apiKey === undefined ? this.controlPool : this.controlPool.compose(withApiKey(apiKey));
+  }
+
+  /** 200 as long as the engine process lives, asleep or not; 503 when it has died under its API server. */
+  health(timeoutMs = CALL_TIMEOUT_MS): Promise<Reply<void>> {
+    return this.command('GET', '/health', { timeoutMs });
+  }
+
+  async version(): Promise<Reply<string>> {
+    return this.json('GET', '/version', {}, (body) => text(field(body, 'version')));
+  }
+
+  async models(): Promise<Reply<readonly ServedModelEntry[]>> {
+    return this.json('GET', '/v1/models', {}, (body) => {
+      const data = field(body, 'data');
+      if (!Array.isArray(data)) return undefined;
+      return data.flatMap((entry: unknown) => {
+        const id = text(field(entry, 'id'));
+        if (id === undefined) return [];
+        const maxModelLen = field(entry, 'max_model_len');
+        return {
+          id,
+          root: text(field(entry, 'root')),
+          parent: text(field(entry, 'parent')),
+          maxModelLen: typeof maxModelLen === 'number' && maxModelLen > 0 ? maxModelLen : undefined,
+        };
+      });
+    });
+  }
+
+  /** The metrics page as text; `readEngineMetrics` reads it. */
+  metrics(timeoutMs = CALL_TIMEOUT_MS): Promise<Reply<string>> {
+    return this.call('GET', '/metrics', { timeoutMs });
+  }
+
+  /** vLLM's own configuration; only with its development endpoints on. */
+  async serverInfo(): Promise<Reply<Readonly<Record<string, unknown>>>> {
+    return this.json('GET', '/server_info?config_format=json', {}, (body) => record(field(body, 'vllm_config')));
+  }
+
+  /** Returns when the memory is free. Parameters go into the query: a JSON body would be ignored silently. */
+  sleep(level: 1 | 2, mode: 'abort' | 'wait' | 'keep', timeoutMs: number): Promise<Reply<void>> {
+    return this.command('POST', `/sleep?level=${level}&mode=${mode}`, { timeoutMs });
+  }
+
+  wakeUp(tags: readonly ('weights' | 'kv_cache')[], timeoutMs: number): Promise<Reply<void>> {
+    const query = tags.map((tag) => `tags=${tag}`).join('&');
+    return this.command('POST', query ? `/wake_up?${query}` : '/wake_up', { timeoutMs });
+  }
+
+  /** Also true while paused, and until every part is awake. */
+  async isSleeping(): Promise<Reply<boolean>> {
+    return this.json('GET', '/is_sleeping', {}, (body) => flag(field(body, 'is_sleeping')));
+  }
+
+  pause(mode: 'abort' | 'wait' | 'keep', timeoutMs = CALL_TIMEOUT_MS): Promise<Reply<void>> {
+    return this.command('POST', `/pause?mode=${mode}`, { timeoutMs });
+  }
+
+  /** Only after {@link pause}: on a sleeping engine it would start the scheduler on unmapped memory. */
+  resume(): Promise<Reply<void>> {
+    return this.command('POST', '/resume', {});
+  }
+
+  /** Engine ids as in `chatcmpl-ID` and `cmpl-ID-0`. An empty list would abort everything, so it is not sent. */
+  async abort(requestIds: readonly string[]): Promise<Reply<void>> {
+    if (requestIds.length === 0) return { ok: true, value: undefined };
+    return this.command('POST', '/abort_requests', { body: { request_ids: requestIds } });
+  }
+
+  /** Reads the checkpoint into weights that are mapped but empty. */
+  reloadWeights(timeoutMs: number): Promise<Reply<void>> {
+    return this.command('POST', '/collective_rpc', { body: { method: 'reload_weights' }, timeoutMs });
+  }
+
+  /** False while blocks are held. */
+  async resetPrefixCache(): Promise<Reply<boolean>> {
+    // Versions before 0.29 answer 200 with an empty body.
+    return this.json('POST', '/reset_prefix_cache', {}, (body) => flag(field(body, 'success')) ?? true);
+  }
+
+  async tokenize(model: string, prompt: string): Promise<Reply<number>> {
+    return this.json('POST', '/tokenize', { body: { model, prompt } }, (body) => {
+      const count = field(body, 'count');
+      return typeof count === 'number' ? count : undefined;
+    });
+  }
+
+  /** The greedy continuation of a fixed prompt: the same as before as long as the weights are. */
+  async canary({ model, maxTokens, timeoutMs }: CanaryRequest): Promise<Reply<string>> {
+    const body = {
+      model,
+      prompt: CANARY_PROMPT,
+      max_tokens: maxTokens,
+      temperature: 0,
+      seed: 0,
+      priority: CANARY_PRIORITY,
+    };
+    return this.json('POST', '/v1/completions', { body, timeoutMs }, (answer) => {
+      const choices = field(answer, 'choices');
+      return Array.isArray(choices) ? text(field(choices[0], 'text')) : undefined;
+    });
+  }
+
+  /** Drops all connections at once. */
+  async close(): Promise<void> {
+    await Promise.all([this.data.destroy(), this.controlPool.destroy()]);
+  }
+
+  private async command(method: 'GET' | 'POST', path: string, options: CallOptions): Promise<Reply<void>> {
+    const reply = await this.call(method, path, options);
+    return reply.ok ? { ok: true, value: undefined } : reply;
+  }
+
+  private async json<T>(
+    method: 'GET' | 'POST',
+    path: string,
+    options: CallOptions,
+    read: (body: unknown) => T | undefined,
+  ): Promise<Reply<T>> {
+    const reply = await this.call(method, path, options);
+    if (!reply.ok) return reply;
+    const value = read(parseJson(reply.value));
+    if (value === undefined)
+      return failed('protocol', `${method} ${path}: unexpected answer ${reply.value.slice(0, 200)}`);
+    return { ok: true, value };
+  }
+
+  private async call(method: 'GET' | 'POST', path: string, options: CallOptions): Promise<Reply<string>> {
+    const timeoutMs = options.timeoutMs ?? CALL_TIMEOUT_MS;
+    const body = options.body === undefined ? null : JSON.stringify(options.body);
+    try {
+      const response = await this.control.request({
+        origin: this.origin,
+        path,
+        method,
+        headers: body === null ? {} : { 'content-type': 'application/json' },
+        body,
+        headersTimeout: 0,
+        bodyTimeout: 0,
+        signal: AbortSignal.timeout(timeoutMs),
+      });
+      const answer = await readBody(response.body);
+      if (answer === undefined)
+        return failed('protocol', `${method} ${path}: the answer exceeds ${MAX_BODY_BYTES} bytes`);
+      const { statusCode: status } = response;
+      if (status >= 200 && status < 300) return { ok: true, value: answer };
+      return {
+        ok: false,
+        failure: { kind: 'http', status, message: `${method} ${path}: ${status} ${errorMessage(answer)}` },
+      };
+    } catch (thrown) {
+      return failed(
+        failureKind(thrown),
+        `${method} ${path}: ${thrown instanceof Error ? thrown.message : String(thrown)}`,
+      );
+    }
+  }
+}
+
+/** Does the server lack this endpoint (development endpoints off, or an older version)? */
+export function isAbsent({ status }: CallFailure): boolean {
+  return status === 404 || status === 405;
+}
+
+/** Did the server decline this very request (an embedding server asked to generate, for example)? It is alive, then. */
+export function isRefusal({ status }: CallFailure): boolean {
+  return status !== undefined && status >= 400 && status < 500;
+}
+
+/** The message in any of vLLM's error bodies: the OpenAI envelope, FastAPI's `detail`, a bare string under `error`. */
+export function errorMessage(body: string): string {
+  const parsed = parseJson(body);
+  const error = field(parsed, 'error');
+  const message = text(field(error, 'message')) ?? text(error) ?? text(field(parsed, 'detail'));
+  return (message ?? body).slice(0, 500);
+}
+
+/** What kind of failure a thrown undici or socket error is. */
+export function failureKind(thrown: unknown): CallFailure['kind'] {
+  const code = text(field(thrown, 'code'));
+  const name = text(field(thrown, 'name'));
+  if (name === 'TimeoutError' || name === 'AbortError' || code?.endsWith('_TIMEOUT') || code === 'ETIMEDOUT')
+    return 'timeout';
+  if (code === 'ECONNREFUSED' || code === 'ENOENT') return 'refused';
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN' || code === 'EHOSTUNREACH' || code === 'ENETUNREACH')
+    return 'unreachable';
+  return code?.startsWith('HPE_') ? 'protocol' : 'reset';
+}
+
+interface CallOptions {
+  readonly body?: unknown;
+  readonly timeoutMs?: number;
+}
+
+function withApiKey(apiKey: string): Dispatcher.DispatcherComposeInterceptor {
+  const authorization = `Bearer ${apiKey}`;
+  return (dispatch) => (options, handler) => {
+    const { headers } = options;
+    if (Array.isArray(headers))
+      return dispatch({ ...options, headers: [...headers, 'authorization', authorization] }, handler);
+    return dispatch({ ...options, headers: { ...(headers as Record<string, string>), authorization } }, handler);
+  };
+}
+
+/** The body as text; undefined when it is larger than any answer that is read here. */
+async function readBody(body: AsyncIterable<Uint8Array>): Promise<string | undefined> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of body) {
+    size += chunk.length;
+    if (size > MAX_BODY_BYTES) return undefined;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function failed(kind: CallFailure['kind'], message: string): Reply<never> {
+  return { ok: false, failure: { kind, message } };
+}
+
+function parseJson(body: string): unknown {
+  try {
+    return JSON.parse(body);
+  } catch {
+    return undefined;
+  }
+}
+
+function field(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[name] : undefined;
+}
+
+function record(value: unknown): Readonly<Record<string, unknown>> | undefined {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
+}
+
+function text(value: unknown): string | undefined {
+  return typeof value === 'string' ? value : undefined;
+}
+
+function flag(value: unknown): boolean | undefined {
+  return typeof value === 'boolean' ? value : undefined;
+}

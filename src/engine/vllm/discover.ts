@@ -1,0 +1,125 @@
+import type { EngineSpec } from '../../model/fleet.js';
+import type { LlmSpec } from '../../model/llm.js';
+import { findLlm } from '../../model/llm-catalogue.js';
+import { isAbsent, type Reply, type ServedModelEntry, type VllmClient } from './client.js';
+import { type EngineMetrics, readEngineMetrics } from './metrics.js';
+
+/** What a vLLM server tells about itself. What it does not tell stays undefined. */
+export interface DiscoveredEngine {
+  /** Names under which it serves its base model; the first is the one in its metrics. */
+  readonly modelNames: readonly string[];
+  /** Path or Hugging Face id of the weights. */
+  readonly root: string | undefined;
+  readonly llm: LlmSpec | undefined;
+  readonly version: string | undefined;
+  readonly maxModelLen: number | undefined;
+  readonly kvPoolTokens: number | undefined;
+  readonly maxNumSeqs: number | undefined;
+  readonly tensorParallelSize: number | undefined;
+  readonly schedulingPolicy: 'fcfs' | 'priority' | undefined;
+  /** Are the sleep endpoints there at all? */
+  readonly devMode: boolean;
+  /** Was it started with sleep mode? Undefined when it does not say. */
+  readonly sleepMode: boolean | undefined;
+  /** 0 awake; asleep at level 1; 2 when asleep otherwise, for the level-2 recipe is right for every sleep. */
+  readonly level: 0 | 1 | 2;
+  readonly metrics: EngineMetrics | undefined;
+}
+
+/** Asks a server for everything it tells. Fails only when it does not answer, or names no model. */
+export async function discoverEngine(client: VllmClient): Promise<Reply<DiscoveredEngine>> {
+  const health = await client.health();
+  if (!health.ok) return health;
+  const [models, version, metricsText, sleeping, info] = await Promise.all([
+    client.models(),
+    client.version(),
+    client.metrics(),
+    client.isSleeping(),
+    client.serverInfo(),
+  ]);
+  if (!models.ok) return models;
+  const base = models.value.filter(({ parent }) => parent === undefined);
+  if (base.length === 0) return { ok: false, failure: { kind: 'protocol', message: '/v1/models names no model' } };
+  // Anything but a clear "no such endpoint" leaves open whether the engine sleeps, and a sleeping engine must not be served to.
+  if (!sleeping.ok && !isAbsent(sleeping.failure)) return sleeping;
+  const metrics = metricsText.ok ? readEngineMetrics(metricsText.value) : undefined;
+  const config = info.ok ? info.value : undefined;
+  const policy = field(field(config, 'scheduler_config'), 'policy');
+  return {
+    ok: true,
+    value: {
+      modelNames: base.map(({ id }) => id),
+      root: base[0]?.root,
+      llm: recognise(base[0]!),
+      version: version.ok ? version.value : undefined,
+      maxModelLen: base[0]?.maxModelLen,
+      kvPoolTokens: metrics?.cacheConfig?.kvPoolTokens,
+      maxNumSeqs: count(field(field(config, 'scheduler_config'), 'max_num_seqs')),
+      tensorParallelSize: count(field(field(config, 'parallel_config'), 'tensor_parallel_size')),
+      schedulingPolicy: policy === 'fcfs' || policy === 'priority' ? policy : undefined,
+      devMode: sleeping.ok,
+      sleepMode: readSleepMode(config),
+      level: sleeping.ok && sleeping.value ? (metrics?.sleepGauge === 'level-1' ? 1 : 2) : 0,
+      metrics,
+    },
+  };
+}
+
+/**
+ * An engine of which only the URL is known, until it answers: no model, no limits, no account of its memory. KV is counted in tokens, seats are learned.
+ */
+export function unknownEngineSpec(engineId: string, nodeId: string, url: string): EngineSpec {
+  return {
+    engineId,
+    nodeId,
+    model: '',
+    url,
+    gpuIndices: [],
+    weightBytes: 0,
+    kvPoolBytes: 0,
+    kvBytesPerToken: 1,
+    kvPoolTokens: Number.POSITIVE_INFINITY,
+    residueBytes: 0,
+    maxNumSeqs: Number.POSITIVE_INFINITY,
+    maxModelLen: Number.POSITIVE_INFINITY,
+    seats: Number.POSITIVE_INFINITY,
+    sleepCapable: false,
+  };
+}
+
+/** What discovery changes in a specification: facts of the server win over the configuration, except that it cannot make an engine sleep. */
+export function discoveredLimits(found: DiscoveredEngine, spec: EngineSpec): Partial<EngineSpec> {
+  const { kvPoolTokens, maxNumSeqs, maxModelLen, llm } = found;
+  // An engine of which only the URL is known sleeps where it says that it can; a configured one only where that was asked for.
+  const wanted = spec.model === '' ? found.sleepMode === true : spec.sleepCapable && found.sleepMode !== false;
+  return {
+    model: upstreamModel(found, spec) ?? spec.model,
+    ...(kvPoolTokens === undefined ? {} : { kvPoolTokens }),
+    ...(maxNumSeqs === undefined ? {} : { maxNumSeqs }),
+    ...(maxModelLen === undefined ? {} : { maxModelLen }),
+    ...(spec.llm || llm === undefined ? {} : { llm }),
+    sleepCapable: wanted && found.devMode,
+  };
+}
+
+/** The name to ask the server for: the configured one where it serves that, else its first. */
+function upstreamModel({ modelNames }: DiscoveredEngine, spec: EngineSpec): string | undefined {
+  return modelNames.includes(spec.model) ? spec.model : modelNames[0];
+}
+
+function recognise({ root, id }: ServedModelEntry): LlmSpec | undefined {
+  return (root === undefined ? undefined : findLlm(root)) ?? findLlm(id);
+}
+
+function readSleepMode(config: unknown): boolean | undefined {
+  const enabled = field(field(config, 'model_config'), 'enable_sleep_mode');
+  return typeof enabled === 'boolean' ? enabled : undefined;
+}
+
+function count(value: unknown): number | undefined {
+  return typeof value === 'number' && value > 0 ? value : undefined;
+}
+
+function field(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[name] : undefined;
+}

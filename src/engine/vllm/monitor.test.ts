@@ -1,0 +1,142 @@
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { ManualClock } from '../../model/clock.js';
+import { VllmClient } from './client.js';
+import { FakeVllm } from './fake-vllm.js';
+import { DEFAULT_MONITOR_CONFIG, EngineMonitor } from './monitor.js';
+import { ProgressWatch } from './progress-watch.js';
+
+const closers: (() => Promise<void> | void)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0)) await close();
+});
+
+/** A monitor on a clock that moves by hand; `next` lets one more poll happen and waits for its report. */
+async function watched(fake: FakeVllm, url: string, config = {}) {
+  const clock = new ManualClock();
+  const client = new VllmClient({ url });
+  const log: string[] = [];
+  let outstanding = 0;
+  const monitor = new EngineMonitor(
+    client,
+    clock,
+    { ...DEFAULT_MONITOR_CONFIG, probeTimeoutMs: 50, canaryTimeoutMs: 50, ...config },
+    {
+      up: ({ level }) => log.push(`up ${level}`),
+      down: (reason) => log.push(`down ${reason}`),
+      metrics: ({ waiting }) => log.push(`waiting ${waiting}`),
+      outstanding: () => outstanding,
+    },
+  );
+  closers.push(
+    () => monitor.stop(),
+    () => client.close(),
+    () => fake.stop(),
+  );
+  await monitor.start();
+  const next = async (expected: string, deltaMs = 500) => {
+    const before = log.length;
+    await vi.waitFor(() => {
+      clock.advance(deltaMs);
+      expect(log.slice(before)).toContain(expected);
+    });
+  };
+  return { monitor, log, next, setOutstanding: (count: number) => (outstanding = count) };
+}
+
+describe('EngineMonitor', () => {
+  it('finds the engine, reads its counters, and finds it again after it was away', async () => {
+    const fake = new FakeVllm();
+    const url = await fake.start();
+    const { log, next } = await watched(fake, url);
+    expect(log).toEqual(['up 0']);
+    fake.waiting = 3;
+    await next('waiting 3');
+    const { port } = fake;
+    await fake.stop();
+    await next('down refused');
+    await fake.start(port);
+    await next('up 0', 250);
+  });
+
+  it('waits for a server that is away at the start', async () => {
+    const fake = new FakeVllm();
+    const url = await fake.start();
+    const { port } = fake;
+    await fake.stop();
+    const { log, next } = await watched(fake, url);
+    expect(log).toEqual([]);
+    await fake.start(port);
+    await next('up 0', 250);
+  });
+
+  it('takes a refused engine out at once on the word of the data path', async () => {
+    const fake = new FakeVllm();
+    const { monitor, log } = await watched(fake, await fake.start());
+    monitor.reportRefused();
+    expect(log).toEqual(['up 0', 'down refused']);
+  });
+
+  it('takes an engine out after three missed probes, or at once when it says that it is unhealthy', async () => {
+    const fake = new FakeVllm();
+    const { log, next } = await watched(fake, await fake.start());
+    fake.faults.set('/health', 'hang');
+    await next('down unresponsive');
+    fake.faults.delete('/health');
+    await next('up 0');
+    fake.faults.set('/health', 503);
+    await next('down unhealthy');
+    expect(log.filter((line) => line.startsWith('down'))).toEqual(['down unresponsive', 'down unhealthy']);
+  });
+
+  it('frees the memory of an engine that hung and then died', async () => {
+    const fake = new FakeVllm();
+    const { next } = await watched(fake, await fake.start());
+    fake.faults.set('/health', 503);
+    await next('down unhealthy');
+    await fake.stop();
+    await next('down refused');
+  });
+
+  it('notices that the process was replaced between two readings', async () => {
+    const fake = new FakeVllm();
+    const { next } = await watched(fake, await fake.start());
+    fake.startedAtSeconds += 60;
+    fake.level = 1;
+    await next('down refused');
+    await next('up 1');
+  });
+
+  it('takes out an engine that holds work, moves no counter and generates nothing, until it generates again', async () => {
+    const fake = new FakeVllm();
+    const { next, log, setOutstanding } = await watched(fake, await fake.start(), { stallGraceMs: 2000 });
+    setOutstanding(1);
+    // A slow reader looks the same, but the engine generates.
+    for (let poll = 0; poll < 8; poll++) await next('waiting 0');
+    expect(fake.requests.some((line) => line.includes('/v1/completions'))).toBe(true);
+    expect(log).not.toContain('down stalled');
+    fake.faults.set('/v1/completions', 'hang');
+    await next('down stalled');
+    const { length } = fake.requests;
+    // Health and models answer, but that is not enough now.
+    await vi.waitFor(() => expect(fake.requests.length).toBeGreaterThan(length + 5));
+    expect(log.at(-1)).toBe('down stalled');
+    fake.faults.clear();
+    await next('up 0');
+  });
+});
+
+describe('ProgressWatch', () => {
+  it('suspects an engine only while work is outstanding and nothing moves', () => {
+    const watch = new ProgressWatch(100);
+    expect(watch.observe(5, 1, 0)).toBe(false);
+    expect(watch.observe(5, 1, 99)).toBe(false);
+    expect(watch.observe(5, 1, 100)).toBe(true);
+    expect(watch.observe(6, 1, 101)).toBe(false);
+    expect(watch.observe(6, 0, 500)).toBe(false);
+    expect(watch.observe(6, 1, 550)).toBe(false);
+    expect(watch.observe(6, 1, 600)).toBe(true);
+    watch.reset();
+    expect(watch.observe(6, 1, 900)).toBe(false);
+    expect(watch.observe(undefined, 1, 5000)).toBe(false);
+  });
+});

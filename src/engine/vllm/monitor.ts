@@ -1,0 +1,188 @@
+import type { Clock, Timer } from '../../model/clock.js';
+import { type CallFailure, isRefusal, type VllmClient } from './client.js';
+import { type DiscoveredEngine, discoverEngine } from './discover.js';
+import { type EngineMetrics, readEngineMetrics } from './metrics.js';
+import { ProgressWatch } from './progress-watch.js';
+
+/** Wall-time intervals of the watch over one engine. */
+export interface MonitorConfig {
+  /** Between readings of an engine that is up. */
+  readonly pollMs: number;
+  /** Between attempts to reach one that is down: short, so that it serves again within a second of answering. */
+  readonly downPollMs: number;
+  /** A busy server may answer late, so a probe waits this long before it counts as missed. */
+  readonly probeTimeoutMs: number;
+  /** Missed probes in a row that take an engine out. A refused connection does so at once. */
+  readonly maxMissedProbes: number;
+  /** Work outstanding and no counter moved for this long: the engine must answer a canary, or it is taken out. */
+  readonly stallGraceMs: number;
+  readonly canaryTimeoutMs: number;
+}
+
+export const DEFAULT_MONITOR_CONFIG: MonitorConfig = {
+  pollMs: 500,
+  downPollMs: 250,
+  probeTimeoutMs: 10_000,
+  maxMissedProbes: 3,
+  stallGraceMs: 60_000,
+  canaryTimeoutMs: 20_000,
+};
+
+export type MonitorDownReason = 'refused' | 'unresponsive' | 'unhealthy' | 'stalled';
+
+export interface MonitorListener {
+  up(found: DiscoveredEngine): void;
+  down(reason: MonitorDownReason, detail: string): void;
+  metrics(metrics: EngineMetrics): void;
+  /** Requests of ours inside the engine. */
+  outstanding(): number;
+}
+
+/** Watches one engine: finds it, reads its counters, notices when it dies, hangs, restarts and comes back. Each engine has its own loop and waits for no other. */
+export class EngineMonitor {
+  private isUp = false;
+  private stopped = false;
+  private timer: Timer | undefined;
+  private busy = false;
+  private again = false;
+  private missedProbes = 0;
+  private processMayLive = false;
+  private lastMetrics: EngineMetrics | undefined;
+  private modelName = '';
+  /** After a stall the engine must generate before it counts as up. */
+  private mustGenerate = false;
+  private readonly progress: ProgressWatch;
+
+  constructor(
+    private readonly client: VllmClient,
+    private readonly wallClock: Clock,
+    private readonly config: MonitorConfig,
+    private readonly listener: MonitorListener,
+  ) {
+    this.progress = new ProgressWatch(config.stallGraceMs);
+  }
+
+  /** Starts the loop; resolves after the first attempt to reach the engine. */
+  start(): Promise<void> {
+    return this.poll();
+  }
+
+  stop(): void {
+    this.stopped = true;
+    this.timer?.cancel();
+  }
+
+  /** The data path was refused a connection: nobody listens. */
+  reportRefused(): void {
+    if (this.isUp) this.goDown('refused', 'the data path was refused a connection');
+    this.pollSoon();
+  }
+
+  /** Something went wrong on the data path: look now and not at the next interval. */
+  pollSoon(): void {
+    if (this.stopped) return;
+    if (this.busy) {
+      this.again = true;
+      return;
+    }
+    this.timer?.cancel();
+    void this.poll();
+  }
+
+  private async poll(): Promise<void> {
+    if (this.stopped || this.busy) return;
+    this.busy = true;
+    this.again = false;
+    try {
+      if (this.isUp) await this.probe();
+      else await this.find();
+    } finally {
+      this.busy = false;
+    }
+    if (this.stopped) return;
+    const delayMs = this.again ? 0 : this.isUp ? this.config.pollMs : this.config.downPollMs;
+    this.timer = this.wallClock.after(delayMs, () => void this.poll());
+  }
+
+  private async find(): Promise<void> {
+    const found = await discoverEngine(this.client);
+    if (this.stopped) return;
+    if (!found.ok) {
+      // An engine that hung and is now refused has died since: its memory is free.
+      if (found.failure.kind === 'refused' && this.processMayLive) this.goDown('refused', found.failure.message);
+      return;
+    }
+    this.modelName = found.value.modelNames[0]!;
+    if (this.mustGenerate && found.value.level === 0 && !(await this.generates())) return;
+    if (this.stopped) return;
+    this.isUp = true;
+    this.mustGenerate = false;
+    this.missedProbes = 0;
+    this.lastMetrics = found.value.metrics;
+    this.progress.reset();
+    this.listener.up(found.value);
+  }
+
+  private async probe(): Promise<void> {
+    const { probeTimeoutMs } = this.config;
+    const [health, page] = await Promise.all([this.client.health(probeTimeoutMs), this.client.metrics(probeTimeoutMs)]);
+    if (this.stopped || !this.isUp) return;
+    if (!health.ok) return this.missed(health.failure);
+    this.missedProbes = 0;
+    if (!page.ok) return;
+    const metrics = readEngineMetrics(page.value);
+    if (restarted(this.lastMetrics, metrics)) {
+      this.goDown('refused', 'the process was replaced');
+      this.again = true;
+      return;
+    }
+    this.lastMetrics = metrics;
+    this.listener.metrics(metrics);
+    await this.checkProgress(metrics);
+  }
+
+  private missed(failure: CallFailure): void {
+    this.missedProbes += 1;
+    if (failure.kind === 'refused') this.goDown('refused', failure.message);
+    else if (failure.kind === 'http') this.goDown('unhealthy', failure.message);
+    else if (this.missedProbes >= this.config.maxMissedProbes) this.goDown('unresponsive', failure.message);
+    else this.again = failure.kind === 'reset';
+  }
+
+  private async checkProgress({ progress }: EngineMetrics): Promise<void> {
+    const suspect = this.progress.observe(progress, this.listener.outstanding(), this.wallClock.nowMs());
+    if (!suspect) return;
+    // A client that reads slowly also looks like this; an engine that generates is alive.
+    const alive = await this.generates();
+    if (this.stopped || !this.isUp) return;
+    this.progress.reset();
+    if (alive) return;
+    this.mustGenerate = true;
+    this.goDown(
+      'stalled',
+      `no counter moved for ${this.config.stallGraceMs} ms with work outstanding, and a canary got no answer`,
+    );
+  }
+
+  private async generates(): Promise<boolean> {
+    const timeoutMs = this.config.canaryTimeoutMs;
+    const answer = await this.client.canary({ model: this.modelName, maxTokens: 1, timeoutMs });
+    return answer.ok || isRefusal(answer.failure);
+  }
+
+  private goDown(reason: MonitorDownReason, detail: string): void {
+    this.isUp = false;
+    this.processMayLive = reason !== 'refused';
+    this.missedProbes = 0;
+    this.listener.down(reason, detail);
+  }
+}
+
+/** A new process begins its counters again, and says when it started. */
+function restarted(before: EngineMetrics | undefined, now: EngineMetrics): boolean {
+  if (!before) return false;
+  if (before.processStartSeconds !== undefined && now.processStartSeconds !== undefined) {
+    return before.processStartSeconds !== now.processStartSeconds;
+  }
+  return (now.generationTokensTotal ?? 0) < (before.generationTokensTotal ?? 0);
+}

@@ -1,0 +1,93 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { VllmClient } from './client.js';
+import { FakeVllm } from './fake-vllm.js';
+import { DEFAULT_MOVE_LIMITS, EngineMoves } from './moves.js';
+
+const closers: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0)) await close();
+});
+
+async function engine(sleepMs = DEFAULT_MOVE_LIMITS.sleepMs) {
+  const fake = new FakeVllm();
+  const client = new VllmClient({ url: await fake.start() });
+  closers.push(
+    () => client.close(),
+    () => fake.stop(),
+  );
+  return { fake, moves: new EngineMoves(client, { ...DEFAULT_MOVE_LIMITS, sleepMs }) };
+}
+
+const posts = (fake: FakeVllm) =>
+  fake.requests.filter((line) => line.startsWith('POST')).map((line) => line.split(' ')[1]);
+
+describe('EngineMoves', () => {
+  it('sleeps at level 1 and wakes by one call', async () => {
+    const { fake, moves } = await engine();
+    expect((await moves.sleep(1, 'wait', 'tiny')).ok).toBe(true);
+    expect(fake.level).toBe(1);
+    expect((await moves.wake(1)).ok).toBe(true);
+    expect(posts(fake)).toEqual(['/sleep?level=1&mode=wait', '/wake_up']);
+  });
+
+  it('follows the level-2 recipe in its order, with a canary before and after', async () => {
+    const { fake, moves } = await engine();
+    expect((await moves.sleep(2, 'wait', 'tiny')).ok).toBe(true);
+    expect((await moves.wake(2)).ok).toBe(true);
+    expect((await moves.canary('tiny')).ok).toBe(true);
+    expect(posts(fake)).toEqual([
+      '/v1/completions',
+      '/sleep?level=2&mode=wait',
+      '/wake_up?tags=weights',
+      '/collective_rpc',
+      '/wake_up?tags=kv_cache',
+      '/reset_prefix_cache',
+      '/v1/completions',
+    ]);
+  });
+
+  it('finds out garbage after a wake, by the earlier answer or by sight', async () => {
+    const { fake, moves } = await engine();
+    await moves.sleep(2, 'wait', 'tiny');
+    await moves.wake(2);
+    fake.answer = ' other words';
+    expect((await moves.canary('tiny')).ok).toBe(false);
+    const { fake: found, moves: fresh } = await engine();
+    found.answer = '!!!!!!';
+    expect((await fresh.canary('tiny')).ok).toBe(false);
+    found.answer = ' five, six';
+    expect((await fresh.canary('tiny')).ok).toBe(true);
+  });
+
+  it('stops the recipe where a step fails, and never wakes the KV cache over unread weights', async () => {
+    const { fake, moves } = await engine();
+    await moves.sleep(2, 'wait', 'tiny');
+    fake.faults.set('/collective_rpc', 500);
+    expect(await moves.wake(2)).toMatchObject({ ok: false, failure: { status: 500 } });
+    expect(posts(fake)).not.toContain('/wake_up?tags=kv_cache');
+    fake.faults.clear();
+    expect((await moves.wake(2)).ok).toBe(true);
+  });
+
+  it('believes /is_sleeping and not the 200 of the call', async () => {
+    const { fake, moves } = await engine();
+    // A server that answers 200 to /sleep and stays awake.
+    fake.faults.set('/sleep', 200);
+    expect((await moves.sleep(1, 'wait', 'tiny')).ok).toBe(false);
+  });
+
+  it('sets the scheduler going again when a sleep takes too long', async () => {
+    const { fake, moves } = await engine(30);
+    fake.faults.set('/sleep', 'hang');
+    expect(await moves.sleep(1, 'wait', 'tiny')).toMatchObject({ failure: { kind: 'timeout' } });
+    expect(posts(fake)).toContain('/wake_up');
+  });
+
+  it('has no canary for a server that does not generate', async () => {
+    const { fake, moves } = await engine();
+    fake.faults.set('/v1/completions', 404);
+    expect((await moves.sleep(2, 'wait', 'tiny')).ok).toBe(true);
+    expect((await moves.wake(2)).ok).toBe(true);
+    expect((await moves.canary('tiny')).ok).toBe(true);
+  });
+});

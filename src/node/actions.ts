@@ -1,0 +1,73 @@
+import type { EngineSpec, Lease } from '../model/fleet.js';
+
+/** 1: weights to pinned host RAM; 2: weights dropped, read again from disk on the wake. */
+export type SleepLevel = 1 | 2;
+
+/** What an engine's residency was found to be when it answered: awake (0) or asleep at a level. */
+export type FoundLevel = 0 | SleepLevel;
+
+/** Why a hold ended without a grant. */
+export type ReleaseReason = 'engine-down' | 'engine-failed';
+
+/**
+ * An effect that the node manager wants. The body (live service or simulator) carries it out and reports with an
+ * {@link EngineEvent}; grants and releases concern only the caller of `reserve`.
+ */
+export type NodeAction =
+  /** A held stage may start now. */
+  | { readonly kind: 'grant'; readonly lease: Lease }
+  /** A held stage will not start here. */
+  | {
+      readonly kind: 'release-hold';
+      readonly stageId: string;
+      readonly engineId: string;
+      readonly reason: ReleaseReason;
+    }
+  /**
+   * Put the engine to sleep. No lease is on it. Mode `wait` lets whatever still runs inside finish; answered by `slept` or `sleep-failed`.
+   */
+  | { readonly kind: 'sleep'; readonly engineId: string; readonly level: SleepLevel; readonly mode: 'wait' }
+  /**
+   * Wake the engine: level 1 by one call, level 2 by the recipe (wake weights, reload_weights, wake kv_cache,
+   * reset_prefix_cache). Room is confirmed. Answered by `woke` or `wake-failed`.
+   */
+  | { readonly kind: 'wake'; readonly engineId: string; readonly level: SleepLevel }
+  /** Check the engine's answers after a level-2 wake; answered by `canary-passed` or `canary-failed`. */
+  | { readonly kind: 'canary'; readonly engineId: string };
+
+/** What an engine told about itself when it came up; absent fields stay as configured. */
+export type EngineLimits = Partial<
+  Pick<EngineSpec, 'kvPoolTokens' | 'maxNumSeqs' | 'maxModelLen' | 'sleepCapable' | 'llm'>
+>;
+
+/** Why an engine is taken out: `refused` means that the process is gone, so its memory is free; the others leave that open. */
+export type DownReason = 'refused' | 'unresponsive' | 'unhealthy' | 'stalled';
+
+/** What the body reports about an engine (or, for telemetry, about the node). */
+export type EngineEvent =
+  | {
+      readonly kind: 'engine-up';
+      readonly engineId: string;
+      readonly level: FoundLevel;
+      readonly limits?: EngineLimits;
+    }
+  | { readonly kind: 'engine-down'; readonly engineId: string; readonly reason: DownReason }
+  | { readonly kind: 'slept'; readonly engineId: string }
+  | { readonly kind: 'sleep-failed'; readonly engineId: string }
+  | { readonly kind: 'woke'; readonly engineId: string }
+  | { readonly kind: 'wake-failed'; readonly engineId: string }
+  | { readonly kind: 'canary-passed'; readonly engineId: string }
+  | { readonly kind: 'canary-failed'; readonly engineId: string }
+  /** HBM in use per GPU of the node by the driver's account, all processes together. */
+  | { readonly kind: 'telemetry'; readonly gpuUsedBytes: readonly number[] }
+  | ({ readonly kind: 'counters'; readonly engineId: string } & EngineCounters);
+
+/** Gauges and counters of one engine, range-checked by the reader. */
+export interface EngineCounters {
+  readonly running: number;
+  readonly waiting: number;
+  /** Since the start of the process. */
+  readonly preemptionsTotal: number;
+  /** Share of the KV pool in use, 0 to 1. */
+  readonly kvUsage: number;
+}

@@ -1,0 +1,111 @@
+import type { Demand, EngineSpec, EngineView } from '../model/fleet.js';
+import type { EngineLimits, FoundLevel, SleepLevel } from './actions.js';
+import type { NodeConfig } from './config.js';
+import { MoveDurations } from './durations.js';
+import { HoldQueue } from './holds.js';
+import { type HeldLease, KvReservations, type KvUseTotals } from './kv-reservations.js';
+import type { MemoryLedger } from './ledger.js';
+import { EngineResidency } from './residency.js';
+import { SeatLimit } from './seat-limit.js';
+
+/** Taken for the length of a lease until some have ended. */
+const UNKNOWN_LEASE_MS = 10_000;
+const LEASE_LEARNING_RATE = 0.1;
+const MINUTE_MS = 60_000;
+
+/** All that the manager keeps about one engine. */
+export class EngineRecord {
+  readonly residency: EngineResidency;
+  readonly durations: MoveDurations;
+  readonly reservations: KvReservations;
+  readonly holds = new HoldQueue();
+  seatLimit: SeatLimit;
+  lastUsedMs = 0;
+  lastGrantOrderKey = Number.NEGATIVE_INFINITY;
+  meanLeaseMs = UNKNOWN_LEASE_MS;
+  engineRunning: number | undefined;
+  engineWaiting: number | undefined;
+  kvUsage = 0;
+  private recentPreemptions = 0;
+  private countersAtMs = 0;
+
+  observedAtMs = 0;
+  version = 0;
+  cachedView: EngineView | undefined;
+
+  constructor(
+    public spec: EngineSpec,
+    private readonly config: NodeConfig,
+    totals: KvUseTotals,
+  ) {
+    this.residency = new EngineResidency(config.retry);
+    this.durations = new MoveDurations(spec);
+    this.reservations = new KvReservations(spec.kvBytesPerToken * Math.max(1, spec.gpuIndices.length), totals);
+    this.seatLimit = this.newSeatLimit();
+  }
+
+  get idle(): boolean {
+    return this.reservations.leases === 0;
+  }
+
+  /** Takes what a process told about itself; what the counters of an earlier one taught is forgotten. */
+  started(limits: EngineLimits | undefined, level: FoundLevel): void {
+    this.durations.started(level);
+    if (limits) this.spec = { ...this.spec, ...limits };
+    this.seatLimit = this.newSeatLimit();
+    this.engineRunning = undefined;
+    this.engineWaiting = undefined;
+    this.kvUsage = 0;
+  }
+
+  /** The level at which it can be put to sleep now, or undefined when it cannot: pinned host RAM where there is room, else discarding. */
+  sleepLevel(ledger: MemoryLedger, nowMs: number): SleepLevel | undefined {
+    const { spec, residency, config } = this;
+    if (!spec.sleepCapable || !residency.sleepWorks || nowMs < residency.sleepRetryAtMs) return undefined;
+    if (ledger.canSleep(spec.engineId, 1)) return 1;
+    return config.deepSleep && ledger.canSleep(spec.engineId, 2) ? 2 : undefined;
+  }
+
+  /** Sleep and wake together: what evicting it costs it. */
+  reloadMs(): number {
+    return this.durations.cycleMs();
+  }
+
+  /** How long it stays awake before it may be emptied while busy. */
+  minResidencyMs(): number {
+    return Math.max(this.config.minResidencyMs, 2 * this.reloadMs());
+  }
+
+  /** Is there a seat, counting the small look-ahead that hides the round trip, and KV room? */
+  fits(demand: Demand): 'fits' | 'seats-full' | 'kv-full' {
+    const { leases, reservedTokens } = this.reservations;
+    if (leases >= this.seatLimit.seats + this.config.lookAhead) return 'seats-full';
+    return reservedTokens + demand.kvTokens <= this.spec.kvPoolTokens ? 'fits' : 'kv-full';
+  }
+
+  leaseEnded(held: HeldLease, nowMs: number): void {
+    this.lastUsedMs = nowMs;
+    this.meanLeaseMs += LEASE_LEARNING_RATE * (nowMs - held.lease.grantedAtMs - this.meanLeaseMs);
+  }
+
+  /** Notes new preemptions; {@link preemptionsPerMinute} decays with a time constant of a minute. */
+  countPreemptions(fresh: number, nowMs: number): void {
+    this.recentPreemptions = this.preemptionsPerMinute(nowMs) + fresh;
+    this.countersAtMs = nowMs;
+  }
+
+  preemptionsPerMinute(nowMs: number): number {
+    if (this.recentPreemptions === 0) return 0;
+    const decayed = this.recentPreemptions * Math.exp((this.countersAtMs - nowMs) / MINUTE_MS);
+    return decayed < 0.01 ? 0 : decayed;
+  }
+
+  private newSeatLimit(): SeatLimit {
+    const { seats, maxNumSeqs } = this.spec;
+    return new SeatLimit(Math.min(seats, maxNumSeqs), {
+      stepMs: this.config.seatStepMs,
+      decrease: this.config.seatDecrease,
+      lookAhead: this.config.lookAhead,
+    });
+  }
+}

@@ -1,0 +1,111 @@
+import type { HoldReason } from '../model/fleet.js';
+import type { SleepLevel } from './actions.js';
+import type { EngineRecord } from './engine-record.js';
+import { drainVictims } from './evict.js';
+import type { MemoryLedger } from './ledger.js';
+import { candidateOf, type ReclaimContext, Room } from './reclaim.js';
+
+/** When an engine could take a stage, and what that costs others. */
+export interface Readiness {
+  readonly readyInMs: number;
+  /** Sleeps and wakes that making room would force on other engines. */
+  readonly disturbanceMs: number;
+  readonly reason: HoldReason;
+}
+
+/**
+ * Expects when the engine could run: what is left of a move under way, or the wake after the sleep or the emptying of whatever must make
+ * room. A forecast for scores and ETAs; the plan itself is made by `planReclaim`.
+ */
+export function estimateReadiness(context: ReclaimContext, record: EngineRecord, nowMs: number): Readiness {
+  const { residency, durations } = record;
+  const elapsedMs = nowMs - residency.sinceMs;
+  const wakeMs = durations.wakeMs(levelOf(record));
+  switch (residency.state) {
+    case 'running':
+      return { readyInMs: 0, disturbanceMs: 0, reason: 'seats-full' };
+    case 'waking':
+      return { readyInMs: Math.max(0, wakeMs - elapsedMs), disturbanceMs: 0, reason: 'waking' };
+    case 'falling-asleep':
+      return { readyInMs: leftOfSleepMs(record, nowMs) + wakeMs, disturbanceMs: 0, reason: 'falling-asleep' };
+    case 'draining':
+      return {
+        readyInMs: drainMs(record) + durations.sleepMs(1) + wakeMs,
+        disturbanceMs: 0,
+        reason: 'draining',
+      };
+    case 'sleeping':
+    case 'sleeping-deep': {
+      const retryMs = Math.max(0, residency.wakeRetryAtMs - nowMs);
+      const room = roomFor(context, record, nowMs);
+      return { ...room, readyInMs: Math.max(retryMs, room.readyInMs) + wakeMs };
+    }
+    default:
+      return { readyInMs: Number.POSITIVE_INFINITY, disturbanceMs: 0, reason: 'no-room' };
+  }
+}
+
+/** Until there is room for the engine, and at whose cost. */
+function roomFor({ engines, ledger, config }: ReclaimContext, record: EngineRecord, nowMs: number): Readiness {
+  const bytes = ledger.wakeBytes(record.spec.engineId);
+  const room = new Room(engines, ledger);
+  if (room.missing(record, bytes, room.free).length === 0) return { readyInMs: 0, disturbanceMs: 0, reason: 'waking' };
+  const need = room.missing(record, bytes, room.coming);
+  if (need.length === 0) {
+    let leftMs = 0;
+    for (const other of engines) {
+      const { state } = other.residency;
+      if (state === 'falling-asleep') leftMs = Math.max(leftMs, leftOfSleepMs(other, nowMs));
+      else if (state === 'draining') leftMs = Math.max(leftMs, drainMs(other) + other.durations.sleepMs(1));
+    }
+    return { readyInMs: leftMs, disturbanceMs: 0, reason: 'waking' };
+  }
+  const candidates = engines.filter(
+    (other) => other.residency.state === 'running' && canMakeRoom(other, ledger, nowMs),
+  );
+  const byId = new Map(candidates.map((other) => [other.spec.engineId, other]));
+  const chosen =
+    config.eviction.victims(
+      need,
+      candidates.filter(({ idle }) => idle).map((other) => candidateOf(other, ledger)),
+      nowMs,
+    ) ??
+    drainVictims(
+      need,
+      candidates.map((other) => candidateOf(other, ledger)),
+    );
+  if (!chosen) return { readyInMs: Number.POSITIVE_INFINITY, disturbanceMs: 0, reason: 'no-room' };
+  let leftMs = 0;
+  let disturbanceMs = 0;
+  let reason: HoldReason = 'waking';
+  for (const engineId of chosen) {
+    const victim = byId.get(engineId)!;
+    const sleepMs = victim.durations.sleepMs(1);
+    disturbanceMs += victim.reloadMs();
+    if (victim.idle) {
+      leftMs = Math.max(leftMs, sleepMs);
+    } else {
+      reason = 'no-room';
+      const residencyMs = Math.max(0, victim.residency.awakeSinceMs + victim.minResidencyMs() - nowMs);
+      leftMs = Math.max(leftMs, residencyMs + drainMs(victim) + sleepMs);
+    }
+  }
+  return { readyInMs: leftMs, disturbanceMs, reason };
+}
+
+function canMakeRoom(record: EngineRecord, ledger: MemoryLedger, nowMs: number): boolean {
+  return record.sleepLevel(ledger, nowMs) !== undefined;
+}
+
+function levelOf(record: EngineRecord): SleepLevel {
+  return record.residency.level === 2 ? 2 : 1;
+}
+
+function leftOfSleepMs(record: EngineRecord, nowMs: number): number {
+  return Math.max(0, record.durations.sleepMs(levelOf(record)) - (nowMs - record.residency.sinceMs));
+}
+
+/** Leases end one after another; the last of several is expected after about one mean length. */
+function drainMs(record: EngineRecord): number {
+  return record.idle ? 0 : record.meanLeaseMs;
+}

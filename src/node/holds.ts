@@ -1,0 +1,46 @@
+import type { Demand, HoldReason } from '../model/fleet.js';
+import { type HeapEntry, StableHeap } from '../model/heap.js';
+
+/** A stage that waits at its engine. */
+export interface Hold {
+  readonly demand: Demand;
+  readonly reason: HoldReason;
+  readonly sinceMs: number;
+  /** Did it come while the engine was not running? Then its wait for the weights counts as a cold start. */
+  readonly cold: boolean;
+}
+
+/** The holds of one engine in the global order; bounded by the caller. */
+export class HoldQueue {
+  private readonly heap = new StableHeap<Hold>();
+  private readonly entries = new Map<string, HeapEntry<Hold>>();
+
+  get size(): number {
+    return this.heap.size;
+  }
+
+  first(): Hold | undefined {
+    return this.heap.peek()?.value;
+  }
+
+  get(stageId: string): Hold | undefined {
+    return this.entries.get(stageId)?.value;
+  }
+
+  add(hold: Hold): void {
+    this.entries.set(hold.demand.stageId, this.heap.push(hold, hold.demand.orderKey));
+  }
+
+  takeFirst(): Hold | undefined {
+    const hold = this.heap.pop();
+    if (hold) this.entries.delete(hold.demand.stageId);
+    return hold;
+  }
+
+  remove(stageId: string): boolean {
+    const entry = this.entries.get(stageId);
+    if (!entry) return false;
+    this.entries.delete(stageId);
+    return this.heap.remove(entry);
+  }
+}

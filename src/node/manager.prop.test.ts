@@ -1,0 +1,186 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { nextInt, SeededRng } from '../model/rng.js';
+import { GiB } from '../model/units.js';
+import type { NodeAction } from './actions.js';
+import { NodeManager } from './manager.js';
+import { testDemand, testEngine, testNode } from './testing.js';
+
+type StagePhase = 'held' | 'leased' | 'ended';
+
+/** A body that carries actions out late, in random order and with failures, and checks every rule as it goes. */
+class RandomBody {
+  readonly manager: NodeManager;
+  readonly phases = new Map<string, StagePhase>();
+  private readonly pending: NodeAction[] = [];
+  private readonly rng: SeededRng;
+  private readonly engineIds = ['a', 'b', 'c', 'tp2'];
+  private nowMs = 0;
+  private stages = 0;
+  grants = 0;
+  wakes = 0;
+
+  constructor(seed: number, hostGiB: number) {
+    this.rng = new SeededRng(seed);
+    const spec = testNode(
+      [
+        testEngine('a'),
+        testEngine('b', { weightGiB: 40, kvGiB: 30 }),
+        testEngine('c', { gpuIndices: [1], kvPoolTokens: 700 }),
+        testEngine('tp2', { gpuIndices: [0, 1], weightGiB: 35, kvGiB: 30 }),
+      ],
+      { hostMemoryBytes: hostGiB * GiB },
+    );
+    this.manager = new NodeManager(spec, {
+      lookAhead: 1,
+      maxHoldsPerEngine: 5,
+      minResidencyMs: 100,
+      maxHoldWaitMs: 2000,
+    });
+    for (const engineId of this.engineIds) this.start(engineId);
+  }
+
+  step(): void {
+    this.nowMs += nextInt(this.rng, 400);
+    const engineId = this.engineIds[nextInt(this.rng, this.engineIds.length)]!;
+    const choice = nextInt(this.rng, 20);
+    if (choice < 6) this.reserve(engineId);
+    else if (choice < 11) this.endOne();
+    else if (choice < 18) this.answerOne();
+    else if (choice === 18) this.start(engineId);
+    else this.kill(engineId);
+    this.absorb(this.manager.tick(this.nowMs));
+    this.check();
+  }
+
+  /** Ends everything that is open, with engines that answer. */
+  finish(): void {
+    for (let round = 0; round < 2000 && [...this.phases.values()].some((phase) => phase !== 'ended'); round++) {
+      this.nowMs += 200;
+      while (this.pending.length > 0) this.answerOne();
+      this.endOne();
+      this.absorb(this.manager.tick(this.nowMs));
+    }
+  }
+
+  private reserve(engineId: string): void {
+    const stageId = `s${this.stages++}`;
+    const kvTokens = 100 + nextInt(this.rng, 700);
+    const demand = testDemand(stageId, engineId, { kvTokens, orderKey: nextInt(this.rng, 1000) });
+    const answer = this.manager.reserve(demand, this.nowMs);
+    if (answer.kind === 'grant') {
+      this.phases.set(stageId, 'leased');
+      this.checkRuns(engineId);
+    } else if (answer.kind === 'hold') this.phases.set(stageId, 'held');
+  }
+
+  private endOne(): void {
+    const open = [...this.phases].filter(([, phase]) => phase !== 'ended');
+    const picked = open[nextInt(this.rng, Math.max(1, open.length))];
+    if (!picked) return;
+    const [stageId, phase] = picked;
+    if (phase === 'held') this.manager.cancel(stageId, this.nowMs);
+    else this.manager.release(stageId, { outputTokens: 3 }, this.nowMs);
+    this.phases.set(stageId, 'ended');
+  }
+
+  private answerOne(): void {
+    const [action] = this.pending.splice(nextInt(this.rng, Math.max(1, this.pending.length)), 1);
+    if (!action) return;
+    const fails = nextInt(this.rng, 6) === 0;
+    const { manager, nowMs } = this;
+    if (action.kind === 'sleep') {
+      manager.engineEvent({ kind: fails ? 'sleep-failed' : 'slept', engineId: action.engineId }, nowMs);
+    } else if (action.kind === 'wake') {
+      manager.engineEvent({ kind: fails ? 'wake-failed' : 'woke', engineId: action.engineId }, nowMs);
+    } else if (action.kind === 'canary') {
+      manager.engineEvent({ kind: 'canary-passed', engineId: action.engineId }, nowMs);
+    }
+  }
+
+  /** A process starts where the device has room, as vLLM's own start-up guard demands. */
+  private start(engineId: string): void {
+    const level = nextInt(this.rng, 3) as 0 | 1 | 2;
+    if (!this.manager.ledger.canStart(engineId, level)) return;
+    this.manager.engineEvent({ kind: 'engine-up', engineId, level }, this.nowMs);
+  }
+
+  private kill(engineId: string): void {
+    this.pending.splice(
+      0,
+      this.pending.length,
+      ...this.pending.filter((one) => !('engineId' in one) || one.engineId !== engineId),
+    );
+    this.manager.engineEvent({ kind: 'engine-down', engineId, reason: 'refused' }, this.nowMs);
+  }
+
+  private absorb(actions: readonly NodeAction[]): void {
+    for (const action of actions) {
+      if (action.kind === 'grant' || action.kind === 'release-hold') {
+        const stageId = action.kind === 'grant' ? action.lease.stageId : action.stageId;
+        if (this.phases.get(stageId) !== 'held') throw new Error(`${stageId}: a hold ended twice, or was none`);
+        this.phases.set(stageId, action.kind === 'grant' ? 'leased' : 'ended');
+        if (action.kind === 'grant') {
+          this.grants++;
+          this.checkRuns(action.lease.engineId);
+        }
+        continue;
+      }
+      if (action.kind === 'sleep' && this.reservedOn(action.engineId) > 0)
+        throw new Error('a busy engine was put to sleep');
+      if (action.kind === 'wake') this.wakes++;
+      this.pending.push(action);
+    }
+  }
+
+  private reservedOn(engineId: string): number {
+    return this.manager.view(engineId)!.reservedKvTokens;
+  }
+
+  private checkRuns(engineId: string): void {
+    const { state } = this.manager.view(engineId)!;
+    // A later effect of the same tick may have begun to empty it: it is awake, and waits for this lease too.
+    if (state !== 'running' && state !== 'draining') throw new Error(`granted on an engine that is ${state}`);
+  }
+
+  private check(): void {
+    this.manager.ledger.checkIntegrity();
+    if (this.manager.ledger.overcommittedBytes() > 0) throw new Error('HBM or host RAM over capacity');
+    let held = 0;
+    let leased = 0;
+    for (const phase of this.phases.values()) {
+      if (phase === 'held') held++;
+      else if (phase === 'leased') leased++;
+    }
+    const stats = this.manager.stats();
+    if (stats.holds !== held || stats.leases !== leased) throw new Error('the books differ from the answers given');
+    for (const view of this.manager.views()) {
+      if (view.reservedKvTokens > view.kvPoolTokens) throw new Error('more KV was promised than there is');
+    }
+  }
+}
+
+describe('NodeManager, random bodies', () => {
+  it('grants only on running engines, ends every hold once, fits memory, and returns to zero', () => {
+    let grants = 0;
+    let wakes = 0;
+    fc.assert(
+      fc.property(fc.nat(), fc.integer({ min: 10, max: 300 }), (seed, hostGiB) => {
+        const body = new RandomBody(seed, hostGiB);
+        for (let step = 0; step < 150; step++) body.step();
+        body.finish();
+        const stats = body.manager.stats();
+        expect([stats.leases, stats.holds]).toEqual([0, 0]);
+        for (const view of body.manager.views()) {
+          expect(view).toMatchObject({ leases: 0, reservedKvTokens: 0, pendingPrefillTokens: 0 });
+        }
+        grants += body.grants;
+        wakes += body.wakes;
+      }),
+      { numRuns: 300 },
+    );
+    // Enough happened for the rules to have been at stake.
+    expect(grants).toBeGreaterThan(1000);
+    expect(wakes).toBeGreaterThan(1000);
+  });
+});

@@ -1,0 +1,59 @@
+import type { EngineCounters } from './actions.js';
+
+export interface SeatLimitConfig {
+  /** At most one step down, and one step up, in this time. */
+  readonly stepMs: number;
+  /** Share of the limit that is left after preemptions. */
+  readonly decrease: number;
+  /** Requests that may wait inside the engine by our own look-ahead without meaning anything. */
+  readonly lookAhead: number;
+}
+
+/**
+ * How many requests an engine is given at once: no more than its specification says, and no more than its own counters teach. Requests that keep
+ * waiting inside while no more of them run show that the engine is full at the number running; preemptions show that it was given too much. While the
+ * limit binds and neither is seen, it is probed up again, one seat a step (additive increase, multiplicative decrease).
+ */
+export class SeatLimit {
+  private learned = Number.POSITIVE_INFINITY;
+  private lastStepMs = Number.NEGATIVE_INFINITY;
+  private previousRunning = -1;
+  private previousWaiting = 0;
+  private previousPreemptions: number | undefined;
+
+  constructor(
+    private readonly specSeats: number,
+    private readonly config: SeatLimitConfig,
+  ) {}
+
+  get seats(): number {
+    return Math.min(this.specSeats, this.learned);
+  }
+
+  /** Takes one reading; `leases` is what we have given the engine. Returns how many preemptions are new. */
+  observe(counters: EngineCounters, leases: number, nowMs: number): number {
+    const { running, waiting, preemptionsTotal } = counters;
+    const before = this.previousPreemptions ?? preemptionsTotal;
+    const newPreemptions = Math.max(0, preemptionsTotal - before);
+    const { lookAhead, stepMs, decrease } = this.config;
+    const stuck = waiting > lookAhead && this.previousWaiting > lookAhead && running <= this.previousRunning;
+    if (nowMs - this.lastStepMs >= stepMs) {
+      if (newPreemptions > 0) {
+        this.setLearned(Math.min(this.seats, Math.max(running, leases)) * decrease, nowMs);
+      } else if (stuck) {
+        if (running < this.seats) this.setLearned(running, nowMs);
+      } else if (this.learned < this.specSeats && leases >= this.learned && waiting <= lookAhead) {
+        this.setLearned(this.learned + 1, nowMs);
+      }
+    }
+    this.previousRunning = running;
+    this.previousWaiting = waiting;
+    this.previousPreemptions = preemptionsTotal;
+    return newPreemptions;
+  }
+
+  private setLearned(seats: number, nowMs: number): void {
+    this.learned = Math.max(1, Math.floor(seats));
+    this.lastStepMs = nowMs;
+  }
+}

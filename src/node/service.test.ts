@@ -1,0 +1,206 @@
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { WallClock } from '../bus/wall-clock.js';
+import { unknownEngineSpec } from '../engine/vllm/discover.js';
+import { FakeVllm } from '../engine/vllm/fake-vllm.js';
+import type { EngineSpec, NodeSpec } from '../model/fleet.js';
+import { GiB } from '../model/units.js';
+import { type HoldEnd, NodeService, type NodeServiceOptions } from './service.js';
+import { testDemand, testEngine, testNode } from './testing.js';
+
+const closers: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0)) await close();
+});
+
+const silent = { info() {}, warn() {} };
+
+async function started(spec: NodeSpec, options: Partial<NodeServiceOptions> = {}): Promise<NodeService> {
+  const clock = new WallClock();
+  const service = new NodeService({
+    spec,
+    clock,
+    wallClock: clock,
+    monitor: { pollMs: 20, downPollMs: 20, probeTimeoutMs: 500 },
+    manager: { lookAhead: 0, retry: { baseMs: 10, maxMs: 50, maxFailures: 3 } },
+    logger: silent,
+    ...options,
+  });
+  closers.unshift(() => service.stop());
+  await service.start();
+  return service;
+}
+
+async function fakes(...names: string[]): Promise<{ fakes: Record<string, FakeVllm>; engines: EngineSpec[] }> {
+  const made: Record<string, FakeVllm> = {};
+  const engines: EngineSpec[] = [];
+  for (const name of names) {
+    const fake = new FakeVllm({ models: [name] });
+    made[name] = fake;
+    engines.push(testEngine(name, { url: await fake.start() }));
+    closers.push(() => fake.stop());
+  }
+  return { fakes: made, engines };
+}
+
+/** Reserves and waits for the end, held or not. */
+function outcome(
+  service: NodeService,
+  stageId: string,
+  engineId: string,
+): Promise<HoldEnd | { kind: 'refused'; reason: string }> {
+  return new Promise((resolve) => {
+    const result = service.reserve(testDemand(stageId, engineId), resolve);
+    if (result.kind === 'grant') resolve(result);
+    if (result.kind === 'refuse') resolve({ kind: 'refused', reason: result.reason });
+  });
+}
+
+const state = (service: NodeService, engineId: string) => service.view(engineId)?.state;
+
+describe('NodeService', () => {
+  it('wakes a sleeping engine over an idle one, grants, and hands out the data path', async () => {
+    const { fakes: fake, engines } = await fakes('a', 'b');
+    fake['b']!.level = 1;
+    const service = await started(testNode(engines));
+    expect([state(service, 'a'), state(service, 'b')]).toEqual(['running', 'sleeping']);
+    const end = await outcome(service, 's1', 'b');
+    expect(end).toMatchObject({ kind: 'grant', lease: { engineId: 'b' } });
+    expect([fake['a']!.level, fake['b']!.level]).toEqual([1, 0]);
+    const endpoint = service.endpoint('b')!;
+    expect(endpoint.upstreamModel).toBe('b');
+    const response = await endpoint.dispatcher.request({ origin: endpoint.origin, path: '/health', method: 'GET' });
+    expect(response.statusCode).toBe(200);
+    await response.body.dump();
+    service.firstToken('s1');
+    service.release('s1', { promptTokens: 100, outputTokens: 10 });
+    expect(service.stats()).toMatchObject({
+      leases: 0,
+      holds: 0,
+      coldStarts: { count: 1 },
+      moves: { sleeps: 1, wakes: 1 },
+    });
+  });
+
+  it('never answers a hold before reserve has returned, and not at all after cancel', async () => {
+    const { engines } = await fakes('a');
+    const service = await started(testNode([{ ...engines[0]!, seats: 1 }]));
+    await outcome(service, 's1', 'a');
+    const ends: string[] = [];
+    expect(service.reserve(testDemand('s2', 'a'), () => ends.push('s2')).kind).toBe('hold');
+    expect(service.reserve(testDemand('s3', 'a'), () => ends.push('s3')).kind).toBe('hold');
+    service.cancel('s2');
+    service.release('s1', {});
+    expect(ends).toEqual([]);
+    await vi.waitFor(() => expect(ends).toEqual(['s3']));
+    service.release('s3', {});
+    expect(service.stats()).toMatchObject({ leases: 0, holds: 0 });
+  });
+
+  it('gives a grant back that was cancelled by the callback of another in the same turn', async () => {
+    const { engines } = await fakes('a');
+    const service = await started(testNode(engines));
+    await outcome(service, 's1', 'a');
+    await outcome(service, 's2', 'a');
+    const ends: string[] = [];
+    const onEnd = (stageId: string, other: string) => () => {
+      ends.push(stageId);
+      service.cancel(other);
+    };
+    service.reserve(testDemand('s3', 'a'), onEnd('s3', 's4'));
+    service.reserve(testDemand('s4', 'a'), onEnd('s4', 's3'));
+    service.release('s1', {});
+    service.release('s2', {});
+    await vi.waitFor(() => expect(ends).toEqual(['s3']));
+    service.release('s3', {});
+    expect(service.stats().leases).toBe(0);
+  });
+
+  it('lets holds go when the engine dies, refuses meanwhile, and serves again when it is back', async () => {
+    const { fakes: fake, engines } = await fakes('a');
+    const service = await started(testNode([{ ...engines[0]!, seats: 1 }]));
+    await outcome(service, 's1', 'a');
+    const held = outcome(service, 's2', 'a');
+    const { port } = fake['a']!;
+    await fake['a']!.stop();
+    service.reportUnreachable('a');
+    expect(await held).toEqual({ kind: 'released', reason: 'engine-down' });
+    service.release('s1', {});
+    expect(await outcome(service, 's3', 'a')).toEqual({ kind: 'refused', reason: 'engine-down' });
+    await fake['a']!.start(port);
+    await vi.waitFor(() => expect(state(service, 'a')).toBe('running'));
+    expect((await outcome(service, 's4', 'a')).kind).toBe('grant');
+  });
+
+  it('tries a wake again that fails, and takes the engine out after the last', async () => {
+    const { fakes: fake, engines } = await fakes('a');
+    fake['a']!.level = 1;
+    fake['a']!.faults.set('/wake_up', 500);
+    const service = await started(testNode(engines));
+    expect(await outcome(service, 's1', 'a')).toEqual({ kind: 'released', reason: 'engine-failed' });
+    expect(fake['a']!.requests.filter((line) => line === 'POST /wake_up')).toHaveLength(3);
+    expect(state(service, 'a')).toBe('failed');
+  });
+
+  it('learns everything of an engine of which only the URL is known, also when it comes later', async () => {
+    const fake = new FakeVllm({ devMode: false, models: ['found-model'] });
+    const url = await fake.start();
+    const { port } = fake;
+    await fake.stop();
+    closers.push(() => fake.stop());
+    const spec: NodeSpec = {
+      nodeId: 'n1',
+      clusterId: 'c1',
+      gpus: [],
+      hostMemoryBytes: Infinity,
+      engines: [unknownEngineSpec('e1', 'n1', url)],
+    };
+    const service = await started(spec);
+    const seen: string[] = [];
+    service.onChange((views) => seen.push(...views.map((view) => `${view.spec.model} ${view.state}`)));
+    expect(await outcome(service, 's0', 'e1')).toEqual({ kind: 'refused', reason: 'engine-down' });
+    await fake.start(port);
+    await vi.waitFor(() => expect(seen).toContain('found-model running'));
+    expect(service.view('e1')).toMatchObject({ kvPoolTokens: 4096, spec: { maxModelLen: 2048, sleepCapable: false } });
+    expect((await outcome(service, 's1', 'e1')).kind).toBe('grant');
+    expect(service.endpoint('e1')?.upstreamModel).toBe('found-model');
+  });
+
+  it('waits for the device to show the room, and takes insane readings for none', async () => {
+    const { fakes: fake, engines } = await fakes('a', 'b');
+    fake['b']!.level = 1;
+    let used = [52 * GiB, 0];
+    const service = await started(testNode(engines), { telemetry: () => used });
+    expect(service.gpuMemory()[0]).toMatchObject({ gpu: 0, usedBytes: 52 * GiB });
+    const end = outcome(service, 's1', 'b');
+    await vi.waitFor(() => expect(fake['a']!.level).toBe(1));
+    used = [Number.NaN, 0];
+    await vi.waitFor(() => expect(state(service, 'a')).toBe('sleeping'));
+    const { length } = fake['b']!.requests;
+    await vi.waitFor(() => expect(fake['b']!.requests.length).toBeGreaterThan(length + 4));
+    expect(fake['b']!.level).toBe(1);
+    used = [2 * GiB, 0];
+    expect((await end).kind).toBe('grant');
+  });
+
+  it('follows when somebody else puts an engine to sleep or wakes it', async () => {
+    const { fakes: fake, engines } = await fakes('a');
+    const service = await started(testNode(engines));
+    fake['a']!.level = 1;
+    await vi.waitFor(() => expect(state(service, 'a')).toBe('sleeping'));
+    fake['a']!.level = 0;
+    await vi.waitFor(() => expect(state(service, 'a')).toBe('running'));
+  });
+
+  it('feeds the gauges, and releases what is still held when it stops', async () => {
+    const { fakes: fake, engines } = await fakes('a');
+    const service = await started(testNode([{ ...engines[0]!, seats: 1 }]));
+    fake['a']!.running = 5;
+    await vi.waitFor(() =>
+      expect(service.gauges('a')).toMatchObject({ running: 5, waiting: 0, kvUsage: 0.25, leases: 0 }),
+    );
+    await outcome(service, 's1', 'a');
+    const held = outcome(service, 's2', 'a');
+    await service.stop();
+    expect(await held).toEqual({ kind: 'released', reason: 'shutting-down' });
+  });
+});

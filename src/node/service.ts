@@ -1,0 +1,358 @@
+import type { Dispatcher } from 'undici';
+import { VllmClient } from '../engine/vllm/client.js';
+import { type DiscoveredEngine, discoveredLimits } from '../engine/vllm/discover.js';
+import type { EngineMetrics } from '../engine/vllm/metrics.js';
+import {
+  DEFAULT_MONITOR_CONFIG,
+  EngineMonitor,
+  type MonitorConfig,
+  type MonitorDownReason,
+} from '../engine/vllm/monitor.js';
+import { DEFAULT_MOVE_LIMITS, EngineMoves, type MoveLimits } from '../engine/vllm/moves.js';
+import type { Clock, Timer } from '../model/clock.js';
+import type { Demand, EngineSpec, EngineView, Lease, LeaseUse, NodeSpec, ReserveResult } from '../model/fleet.js';
+import type { EngineEvent, NodeAction } from './actions.js';
+import type { NodeConfig } from './config.js';
+import { NodeManager } from './manager.js';
+import type { EngineGauges, NodeStats } from './stats.js';
+
+/** HBM in use per GPU, by the driver or the emulated device; undefined when there is no reading now. */
+export type GpuTelemetry = () => readonly number[] | undefined;
+
+/** How a held reservation ends. */
+export type HoldEnd =
+  | { readonly kind: 'grant'; readonly lease: Lease }
+  | { readonly kind: 'released'; readonly reason: string };
+
+/** Where an engine is reached: the agent's own connection pool. */
+export interface EngineEndpoint {
+  readonly dispatcher: Dispatcher;
+  readonly origin: string;
+  readonly upstreamModel: string;
+}
+
+/** The few log calls that are used here; a pino logger fits. */
+export interface NodeLogger {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+}
+
+export interface NodeServiceOptions {
+  /** Configured engines, or `unknownEngineSpec`s where only URLs are known. */
+  readonly spec: NodeSpec;
+  /** The clock of decisions and leases; may be scaled. */
+  readonly clock: Clock;
+  /** Real time, for probes and limits of real sockets. */
+  readonly wallClock: Clock;
+  readonly manager?: Partial<NodeConfig>;
+  readonly monitor?: Partial<MonitorConfig>;
+  readonly moveLimits?: Partial<MoveLimits>;
+  readonly telemetry?: GpuTelemetry;
+  /** vLLM's API key of an engine, where it has one. */
+  readonly apiKey?: (engineId: string) => string | undefined;
+  readonly logger: NodeLogger;
+}
+
+interface LiveEngine {
+  readonly client: VllmClient;
+  readonly moves: EngineMoves;
+  readonly monitor: EngineMonitor;
+  /** Counts processes: what an earlier one answers late is dropped. */
+  incarnation: number;
+  moving: boolean;
+}
+
+/** Level 1, live: the node's agent. Feeds the {@link NodeManager} with what engines say and do, and carries its actions out against vLLM. */
+export class NodeService {
+  readonly nodeId: string;
+  private readonly manager: NodeManager;
+  private readonly live = new Map<string, LiveEngine>();
+  private readonly holdEnds = new Map<string, (end: HoldEnd) => void>();
+  private readonly listeners: ((changed: readonly EngineView[]) => void)[] = [];
+  private readonly gpuCapacityBytes: readonly number[];
+  private pumpDue = false;
+  private timer: Timer | undefined;
+  private stopped = false;
+
+  constructor(private readonly options: NodeServiceOptions) {
+    const { spec, telemetry, manager } = options;
+    this.nodeId = spec.nodeId;
+    this.gpuCapacityBytes = spec.gpus.map(({ memoryBytes }) => memoryBytes);
+    this.manager = new NodeManager(spec, { telemetry: telemetry !== undefined, ...manager });
+    for (const engine of spec.engines) this.live.set(engine.engineId, this.liveEngine(engine));
+  }
+
+  /** Begins to watch all engines; resolves when each has been tried once, reachable or not. */
+  async start(): Promise<void> {
+    await Promise.all([...this.live.values()].map(({ monitor }) => monitor.start()));
+    this.pump();
+  }
+
+  /** Stops watching and closes all connections; holds that are still open are released. */
+  async stop(): Promise<void> {
+    this.stopped = true;
+    this.timer?.cancel();
+    for (const { monitor } of this.live.values()) monitor.stop();
+    for (const [stageId, end] of [...this.holdEnds]) {
+      this.cancel(stageId);
+      end({ kind: 'released', reason: 'shutting-down' });
+    }
+    await Promise.all([...this.live.values()].map(({ client }) => client.close()));
+  }
+
+  /** A `hold` is followed by one call of `onHoldEnd`, never before this returns, unless it is cancelled first. */
+  reserve(demand: Demand, onHoldEnd: (end: HoldEnd) => void): ReserveResult {
+    const result = this.manager.reserve(demand, this.options.clock.nowMs());
+    if (result.kind === 'hold') this.holdEnds.set(demand.stageId, onHoldEnd);
+    this.pumpSoon();
+    return result;
+  }
+
+  /** Ends a hold. A grant that is on its way is given back. */
+  cancel(stageId: string): void {
+    const nowMs = this.options.clock.nowMs();
+    this.holdEnds.delete(stageId);
+    this.manager.cancel(stageId, nowMs);
+    this.manager.release(stageId, {}, nowMs);
+    this.pumpSoon();
+  }
+
+  firstToken(stageId: string): void {
+    this.manager.firstToken(stageId, this.options.clock.nowMs());
+    this.pumpSoon();
+  }
+
+  release(stageId: string, use: LeaseUse): void {
+    this.manager.release(stageId, use, this.options.clock.nowMs());
+    this.pumpSoon();
+  }
+
+  endpoint(engineId: string): EngineEndpoint | undefined {
+    const client = this.live.get(engineId)?.client;
+    const model = this.manager.view(engineId)?.spec.model;
+    if (!client || model === undefined) return undefined;
+    return { dispatcher: client.dispatcher, origin: client.origin, upstreamModel: model };
+  }
+
+  dispatcher(engineId: string): Dispatcher | undefined {
+    return this.live.get(engineId)?.client.dispatcher;
+  }
+
+  /** The data path found the engine's door closed: it is taken out at once. */
+  reportUnreachable(engineId: string): void {
+    this.live.get(engineId)?.monitor.reportRefused();
+  }
+
+  /** The data path failed in another way (reset, timeout): the engine is looked at now. */
+  reportFailure(engineId: string): void {
+    this.live.get(engineId)?.monitor.pollSoon();
+  }
+
+  /** Hears of engines whose view changed; several changes in one turn are told once. */
+  onChange(listener: (changed: readonly EngineView[]) => void): void {
+    this.listeners.push(listener);
+  }
+
+  views(): readonly EngineView[] {
+    return this.manager.views();
+  }
+
+  view(engineId: string): EngineView | undefined {
+    return this.manager.view(engineId);
+  }
+
+  gauges(engineId: string): EngineGauges | undefined {
+    return this.manager.gauges(engineId);
+  }
+
+  stats(): NodeStats {
+    return this.manager.stats();
+  }
+
+  /** HBM by GPU: the device's own account where there is one, else the ledger's. */
+  gpuMemory(): { readonly gpu: number; readonly usedBytes: number; readonly totalBytes: number }[] {
+    const reading = this.readTelemetry();
+    return this.gpuCapacityBytes.map((totalBytes, gpu) => ({
+      gpu,
+      usedBytes: reading?.[gpu] ?? this.manager.ledger.gpuUsedBytes(gpu),
+      totalBytes,
+    }));
+  }
+
+  private liveEngine({ engineId, url }: EngineSpec): LiveEngine {
+    const { wallClock, apiKey, monitor, moveLimits } = this.options;
+    const client = new VllmClient({ url, apiKey: apiKey?.(engineId) });
+    return {
+      client,
+      moves: new EngineMoves(client, { ...DEFAULT_MOVE_LIMITS, ...moveLimits }),
+      monitor: new EngineMonitor(
+        client,
+        wallClock,
+        { ...DEFAULT_MONITOR_CONFIG, ...monitor },
+        {
+          up: (found) => this.engineUp(engineId, found),
+          down: (reason, detail) => this.engineDown(engineId, reason, detail),
+          metrics: (metrics) => this.engineMetrics(engineId, metrics),
+          outstanding: () => this.outstanding(engineId),
+        },
+      ),
+      incarnation: 0,
+      moving: false,
+    };
+  }
+
+  private engineUp(engineId: string, found: DiscoveredEngine): void {
+    const engine = this.live.get(engineId)!;
+    engine.incarnation += 1;
+    engine.moving = false;
+    const spec = this.spec(engineId);
+    const limits = discoveredLimits(found, spec);
+    const { version, modelNames, level, schedulingPolicy } = found;
+    this.options.logger.info({ engineId, version, modelNames, level, schedulingPolicy, ...limits }, 'engine is up');
+    if (spec.model !== '' && !modelNames.includes(spec.model)) {
+      this.options.logger.warn(
+        { engineId, configured: spec.model, modelNames },
+        'engine serves another model than configured',
+      );
+    }
+    this.event({ kind: 'engine-up', engineId, level, limits });
+  }
+
+  private engineDown(engineId: string, reason: MonitorDownReason, detail: string): void {
+    const engine = this.live.get(engineId)!;
+    engine.incarnation += 1;
+    engine.moving = false;
+    this.options.logger.warn({ engineId, reason, detail }, 'engine is down');
+    this.event({ kind: 'engine-down', engineId, reason });
+  }
+
+  private engineMetrics(engineId: string, metrics: EngineMetrics): void {
+    const { running, waiting, preemptionsTotal, kvUsage } = metrics;
+    if (running !== undefined && waiting !== undefined) {
+      const counters = { running, waiting, preemptionsTotal: preemptionsTotal ?? 0, kvUsage: kvUsage ?? 0 };
+      this.event({ kind: 'counters', engineId, ...counters });
+    }
+    const reading = this.readTelemetry();
+    if (reading) this.event({ kind: 'telemetry', gpuUsedBytes: reading });
+    void this.reconcileSleep(engineId, metrics);
+  }
+
+  /** Somebody else may have put the engine to sleep or woken it. The gauge only raises the suspicion; `/is_sleeping` decides. */
+  private async reconcileSleep(engineId: string, { sleepGauge }: EngineMetrics): Promise<void> {
+    const engine = this.live.get(engineId)!;
+    const believedAsleep = () => this.believedAsleep(engineId);
+    const before = believedAsleep();
+    if (engine.moving || sleepGauge === undefined || before === undefined || before === (sleepGauge !== 'awake'))
+      return;
+    const { incarnation } = engine;
+    const asleep = await engine.client.isSleeping();
+    if (!asleep.ok || engine.moving || engine.incarnation !== incarnation || believedAsleep() !== before) return;
+    if (asleep.value === before) return;
+    this.options.logger.warn({ engineId, asleep: asleep.value }, 'engine was put to sleep or woken by somebody else');
+    this.event({ kind: 'engine-up', engineId, level: asleep.value ? (sleepGauge === 'level-1' ? 1 : 2) : 0 });
+  }
+
+  private believedAsleep(engineId: string): boolean | undefined {
+    const state = this.manager.view(engineId)?.state;
+    if (state === 'running' || state === 'draining') return false;
+    return state === 'sleeping' || state === 'sleeping-deep' ? true : undefined;
+  }
+
+  /** Requests in the engine's hands; nothing is expected to move while it is not awake. */
+  private outstanding(engineId: string): number {
+    return this.believedAsleep(engineId) === false ? this.manager.gauges(engineId)!.leases : 0;
+  }
+
+  private spec(engineId: string): EngineSpec {
+    return this.options.spec.engines.find((engine) => engine.engineId === engineId)!;
+  }
+
+  private event(event: EngineEvent): void {
+    this.manager.engineEvent(event, this.options.clock.nowMs());
+    this.pumpSoon();
+  }
+
+  private pumpSoon(): void {
+    if (this.pumpDue || this.stopped) return;
+    this.pumpDue = true;
+    queueMicrotask(() => this.pump());
+  }
+
+  /** Carries out what the manager wants, tells what changed, and sets the timer for what only time brings. */
+  private pump(): void {
+    this.pumpDue = false;
+    if (this.stopped) return;
+    const { clock } = this.options;
+    for (const action of this.manager.tick(clock.nowMs())) this.carryOut(action);
+    const changed = this.manager.changed();
+    if (changed.length > 0 && this.listeners.length > 0) {
+      const views = changed.map((engineId) => this.manager.view(engineId)!);
+      for (const listener of this.listeners) listener(views);
+    }
+    this.timer?.cancel();
+    this.timer = undefined;
+    const nextMs = this.manager.nextTickMs();
+    if (nextMs < Number.POSITIVE_INFINITY) this.timer = clock.after(nextMs - clock.nowMs(), () => this.pumpSoon());
+  }
+
+  private carryOut(action: NodeAction): void {
+    if (action.kind === 'grant') {
+      const { stageId } = action.lease;
+      const end = this.takeHoldEnd(stageId);
+      if (end) end({ kind: 'grant', lease: action.lease });
+      // Cancelled by an earlier callback of this very turn.
+      else this.manager.release(stageId, {}, this.options.clock.nowMs());
+    } else if (action.kind === 'release-hold') {
+      this.takeHoldEnd(action.stageId)?.({ kind: 'released', reason: action.reason });
+    } else {
+      void this.move(action);
+    }
+  }
+
+  private takeHoldEnd(stageId: string): ((end: HoldEnd) => void) | undefined {
+    const end = this.holdEnds.get(stageId);
+    this.holdEnds.delete(stageId);
+    return end;
+  }
+
+  private async move(action: Extract<NodeAction, { kind: 'sleep' | 'wake' | 'canary' }>): Promise<void> {
+    const { engineId } = action;
+    const engine = this.live.get(engineId)!;
+    const { incarnation, moves } = engine;
+    const model = this.manager.view(engineId)!.spec.model;
+    const startedMs = this.options.wallClock.nowMs();
+    engine.moving = true;
+    const reply =
+      action.kind === 'sleep'
+        ? await moves.sleep(action.level, action.mode, model)
+        : action.kind === 'wake'
+          ? await moves.wake(action.level)
+          : await moves.canary(model);
+    if (this.stopped || engine.incarnation !== incarnation) return;
+    engine.moving = false;
+    const fields = { ...action, wallMs: Math.round(this.options.wallClock.nowMs() - startedMs) };
+    if (reply.ok) {
+      this.options.logger.info(fields, `${action.kind} done`);
+    } else {
+      this.options.logger.warn({ ...fields, failure: reply.failure.message }, `${action.kind} failed`);
+      if (reply.failure.kind === 'refused') return engine.monitor.reportRefused();
+    }
+    this.event({ kind: MOVE_EVENTS[action.kind][reply.ok ? 'done' : 'failed'], engineId });
+    const reading = this.readTelemetry();
+    if (reading) this.event({ kind: 'telemetry', gpuUsedBytes: reading });
+  }
+
+  /** One reading in sane numbers: a sentinel, a NaN or more than the card holds is no reading. */
+  private readTelemetry(): readonly number[] | undefined {
+    const reading = this.options.telemetry?.();
+    if (!reading || reading.length < this.gpuCapacityBytes.length) return undefined;
+    const sane = this.gpuCapacityBytes.every((capacity, gpu) => reading[gpu]! >= 0 && reading[gpu]! <= 1.01 * capacity);
+    return sane ? reading : undefined;
+  }
+}
+
+const MOVE_EVENTS = {
+  sleep: { done: 'slept', failed: 'sleep-failed' },
+  wake: { done: 'woke', failed: 'wake-failed' },
+  canary: { done: 'canary-passed', failed: 'canary-failed' },
+} as const;
