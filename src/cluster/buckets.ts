@@ -1,0 +1,56 @@
+interface Slot {
+  bucket: number;
+  index: number;
+}
+
+/**
+ * Items sorted roughly, into a fixed number of buckets: adding, moving and removing one costs constant time, and the lowest few are
+ * found without looking at the others. Within a bucket the order is arbitrary (but a function of the calls made).
+ */
+export class Buckets<T> {
+  private readonly buckets: T[][];
+  private readonly slots = new Map<T, Slot>();
+
+  constructor(count: number) {
+    this.buckets = Array.from({ length: count }, () => []);
+  }
+
+  get size(): number {
+    return this.slots.size;
+  }
+
+  /** Puts the item into a bucket, or moves it there; a number out of range means the nearest bucket. */
+  put(item: T, bucket: number): void {
+    const target = Math.max(0, Math.min(this.buckets.length - 1, Math.floor(bucket)));
+    const slot = this.slots.get(item);
+    if (slot?.bucket === target) return;
+    if (slot) this.take(slot);
+    const list = this.buckets[target]!;
+    this.slots.set(item, { bucket: target, index: list.length });
+    list.push(item);
+  }
+
+  remove(item: T): void {
+    const slot = this.slots.get(item);
+    if (!slot) return;
+    this.take(slot);
+    this.slots.delete(item);
+  }
+
+  /** Shows items from the lowest bucket up until `visit` returns true; returns the item at which it did. */
+  find(visit: (item: T) => boolean): T | undefined {
+    if (this.slots.size === 0) return undefined;
+    for (const list of this.buckets) {
+      for (const item of list) if (visit(item)) return item;
+    }
+    return undefined;
+  }
+
+  private take({ bucket, index }: Slot): void {
+    const list = this.buckets[bucket]!;
+    const last = list.pop()!;
+    if (index === list.length) return;
+    list[index] = last;
+    this.slots.get(last)!.index = index;
+  }
+}

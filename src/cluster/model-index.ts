@@ -1,0 +1,166 @@
+import type { ModelCapacity } from '../model/fleet.js';
+import { type HeapEntry, StableHeap } from '../model/heap.js';
+import { Buckets } from './buckets.js';
+import {
+  type EngineRecord,
+  freeKvTokens,
+  freePlaces,
+  isAsleep,
+  isRunning,
+  type LeaseTime,
+  leasesOf,
+  placesOf,
+  type SeatLimits,
+} from './engine-record.js';
+
+const LOAD_BUCKETS = 16;
+/** Ready times up to 2^24 ms, four buckets to the doubling. */
+const READY_BUCKETS = 96;
+/** One more engine may be woken at a time for so many running ones of the model; always one. */
+const RUNNING_PER_WAKE = 8;
+
+/** How long a lease lasts, until one has ended. */
+const FIRST_LEASE_MS = 5_000;
+
+/** What the index last counted of an engine, to be taken back when it changes. */
+interface Counted {
+  running: boolean;
+  waking: boolean;
+  places: number;
+  kvEntry: HeapEntry<EngineRecord> | undefined;
+}
+
+/** The engines of one model, arranged so that the few worth scoring, and the sum of what they can take, are found without a scan. */
+export class ModelIndex {
+  readonly leaseTime: LeaseTime = { meanMs: FIRST_LEASE_MS };
+  private readonly counted = new Map<EngineRecord, Counted>();
+  /** Running engines that take stages, by load. */
+  private readonly open = new Buckets<EngineRecord>(LOAD_BUCKETS);
+  /** The same engines, roomiest first. */
+  private readonly byFreeKv = new StableHeap<EngineRecord>();
+  /** Engines that could be woken or are waking, and take holds, by ready time. */
+  private readonly asleep = new Buckets<EngineRecord>(READY_BUCKETS);
+  private running = 0;
+  private waking = 0;
+  private openPlaces = 0;
+  private wakingPlaces = 0;
+
+  constructor(
+    readonly model: string,
+    private readonly limits: SeatLimits,
+  ) {}
+
+  get size(): number {
+    return this.counted.size;
+  }
+
+  engines(): IterableIterator<EngineRecord> {
+    return this.counted.keys();
+  }
+
+  /** Puts the engine where its present state belongs. Call it after every change of the record. */
+  put(engine: EngineRecord): void {
+    const counted = this.counted.get(engine) ?? { running: false, waking: false, places: 0, kvEntry: undefined };
+    this.counted.set(engine, counted);
+    this.uncount(counted);
+    counted.running = !engine.stale && isRunning(engine);
+    counted.waking = !engine.stale && engine.view.state === 'waking' && isAsleep(engine);
+    const usable = !engine.stale && (counted.running || isAsleep(engine));
+    counted.places = usable ? freePlaces(engine, this.limits) : 0;
+    if (counted.running) this.running += 1;
+    if (counted.waking) this.waking += 1;
+    if (counted.running) this.openPlaces += counted.places;
+    if (counted.waking) this.wakingPlaces += counted.places;
+    if (counted.running && counted.places > 0) this.putOpen(engine, counted);
+    else this.removeOpen(engine, counted);
+    if (!counted.running && counted.places > 0) this.asleep.put(engine, 4 * Math.log2(1 + engine.view.readyInMs));
+    else this.asleep.remove(engine);
+  }
+
+  remove(engine: EngineRecord): void {
+    const counted = this.counted.get(engine);
+    if (!counted) return;
+    this.uncount(counted);
+    this.removeOpen(engine, counted);
+    this.asleep.remove(engine);
+    this.counted.delete(engine);
+  }
+
+  /** Shows running engines that take stages, the least loaded first, until `visit` returns true. */
+  visitLeastLoaded(visit: (engine: EngineRecord) => boolean): void {
+    this.open.find(visit);
+  }
+
+  /** Shows engines that are not running and take holds, the soonest ready first, until `visit` returns true. */
+  visitSoonestReady(visit: (engine: EngineRecord) => boolean): void {
+    this.asleep.find(visit);
+  }
+
+  /** The first running engine with room for so much KV, the roomiest first, that `accepts` takes. */
+  roomiest(kvTokens: number, accepts: (engine: EngineRecord) => boolean): EngineRecord | undefined {
+    const passed: EngineRecord[] = [];
+    let found: EngineRecord | undefined;
+    for (let first = this.byFreeKv.peek(); first && -first.key >= kvTokens; first = this.byFreeKv.peek()) {
+      if (accepts(first.value)) {
+        found = first.value;
+        break;
+      }
+      passed.push(first.value);
+      this.byFreeKv.pop();
+    }
+    for (const engine of passed) this.counted.get(engine)!.kvEntry = this.byFreeKv.push(engine, -freeKvTokens(engine));
+    return found;
+  }
+
+  /**
+   * What the model's engines can take. While none runs, the holds of those that are waking count, or of one that sleeps, so that
+   * a model which is asleep everywhere is dispatched to and thereby woken. Beside running engines the holds of a sleeping one
+   * are offered apart, for a queue that is longer than its wake.
+   */
+  capacity(): ModelCapacity {
+    const soonest = this.asleep.find(() => true);
+    if (this.running > 0) {
+      const wakesAllowed = Math.max(1, Math.floor(this.running / RUNNING_PER_WAKE));
+      const cold = soonest && (soonest.view.state === 'waking' || this.waking < wakesAllowed) ? soonest : undefined;
+      return {
+        model: this.model,
+        starts: this.openPlaces,
+        maxKvTokens: -(this.byFreeKv.peek()?.key ?? 0),
+        readyInMs: 0,
+        coldStarts: cold ? freePlaces(cold, this.limits) : 0,
+        coldReadyInMs: cold ? cold.view.readyInMs + cold.view.disturbanceMs : Number.POSITIVE_INFINITY,
+      };
+    }
+    const wakeable = this.waking > 0 ? this.wakingPlaces : soonest ? freePlaces(soonest, this.limits) : 0;
+    return {
+      model: this.model,
+      starts: wakeable,
+      maxKvTokens: soonest ? freeKvTokens(soonest) : 0,
+      readyInMs: soonest?.view.readyInMs ?? Number.POSITIVE_INFINITY,
+    };
+  }
+
+  private uncount(counted: Counted): void {
+    if (counted.running) {
+      this.running -= 1;
+      this.openPlaces -= counted.places;
+    }
+    if (counted.waking) {
+      this.waking -= 1;
+      this.wakingPlaces -= counted.places;
+    }
+  }
+
+  private putOpen(engine: EngineRecord, counted: Counted): void {
+    this.open.put(engine, (LOAD_BUCKETS * leasesOf(engine)) / placesOf(engine, this.limits));
+    const key = -freeKvTokens(engine);
+    if (!counted.kvEntry) counted.kvEntry = this.byFreeKv.push(engine, key);
+    else if (counted.kvEntry.key !== key) this.byFreeKv.rekey(counted.kvEntry, key);
+  }
+
+  private removeOpen(engine: EngineRecord, counted: Counted): void {
+    this.open.remove(engine);
+    if (counted.kvEntry) this.byFreeKv.remove(counted.kvEntry);
+    counted.kvEntry = undefined;
+  }
+}

@@ -1,0 +1,16 @@
+import type { Prediction, Stage } from '../model/stage.js';
+import type { EngineRecord, SeatLimits } from './engine-record.js';
+
+/** One stage that looks for a place; input of the filters and scorers. */
+export interface PlaceRequest {
+  readonly stage: Stage;
+  readonly prediction: Prediction;
+  readonly nowMs: number;
+  /** Engines that refused or failed this stage. */
+  readonly excluded: ReadonlySet<string>;
+  readonly limits: SeatLimits;
+  /** Prompt tokens that an engine is expected to have cached; engines that are not in it have none. */
+  readonly cachedTokens: ReadonlyMap<EngineRecord, number>;
+  /** Round trip to a node, milliseconds. */
+  rttMs(nodeId: string): number;
+}

@@ -1,0 +1,208 @@
+import { describe, expect, it } from 'vitest';
+import { makeView } from '../../test/engine-view-fixture.js';
+import { makePrediction, makeStage } from '../../test/stage-fixture.js';
+import type { EngineView, PlaceResult } from '../model/fleet.js';
+import type { Stage } from '../model/stage.js';
+import { ClusterRouter, type ClusterRouterConfig } from './router.js';
+
+/** Prefill 0.1 ms a token and decode steps that depend on nothing, so that the arithmetic of a test fits on a line. */
+const costs = () => ({ prefillMsPerToken: 0.1, stepMs: 10, stepMsPerSequence: 0.1, stepMsPerContextToken: 0 });
+
+function router(views: readonly EngineView[], config: Partial<ClusterRouterConfig> = {}): ClusterRouter {
+  const made = new ClusterRouter({ lookAhead: 2, costs, ...config });
+  for (const view of views) made.update(view, 0);
+  return made;
+}
+
+const PREDICTION = makePrediction({ kvTokens: { q50: 1_200, bound: 2_000 } });
+const place = (made: ClusterRouter, stage: Partial<Stage> = {}, excluded: string[] = []): PlaceResult =>
+  made.place(makeStage(stage), PREDICTION, 0, new Set(excluded));
+
+describe('ClusterRouter.place', () => {
+  it('prefers the less loaded engine and spreads stages placed before the next view', () => {
+    const made = router([makeView('n0/busy', { leases: 5 }), makeView('n1/free'), makeView('n2/free')]);
+    const chosen = [place(made), place(made), place(made)].map((result) => result.kind === 'place' && result.engineId);
+    expect(new Set(chosen.slice(0, 2))).toEqual(new Set(['n1/free', 'n2/free']));
+    expect(made.capacity(0).models.get('model-a')!.starts).toBe(5 + 10 + 10 - 3);
+    made.update(makeView('n1/free', { version: 2 }), 1);
+    made.update(makeView('n2/free', { version: 2 }), 1);
+    expect(made.capacity(0).models.get('model-a')!.starts).toBe(5 + 10 + 10);
+  });
+
+  it('goes to the engine that has the prompt cached, unless its queue outweighs that', () => {
+    const prefixHashes = Array.from({ length: 10 }, (_, index) => `h${index}`);
+    const stage = { prefixHashes, promptTokens: 20_000 };
+    const made = router([makeView('n0/warm', { leases: 4 }), makeView('n1/cold')]);
+    made.started('earlier', 'n0/warm', makeStage(stage), 0);
+    expect(place(made, stage)).toMatchObject({ kind: 'place', engineId: 'n0/warm' });
+    made.update(makeView('n0/warm', { version: 2, pendingPrefillTokens: 40_000 }), 1);
+    expect(place(made, stage)).toMatchObject({ kind: 'place', engineId: 'n1/cold' });
+  });
+
+  it('waits for a warm engine without a seat as long as the wait costs less than computing the prompt anew', () => {
+    const prefixHashes = ['a', 'b', 'c', 'd'];
+    const made = router([makeView('n0/warm', { leases: 10 }), makeView('n1/cold')]);
+    made.started('earlier', 'n0/warm', makeStage({ prefixHashes }), 0);
+    // Three leases ahead of a seat, each 5 s ÷ 8 seats: 1.9 s. A prompt of 100 k tokens costs 10 s, one of 10 k costs 1 s.
+    const long = place(made, { prefixHashes, promptTokens: 90_000 });
+    expect(long).toMatchObject({ kind: 'hold', engineId: 'n0/warm', nodeId: 'n0' });
+    expect(long.kind === 'hold' && long.waitMs).toBeGreaterThan(8_000);
+    expect(long.explanation.candidates[0]).toMatchObject({ engineId: 'n0/warm' });
+    expect(long.explanation.refusals).toEqual({ seat: 1 });
+    expect(place(made, { prefixHashes, promptTokens: 10_000 })).toMatchObject({ kind: 'place', engineId: 'n1/cold' });
+  });
+
+  it('forgets warm prefixes of an engine that slept', () => {
+    const stage = { prefixHashes: ['a', 'b'], promptTokens: 50_000 };
+    const made = router([makeView('n0/e0', { leases: 5 }), makeView('n1/e1')]);
+    made.started('earlier', 'n0/e0', makeStage(stage), 0);
+    made.update(makeView('n0/e0', { state: 'sleeping', version: 2, readyInMs: 100 }), 1);
+    made.update(makeView('n0/e0', { leases: 5, version: 3 }), 2);
+    expect(place(made, stage)).toMatchObject({ engineId: 'n1/e1' });
+  });
+
+  it('wakes the sleeping engine that is ready soonest when nothing runs, disturbance included', () => {
+    const made = router([
+      makeView('n0/slow', { state: 'sleeping', readyInMs: 3_000 }),
+      makeView('n1/rude', { state: 'sleeping', readyInMs: 900, disturbanceMs: 5_000 }),
+      makeView('n2/fast', { state: 'sleeping', readyInMs: 1_500 }),
+      makeView('n3/lost', { state: 'down' }),
+    ]);
+    const result = place(made);
+    expect(result).toMatchObject({ kind: 'place', engineId: 'n2/fast' });
+    expect(result.explanation.candidates.map(({ engineId }) => engineId)).toEqual(['n2/fast', 'n0/slow', 'n1/rude']);
+  });
+
+  it('leaves a sleeping engine alone while a running one has seats, and takes it when none has', () => {
+    const asleep = makeView('n1/asleep', { state: 'sleeping', readyInMs: 1_000 });
+    expect(place(router([makeView('n0/running', { leases: 5 }), asleep]))).toMatchObject({ engineId: 'n0/running' });
+    expect(place(router([makeView('n0/running', { leases: 10 }), asleep]))).toMatchObject({ engineId: 'n1/asleep' });
+  });
+
+  it('finds the one engine with enough KV among many that are less loaded', () => {
+    const views = Array.from({ length: 200 }, (_, index) =>
+      makeView(`n${index}/e`, { reservedKvTokens: 99_000, leases: 1 }),
+    );
+    const made = router([...views, makeView('roomy/e', { reservedKvTokens: 50_000, leases: 7 })]);
+    expect(place(made)).toMatchObject({ kind: 'place', engineId: 'roomy/e' });
+    expect(place(made, {}, ['roomy/e'])).toMatchObject({ kind: 'bounce', reason: 'no-room' });
+  });
+
+  it('promises no more KV than the pool holds', () => {
+    const made = router([makeView('n0/e0', { kvPoolTokens: 1_504 })]);
+    expect(place(made)).toMatchObject({ kind: 'place', kvTokens: 1_504 });
+  });
+
+  const BOUNCES: [string, EngineView[], Partial<Stage>, string[], string][] = [
+    ['nobody serves the model', [makeView('n0/e0')], { model: 'model-x' }, [], 'unknown-model'],
+    ['all engines are down', [makeView('n0/e0', { state: 'down' })], {}, [], 'no-engine'],
+    ['the only engine refused it', [makeView('n0/e0')], {}, ['n0/e0'], 'no-engine'],
+    ['the prompt is larger than the pool', [makeView('n0/e0', { kvPoolTokens: 500 })], {}, [], 'too-large'],
+    ['all seats are taken', [makeView('n0/e0', { leases: 10 })], {}, [], 'no-room'],
+    [
+      'one is too small and the other is full',
+      [makeView('n0/e0', { kvPoolTokens: 500 }), makeView('n1/e1', { leases: 10 })],
+      {},
+      [],
+      'no-room',
+    ],
+  ];
+  it.each(BOUNCES)('bounces when %s', (_name, views, stage, excluded, reason) => {
+    const result = place(router(views), stage, excluded);
+    expect(result).toMatchObject({ kind: 'bounce', reason });
+    const refused = Object.values(result.explanation.refusals).reduce((sum, count) => sum + count, 0);
+    expect(refused).toBe(reason === 'unknown-model' ? 0 : views.length);
+  });
+
+  it('explains the best eight with every term', () => {
+    const made = router(Array.from({ length: 20 }, (_, index) => makeView(`n${index}/e`)));
+    const { explanation } = place(made);
+    expect(explanation.candidates).toHaveLength(8);
+    for (const { totalMs, terms } of explanation.candidates) {
+      expect(Object.keys(terms)).toEqual(['ready', 'queue', 'prefill', 'decode', 'disturbance', 'network']);
+      expect(Object.values(terms).reduce((sum, ms) => sum + ms, 0)).toBeCloseTo(totalMs, 6);
+    }
+  });
+});
+
+describe('ClusterRouter: views', () => {
+  it('ignores an older view and forgets a removed engine', () => {
+    const made = router([makeView('n0/e0', { version: 5 })]);
+    made.update(makeView('n0/e0', { version: 4, state: 'down' }), 1);
+    expect(place(made).kind).toBe('place');
+    made.remove('n0/e0');
+    expect(place(made)).toMatchObject({ kind: 'bounce', reason: 'unknown-model' });
+    expect(made.capacity(0).models.size).toBe(0);
+  });
+
+  it('places nothing on an engine that has been silent for too long, until it speaks again', () => {
+    const made = router([makeView('n0/e0')], { staleAfterMs: 1_000 });
+    expect(made.capacity(1_000).models.get('model-a')!.starts).toBe(10);
+    expect(made.capacity(1_001).models.get('model-a')!.starts).toBe(0);
+    expect(made.place(makeStage(), PREDICTION, 1_001)).toMatchObject({ kind: 'bounce', reason: 'no-engine' });
+    made.update(makeView('n0/e0', { version: 2, observedAtMs: 1_500 }), 1_500);
+    expect(made.place(makeStage(), PREDICTION, 1_500).kind).toBe('place');
+  });
+
+  it('learns how long leases last from their ends', () => {
+    const made = router([makeView('n0/e0', { leases: 8 })]);
+    const wait = () => place(made).explanation.candidates[0]!.terms['queue']!;
+    const before = wait();
+    for (let index = 0; index < 100; index++) {
+      made.started(`s${index}`, 'n0/e0', makeStage(), 0);
+      made.ended(`s${index}`, 'n0/e0', 80);
+    }
+    made.update(makeView('n0/e0', { leases: 8, version: 2 }), 1);
+    expect(wait()).toBeLessThan(before / 10);
+  });
+});
+
+describe('ClusterRouter.capacity', () => {
+  const CASES: [string, EngineView[], Record<string, number>][] = [
+    ['an idle engine: seats and look-ahead', [makeView('n0/e0')], { starts: 10, readyInMs: 0, coldStarts: 0 }],
+    [
+      'unlimited seats: the configured number',
+      [makeView('n0/e0', { seats: Number.POSITIVE_INFINITY, leases: 6 })],
+      { starts: 252 },
+    ],
+    [
+      'the roomiest engine bounds the KV',
+      [makeView('n0/e0', { reservedKvTokens: 60_000 }), makeView('n1/e1', { reservedKvTokens: 80_000 })],
+      { starts: 20, maxKvTokens: 40_000 },
+    ],
+    [
+      'asleep everywhere: the holds of one',
+      [
+        makeView('n0/e0', { state: 'sleeping', readyInMs: 900 }),
+        makeView('n1/e1', { state: 'sleeping', readyInMs: 700 }),
+      ],
+      { starts: 2, readyInMs: 700 },
+    ],
+    [
+      'one is waking: its holds and no second wake',
+      [
+        makeView('n0/e0', { state: 'waking', readyInMs: 300, leases: 1 }),
+        makeView('n1/e1', { state: 'sleeping', readyInMs: 700 }),
+      ],
+      { starts: 1, readyInMs: 300 },
+    ],
+    [
+      'a sleeping engine beside a full one is offered apart',
+      [makeView('n0/e0', { leases: 10 }), makeView('n1/e1', { state: 'sleeping', readyInMs: 700, disturbanceMs: 50 })],
+      { starts: 0, coldStarts: 2, coldReadyInMs: 750 },
+    ],
+    [
+      'a second wake is not offered while one is under way',
+      [
+        makeView('n0/e0', { leases: 10 }),
+        makeView('n1/e1', { state: 'waking', readyInMs: 200, leases: 2 }),
+        makeView('n2/e2', { state: 'sleeping', readyInMs: 700 }),
+      ],
+      { starts: 0, coldStarts: 0 },
+    ],
+    ['nothing that could serve', [makeView('n0/e0', { state: 'failed' })], { starts: 0 }],
+  ];
+  it.each(CASES)('%s', (_name, views, expected) => {
+    expect(router(views).capacity(7).models.get('model-a')).toMatchObject(expected);
+  });
+});

@@ -1,0 +1,307 @@
+import type {
+  CandidateScore,
+  ClusterView,
+  EngineSpec,
+  EngineView,
+  ModelCapacity,
+  PlaceExplanation,
+  PlaceResult,
+} from '../model/fleet.js';
+import { type HeapEntry, StableHeap } from '../model/heap.js';
+import { LruMap } from '../model/lru-map.js';
+import type { Prediction, Stage } from '../model/stage.js';
+import {
+  type EngineCosts,
+  type EngineRecord,
+  isRunning,
+  leasesOf,
+  placesOf,
+  rooflineCosts,
+  type SeatLimits,
+} from './engine-record.js';
+import { ENGINE_FILTERS } from './filter/registry.js';
+import { ModelIndex } from './model-index.js';
+import type { PlaceRequest } from './place-request.js';
+import { PrefixIndex, type PrefixLimits } from './prefix.js';
+import { ENGINE_SCORERS } from './score/registry.js';
+
+export interface ClusterRouterConfig extends SeatLimits, PrefixLimits {
+  readonly clusterId: string;
+  /** An engine that has not been heard of for so long gets nothing new. Infinity where the link itself tells. */
+  readonly staleAfterMs: number;
+  /** Round trip to a node, milliseconds. */
+  readonly rttMs: (nodeId: string) => number;
+  /** What work costs on an engine; the default is a roofline. */
+  readonly costs: (spec: EngineSpec) => EngineCosts;
+}
+
+export const DEFAULT_ROUTER_CONFIG: ClusterRouterConfig = {
+  clusterId: 'local',
+  lookAhead: 4,
+  unlimitedSeats: 256,
+  maxPrefixes: 100_000,
+  maxWorkflows: 20_000,
+  staleAfterMs: Number.POSITIVE_INFINITY,
+  rttMs: () => 0,
+  costs: rooflineCosts,
+};
+
+/** Why nothing here takes a stage. `too-large` does not change by waiting, the others may. */
+export type BounceReason = 'unknown-model' | 'too-large' | 'no-engine' | 'no-room';
+
+/** Running and sleeping engines scored for one stage, besides those with a warm prefix. */
+const MAX_RUNNING_CANDIDATES = 8;
+const MAX_SLEEPING_CANDIDATES = 3;
+/** Engines that are looked at to find those; refused ones count. */
+const MAX_LOOKED_AT = 24;
+const EXPLAINED_CANDIDATES = 8;
+/** Weight of the newest lease in the mean of its model. */
+const LEASE_WEIGHT = 0.05;
+/** Stages whose start is remembered until they end. */
+const MAX_STARTED = 100_000;
+
+interface Scored {
+  readonly engine: EngineRecord;
+  readonly score: CandidateScore;
+}
+
+/**
+ * Level 2: where a stage runs. Takes the few engines worth looking at from the indexes, drops those that cannot take the stage,
+ * and chooses the one with the least expected delay, in milliseconds. Every call costs about the same at any size of the fleet.
+ */
+export class ClusterRouter {
+  private readonly config: ClusterRouterConfig;
+  private readonly engines = new Map<string, EngineRecord>();
+  private readonly models = new Map<string, ModelIndex>();
+  private readonly prefixes: PrefixIndex;
+  private readonly startedAtMs = new LruMap<string, number>(MAX_STARTED);
+  private readonly byObservation = new StableHeap<EngineRecord>();
+  private readonly observations = new Map<EngineRecord, HeapEntry<EngineRecord>>();
+
+  constructor(config: Partial<ClusterRouterConfig> = {}) {
+    this.config = { ...DEFAULT_ROUTER_CONFIG, ...config };
+    this.prefixes = new PrefixIndex(this.config);
+  }
+
+  /** The newest state of an engine; an older one than what is known is ignored. */
+  update(view: EngineView, _nowMs: number): void {
+    const { engineId, model } = view.spec;
+    let engine = this.engines.get(engineId);
+    if (engine && view.version < engine.view.version) return;
+    if (engine && engine.view.spec.model !== model) {
+      this.remove(engineId);
+      engine = undefined;
+    }
+    if (!engine) {
+      engine = {
+        view,
+        costs: this.config.costs(view.spec),
+        pendingLeases: 0,
+        pendingKvTokens: 0,
+        stale: false,
+        leaseTime: this.index(model).leaseTime,
+        cacheGeneration: 0,
+      };
+      this.engines.set(engineId, engine);
+    } else if (losesCache(engine.view, view)) engine.cacheGeneration += 1;
+    if (engine.view.spec !== view.spec) engine.costs = this.config.costs(view.spec);
+    engine.view = view;
+    engine.stale = false;
+    engine.pendingLeases = 0;
+    engine.pendingKvTokens = 0;
+    this.index(model).put(engine);
+    this.observe(engine);
+  }
+
+  remove(engineId: string): void {
+    const engine = this.engines.get(engineId);
+    if (!engine) return;
+    this.engines.delete(engineId);
+    engine.cacheGeneration += 1;
+    const { model } = engine.view.spec;
+    const index = this.index(model);
+    index.remove(engine);
+    if (index.size === 0) this.models.delete(model);
+    const entry = this.observations.get(engine);
+    if (entry) this.byObservation.remove(entry);
+    this.observations.delete(engine);
+  }
+
+  /**
+   * The best place for a stage now, with the reasons. A placed stage counts against its engine until the engine's next view, so
+   * that stages placed in one turn do not pile up on one engine.
+   */
+  place(stage: Stage, prediction: Prediction, nowMs: number, excluded: ReadonlySet<string> = new Set()): PlaceResult {
+    this.markStale(nowMs);
+    const index = this.models.get(stage.model);
+    if (!index) return bounce('unknown-model', {});
+    const cachedTokens = this.prefixes.cachedTokens(stage);
+    const { rttMs } = this.config;
+    const request: PlaceRequest = { stage, prediction, nowMs, excluded, limits: this.config, cachedTokens, rttMs };
+    const refusals: Record<string, number> = {};
+    const scored = this.candidates(request, index, refusals).map((engine) => score(request, engine));
+    scored.sort((a, b) => a.score.totalMs - b.score.totalMs || leasesOf(a.engine) - leasesOf(b.engine));
+    const best = scored[0];
+    if (!best) return bounceAll(request, index);
+    const awaited = this.worthWaiting(request, best);
+    const explanation: PlaceExplanation = {
+      candidates: (awaited ? [awaited, ...scored] : scored).slice(0, EXPLAINED_CANDIDATES).map(({ score }) => score),
+      refusals,
+    };
+    const chosen = awaited ?? best;
+    const { engineId, nodeId } = chosen.engine.view.spec;
+    chosen.engine.pendingLeases += 1;
+    const kvTokens = Math.min(prediction.kvTokens.bound, chosen.engine.view.kvPoolTokens);
+    chosen.engine.pendingKvTokens += kvTokens;
+    index.put(chosen.engine);
+    if (!awaited)
+      return { kind: 'place', engineId, nodeId, kvTokens, expectedDelayMs: best.score.totalMs, explanation };
+    // Worth waiting until the wait alone has cost what starting elsewhere would have cost more.
+    const waitMs = best.score.totalMs - awaited.score.totalMs + (awaited.score.terms['queue'] ?? 0);
+    return { kind: 'hold', engineId, nodeId, kvTokens, waitMs, explanation };
+  }
+
+  /** A stage has been given to an engine: its prompt will be in the engine's cache. */
+  started(stageId: string, engineId: string, stage: Stage, nowMs: number): void {
+    const engine = this.engines.get(engineId);
+    if (!engine) return;
+    this.prefixes.learn(stage, engine);
+    this.startedAtMs.set(stageId, nowMs);
+  }
+
+  /** A stage has left its engine. */
+  ended(stageId: string, engineId: string, nowMs: number): void {
+    const startedMs = this.startedAtMs.peek(stageId);
+    this.startedAtMs.delete(stageId);
+    const engine = this.engines.get(engineId);
+    if (engine && startedMs !== undefined) {
+      const { leaseTime } = engine;
+      leaseTime.meanMs += LEASE_WEIGHT * (nowMs - startedMs - leaseTime.meanMs);
+    }
+  }
+
+  /** What the cluster can start now, model by model. */
+  capacity(nowMs: number): ClusterView {
+    this.markStale(nowMs);
+    const models = new Map<string, ModelCapacity>();
+    for (const [model, index] of this.models) models.set(model, index.capacity());
+    return { clusterId: this.config.clusterId, observedAtMs: nowMs, models };
+  }
+
+  /** Engines that pass all filters, each once: those with a warm prefix, the least loaded, and the soonest ready of the sleeping. */
+  private candidates(request: PlaceRequest, index: ModelIndex, refusals: Record<string, number>): EngineRecord[] {
+    const looked = new Set<EngineRecord>();
+    const found: EngineRecord[] = [];
+    const look = (engine: EngineRecord): boolean => {
+      if (looked.has(engine)) return false;
+      looked.add(engine);
+      const refusal = refusalOf(request, engine);
+      if (refusal === undefined) found.push(engine);
+      else refusals[refusal] = (refusals[refusal] ?? 0) + 1;
+      return refusal === undefined;
+    };
+    for (const engine of request.cachedTokens.keys()) look(engine);
+    let running = 0;
+    index.visitLeastLoaded((engine) => {
+      if (look(engine)) running += 1;
+      return running >= MAX_RUNNING_CANDIDATES || looked.size >= MAX_LOOKED_AT;
+    });
+    // Where memory binds, the least loaded engines need not be the ones with room.
+    if (found.length === 0) {
+      index.roomiest(request.prediction.kvTokens.bound, (engine) => !looked.has(engine) && look(engine));
+    }
+    let sleeping = 0;
+    index.visitSoonestReady((engine) => {
+      if (look(engine)) sleeping += 1;
+      return sleeping >= MAX_SLEEPING_CANDIDATES;
+    });
+    return found;
+  }
+
+  /**
+   * Delay scheduling: a running engine that has the prompt cached but no seat just now, if waiting for its seat is expected to
+   * cost less than computing the prompt anew on the best engine that could start at once.
+   */
+  private worthWaiting(request: PlaceRequest, best: Scored): Scored | undefined {
+    let awaited: Scored | undefined;
+    for (const engine of request.cachedTokens.keys()) {
+      if (!isRunning(engine) || refusalOf(request, engine) !== 'seat') continue;
+      const overbooked = leasesOf(engine) - placesOf(engine, this.config);
+      if (overbooked >= Math.max(1, this.config.lookAhead)) continue;
+      const candidate = score(request, engine);
+      if (candidate.score.totalMs < (awaited ?? best).score.totalMs) awaited = candidate;
+    }
+    return awaited;
+  }
+
+  private index(model: string): ModelIndex {
+    let index = this.models.get(model);
+    if (!index) {
+      index = new ModelIndex(model, this.config);
+      this.models.set(model, index);
+    }
+    return index;
+  }
+
+  private observe(engine: EngineRecord): void {
+    if (this.config.staleAfterMs === Number.POSITIVE_INFINITY) return;
+    const entry = this.observations.get(engine);
+    if (entry && this.byObservation.rekey(entry, engine.view.observedAtMs)) return;
+    this.observations.set(engine, this.byObservation.push(engine, engine.view.observedAtMs));
+  }
+
+  private markStale(nowMs: number): void {
+    const oldestMs = nowMs - this.config.staleAfterMs;
+    for (let first = this.byObservation.peek(); first && first.key < oldestMs; first = this.byObservation.peek()) {
+      this.byObservation.pop();
+      first.value.stale = true;
+      this.index(first.value.view.spec.model).put(first.value);
+    }
+  }
+}
+
+/** The first filter that refuses the engine. */
+function refusalOf(request: PlaceRequest, engine: EngineRecord): string | undefined {
+  for (const filter of ENGINE_FILTERS) if (!filter.passes(request, engine)) return filter.name;
+  return undefined;
+}
+
+function score(request: PlaceRequest, engine: EngineRecord): Scored {
+  const terms: Record<string, number> = {};
+  let totalMs = 0;
+  for (const scorer of ENGINE_SCORERS) {
+    const delayMs = scorer.delayMs(request, engine);
+    terms[scorer.name] = delayMs;
+    totalMs += delayMs;
+  }
+  const { engineId, nodeId } = engine.view.spec;
+  return { engine, score: { engineId, nodeId, totalMs, terms } };
+}
+
+/** Nothing took the stage: asks every engine of the model once more, for an exact account of why. */
+function bounceAll(request: PlaceRequest, index: ModelIndex): PlaceResult {
+  const refusals: Record<string, number> = {};
+  for (const engine of index.engines()) {
+    const refusal = refusalOf(request, engine) ?? 'unknown';
+    refusals[refusal] = (refusals[refusal] ?? 0) + 1;
+  }
+  const unusable = (refusals['excluded'] ?? 0) + (refusals['healthy'] ?? 0) + (refusals['fresh'] ?? 0);
+  if (unusable === index.size) return bounce('no-engine', refusals);
+  const tooLarge = refusals['too-large'] ?? 0;
+  return bounce(tooLarge + unusable === index.size ? 'too-large' : 'no-room', refusals);
+}
+
+function bounce(reason: BounceReason, refusals: Record<string, number>): PlaceResult {
+  return { kind: 'bounce', reason, explanation: { candidates: [], refusals } };
+}
+
+/** Sleep discards the KV cache, and an engine that was down has started anew. */
+function losesCache(before: EngineView, now: EngineView): boolean {
+  return (
+    before.state !== now.state &&
+    (now.state === 'falling-asleep' ||
+      now.state === 'sleeping' ||
+      now.state === 'sleeping-deep' ||
+      now.state === 'down')
+  );
+}

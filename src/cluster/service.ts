@@ -1,0 +1,279 @@
+import type { Dispatcher } from 'undici';
+import type { Clock, Timer } from '../model/clock.js';
+import type {
+  ClusterView,
+  Demand,
+  EngineView,
+  Lease,
+  LeaseUse,
+  PlaceExplanation,
+  ReserveResult,
+} from '../model/fleet.js';
+import type { Prediction, Stage } from '../model/stage.js';
+import type { ClusterRouter } from './router.js';
+import { type ModelPresence, ServedModels } from './served-models.js';
+
+/** How a held reservation ends. */
+export type HoldEnd =
+  | { readonly kind: 'grant'; readonly lease: Lease }
+  | { readonly kind: 'released'; readonly reason: string };
+
+/** Where an engine is reached: the agent's own connection pool. */
+export interface EngineEndpoint {
+  readonly dispatcher: Dispatcher;
+  readonly origin: string;
+  readonly upstreamModel: string;
+}
+
+/** What a router needs of a node's agent; a function call in one process, a stream between processes. */
+export interface NodeLink {
+  readonly nodeId: string;
+  /** A `hold` is followed by one call of `onHoldEnd`, unless it is cancelled first. */
+  reserve(demand: Demand, onHoldEnd: (end: HoldEnd) => void): ReserveResult;
+  cancel(stageId: string): void;
+  firstToken(stageId: string): void;
+  release(stageId: string, use: LeaseUse): void;
+  endpoint(engineId: string): EngineEndpoint | undefined;
+  /** The data path found the engine's door closed. */
+  reportUnreachable(engineId: string): void;
+  /** Engines whose view changed since the last call, and the removal of engines. */
+  onChange(listener: (changed: readonly EngineView[]) => void): void;
+  views(): readonly EngineView[];
+  view(engineId: string): EngineView | undefined;
+}
+
+export interface PlacementListener {
+  started(lease: Lease, endpoint: EngineEndpoint, explanation: PlaceExplanation): void;
+  /** Nothing took the stage: it goes back to the global queue. */
+  bounced(reason: string, explanation: PlaceExplanation): void;
+}
+
+interface Placement {
+  readonly stage: Stage;
+  readonly prediction: Prediction;
+  readonly orderKey: number;
+  readonly listener: PlacementListener;
+  /** Engines that refused or failed this stage. */
+  readonly excluded: Set<string>;
+  state: 'placing' | 'held' | 'leased';
+  node: NodeLink | undefined;
+  engineId: string | undefined;
+  explanation: PlaceExplanation;
+  waitTimer: Timer | undefined;
+}
+
+export interface ClusterServiceOptions {
+  readonly clusterId: string;
+  readonly router: ClusterRouter;
+  readonly nodes: readonly NodeLink[];
+  readonly clock: Clock;
+  readonly interactiveClasses: ReadonlySet<string>;
+  readonly epoch: number;
+}
+
+const NO_EXPLANATION: PlaceExplanation = { candidates: [], refusals: {} };
+
+const MIN_WAIT_MS = 50;
+
+/** A stage that no engine takes after this many tries goes back to the queue. */
+const MAX_TRIES_PER_DISPATCH = 4;
+
+/** Level 2, live: turns placements of the router into reservations on nodes, and their changes into capacity for the global level. */
+export class ClusterService {
+  private readonly placements = new Map<string, Placement>();
+  private readonly nodes = new Map<string, NodeLink>();
+  private readonly served = new ServedModels();
+  private capacityListener: ((view: ClusterView) => void) | undefined;
+  private capacityDue = false;
+
+  constructor(private readonly options: ClusterServiceOptions) {
+    for (const node of options.nodes) {
+      this.nodes.set(node.nodeId, node);
+      this.absorb(node.views());
+      node.onChange((changed) => {
+        this.absorb(changed);
+        this.announceCapacity();
+      });
+    }
+  }
+
+  /** `listener` hears of every change of what can start; several changes in one turn are told once. */
+  onCapacity(listener: (view: ClusterView) => void): void {
+    this.capacityListener = listener;
+    this.announceCapacity();
+  }
+
+  models(): ReadonlyMap<string, ModelPresence> {
+    return this.served.all();
+  }
+
+  place(
+    stage: Stage,
+    prediction: Prediction,
+    orderKey: number,
+    exclude: Iterable<string>,
+    listener: PlacementListener,
+  ): void {
+    const placement: Placement = {
+      stage,
+      prediction,
+      orderKey,
+      listener,
+      excluded: new Set(exclude),
+      state: 'placing',
+      node: undefined,
+      engineId: undefined,
+      explanation: NO_EXPLANATION,
+      waitTimer: undefined,
+    };
+    this.placements.set(stage.stageId, placement);
+    this.tryPlace(placement);
+  }
+
+  firstToken(stageId: string): void {
+    this.placements.get(stageId)?.node?.firstToken(stageId);
+  }
+
+  /** Ends whatever the stage has here: a lease, a hold or nothing. */
+  finish(stageId: string, use: LeaseUse): void {
+    const placement = this.placements.get(stageId);
+    if (!placement) return;
+    this.placements.delete(stageId);
+    placement.waitTimer?.cancel();
+    const { node, engineId, state } = placement;
+    if (state === 'leased') {
+      node?.release(stageId, use);
+      if (engineId) this.options.router.ended(stageId, engineId, this.options.clock.nowMs());
+    } else if (state === 'held') {
+      node?.cancel(stageId);
+    }
+    this.refresh(node, engineId);
+    this.announceCapacity();
+  }
+
+  /** The engine of a leased stage did not take the connection: the lease ends and the node looks at its engine. */
+  engineUnreachable(stageId: string): void {
+    const placement = this.placements.get(stageId);
+    const engineId = placement?.engineId;
+    if (engineId) placement.node?.reportUnreachable(engineId);
+    this.finish(stageId, {});
+  }
+
+  private tryPlace(placement: Placement): void {
+    const { router, clock } = this.options;
+    const { stage } = placement;
+    placement.state = 'placing';
+    placement.node = undefined;
+    for (let attempt = 0; attempt < MAX_TRIES_PER_DISPATCH; attempt++) {
+      const nowMs = clock.nowMs();
+      const place = router.place(stage, placement.prediction, nowMs, placement.excluded);
+      placement.explanation = place.explanation;
+      if (place.kind === 'bounce') {
+        this.bounce(placement, place.reason);
+        return;
+      }
+      const { engineId } = place;
+      const node = this.nodes.get(place.nodeId);
+      const reservation = node?.reserve(this.demand(placement, engineId, place.kvTokens), (end) =>
+        this.holdEnded(placement, end),
+      );
+      this.refresh(node, engineId);
+      if (!node || !reservation || reservation.kind === 'refuse') {
+        placement.excluded.add(engineId);
+        continue;
+      }
+      placement.node = node;
+      placement.engineId = engineId;
+      router.started(stage.stageId, engineId, stage, nowMs);
+      placement.state = 'held';
+      if (reservation.kind === 'grant') this.start(placement, reservation.lease);
+      else if (place.kind === 'hold') this.limitWait(placement, place.waitMs);
+      return;
+    }
+    this.bounce(placement, 'refused-by-nodes');
+  }
+
+  private demand(placement: Placement, engineId: string, kvTokens: number): Demand {
+    const { stage, orderKey } = placement;
+    return {
+      stageId: stage.stageId,
+      engineId,
+      sloClass: stage.sloClass,
+      interactive: this.options.interactiveClasses.has(stage.sloClass),
+      promptTokens: stage.promptTokens,
+      kvTokens,
+      maxKvTokens: stage.promptTokens + stage.maxTokens,
+      orderKey,
+      epoch: this.options.epoch,
+    };
+  }
+
+  private start(placement: Placement, lease: Lease): void {
+    const endpoint = placement.node?.endpoint(lease.engineId);
+    if (!endpoint) throw new Error(`node granted a lease on an engine it does not have: ${lease.engineId}`);
+    placement.state = 'leased';
+    placement.waitTimer?.cancel();
+    placement.listener.started(lease, endpoint, placement.explanation);
+  }
+
+  private holdEnded(placement: Placement, end: HoldEnd): void {
+    const { stageId } = placement.stage;
+    if (this.placements.get(stageId) !== placement || placement.state !== 'held') {
+      // The stage has left meanwhile; a lease that nobody wants goes back at once.
+      if (end.kind === 'grant') placement.node?.release(stageId, {});
+      return;
+    }
+    if (end.kind === 'grant') {
+      this.start(placement, end.lease);
+      return;
+    }
+    this.leaveEngine(placement);
+    this.tryPlace(placement);
+  }
+
+  /** A wait for one engine is worth only so much: after twice the expected wait the stage looks elsewhere. */
+  private limitWait(placement: Placement, waitMs: number): void {
+    placement.waitTimer = this.options.clock.after(2 * waitMs + MIN_WAIT_MS, () => {
+      if (placement.state !== 'held') return;
+      placement.node?.cancel(placement.stage.stageId);
+      this.leaveEngine(placement);
+      this.tryPlace(placement);
+    });
+  }
+
+  private leaveEngine(placement: Placement): void {
+    const { engineId, node, stage } = placement;
+    placement.waitTimer?.cancel();
+    if (!engineId) return;
+    this.options.router.ended(stage.stageId, engineId, this.options.clock.nowMs());
+    placement.excluded.add(engineId);
+    this.refresh(node, engineId);
+  }
+
+  private bounce(placement: Placement, reason: string): void {
+    this.placements.delete(placement.stage.stageId);
+    placement.listener.bounced(reason, placement.explanation);
+  }
+
+  private refresh(node: NodeLink | undefined, engineId: string | undefined): void {
+    const view = node && engineId ? node.view(engineId) : undefined;
+    if (view) this.absorb([view]);
+  }
+
+  private absorb(views: readonly EngineView[]): void {
+    const nowMs = this.options.clock.nowMs();
+    for (const view of views) {
+      this.options.router.update(view, nowMs);
+      this.served.update(view);
+    }
+  }
+
+  private announceCapacity(): void {
+    if (this.capacityDue || !this.capacityListener) return;
+    this.capacityDue = true;
+    queueMicrotask(() => {
+      this.capacityDue = false;
+      this.capacityListener?.(this.options.router.capacity(this.options.clock.nowMs()));
+    });
+  }
+}

@@ -1,0 +1,92 @@
+import type { ClusterView, ModelCapacity } from '../model/fleet.js';
+
+/** A cluster's capacity for a model, less what has been dispatched since the cluster told it. */
+interface Remaining {
+  readonly clusterId: string;
+  starts: number;
+  maxKvTokens: number;
+  readonly readyInMs: number;
+  coldStarts: number;
+  readonly coldReadyInMs: number;
+}
+
+/** What the clusters said they can start, kept up to date between their reports. */
+export class CapacityLedger {
+  private readonly byModel = new Map<string, Remaining[]>();
+  private readonly modelsOf = new Map<string, readonly string[]>();
+
+  /** A cluster's newest report replaces everything known of it. */
+  replace(view: ClusterView): void {
+    this.removeCluster(view.clusterId);
+    for (const [model, capacity] of view.models) {
+      const rest = this.byModel.get(model);
+      if (rest) rest.push(remainingOf(view.clusterId, capacity));
+      else this.byModel.set(model, [remainingOf(view.clusterId, capacity)]);
+    }
+    this.modelsOf.set(view.clusterId, [...view.models.keys()]);
+  }
+
+  removeCluster(clusterId: string): void {
+    for (const model of this.modelsOf.get(clusterId) ?? []) {
+      const rest = this.byModel.get(model)!.filter((remaining) => remaining.clusterId !== clusterId);
+      if (rest.length > 0) this.byModel.set(model, rest);
+      else this.byModel.delete(model);
+    }
+    this.modelsOf.delete(clusterId);
+  }
+
+  /** Stages of the model that could start now, whatever their size. */
+  starts(model: string): number {
+    let starts = 0;
+    for (const remaining of this.byModel.get(model) ?? []) starts += remaining.starts;
+    return starts;
+  }
+
+  /** Could any stage of the model leave now, even if only to wake an engine? */
+  hasAny(model: string): boolean {
+    for (const remaining of this.byModel.get(model) ?? []) {
+      if (remaining.starts > 0 || remaining.coldStarts > 0) return true;
+    }
+    return false;
+  }
+
+  /**
+   * Takes one start for a stage of `kvTokens` and returns the cluster, the one that is ready soonest. Where only sleeping engines
+   * are left, one is taken if it would be ready before the queue, whose last stage waits for `expectedWaitMs`, has drained.
+   */
+  take(model: string, kvTokens: number, expectedWaitMs: number): string | undefined {
+    let warm: Remaining | undefined;
+    let cold: Remaining | undefined;
+    for (const remaining of this.byModel.get(model) ?? []) {
+      if (remaining.starts > 0 && kvTokens <= remaining.maxKvTokens) {
+        if (!warm || isBetter(remaining, warm)) warm = remaining;
+      }
+      if (remaining.coldStarts > 0 && remaining.coldReadyInMs < expectedWaitMs) {
+        if (!cold || remaining.coldReadyInMs < cold.coldReadyInMs) cold = remaining;
+      }
+    }
+    if (warm) {
+      warm.starts -= 1;
+      // Which engine takes the stage is not known here, so the roomiest one counts as the one that did, until the next report.
+      warm.maxKvTokens -= kvTokens;
+      return warm.clusterId;
+    }
+    if (cold) cold.coldStarts -= 1;
+    return cold?.clusterId;
+  }
+}
+
+function isBetter(a: Remaining, b: Remaining): boolean {
+  return a.readyInMs < b.readyInMs || (a.readyInMs === b.readyInMs && a.starts > b.starts);
+}
+
+function remainingOf(clusterId: string, capacity: ModelCapacity): Remaining {
+  return {
+    clusterId,
+    starts: capacity.starts,
+    maxKvTokens: capacity.maxKvTokens,
+    readyInMs: capacity.readyInMs,
+    coldStarts: capacity.coldStarts ?? 0,
+    coldReadyInMs: capacity.coldReadyInMs ?? Number.POSITIVE_INFINITY,
+  };
+}

@@ -1,0 +1,173 @@
+import { StableHeap } from '../model/heap.js';
+import { LoadSteps } from './order/load-steps.js';
+import type { QueuedStage } from './queued-stage.js';
+import { SeatInterval } from './seat-interval.js';
+import { TenantQueue } from './tenant-queue.js';
+
+/** What stands above the ordering policy. */
+export interface QueueDiscipline {
+  /** Share of a model's dispatches that batch stages get while interactive ones wait too, in [0, 1]. */
+  readonly batchShare: number;
+  /** Share of a model's dispatches that goes to the oldest overdue stage while there is one, in [0, 1]. */
+  readonly guardShare: number;
+  /** A stage that has waited this long is overdue. */
+  readonly interactiveOverdueMs: number;
+  readonly batchOverdueMs: number;
+  /** How far, in service milliseconds, one tenant may run ahead of another before it has to wait. */
+  readonly tenantSlackMs: number;
+  /** Stages that may pass a first one whose KV does not fit yet; then it is waited for. */
+  readonly maxOvertakes: number;
+}
+
+/** A whole dispatch of credit; shares such as a tenth do not add up to exactly 1 in binary. */
+const ONE = 1 - 1e-9;
+
+class ClassQueue {
+  readonly order: TenantQueue;
+  readonly byAge = new StableHeap<QueuedStage>();
+
+  constructor(tenantSlackMs: number) {
+    this.order = new TenantQueue(tenantSlackMs);
+  }
+}
+
+/**
+ * The waiting stages of one model. Interactive stages go before batch ones, except for two small shares: one for batch, so that
+ * it always moves, and one for the oldest overdue stage, so that no policy starves anybody: a stage with n older overdue ones
+ * before it leaves within (n + 1) ÷ guardShare dispatches. Both shares are counted in dispatches, without chance.
+ */
+export class ModelQueue {
+  readonly load = new LoadSteps();
+  readonly seatInterval = new SeatInterval();
+  /** Stages of the model that are with a cluster. */
+  inFlight = 0;
+  /** First in line whose KV does not fit yet, taken out of the order. */
+  blocked: QueuedStage | undefined;
+  private overtakes = 0;
+  private batchCredit = 0;
+  private guardCredit = 0;
+  private readonly interactive: ClassQueue;
+  private readonly batch: ClassQueue;
+  private readonly waiting: QueuedStage[] = [];
+  /** Stages below this index of `waiting` have yet to be looked at by {@link takeForRekey}. */
+  private rekeyLeft = 0;
+
+  constructor(
+    readonly model: string,
+    private readonly discipline: QueueDiscipline,
+  ) {
+    this.interactive = new ClassQueue(discipline.tenantSlackMs);
+    this.batch = new ClassQueue(discipline.tenantSlackMs);
+  }
+
+  /** Waiting stages, the blocked one included. */
+  get size(): number {
+    return this.waiting.length + (this.blocked ? 1 : 0);
+  }
+
+  sizeOf(kind: 'interactive' | 'batch'): number {
+    return this.classOf(kind).order.size + (this.blocked?.kind === kind ? 1 : 0);
+  }
+
+  push(queued: QueuedStage): void {
+    const queue = this.classOf(queued.kind);
+    queue.order.push(queued);
+    queued.ageEntry = queue.byAge.push(queued, queued.enqueuedAtMs);
+    queued.listIndex = this.waiting.length;
+    this.waiting.push(queued);
+    queued.place = 'queued';
+  }
+
+  /** Takes the stage out, from the order or from the head where it was blocked. */
+  remove(queued: QueuedStage): void {
+    if (this.blocked === queued) {
+      this.blocked = undefined;
+      return;
+    }
+    const queue = this.classOf(queued.kind);
+    queue.order.remove(queued);
+    queue.byAge.remove(queued.ageEntry!);
+    queued.ageEntry = undefined;
+    const last = this.waiting.pop()!;
+    if (last !== queued) {
+      this.waiting[queued.listIndex] = last;
+      last.listIndex = queued.listIndex;
+    }
+    queued.listIndex = -1;
+    this.rekeyLeft = Math.min(this.rekeyLeft, this.waiting.length);
+  }
+
+  rekey(queued: QueuedStage): void {
+    this.classOf(queued.kind).order.rekey(queued);
+  }
+
+  /**
+   * The stage that should go next. `passed` is the stage it is let before out of turn, whose place among others it may claim.
+   * While a stage is blocked, others are named only until enough of them have passed it.
+   */
+  choose(nowMs: number): { readonly next: QueuedStage; readonly passed: QueuedStage | undefined } | undefined {
+    if (this.blocked && this.overtakes >= this.discipline.maxOvertakes) return undefined;
+    const inOrder = this.interactive.order.peek() ?? this.batch.order.peek();
+    if (!inOrder) return undefined;
+    const overdue = this.guardCredit >= ONE ? this.oldestOverdue(nowMs) : undefined;
+    if (overdue) return { next: overdue, passed: inOrder };
+    const batch = this.batchCredit >= ONE ? this.batch.order.peek() : undefined;
+    if (batch) return { next: batch, passed: inOrder };
+    return { next: inOrder, passed: undefined };
+  }
+
+  /** The first in line does not fit anywhere yet: it stands aside and keeps its claim. False when one stands there already. */
+  block(queued: QueuedStage): boolean {
+    if (this.blocked) return false;
+    this.remove(queued);
+    queued.place = 'blocked';
+    this.blocked = queued;
+    this.overtakes = 0;
+    return true;
+  }
+
+  /** Takes a chosen stage (or the blocked one) out and settles the shares. */
+  take(queued: QueuedStage, nowMs: number): void {
+    const wasBlocked = this.blocked === queued;
+    const { batchShare, guardShare } = this.discipline;
+    if (this.blocked && !wasBlocked) this.overtakes += 1;
+    if (this.oldestOverdue(nowMs)) this.guardCredit = Math.min(1 + guardShare, this.guardCredit + guardShare);
+    if (this.batch.order.size > 0 && this.interactive.order.size > 0) {
+      this.batchCredit = Math.min(1 + batchShare, this.batchCredit + batchShare);
+    }
+    if (this.guardCredit >= ONE && this.oldestOverdue(nowMs) === queued) this.guardCredit -= 1;
+    if (this.batchCredit >= ONE && queued.kind === 'batch') this.batchCredit -= 1;
+    this.remove(queued);
+    this.classOf(queued.kind).order.charge(queued.stage.tenant, queued.prediction.serviceMs);
+  }
+
+  /** Marks all waiting stages for a new key. */
+  markForRekey(): void {
+    this.rekeyLeft = this.waiting.length;
+  }
+
+  /** The next marked stage, so that a long queue can be given new keys a few at a time. */
+  takeForRekey(): QueuedStage | undefined {
+    if (this.rekeyLeft === 0) return undefined;
+    this.rekeyLeft -= 1;
+    return this.waiting[this.rekeyLeft];
+  }
+
+  private oldestOverdue(nowMs: number): QueuedStage | undefined {
+    const { interactiveOverdueMs, batchOverdueMs } = this.discipline;
+    const interactive = overdue(this.interactive, interactiveOverdueMs, nowMs);
+    const batch = overdue(this.batch, batchOverdueMs, nowMs);
+    if (!interactive || !batch) return interactive ?? batch;
+    const lateness = (queued: QueuedStage, boundMs: number) => (nowMs - queued.enqueuedAtMs) / Math.max(1, boundMs);
+    return lateness(interactive, interactiveOverdueMs) >= lateness(batch, batchOverdueMs) ? interactive : batch;
+  }
+
+  private classOf(kind: 'interactive' | 'batch'): ClassQueue {
+    return kind === 'interactive' ? this.interactive : this.batch;
+  }
+}
+
+function overdue(queue: ClassQueue, overdueMs: number, nowMs: number): QueuedStage | undefined {
+  const oldest = queue.byAge.peek()?.value;
+  return oldest && nowMs - oldest.enqueuedAtMs >= overdueMs ? oldest : undefined;
+}

@@ -1,0 +1,10 @@
+import type { OrderingPolicy } from './policy.js';
+
+/** Earliest deadline first, by the deadline of the workflow. Hard to beat until the fleet is overloaded. */
+export const EDF: OrderingPolicy = {
+  name: 'edf',
+  summary: 'earliest workflow deadline first',
+  keyUnit: 'instant',
+  usesLoad: false,
+  key: ({ workflow }) => workflow.deadlineMs,
+};

@@ -1,0 +1,120 @@
+import { describe, expect, it } from 'vitest';
+import { makePrediction, makeStage } from '../../../test/stage-fixture.js';
+import type { Stage } from '../../model/stage.js';
+import { WorkflowTracker } from '../tracker.js';
+import { LoadSteps } from './load-steps.js';
+import { MAESTRO, RELEGATION_OFFSET_MS } from './maestro.js';
+import type { OrderInput } from './policy.js';
+import { findOrderingPolicy, ORDERING_POLICIES, ORDERING_POLICY_NAMES } from './registry.js';
+
+interface Case {
+  stage?: Partial<Stage>;
+  serviceMs?: number;
+  remainingMs?: number;
+  attainedMs?: number;
+  enqueuedAtMs?: number;
+  nowMs?: number;
+  loadStep?: number;
+  started?: boolean;
+}
+
+function input(given: Case = {}): OrderInput {
+  const stage = makeStage(given.stage);
+  const tracker = new WorkflowTracker();
+  tracker.begin(stage, stage.arrivalMs);
+  const workflow = tracker.workflow(stage.workflowId)!;
+  workflow.attainedServiceMs = given.attainedMs ?? 0;
+  workflow.dispatchedStages = given.started ? 1 : 0;
+  return {
+    stage,
+    prediction: makePrediction({ serviceMs: given.serviceMs ?? 1000, remainingMs: given.remainingMs ?? 0 }),
+    workflow,
+    enqueuedAtMs: given.enqueuedAtMs ?? 0,
+    nowMs: given.nowMs ?? 0,
+    loadStep: given.loadStep ?? 0,
+  };
+}
+
+/** For each policy, a stage that goes first and one that goes second. */
+const CASES: [string, Case, Case][] = [
+  ['fcfs', { enqueuedAtMs: 10 }, { enqueuedAtMs: 20, serviceMs: 1 }],
+  ['fcfs-workflow', { stage: { arrivalMs: 5 }, enqueuedAtMs: 90 }, { stage: { arrivalMs: 6 }, enqueuedAtMs: 10 }],
+  ['edf', { stage: { deadlineMs: 100 }, serviceMs: 9e6 }, { stage: { deadlineMs: 101 }, serviceMs: 1 }],
+  ['llf', { stage: { deadlineMs: 500 }, remainingMs: 450 }, { stage: { deadlineMs: 100 }, serviceMs: 10 }],
+  ['sjf', { serviceMs: 10, remainingMs: 9e6 }, { serviceMs: 11 }],
+  ['srtf', { serviceMs: 500, remainingMs: 100 }, { serviceMs: 10, remainingMs: 700 }],
+  ['plas', { attainedMs: 10, serviceMs: 9e6 }, { attainedMs: 11, serviceMs: 1 }],
+  ['maestro', { stage: { deadlineMs: 100 }, remainingMs: 9000 }, { stage: { deadlineMs: 101 } }],
+];
+
+describe('ordering policies', () => {
+  it('are all in the table of this test, under unique names', () => {
+    expect(CASES.map(([name]) => name).sort()).toEqual([...ORDERING_POLICY_NAMES].sort());
+    expect(new Set(ORDERING_POLICY_NAMES).size).toBe(ORDERING_POLICIES.length);
+    expect(findOrderingPolicy('no-such-policy')).toBeUndefined();
+  });
+
+  it.each(CASES)('%s puts the right stage first', (name, first, second) => {
+    const policy = findOrderingPolicy(name)!;
+    expect(policy.key(input(first))).toBeLessThan(policy.key(input(second)));
+  });
+
+  it('keep their keys until the moment they announce', () => {
+    for (const policy of ORDERING_POLICIES) {
+      for (const loadStep of [0, 2]) {
+        const at = (nowMs: number) =>
+          input({ nowMs, loadStep, enqueuedAtMs: 0, stage: { deadlineMs: 40_000 }, remainingMs: 25_000 });
+        for (let nowMs = 0; nowMs < 60_000; nowMs += 500) {
+          const changesAtMs = policy.changesAtMs?.(at(nowMs)) ?? Number.POSITIVE_INFINITY;
+          expect(changesAtMs).toBeGreaterThan(nowMs);
+          if (changesAtMs > nowMs + 500) expect(policy.key(at(nowMs + 499))).toBe(policy.key(at(nowMs)));
+        }
+      }
+    }
+  });
+});
+
+describe('maestro', () => {
+  const long: Case = { stage: { deadlineMs: 50_000 }, remainingMs: 20_000 };
+  const short: Case = { stage: { deadlineMs: 60_000 }, remainingMs: 0 };
+
+  it('is EDF without a queue and prefers short remaining work under load', () => {
+    expect(MAESTRO.key(input({ ...long, loadStep: 0 }))).toBe(50_000);
+    expect(MAESTRO.key(input({ ...long, loadStep: 0 }))).toBeLessThan(MAESTRO.key(input({ ...short, loadStep: 0 })));
+    expect(MAESTRO.key(input({ ...long, loadStep: 2 }))).toBeGreaterThan(MAESTRO.key(input({ ...short, loadStep: 2 })));
+  });
+
+  const hopeless: Case = { stage: { deadlineMs: 30_000 }, serviceMs: 10_000, remainingMs: 30_000, nowMs: 3_000 };
+  const RELEGATIONS: [string, Case, boolean][] = [
+    ['hopeless, long queue, not started', { ...hopeless, loadStep: 2 }, true],
+    ['hopeless, but its workflow has started', { ...hopeless, loadStep: 2, started: true }, false],
+    ['hopeless, but the queue is short', { ...hopeless, loadStep: 1 }, false],
+    ['late only by the full estimate', { ...hopeless, loadStep: 2, nowMs: 1_000 }, false],
+  ];
+  it.each(RELEGATIONS)('relegation: %s', (_name, given, relegated) => {
+    expect(MAESTRO.key(input(given)) > RELEGATION_OFFSET_MS).toBe(relegated);
+  });
+
+  it('boosts a stage that waits, within bounds', () => {
+    const key = (nowMs: number) => MAESTRO.key(input({ ...short, nowMs }));
+    expect([key(0), key(10_000), key(30_000), key(3_000_000)]).toEqual([60_000, 59_000, 57_000, 57_000]);
+  });
+
+  it('lets a valuable workflow go before an equal one', () => {
+    const key = (weight: number) => MAESTRO.key(input({ stage: { weight }, remainingMs: 9_000, loadStep: 1 }));
+    expect(key(2)).toBeLessThan(key(1));
+  });
+});
+
+describe('LoadSteps', () => {
+  it('rises at the thresholds and falls only clearly below them', () => {
+    const steps = new LoadSteps();
+    const seen = [5, 10, 20, 16, 14, 80, 8, 7].map((waiting) => {
+      steps.update(waiting, 10);
+      return steps.step;
+    });
+    expect(seen).toEqual([0, 1, 2, 2, 1, 4, 1, 0]);
+    expect(steps.update(0, 10)).toBe(false);
+    expect(steps.update(100, 0)).toBe(true);
+  });
+});

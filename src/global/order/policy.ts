@@ -1,0 +1,38 @@
+import type { Prediction, Stage } from '../../model/stage.js';
+import type { WorkflowState } from '../tracker.js';
+
+/** All that an ordering policy may look at. Nothing in it knows the future of the workflow. */
+export interface OrderInput {
+  readonly stage: Stage;
+  readonly prediction: Prediction;
+  readonly workflow: WorkflowState;
+  /** When the stage entered our queue; it keeps this through bounces. */
+  readonly enqueuedAtMs: number;
+  readonly nowMs: number;
+  /** How long the model's queue is, as an index into the fixed steps of `load-steps.ts`; 0 is no queue to speak of. */
+  readonly loadStep: number;
+}
+
+/**
+ * Who goes next. Maps a waiting stage to a number, lower first; equal numbers leave in the order in which they came.
+ *
+ * Rules: pure; constant time; must not depend on other waiting stages; may depend on `nowMs` only if `changesAtMs` says when the
+ * key changes next, and on `loadStep` only if `usesLoad` is set. SLO classes, tenant fairness and the starvation bound sit above
+ * the policy and are not its business.
+ */
+export interface OrderingPolicy {
+  readonly name: string;
+  /** One line for lists. */
+  readonly summary: string;
+  /** What a key measures: a moment on the clock or a length of time. Needed to turn keys into engine priorities. */
+  readonly keyUnit: 'instant' | 'duration';
+  readonly usesLoad: boolean;
+  key(input: OrderInput): number;
+  /** The next moment, after `nowMs`, at which the key changes by time alone; Infinity when it does not. Absent: never. */
+  changesAtMs?(input: OrderInput): number;
+}
+
+/** Expected work of the workflow from the start of this stage to its end, milliseconds on an idle fleet. */
+export function remainingWorkMs(input: OrderInput): number {
+  return input.prediction.serviceMs + input.prediction.remainingMs;
+}

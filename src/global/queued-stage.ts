@@ -1,0 +1,31 @@
+import type { HeapEntry } from '../model/heap.js';
+import type { Prediction, Stage } from '../model/stage.js';
+import type { WorkflowState } from './tracker.js';
+
+/**
+ * Where a stage is, as the scheduler sees it:
+ * - `queued`: in the order of its class; - `blocked`: first in line, waits for an engine with room for its KV;
+ * - `parked`: bounced by a cluster, takes its place again in a moment; - `dispatched`: with a cluster.
+ */
+export type StagePlace = 'queued' | 'blocked' | 'parked' | 'dispatched';
+
+/** A stage inside the scheduler, with its handles in every structure it stands in. */
+export interface QueuedStage {
+  readonly stage: Stage;
+  readonly prediction: Prediction;
+  readonly workflow: WorkflowState;
+  readonly kind: 'interactive' | 'batch';
+  /** Kept through bounces, so that a stage does not lose its age. */
+  readonly enqueuedAtMs: number;
+  readonly expiresAtMs: number;
+  place: StagePlace;
+  orderKey: number;
+  bounces: number;
+  policyEntry: HeapEntry<QueuedStage> | undefined;
+  ageEntry: HeapEntry<QueuedStage> | undefined;
+  expiryEntry: HeapEntry<QueuedStage> | undefined;
+  changeEntry: HeapEntry<QueuedStage> | undefined;
+  parkedEntry: HeapEntry<QueuedStage> | undefined;
+  /** Index in its model queue's list of waiting stages; −1 when not in it. */
+  listIndex: number;
+}

@@ -1,0 +1,67 @@
+import type { SloClass } from '../model/stage.js';
+import type { QueueDiscipline } from './model-queue.js';
+import { MAESTRO } from './order/maestro.js';
+import type { OrderingPolicy } from './order/policy.js';
+
+export interface GlobalSchedulerConfig extends QueueDiscipline {
+  readonly policy: OrderingPolicy;
+  /** Classes by name; a stage of an unknown class counts as interactive. */
+  readonly classes: readonly SloClass[];
+  readonly maxCount: number;
+  readonly maxBytes: number;
+  readonly maxCountPerTenant: number;
+  /** A stage that has waited this long leaves the queue with a rejection. */
+  readonly interactiveTimeoutMs: number;
+  readonly batchTimeoutMs: number;
+}
+
+export const DEFAULT_SCHEDULER_CONFIG: GlobalSchedulerConfig = {
+  policy: MAESTRO,
+  classes: [],
+  maxCount: 10_000,
+  maxBytes: 1 << 30,
+  maxCountPerTenant: 10_000,
+  interactiveTimeoutMs: 5 * 60_000,
+  batchTimeoutMs: 60 * 60_000,
+  batchShare: 0.1,
+  // A twentieth to the oldest: costs one or two points of attainment in overload and halves the worst waits (measured on toys).
+  guardShare: 0.05,
+  interactiveOverdueMs: 60_000,
+  batchOverdueMs: 10 * 60_000,
+  tenantSlackMs: 20_000,
+  maxOvertakes: 4,
+};
+
+export type SubmitRejection = 'queue-full-count' | 'queue-full-bytes' | 'tenant-queue-full';
+
+export type SubmitResult =
+  | { readonly kind: 'queued'; readonly orderKey: number }
+  | { readonly kind: 'rejected'; readonly reason: SubmitRejection; readonly retryAfterMs: number };
+
+/** A stage that leaves the queue for a cluster. */
+export interface Dispatch {
+  readonly stageId: string;
+  readonly clusterId: string;
+  readonly orderKey: number;
+  /** For vLLM: lower is earlier, fits an int32. */
+  readonly priority: number;
+}
+
+export interface SchedulerStats {
+  readonly policy: string;
+  /** Waiting stages: in order, blocked, or parked after a bounce. */
+  readonly queued: number;
+  readonly queuedBytes: number;
+  readonly inFlight: number;
+  readonly dispatched: number;
+  readonly requeued: number;
+  readonly expired: number;
+  readonly rejected: Readonly<Record<SubmitRejection, number>>;
+  readonly models: readonly {
+    readonly model: string;
+    readonly interactive: number;
+    readonly batch: number;
+    readonly inFlight: number;
+    readonly loadStep: number;
+  }[];
+}

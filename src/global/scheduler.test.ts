@@ -1,0 +1,255 @@
+import { describe, expect, it } from 'vitest';
+import { completed, FIRST_CONTEXT, makePrediction, makeStage } from '../../test/stage-fixture.js';
+import type { ModelCapacity } from '../model/fleet.js';
+import type { Prediction, SloClass, Stage } from '../model/stage.js';
+import { EDF } from './order/edf.js';
+import { FCFS } from './order/fcfs.js';
+import { MAESTRO } from './order/maestro.js';
+import { SRTF } from './order/srtf.js';
+import { GlobalScheduler, type GlobalSchedulerConfig } from './scheduler.js';
+import { WorkflowTracker } from './tracker.js';
+
+const CLASSES: SloClass[] = [
+  { name: 'interactive', kind: 'interactive', deadlineMs: 60_000, weight: 1 },
+  { name: 'batch', kind: 'batch', deadlineMs: 1_800_000, weight: 0.2 },
+];
+
+class Bench {
+  readonly tracker = new WorkflowTracker();
+  readonly scheduler: GlobalScheduler;
+  private sequence = 0;
+
+  constructor(config: Partial<GlobalSchedulerConfig> = {}) {
+    this.scheduler = new GlobalScheduler({ policy: FCFS, classes: CLASSES, ...config }, this.tracker);
+  }
+
+  submit(stage: Partial<Stage> = {}, prediction: Partial<Prediction> = {}, nowMs = 0): string {
+    const stageId = stage.stageId ?? `s${this.sequence++}`;
+    const whole = makeStage({ workflowId: `w-${stageId}`, ...stage, stageId, arrivalMs: nowMs });
+    this.tracker.begin(whole, nowMs);
+    const result = this.scheduler.submit(whole, FIRST_CONTEXT, makePrediction(prediction), nowMs);
+    return result.kind === 'queued' ? stageId : result.reason;
+  }
+
+  capacity(starts: number, more: Partial<ModelCapacity> = {}, model = 'model-a', clusterId = 'local'): void {
+    const capacity: ModelCapacity = { model, starts, maxKvTokens: 1e6, readyInMs: 0, ...more };
+    this.scheduler.capacity({ clusterId, observedAtMs: 0, models: new Map([[model, capacity]]) });
+  }
+
+  /** Ids that leave now, in order. */
+  dispatch(nowMs = 0): string[] {
+    return this.scheduler.dispatch(nowMs).map((dispatch) => dispatch.stageId);
+  }
+
+  drain(steps: number, nowMs = 0): string[] {
+    const order: string[] = [];
+    for (let step = 0; step < steps; step++) {
+      this.capacity(1);
+      order.push(...this.dispatch(nowMs));
+    }
+    return order;
+  }
+}
+
+describe('GlobalScheduler: late binding', () => {
+  it('lets nothing leave without capacity and no more than there is', () => {
+    const bench = new Bench();
+    for (let index = 0; index < 5; index++) bench.submit();
+    expect(bench.dispatch()).toEqual([]);
+    bench.capacity(2);
+    expect(bench.dispatch()).toEqual(['s0', 's1']);
+    expect(bench.dispatch()).toEqual([]);
+    bench.capacity(5);
+    expect(bench.dispatch()).toEqual(['s2', 's3', 's4']);
+    expect(bench.scheduler.stats()).toMatchObject({ queued: 0, inFlight: 5, dispatched: 5 });
+  });
+
+  it('lets an urgent late-comer overtake until the moment of dispatch', () => {
+    const bench = new Bench({ policy: EDF });
+    bench.submit({ deadlineMs: 9_000 });
+    bench.submit({ deadlineMs: 8_000 });
+    bench.submit({ deadlineMs: 10_000 });
+    expect(bench.drain(3)).toEqual(['s1', 's0', 's2']);
+  });
+
+  it('chooses the cluster that is ready soonest', () => {
+    const bench = new Bench();
+    bench.capacity(1, { readyInMs: 900 }, 'model-a', 'far');
+    bench.capacity(1, { readyInMs: 0 }, 'model-a', 'near');
+    bench.submit();
+    bench.submit();
+    expect(bench.scheduler.dispatch(0).map((dispatch) => dispatch.clusterId)).toEqual(['near', 'far']);
+    bench.scheduler.removeCluster('near');
+    bench.submit();
+    expect(bench.dispatch()).toEqual([]);
+  });
+
+  it('does not let a stage overtake one whose KV does not fit for ever', () => {
+    const bench = new Bench({ maxOvertakes: 2 });
+    const big = bench.submit({}, { kvTokens: { q50: 1, bound: 50_000 } });
+    for (let index = 0; index < 5; index++) bench.submit();
+    const starts = () => {
+      bench.capacity(1, { maxKvTokens: 10_000 });
+      return bench.dispatch();
+    };
+    expect([starts(), starts(), starts(), starts()]).toEqual([['s1'], ['s2'], [], []]);
+    bench.capacity(2, { maxKvTokens: 60_000 });
+    expect(bench.dispatch()).toEqual([big, 's3']);
+  });
+
+  it('gives a blocked stage back when it is cancelled', () => {
+    const bench = new Bench({ maxOvertakes: 0 });
+    const big = bench.submit({}, { kvTokens: { q50: 1, bound: 50_000 } });
+    bench.submit();
+    bench.capacity(1, { maxKvTokens: 10_000 });
+    expect(bench.dispatch()).toEqual([]);
+    bench.scheduler.cancel(big, 1);
+    expect(bench.dispatch()).toEqual(['s1']);
+  });
+
+  it('wakes a sleeping engine only when the queue would take longer to drain', () => {
+    const bench = new Bench();
+    bench.capacity(2);
+    for (let index = 0; index < 14; index++) bench.submit();
+    expect(bench.dispatch()).toHaveLength(2);
+    const cold = () => {
+      bench.capacity(0, { coldStarts: 1, coldReadyInMs: 2_500 });
+      return bench.dispatch(600);
+    };
+    expect(cold()).toEqual([]);
+    bench.scheduler.complete('s0', completed(1), 300);
+    bench.scheduler.complete('s1', completed(1), 600);
+    // Twelve stages wait for a seat that comes free every 300 ms: 3.6 s against 2.5 s of waking.
+    expect(cold()).toEqual(['s2']);
+  });
+});
+
+describe('GlobalScheduler: what stands above the policy', () => {
+  it('puts interactive before batch, and gives batch its share', () => {
+    const bench = new Bench({ batchShare: 0.25 });
+    for (let index = 0; index < 4; index++) bench.submit({ sloClass: 'batch', stageId: `b${index}` });
+    for (let index = 0; index < 12; index++) bench.submit({ stageId: `i${index}` });
+    const order = bench.drain(16);
+    expect(order.slice(0, 10)).toEqual(['i0', 'i1', 'i2', 'i3', 'b0', 'i4', 'i5', 'i6', 'b1', 'i7']);
+    expect(order).toHaveLength(16);
+  });
+
+  it('gives the oldest overdue stage a share of the dispatches', () => {
+    const bench = new Bench({ policy: SRTF, guardShare: 0.25, interactiveOverdueMs: 1_000 });
+    bench.submit({ stageId: 'huge' }, { serviceMs: 1e6 });
+    const order: string[] = [];
+    for (let step = 0; step < 10; step++) {
+      bench.submit({ stageId: `small${step}` }, { serviceMs: 1 }, 1_000 + step);
+      order.push(...bench.drain(1, 1_000 + step));
+    }
+    expect(order.indexOf('huge')).toBe(4);
+  });
+
+  it('gives a stage that is let through out of turn a priority that is not last inside the engine', () => {
+    const bench = new Bench({ policy: SRTF, batchShare: 1 });
+    bench.submit({ stageId: 'urgent' }, { serviceMs: 10 });
+    bench.submit({ stageId: 'bulk', sloClass: 'batch' }, { serviceMs: 1e6 });
+    bench.submit({ stageId: 'other' }, { serviceMs: 20 });
+    bench.capacity(3);
+    const dispatches = bench.scheduler.dispatch(0);
+    expect(dispatches.map((dispatch) => dispatch.stageId)).toEqual(['urgent', 'bulk', 'other']);
+    expect(dispatches[1]!.priority).toBeLessThanOrEqual(dispatches[2]!.priority);
+  });
+
+  it('keeps a flood of one tenant from starving another, and leaves the policy alone below the slack', () => {
+    const bench = new Bench({ tenantSlackMs: 3_000 });
+    for (let index = 0; index < 40; index++)
+      bench.submit({ tenant: 'flood', stageId: `f${index}` }, { serviceMs: 1000 });
+    for (let index = 0; index < 5; index++)
+      bench.submit({ tenant: 'small', stageId: `q${index}` }, { serviceMs: 1000 });
+    const order = bench.drain(45);
+    expect(order.slice(0, 4)).toEqual(['f0', 'f1', 'f2', 'f3']);
+    expect(order.slice(4, 13).filter((id) => id.startsWith('q'))).toHaveLength(5);
+    expect(order).toHaveLength(45);
+  });
+});
+
+describe('GlobalScheduler: bounds', () => {
+  it('names the limit that stands in the way and when to try again', () => {
+    const bench = new Bench({ maxCount: 3, maxBytes: 10_000, maxCountPerTenant: 2 });
+    expect(bench.submit({ tenant: 'a', bodyBytes: 4_000 })).toBe('s0');
+    expect(bench.submit({ tenant: 'a', bodyBytes: 4_000 })).toBe('s1');
+    expect(bench.submit({ tenant: 'a', bodyBytes: 1 })).toBe('tenant-queue-full');
+    expect(bench.submit({ tenant: 'b', bodyBytes: 4_000 })).toBe('queue-full-bytes');
+    expect(bench.submit({ tenant: 'b', bodyBytes: 1 })).toBe('s4');
+    expect(bench.submit({ tenant: 'c', bodyBytes: 1 })).toBe('queue-full-count');
+    bench.scheduler.cancel('s0', 0);
+    expect(bench.submit({ tenant: 'a', bodyBytes: 1 })).toBe('s6');
+    const refusals = bench.scheduler.stats().rejected;
+    expect(refusals).toEqual({ 'queue-full-count': 1, 'queue-full-bytes': 1, 'tenant-queue-full': 1 });
+  });
+
+  it('expires stages by class, once, and says when', () => {
+    const bench = new Bench({ interactiveTimeoutMs: 1_000, batchTimeoutMs: 5_000 });
+    bench.submit({ stageId: 'i' });
+    bench.submit({ stageId: 'b', sloClass: 'batch' });
+    expect(bench.scheduler.nextExpiryMs()).toBe(1_000);
+    expect(bench.scheduler.expire(999)).toEqual([]);
+    expect(bench.scheduler.expire(1_000)).toEqual(['i']);
+    expect(bench.scheduler.nextExpiryMs()).toBe(5_000);
+    expect(bench.scheduler.expire(6_000)).toEqual(['b']);
+    expect(bench.scheduler.nextExpiryMs()).toBe(Number.POSITIVE_INFINITY);
+    expect(bench.scheduler.stats()).toMatchObject({ queued: 0, queuedBytes: 0, expired: 2 });
+  });
+
+  it('takes a bounced stage back at its old place after a growing pause', () => {
+    const bench = new Bench({ maxCount: 2 });
+    bench.submit({}, {}, 0);
+    bench.capacity(1);
+    expect(bench.dispatch()).toEqual(['s0']);
+    bench.submit({}, {}, 1);
+    bench.submit({}, {}, 2);
+    bench.scheduler.requeue('s0', 0);
+    expect(bench.scheduler.stats()).toMatchObject({ queued: 3, inFlight: 0, requeued: 1 });
+    expect(bench.scheduler.nextExpiryMs()).toBe(5);
+    bench.capacity(1);
+    expect(bench.dispatch(5)).toEqual(['s0']);
+    bench.scheduler.requeue('s0', 5);
+    bench.capacity(1);
+    expect(bench.dispatch(14)).toEqual(['s1']);
+    bench.capacity(1);
+    expect(bench.dispatch(15)).toEqual(['s0']);
+  });
+});
+
+describe('GlobalScheduler: changing order', () => {
+  it('gives every waiting stage a new key when the policy changes', () => {
+    const bench = new Bench({ policy: FCFS });
+    bench.submit({}, { serviceMs: 900 });
+    bench.submit({}, { serviceMs: 100 });
+    bench.submit({}, { serviceMs: 500 });
+    bench.scheduler.setPolicy(SRTF, 0);
+    expect(bench.scheduler.policyName).toBe('srtf');
+    expect(bench.drain(3)).toEqual(['s1', 's2', 's0']);
+  });
+
+  it('prefers short work as the queue grows', () => {
+    const bench = new Bench({ policy: MAESTRO });
+    bench.submit({ deadlineMs: 60_000 }, { serviceMs: 20_000 });
+    bench.submit({ deadlineMs: 61_000 }, { serviceMs: 100 });
+    bench.capacity(0);
+    bench.dispatch();
+    expect(bench.drain(1)).toEqual(['s1']);
+  });
+
+  it('relegates a hopeless workflow by time alone and takes its other stages back once it has started', () => {
+    const bench = new Bench({ policy: MAESTRO });
+    bench.submit({ workflowId: 'late', deadlineMs: 10_000, stageId: 'late1' }, { serviceMs: 2_000 });
+    bench.submit({ workflowId: 'late', deadlineMs: 10_000, stageId: 'late2' }, { serviceMs: 3_000 });
+    bench.submit({ workflowId: 'too', deadlineMs: 10_000, stageId: 'too' }, { serviceMs: 2_500 });
+    for (let index = 0; index < 6; index++) bench.submit({ deadlineMs: 90_000 }, { serviceMs: 2_000 });
+    bench.dispatch(0);
+    const order: string[] = [];
+    for (let step = 0; step < 9; step++) {
+      order.push(...bench.drain(1, 9_500));
+      bench.scheduler.complete(order.at(-1)!, completed(1), 9_500);
+    }
+    expect(order.slice(0, 6)).toEqual(['s0', 's1', 's2', 's3', 's4', 's5']);
+    expect(order.slice(6)).toEqual(['late1', 'late2', 'too']);
+  });
+});

@@ -1,0 +1,376 @@
+import { QueueBudget } from '../model/bounded-queue.js';
+import type { ClusterView } from '../model/fleet.js';
+import { StableHeap } from '../model/heap.js';
+import type { Prediction, Stage, StageContext, StageOutcome } from '../model/stage.js';
+import { CapacityLedger } from './capacity-ledger.js';
+import { ModelQueue } from './model-queue.js';
+import type { OrderInput, OrderingPolicy } from './order/policy.js';
+import { PriorityScale } from './priority.js';
+import type { QueuedStage } from './queued-stage.js';
+import {
+  DEFAULT_SCHEDULER_CONFIG,
+  type Dispatch,
+  type GlobalSchedulerConfig,
+  type SchedulerStats,
+  type SubmitRejection,
+  type SubmitResult,
+} from './scheduler-types.js';
+import type { WorkflowTracker } from './tracker.js';
+
+export type { Dispatch, GlobalSchedulerConfig, SchedulerStats, SubmitRejection, SubmitResult };
+export { DEFAULT_SCHEDULER_CONFIG };
+
+/** Stages given a new key in one call of `dispatch`, so that a load step in a long queue costs no long pause. */
+const REKEYS_PER_CALL = 32;
+/** A bounced stage waits this long before it is tried again, doubling with every bounce. */
+const FIRST_PARK_MS = 5;
+const LAST_PARK_MS = 500;
+const MIN_RETRY_AFTER_MS = 1_000;
+const MAX_RETRY_AFTER_MS = 60_000;
+
+/**
+ * Level 3: who goes next. Holds every accepted stage until a cluster can start it (late binding), in one bounded queue a model:
+ * classes first, then tenant fairness, then the ordering policy. Every call costs at most log n.
+ */
+export class GlobalScheduler {
+  private readonly config: GlobalSchedulerConfig;
+  private policy: OrderingPolicy;
+  private readonly batchClasses: ReadonlySet<string>;
+  private readonly budget: QueueBudget;
+  private readonly stages = new Map<string, QueuedStage>();
+  private readonly queues = new Map<string, ModelQueue>();
+  private readonly waitingByWorkflow = new Map<string, Set<QueuedStage>>();
+  private readonly queuedByTenant = new Map<string, number>();
+  private readonly capacities = new CapacityLedger();
+  private readonly priorities = new PriorityScale();
+  private readonly expiries = new StableHeap<QueuedStage>();
+  private readonly changes = new StableHeap<QueuedStage>();
+  private readonly parked = new StableHeap<QueuedStage>();
+  private readonly counts = { dispatched: 0, requeued: 0, expired: 0 };
+  private readonly rejected: Record<SubmitRejection, number> = {
+    'queue-full-count': 0,
+    'queue-full-bytes': 0,
+    'tenant-queue-full': 0,
+  };
+
+  constructor(
+    config: Partial<GlobalSchedulerConfig>,
+    private readonly tracker: WorkflowTracker,
+  ) {
+    this.config = { ...DEFAULT_SCHEDULER_CONFIG, ...config };
+    this.policy = this.config.policy;
+    this.budget = new QueueBudget(this.config);
+    this.batchClasses = new Set(this.config.classes.filter((c) => c.kind === 'batch').map((c) => c.name));
+  }
+
+  get policyName(): string {
+    return this.policy.name;
+  }
+
+  /** Takes a stage into the queue. Its workflow must have been told to the tracker (`begin`) before. */
+  submit(stage: Stage, _context: StageContext, prediction: Prediction, nowMs: number): SubmitResult {
+    if (this.stages.has(stage.stageId)) throw new Error(`GlobalScheduler: stage ${stage.stageId} was submitted twice`);
+    const workflow = this.tracker.workflow(stage.workflowId);
+    if (!workflow) throw new Error(`GlobalScheduler: the tracker does not know workflow ${stage.workflowId}`);
+    const refusal = this.admit(stage);
+    if (refusal) {
+      this.rejected[refusal] += 1;
+      return { kind: 'rejected', reason: refusal, retryAfterMs: this.retryAfterMs(stage.model, nowMs) };
+    }
+    const kind = this.batchClasses.has(stage.sloClass) ? 'batch' : 'interactive';
+    const timeoutMs = kind === 'batch' ? this.config.batchTimeoutMs : this.config.interactiveTimeoutMs;
+    const queued: QueuedStage = {
+      stage,
+      prediction,
+      workflow,
+      kind,
+      enqueuedAtMs: nowMs,
+      expiresAtMs: nowMs + timeoutMs,
+      place: 'queued',
+      orderKey: 0,
+      bounces: 0,
+      policyEntry: undefined,
+      ageEntry: undefined,
+      expiryEntry: undefined,
+      changeEntry: undefined,
+      parkedEntry: undefined,
+      listIndex: -1,
+    };
+    this.stages.set(stage.stageId, queued);
+    this.enterQueue(queued);
+    this.enqueue(queued, nowMs);
+    return { kind: 'queued', orderKey: queued.orderKey };
+  }
+
+  /** A dispatched stage has ended. Ended stages are forgotten; unknown ones are ignored. */
+  complete(stageId: string, _outcome: StageOutcome, nowMs: number): void {
+    this.cancel(stageId, nowMs);
+  }
+
+  /** The stage is no longer wanted, wherever it is. True when it was here. */
+  cancel(stageId: string, nowMs: number): boolean {
+    const queued = this.stages.get(stageId);
+    if (!queued) return false;
+    this.stages.delete(stageId);
+    if (queued.place === 'dispatched') {
+      const queue = this.queue(queued.stage.model);
+      queue.inFlight -= 1;
+      queue.seatInterval.ended(nowMs, queue.size > 0);
+    } else {
+      this.withdraw(queued);
+      this.leaveQueue(queued);
+    }
+    return true;
+  }
+
+  /** A cluster could not start the stage: it goes back and keeps its age. Tried again after a short pause, so that nothing spins. */
+  requeue(stageId: string, nowMs: number): void {
+    const queued = this.stages.get(stageId);
+    if (queued?.place !== 'dispatched') return;
+    this.queue(queued.stage.model).inFlight -= 1;
+    queued.workflow.dispatchedStages -= 1;
+    this.counts.requeued += 1;
+    this.budget.add(queued.stage.bodyBytes);
+    this.countTenant(queued.stage.tenant, 1);
+    this.enterQueue(queued);
+    queued.place = 'parked';
+    const parkMs = Math.min(LAST_PARK_MS, FIRST_PARK_MS * 2 ** queued.bounces);
+    queued.bounces += 1;
+    queued.parkedEntry = this.parked.push(queued, nowMs + parkMs);
+  }
+
+  /** A cluster's newest report of what it can start. */
+  capacity(view: ClusterView): void {
+    this.capacities.replace(view);
+  }
+
+  removeCluster(clusterId: string): void {
+    this.capacities.removeCluster(clusterId);
+  }
+
+  /** Everything that can leave now, in order. Call it after every event, and when {@link nextExpiryMs} comes. */
+  dispatch(nowMs: number): Dispatch[] {
+    this.releaseParked(nowMs);
+    this.applyTimedChanges(nowMs);
+    const dispatches: Dispatch[] = [];
+    for (const queue of this.queues.values()) this.dispatchModel(queue, nowMs, dispatches);
+    return dispatches;
+  }
+
+  /** Ids of the stages whose time in the queue is over; they are gone from here and must be answered. */
+  expire(nowMs: number): string[] {
+    const expired: string[] = [];
+    for (let first = this.expiries.peek(); first && first.key <= nowMs; first = this.expiries.peek()) {
+      expired.push(first.value.stage.stageId);
+      this.cancel(first.value.stage.stageId, nowMs);
+    }
+    this.counts.expired += expired.length;
+    return expired;
+  }
+
+  /** When `expire` or `dispatch` next has something to do by time alone; Infinity when never. */
+  nextExpiryMs(): number {
+    return Math.min(this.expiries.peek()?.key ?? Infinity, this.parked.peek()?.key ?? Infinity);
+  }
+
+  /** Changes the order at once: every waiting stage gets its key under the new policy. */
+  setPolicy(policy: OrderingPolicy, nowMs: number): void {
+    this.policy = policy;
+    for (const queue of this.queues.values()) {
+      if (queue.blocked) queue.blocked.orderKey = policy.key(this.orderInput(queue.blocked, queue, nowMs));
+      queue.markForRekey();
+      for (let queued = queue.takeForRekey(); queued; queued = queue.takeForRekey()) this.rekey(queued, queue, nowMs);
+    }
+  }
+
+  /** Waiting stages by model. */
+  queuedByModel(): Record<string, number> {
+    const waiting: Record<string, number> = {};
+    for (const queue of this.queues.values()) waiting[queue.model] = queue.size;
+    return waiting;
+  }
+
+  stats(): SchedulerStats {
+    const queues = [...this.queues.values()];
+    return {
+      policy: this.policy.name,
+      queued: this.budget.count,
+      queuedBytes: this.budget.bytes,
+      inFlight: this.stages.size - this.budget.count,
+      ...this.counts,
+      rejected: { ...this.rejected },
+      models: queues.map((queue) => ({
+        model: queue.model,
+        interactive: queue.sizeOf('interactive'),
+        batch: queue.sizeOf('batch'),
+        inFlight: queue.inFlight,
+        loadStep: queue.load.step,
+      })),
+    };
+  }
+
+  private admit(stage: Stage): SubmitRejection | undefined {
+    if ((this.queuedByTenant.get(stage.tenant) ?? 0) >= this.config.maxCountPerTenant) return 'tenant-queue-full';
+    const full = this.budget.tryAdd(stage.bodyBytes);
+    if (full) return full === 'count' ? 'queue-full-count' : 'queue-full-bytes';
+    this.countTenant(stage.tenant, 1);
+    return undefined;
+  }
+
+  private dispatchModel(queue: ModelQueue, nowMs: number, dispatches: Dispatch[]): void {
+    if (queue.size === 0) return;
+    const slots = queue.inFlight + this.capacities.starts(queue.model);
+    if (queue.load.update(queue.size, slots) && this.policy.usesLoad) queue.markForRekey();
+    for (let count = 0; count < REKEYS_PER_CALL; count++) {
+      const queued = queue.takeForRekey();
+      if (!queued) break;
+      this.rekey(queued, queue, nowMs);
+    }
+    while (queue.size > 0 && this.capacities.hasAny(queue.model)) {
+      const { blocked } = queue;
+      if (blocked && this.tryStart(blocked, undefined, queue, nowMs, dispatches)) continue;
+      const choice = queue.choose(nowMs);
+      if (!choice) return;
+      if (this.tryStart(choice.next, choice.passed, queue, nowMs, dispatches)) continue;
+      if (this.capacities.starts(queue.model) === 0 || !queue.block(choice.next)) return;
+    }
+  }
+
+  private tryStart(
+    queued: QueuedStage,
+    passed: QueuedStage | undefined,
+    queue: ModelQueue,
+    nowMs: number,
+    dispatches: Dispatch[],
+  ): boolean {
+    const { stage, workflow, prediction } = queued;
+    const expectedWaitMs = queue.size * queue.seatInterval.expectedMs(nowMs);
+    const clusterId = this.capacities.take(stage.model, prediction.kvTokens.bound, expectedWaitMs);
+    if (clusterId === undefined) return false;
+    queue.take(queued, nowMs);
+    this.withdrawTimers(queued);
+    this.leaveQueue(queued);
+    queued.place = 'dispatched';
+    queue.inFlight += 1;
+    workflow.dispatchedStages += 1;
+    if (workflow.dispatchedStages === 1) this.rekeySiblings(queued, nowMs);
+    this.counts.dispatched += 1;
+    // A stage that was let through out of turn must not wait inside the engine instead.
+    if (passed) queued.orderKey = Math.min(queued.orderKey, passed.orderKey);
+    const { orderKey } = queued;
+    const kind = passed ? passed.kind : queued.kind;
+    const priority = this.priorities.priority(orderKey, this.policy.keyUnit, kind, nowMs);
+    dispatches.push({ stageId: stage.stageId, clusterId, orderKey, priority });
+    return true;
+  }
+
+  /** The first stage of a workflow has started, which may change what the policy thinks of the others. */
+  private rekeySiblings(queued: QueuedStage, nowMs: number): void {
+    for (const sibling of this.waitingByWorkflow.get(queued.workflow.workflowId) ?? []) {
+      if (sibling.place === 'queued') this.rekey(sibling, this.queue(sibling.stage.model), nowMs);
+    }
+  }
+
+  /** Puts a stage in the order of its model, with the key it has now. */
+  private enqueue(queued: QueuedStage, nowMs: number): void {
+    const queue = this.queue(queued.stage.model);
+    const input = this.orderInput(queued, queue, nowMs);
+    queued.orderKey = this.policy.key(input);
+    queue.push(queued);
+    this.planChange(queued, input);
+  }
+
+  private rekey(queued: QueuedStage, queue: ModelQueue, nowMs: number): void {
+    const input = this.orderInput(queued, queue, nowMs);
+    queued.orderKey = this.policy.key(input);
+    queue.rekey(queued);
+    this.planChange(queued, input);
+  }
+
+  private planChange(queued: QueuedStage, input: OrderInput): void {
+    const atMs = this.policy.changesAtMs?.(input) ?? Infinity;
+    if (atMs === Infinity) {
+      if (queued.changeEntry) this.changes.remove(queued.changeEntry);
+      queued.changeEntry = undefined;
+    } else if (!queued.changeEntry || !this.changes.rekey(queued.changeEntry, atMs)) {
+      queued.changeEntry = this.changes.push(queued, atMs);
+    }
+  }
+
+  private applyTimedChanges(nowMs: number): void {
+    for (let count = 0; count < REKEYS_PER_CALL; count++) {
+      const first = this.changes.peek();
+      if (!first || first.key > nowMs) return;
+      const queued = first.value;
+      this.changes.remove(first);
+      queued.changeEntry = undefined;
+      if (queued.place === 'queued') this.rekey(queued, this.queue(queued.stage.model), nowMs);
+    }
+  }
+
+  private releaseParked(nowMs: number): void {
+    for (let first = this.parked.peek(); first && first.key <= nowMs; first = this.parked.peek()) {
+      this.parked.remove(first);
+      first.value.parkedEntry = undefined;
+      this.enqueue(first.value, nowMs);
+    }
+  }
+
+  /** Takes a waiting stage out of whatever structure it stands in. */
+  private withdraw(queued: QueuedStage): void {
+    if (queued.place !== 'parked') this.queue(queued.stage.model).remove(queued);
+    this.withdrawTimers(queued);
+  }
+
+  private withdrawTimers(queued: QueuedStage): void {
+    if (queued.expiryEntry) this.expiries.remove(queued.expiryEntry);
+    if (queued.changeEntry) this.changes.remove(queued.changeEntry);
+    if (queued.parkedEntry) this.parked.remove(queued.parkedEntry);
+    queued.expiryEntry = undefined;
+    queued.changeEntry = undefined;
+    queued.parkedEntry = undefined;
+  }
+
+  private enterQueue(queued: QueuedStage): void {
+    queued.expiryEntry = this.expiries.push(queued, queued.expiresAtMs);
+    const siblings = this.waitingByWorkflow.get(queued.workflow.workflowId);
+    if (siblings) siblings.add(queued);
+    else this.waitingByWorkflow.set(queued.workflow.workflowId, new Set([queued]));
+  }
+
+  /** Gives the stage's room in the queue to others. */
+  private leaveQueue(queued: QueuedStage): void {
+    const { workflowId } = queued.workflow;
+    const siblings = this.waitingByWorkflow.get(workflowId)!;
+    siblings.delete(queued);
+    if (siblings.size === 0) this.waitingByWorkflow.delete(workflowId);
+    this.budget.remove(queued.stage.bodyBytes);
+    this.countTenant(queued.stage.tenant, -1);
+  }
+
+  private countTenant(tenant: string, change: number): void {
+    const count = (this.queuedByTenant.get(tenant) ?? 0) + change;
+    if (count === 0) this.queuedByTenant.delete(tenant);
+    else this.queuedByTenant.set(tenant, count);
+  }
+
+  private queue(model: string): ModelQueue {
+    let queue = this.queues.get(model);
+    if (!queue) {
+      queue = new ModelQueue(model, this.config);
+      this.queues.set(model, queue);
+    }
+    return queue;
+  }
+
+  private orderInput(queued: QueuedStage, queue: ModelQueue, nowMs: number): OrderInput {
+    const { stage, prediction, workflow, enqueuedAtMs } = queued;
+    return { stage, prediction, workflow, enqueuedAtMs, nowMs, loadStep: queue.load.step };
+  }
+
+  private retryAfterMs(model: string, nowMs: number): number {
+    const queue = this.queue(model);
+    const drainMs = queue.size * queue.seatInterval.expectedMs(nowMs);
+    return Math.max(MIN_RETRY_AFTER_MS, Math.min(MAX_RETRY_AFTER_MS, Math.ceil(drainMs)));
+  }
+}

@@ -1,0 +1,384 @@
+import type {
+  DecisionRecord,
+  FleetSnapshot,
+  Scheduling,
+  ServedModel,
+  StageHandle,
+  StageListener,
+} from '../bus/contract.js';
+import type { ClusterService, EngineEndpoint } from '../cluster/service.js';
+import type { Clock, Timer } from '../model/clock.js';
+import { MaestroError } from '../model/error.js';
+import type { Lease, PlaceExplanation } from '../model/fleet.js';
+import type { OutcomeKind, Prediction, SloClass, Stage, StageContext, StageOutcome } from '../model/stage.js';
+import { OUTCOME_KINDS } from '../model/stage.js';
+import type { DecisionLog } from '../observe/decision-log.js';
+import type { OnlinePredictor } from '../predict/predictor.js';
+import type { Dispatch, GlobalScheduler } from './scheduler.js';
+import type { WorkflowTracker } from './tracker.js';
+
+/** A stage whose engine refuses the connection is placed again this often, then it fails. */
+const MAX_PLACEMENTS = 4;
+
+const IDLE_CHECK_MS = 5_000;
+
+/** Stages of a model that no engine serves wait this long for one to come back; then they are told, and later ones with them. */
+const NO_ENGINE_GRACE_MS = 10_000;
+const NO_ENGINE_CHECK_MS = 1_000;
+
+export interface GlobalServiceOptions {
+  readonly clock: Clock;
+  readonly scheduler: GlobalScheduler;
+  readonly tracker: WorkflowTracker;
+  readonly predictor: OnlinePredictor;
+  readonly clusters: ReadonlyMap<string, ClusterService>;
+  readonly classes: readonly SloClass[];
+  readonly decisionLog: DecisionLog;
+  /** Further names of served models. */
+  readonly aliases: Readonly<Record<string, string>>;
+  /** The part of a fleet snapshot that the nodes know. */
+  readonly fleetState: () => Omit<FleetSnapshot, 'policy' | 'queued' | 'outcomes'>;
+}
+
+/**
+ * Where a stage is on its way:
+ * - `queued`: in the global order; - `placing`: dispatched to the cluster, perhaps held there; - `started`: an engine has it;
+ * - `refused`: told that it will not run, which only the front door's `finish` is missing to end; - `ended`.
+ */
+type JobState = 'queued' | 'placing' | 'started' | 'refused' | 'ended';
+
+interface Job {
+  readonly stage: Stage;
+  readonly context: StageContext;
+  readonly prediction: Prediction;
+  readonly listener: StageListener;
+  readonly record: DecisionRecord;
+  readonly excluded: Set<string>;
+  cluster: ClusterService | undefined;
+  state: JobState;
+  startedMs: number;
+}
+
+/** Level 3, live: predicts, orders, dispatches and learns. In one process it is all that the front door sees of the levels. */
+export class GlobalService implements Scheduling {
+  private readonly jobs = new Map<string, Job>();
+  private readonly outcomes = Object.fromEntries(OUTCOME_KINDS.map((kind) => [kind, 0])) as Record<OutcomeKind, number>;
+  private readonly aliasesOf = new Map<string, string[]>();
+  private idleTimer: Timer | undefined;
+  private hopelessTimer: Timer | undefined;
+  /** Models with a queue and no engine that answers, and since when. */
+  private readonly withoutEngine = new Map<string, number>();
+  private pumpDue = false;
+  private expiryTimer: Timer | undefined;
+  private expiryDueMs = Number.POSITIVE_INFINITY;
+  private closing = false;
+
+  constructor(private readonly options: GlobalServiceOptions) {
+    for (const cluster of options.clusters.values()) {
+      cluster.onCapacity((view) => {
+        options.scheduler.capacity(view);
+        this.pumpSoon();
+      });
+    }
+    for (const [alias, model] of Object.entries(options.aliases)) {
+      const names = this.aliasesOf.get(model);
+      if (names) names.push(alias);
+      else this.aliasesOf.set(model, [alias]);
+    }
+    this.endIdleWorkflows();
+    this.rejectHopeless();
+  }
+
+  nowMs(): number {
+    return this.options.clock.nowMs();
+  }
+
+  models(): readonly ServedModel[] {
+    const names = new Set<string>();
+    for (const cluster of this.options.clusters.values()) for (const name of cluster.models().keys()) names.add(name);
+    return [...names].flatMap((name) => this.servedModel(name) ?? []);
+  }
+
+  resolveModel(name: string): ServedModel | undefined {
+    return this.servedModel(this.options.aliases[name] ?? name);
+  }
+
+  classes(): readonly SloClass[] {
+    return this.options.classes;
+  }
+
+  readiness(): { ready: boolean; reason: string } {
+    if (this.closing) return { ready: false, reason: 'shutting down' };
+    const models = this.models();
+    const up = models.filter((model) => model.enginesUp > 0).length;
+    if (up === 0) return { ready: false, reason: 'no engine answers' };
+    return { ready: true, reason: `${up} of ${models.length} models can be served` };
+  }
+
+  submit(stage: Stage, identitySource: string, listener: StageListener): StageHandle {
+    const { clock, tracker, predictor, scheduler, decisionLog } = this.options;
+    const nowMs = clock.nowMs();
+    const context = tracker.begin(stage, nowMs);
+    const prediction = predictor.predict(stage, context);
+    const job: Job = {
+      stage,
+      context,
+      prediction,
+      listener,
+      record: { stage, identitySource, context, prediction, policy: scheduler.policyName, orderKey: 0, attempts: 0 },
+      excluded: new Set(),
+      cluster: undefined,
+      state: 'queued',
+      startedMs: 0,
+    };
+    this.jobs.set(stage.stageId, job);
+    decisionLog.open(job.record);
+    const answer = scheduler.submit(stage, context, prediction, nowMs);
+    if (answer.kind === 'queued') {
+      job.record.orderKey = answer.orderKey;
+      this.pumpSoon();
+    } else {
+      const error = new MaestroError('queue_full', `The queue is full (${answer.reason}). Try again later.`, {
+        reason: answer.reason,
+        retryAfterMs: answer.retryAfterMs,
+      });
+      // The front door does not have its handle yet.
+      queueMicrotask(() => this.refuse(job, error));
+    }
+    return {
+      firstToken: () => job.cluster?.firstToken(stage.stageId),
+      placeAgain: () => this.placeAgain(job),
+      finish: (outcome) => this.finish(job, outcome),
+    };
+  }
+
+  explain(stageId: string): DecisionRecord | undefined {
+    return this.options.decisionLog.get(stageId);
+  }
+
+  fleet(): FleetSnapshot {
+    const { scheduler } = this.options;
+    return {
+      ...this.options.fleetState(),
+      policy: scheduler.policyName,
+      queued: scheduler.queuedByModel(),
+      outcomes: { ...this.outcomes },
+    };
+  }
+
+  /** Stages accepted and not yet ended. */
+  get openStages(): number {
+    return this.jobs.size;
+  }
+
+  close(): void {
+    this.closing = true;
+    this.expiryTimer?.cancel();
+    this.idleTimer?.cancel();
+    this.hopelessTimer?.cancel();
+  }
+
+  private servedModel(name: string): ServedModel | undefined {
+    let found: ServedModel | undefined;
+    for (const cluster of this.options.clusters.values()) {
+      const here = cluster.models().get(name);
+      if (!here) continue;
+      found = {
+        name,
+        aliases: this.aliasesOf.get(name) ?? [],
+        maxModelLen: Math.max(found?.maxModelLen ?? 0, here.maxModelLen),
+        engines: (found?.engines ?? 0) + here.engines,
+        enginesUp: (found?.enginesUp ?? 0) + here.enginesUp,
+      };
+    }
+    return found;
+  }
+
+  /** Workflows that fell silent become history for the remaining work of others. */
+  private endIdleWorkflows(): void {
+    for (const workflowId of this.options.tracker.endIdle(this.nowMs()))
+      this.options.predictor.workflowEnded(workflowId);
+    this.idleTimer = this.options.clock.after(IDLE_CHECK_MS, () => this.endIdleWorkflows());
+  }
+
+  /** Nobody waits for an engine that does not come back: after a grace, the queue of a model without engines is answered. */
+  private rejectHopeless(): void {
+    const nowMs = this.nowMs();
+    const queued = this.options.scheduler.queuedByModel();
+    for (const model of this.withoutEngine.keys()) if (!queued[model]) this.withoutEngine.delete(model);
+    for (const [model, count] of Object.entries(queued)) {
+      if (count === 0 || this.servedModel(model)?.enginesUp) {
+        this.withoutEngine.delete(model);
+        continue;
+      }
+      const sinceMs = this.withoutEngine.get(model) ?? nowMs;
+      this.withoutEngine.set(model, sinceMs);
+      if (nowMs - sinceMs < NO_ENGINE_GRACE_MS) continue;
+      for (const job of [...this.jobs.values()]) {
+        if (job.state !== 'queued' || job.stage.model !== model) continue;
+        this.options.scheduler.cancel(job.stage.stageId, nowMs);
+        this.refuse(job, noEngine(model, 'no-engine'));
+      }
+    }
+    this.hopelessTimer = this.options.clock.after(NO_ENGINE_CHECK_MS, () => this.rejectHopeless());
+  }
+
+  /** Several submissions and capacity changes of one turn are dispatched together, in order. */
+  private pumpSoon(): void {
+    if (this.pumpDue) return;
+    this.pumpDue = true;
+    queueMicrotask(() => {
+      this.pumpDue = false;
+      this.pump();
+    });
+  }
+
+  private pump(): void {
+    const { scheduler, clock } = this.options;
+    const nowMs = clock.nowMs();
+    for (const dispatch of scheduler.dispatch(nowMs)) this.dispatch(dispatch);
+    const nextExpiryMs = scheduler.nextExpiryMs();
+    if (nextExpiryMs >= this.expiryDueMs) return;
+    this.expiryTimer?.cancel();
+    this.expiryDueMs = nextExpiryMs;
+    this.expiryTimer = clock.after(nextExpiryMs - nowMs, () => this.expire());
+  }
+
+  private dispatch(dispatch: Dispatch): void {
+    const job = this.jobs.get(dispatch.stageId);
+    if (!job) return;
+    const cluster = this.options.clusters.get(dispatch.clusterId);
+    if (!cluster) throw new Error(`dispatched to unknown cluster ${dispatch.clusterId}`);
+    job.cluster = cluster;
+    job.state = 'placing';
+    job.record.orderKey = dispatch.orderKey;
+    job.record.attempts += 1;
+    cluster.place(job.stage, job.prediction, dispatch.orderKey, job.excluded, {
+      started: (lease, endpoint, explanation) => this.started(job, dispatch, lease, endpoint, explanation),
+      bounced: (reason, explanation) => this.bounced(job, reason, explanation),
+    });
+  }
+
+  private started(
+    job: Job,
+    dispatch: Dispatch,
+    lease: Lease,
+    endpoint: EngineEndpoint,
+    explanation: PlaceExplanation,
+  ): void {
+    if (job.state !== 'placing') return;
+    const nowMs = this.nowMs();
+    const { record, stage } = job;
+    job.state = 'started';
+    job.startedMs = nowMs;
+    record.placement = explanation;
+    record.engineId = lease.engineId;
+    record.nodeId = lease.nodeId;
+    // The wait for weights is told apart from the wait for a turn.
+    record.queueMs = Math.max(0, nowMs - stage.arrivalMs - lease.coldStartMs);
+    record.coldStartMs = lease.coldStartMs;
+    job.listener.onStart({
+      engineId: lease.engineId,
+      nodeId: lease.nodeId,
+      dispatcher: endpoint.dispatcher,
+      origin: endpoint.origin,
+      upstreamModel: endpoint.upstreamModel,
+      priority: dispatch.priority,
+      queueMs: record.queueMs,
+      coldStartMs: lease.coldStartMs,
+      policy: record.policy,
+    });
+  }
+
+  private bounced(job: Job, reason: string, explanation: PlaceExplanation): void {
+    if (job.state !== 'placing') return;
+    job.record.placement = explanation;
+    // Every engine has been tried: look at all of them afresh next time.
+    job.excluded.clear();
+    const model = this.resolveModel(job.stage.model);
+    if (reason === 'too-large') {
+      this.refuse(
+        job,
+        new MaestroError(
+          'context_length_exceeded',
+          `This request may need ${job.prediction.kvTokens.bound} tokens of KV memory, more than any engine of ${job.stage.model} has. Shorten the prompt or lower max_tokens.`,
+          { param: 'messages' },
+        ),
+      );
+      return;
+    }
+    if (!model || model.enginesUp === 0) {
+      this.refuse(job, noEngine(job.stage.model, reason));
+      return;
+    }
+    job.state = 'queued';
+    this.options.scheduler.requeue(job.stage.stageId, this.nowMs());
+  }
+
+  private refuse(job: Job, error: MaestroError): void {
+    if (job.state === 'ended') return;
+    job.state = 'refused';
+    job.listener.onReject(error);
+  }
+
+  private placeAgain(job: Job): boolean {
+    if (job.state !== 'started' || this.closing) return false;
+    const { scheduler } = this.options;
+    const failed = job.record.engineId;
+    job.cluster?.engineUnreachable(job.stage.stageId);
+    if (job.record.attempts >= MAX_PLACEMENTS) return false;
+    if (failed) job.excluded.add(failed);
+    job.state = 'queued';
+    scheduler.requeue(job.stage.stageId, this.nowMs());
+    this.pumpSoon();
+    return true;
+  }
+
+  private finish(job: Job, outcome: StageOutcome): void {
+    if (job.state === 'ended') return;
+    const { scheduler, tracker, predictor, decisionLog } = this.options;
+    const { stage, context, record } = job;
+    const nowMs = this.nowMs();
+    const ran = job.state === 'started';
+    job.state = 'ended';
+    this.jobs.delete(stage.stageId);
+    job.cluster?.finish(stage.stageId, { promptTokens: outcome.promptTokens, outputTokens: outcome.outputTokens });
+    const settled: StageOutcome = ran ? { ...outcome, serviceMs: nowMs - job.startedMs } : outcome;
+    if (ran) {
+      scheduler.complete(stage.stageId, settled, nowMs);
+      predictor.observe(stage, context, settled);
+    } else {
+      scheduler.cancel(stage.stageId, nowMs);
+    }
+    tracker.end(stage, settled, nowMs);
+    this.outcomes[settled.kind] += 1;
+    record.outcome = settled;
+    decisionLog.close(record);
+    this.pumpSoon();
+  }
+
+  private expire(): void {
+    this.expiryDueMs = Number.POSITIVE_INFINITY;
+    const nowMs = this.nowMs();
+    for (const stageId of this.options.scheduler.expire(nowMs)) {
+      const job = this.jobs.get(stageId);
+      if (!job || job.state === 'ended') continue;
+      this.refuse(
+        job,
+        new MaestroError(
+          'queue_timeout',
+          `Waited ${Math.round(nowMs - job.stage.arrivalMs)} ms in the queue and could not be started.`,
+          {
+            reason: 'queue-timeout',
+            retryAfterMs: 5000,
+          },
+        ),
+      );
+    }
+    this.pumpSoon();
+  }
+}
+
+function noEngine(model: string, reason: string): MaestroError {
+  return new MaestroError('no_engine', `No engine serves ${model} at the moment.`, { reason, retryAfterMs: 2000 });
+}

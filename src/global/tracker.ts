@@ -1,0 +1,178 @@
+import { LruMap } from '../model/lru-map.js';
+import type { Stage, StageContext, StageOutcome } from '../model/stage.js';
+
+/** What is remembered of one agent's role inside a workflow. */
+interface RoleState {
+  invocations: number;
+  lastOutputTokens: number | undefined;
+}
+
+/** A workflow as far as its calls have revealed it. Times are clock milliseconds. */
+export interface WorkflowState {
+  readonly workflowId: string;
+  readonly tenant: string;
+  readonly template: string;
+  /** Arrival of its first stage. */
+  readonly arrivalMs: number;
+  /** The earliest deadline that any of its stages named. */
+  deadlineMs: number;
+  /** Stages seen so far, and how many of them have not ended. */
+  stages: number;
+  liveStages: number;
+  /** Stages that have left our queue. A workflow with none has not started. */
+  dispatchedStages: number;
+  /** Service time of the ended stages, milliseconds. */
+  attainedServiceMs: number;
+  lastOutputTokens: number | undefined;
+  lastEndMs: number | undefined;
+  lastSeenMs: number;
+  readonly roles: LruMap<string, RoleState>;
+}
+
+/** What {@link WorkflowTracker} remembers at most, and for how long. */
+export interface TrackerConfig {
+  /** A workflow without live stages counts as over after this long without a call. */
+  readonly idleMs: number;
+  /** Workflows remembered; beyond it the one that has been quiet longest is forgotten. */
+  readonly maxWorkflows: number;
+}
+
+export const DEFAULT_TRACKER_CONFIG: TrackerConfig = { idleMs: 10 * 60_000, maxWorkflows: 10_000 };
+
+const MAX_ROLES_PER_WORKFLOW = 64;
+/** Bounds the work of one look for idle workflows. */
+const MAX_EXPIRED_PER_CALL = 256;
+
+/**
+ * Follows workflows from nothing but the identity on their calls: no declared graph, no end marker needed. A workflow begins with
+ * its first stage and is over when it says so, when it has been idle for long, or when it is forgotten for lack of room.
+ */
+export class WorkflowTracker {
+  private readonly workflows: LruMap<string, WorkflowState>;
+  private readonly tenants = new Map<string, number>();
+  private forgotten: string[] = [];
+
+  private readonly config: TrackerConfig;
+
+  constructor(config: Partial<TrackerConfig> = {}) {
+    this.config = { ...DEFAULT_TRACKER_CONFIG, ...config };
+    this.workflows = new LruMap(this.config.maxWorkflows);
+  }
+
+  /** Workflows remembered now. */
+  get size(): number {
+    return this.workflows.size;
+  }
+
+  workflow(workflowId: string): WorkflowState | undefined {
+    return this.workflows.peek(workflowId);
+  }
+
+  /** Workflows of the tenant that are not over. */
+  workflowsOf(tenant: string): number {
+    return this.tenants.get(tenant) ?? 0;
+  }
+
+  /** Counts a new stage; returns what was known of its workflow before it, the input of the predictors. */
+  begin(stage: Stage, nowMs: number): StageContext {
+    const workflow = this.workflows.get(stage.workflowId) ?? this.create(stage, nowMs);
+    const role = workflow.roles.get(stage.role) ?? { invocations: 0, lastOutputTokens: undefined };
+    const context: StageContext = {
+      stageIndex: workflow.stages,
+      invocationIndex: role.invocations,
+      lastRoleOutputTokens: role.lastOutputTokens,
+      lastOutputTokens: workflow.lastOutputTokens,
+      gapMs: workflow.lastEndMs === undefined ? undefined : Math.max(0, nowMs - workflow.lastEndMs),
+    };
+    workflow.roles.set(stage.role, role);
+    role.invocations += 1;
+    workflow.stages += 1;
+    workflow.liveStages += 1;
+    workflow.deadlineMs = Math.min(workflow.deadlineMs, stage.deadlineMs);
+    workflow.lastSeenMs = nowMs;
+    return context;
+  }
+
+  /** Counts the end of a stage, however it ended. A rejected stage never happened: the client may send it again. */
+  end(stage: Stage, outcome: StageOutcome, nowMs: number): void {
+    const workflow = this.workflows.get(stage.workflowId);
+    if (!workflow || workflow.liveStages === 0) return;
+    workflow.liveStages -= 1;
+    workflow.lastSeenMs = nowMs;
+    const role = workflow.roles.peek(stage.role);
+    if (outcome.kind === 'rejected') {
+      workflow.stages -= 1;
+      if (role) role.invocations -= 1;
+      return;
+    }
+    workflow.lastEndMs = nowMs;
+    workflow.attainedServiceMs += outcome.serviceMs ?? 0;
+    if (outcome.kind !== 'completed' || outcome.outputTokens === undefined) return;
+    workflow.lastOutputTokens = outcome.outputTokens;
+    if (role) role.lastOutputTokens = outcome.outputTokens;
+  }
+
+  /** The workflow said that it is over. False when nothing is known of it or stages of it are still alive. */
+  finishWorkflow(workflowId: string): boolean {
+    const workflow = this.workflows.peek(workflowId);
+    if (!workflow || workflow.liveStages > 0) return false;
+    this.forget(workflow);
+    return true;
+  }
+
+  /** Ids of workflows that are over by now: idle for long, or forgotten since the last call. */
+  endIdle(nowMs: number): string[] {
+    const ended = this.forgotten;
+    this.forgotten = [];
+    for (let looked = 0; looked < MAX_EXPIRED_PER_CALL; looked++) {
+      const oldest = this.workflows.oldest();
+      if (!oldest || oldest[1].lastSeenMs + this.config.idleMs > nowMs) break;
+      const workflow = oldest[1];
+      if (workflow.liveStages > 0) {
+        // A long call is not idleness; the workflow goes to the back so that it does not hide others.
+        workflow.lastSeenMs = nowMs;
+        this.workflows.get(workflow.workflowId);
+        continue;
+      }
+      this.forget(workflow);
+      ended.push(workflow.workflowId);
+    }
+    return ended;
+  }
+
+  private create(stage: Stage, nowMs: number): WorkflowState {
+    const workflow: WorkflowState = {
+      workflowId: stage.workflowId,
+      tenant: stage.tenant,
+      template: stage.template,
+      arrivalMs: stage.arrivalMs,
+      deadlineMs: stage.deadlineMs,
+      stages: 0,
+      liveStages: 0,
+      dispatchedStages: 0,
+      attainedServiceMs: 0,
+      lastOutputTokens: undefined,
+      lastEndMs: undefined,
+      lastSeenMs: nowMs,
+      roles: new LruMap(MAX_ROLES_PER_WORKFLOW),
+    };
+    const evicted = this.workflows.set(stage.workflowId, workflow);
+    if (evicted) {
+      this.countTenant(evicted[1].tenant, -1);
+      this.forgotten.push(evicted[0]);
+    }
+    this.countTenant(stage.tenant, 1);
+    return workflow;
+  }
+
+  private forget(workflow: WorkflowState): void {
+    this.workflows.delete(workflow.workflowId);
+    this.countTenant(workflow.tenant, -1);
+  }
+
+  private countTenant(tenant: string, change: number): void {
+    const count = (this.tenants.get(tenant) ?? 0) + change;
+    if (count === 0) this.tenants.delete(tenant);
+    else this.tenants.set(tenant, count);
+  }
+}

@@ -1,0 +1,144 @@
+import { LruMap } from '../model/lru-map.js';
+import type { Stage, StageContext } from '../model/stage.js';
+import { WindowQuantiles } from './window-quantiles.js';
+
+/** Expected output tokens of a call, not yet limited by what the request allows. */
+export interface LengthEstimate {
+  readonly q30: number;
+  readonly q50: number;
+  readonly q95: number;
+  readonly mean: number;
+  /** Which estimator answered. */
+  readonly source: LengthSource;
+}
+
+export type LengthSource = 'workflow' | 'template-role' | 'model-role' | 'role' | 'global' | 'prior';
+
+/** Answers of an agent whose name, model and template nobody has seen: the middle of the recorded multi-agent traces. */
+const PRIOR: LengthEstimate = { q30: 100, q50: 200, q95: 1500, mean: 400, source: 'prior' };
+
+/** Calls that an estimator remembers. Long enough for a q95, short enough to follow a changed prompt within a few hundred calls. */
+const WINDOW_CALLS = 128;
+/** Fewer observations than this do not speak for a role. */
+const MIN_CALLS = 8;
+/** Weight of the newest call in the running errors by which the two ways of predicting a role are compared. */
+const ERROR_WEIGHT = 0.05;
+
+/** How well "as long as last time" predicts a role inside one workflow, against the role's own median. */
+interface RepeatRecord {
+  /** log(output) − log(last output of the role in the workflow). */
+  readonly logRatios: WindowQuantiles;
+  repeatErrorTokens: number;
+  medianErrorTokens: number;
+}
+
+/**
+ * Online output lengths with back-off: the role's last answer in this workflow, then the statistics of (template, role, model),
+ * (model, role), role, all calls, and a prior. Agents that repeat and rewrite are predicted best by their own last answer,
+ * others by their role's median (recorded traces show either by a wide margin), so each role uses whichever has erred less.
+ */
+export class OutputLengths {
+  private readonly windows: LruMap<string, WindowQuantiles>;
+  private readonly repeats: LruMap<string, RepeatRecord>;
+  private readonly all = new WindowQuantiles(4 * WINDOW_CALLS);
+
+  constructor(maxCells: number) {
+    this.windows = new LruMap(maxCells);
+    this.repeats = new LruMap(maxCells);
+  }
+
+  estimate(stage: Stage, context: StageContext): LengthEstimate {
+    const fromHistory = this.fromHistory(stage);
+    const last = context.lastRoleOutputTokens;
+    if (last === undefined) return fromHistory;
+    const repeat = this.repeats.peek(modelRoleKey(stage));
+    if (!repeat || repeat.logRatios.count < MIN_CALLS) {
+      // Nothing is known of this agent's habits yet: its last answer is the middle, the history's spread stays around it.
+      const scale = Math.max(1, last) / Math.max(1, fromHistory.q50);
+      return {
+        q30: fromHistory.q30 * scale,
+        q50: fromHistory.q50 * scale,
+        q95: Math.max(fromHistory.q95, fromHistory.q95 * scale),
+        mean: fromHistory.mean * scale,
+        source: 'workflow',
+      };
+    }
+    if (repeat.medianErrorTokens < repeat.repeatErrorTokens) return fromHistory;
+    const base = Math.max(1, last);
+    const at = (q: number) => base * Math.exp(repeat.logRatios.quantile(q));
+    const q50 = at(0.5);
+    // The mean of a heavy tail stands above its median by as much as it does in the history.
+    return { q30: at(0.3), q50, q95: at(0.95), mean: q50 * meanOverMedian(fromHistory), source: 'workflow' };
+  }
+
+  /** Learns the true length of a call. Call it with the context that the call was predicted with. */
+  observe(stage: Stage, context: StageContext, outputTokens: number): void {
+    const last = context.lastRoleOutputTokens;
+    if (last !== undefined) this.observeRepeat(stage, last, outputTokens);
+    this.window(templateRoleKey(stage)).add(outputTokens);
+    this.window(modelRoleKey(stage)).add(outputTokens);
+    this.window(roleKey(stage)).add(outputTokens);
+    this.all.add(outputTokens);
+  }
+
+  private observeRepeat(stage: Stage, lastTokens: number, outputTokens: number): void {
+    const key = modelRoleKey(stage);
+    let repeat = this.repeats.get(key);
+    if (!repeat) {
+      repeat = { logRatios: new WindowQuantiles(WINDOW_CALLS), repeatErrorTokens: 0, medianErrorTokens: 0 };
+      this.repeats.set(key, repeat);
+    }
+    const medianError = Math.abs(outputTokens - this.fromHistory(stage).q50);
+    const repeatError = Math.abs(outputTokens - lastTokens);
+    repeat.medianErrorTokens += ERROR_WEIGHT * (medianError - repeat.medianErrorTokens);
+    repeat.repeatErrorTokens += ERROR_WEIGHT * (repeatError - repeat.repeatErrorTokens);
+    repeat.logRatios.add(Math.log(Math.max(1, outputTokens)) - Math.log(Math.max(1, lastTokens)));
+  }
+
+  private fromHistory(stage: Stage): LengthEstimate {
+    return (
+      this.fromWindow(this.windows.peek(templateRoleKey(stage)), 'template-role') ??
+      this.fromWindow(this.windows.peek(modelRoleKey(stage)), 'model-role') ??
+      this.fromWindow(this.windows.peek(roleKey(stage)), 'role') ??
+      this.fromWindow(this.all, 'global') ??
+      PRIOR
+    );
+  }
+
+  private fromWindow(window: WindowQuantiles | undefined, source: LengthSource): LengthEstimate | undefined {
+    if (!window || window.count < MIN_CALLS) return undefined;
+    return {
+      q30: window.quantile(0.3),
+      q50: window.quantile(0.5),
+      q95: window.quantile(0.95),
+      mean: window.mean,
+      source,
+    };
+  }
+
+  private window(key: string): WindowQuantiles {
+    let window = this.windows.get(key);
+    if (!window) {
+      window = new WindowQuantiles(WINDOW_CALLS);
+      this.windows.set(key, window);
+    }
+    return window;
+  }
+}
+
+function meanOverMedian(estimate: LengthEstimate): number {
+  return Math.max(1, estimate.mean / Math.max(1, estimate.q50));
+}
+
+// Names come from clients and are charset-checked at the door, so that a newline cannot be part of one.
+function templateRoleKey(stage: Stage): string {
+  return `t\n${stage.template}\n${stage.role}\n${stage.model}`;
+}
+
+function modelRoleKey(stage: Stage): string {
+  return `m\n${stage.model}\n${stage.role}`;
+}
+
+function roleKey(stage: Stage): string {
+  return `r\n${stage.role}`;
+}

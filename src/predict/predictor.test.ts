@@ -1,0 +1,159 @@
+import { describe, expect, it } from 'vitest';
+import { completed, FIRST_CONTEXT, makeStage } from '../../test/stage-fixture.js';
+import type { Stage, StageContext } from '../model/stage.js';
+import { OnlinePredictor } from './predictor.js';
+import { logBin } from './remaining-work.js';
+
+function teach(predictor: OnlinePredictor, stage: Stage, lengths: readonly number[]): void {
+  for (const outputTokens of lengths) predictor.observe(stage, FIRST_CONTEXT, completed(outputTokens));
+}
+
+const TEN_OF = (tokens: number) => Array.from({ length: 10 }, () => tokens);
+
+describe('OnlinePredictor: output length', () => {
+  it('starts from the prior and never exceeds the limit of the request', () => {
+    const predictor = new OnlinePredictor();
+    const prior = predictor.predict(makeStage(), FIRST_CONTEXT);
+    expect(prior.source).toBe('prior');
+    expect(prior.kvTokens.bound).toBeGreaterThan(prior.kvTokens.q50);
+    const limited = predictor.predict(makeStage({ maxTokens: 50, promptTokens: 14 }), FIRST_CONTEXT);
+    expect(limited.outputTokens).toEqual({ q30: 50, q50: 50, q95: 50, mean: 50 });
+    expect(limited.kvTokens.bound).toBe(64);
+  });
+
+  const taught = makeStage({ template: 'research', role: 'writer', model: 'model-a' });
+  const cases: [string, Stage, string][] = [
+    ['the same kind of stage', taught, 'template-role'],
+    ['another template', { ...taught, template: 'coding' }, 'model-role'],
+    ['another model', { ...taught, template: 'coding', model: 'model-b' }, 'role'],
+    ['another role', { ...taught, role: 'critic' }, 'global'],
+  ];
+  it.each(cases)('backs off for %s', (_name, stage, source) => {
+    const predictor = new OnlinePredictor();
+    teach(predictor, taught, TEN_OF(320));
+    const prediction = predictor.predict(stage, FIRST_CONTEXT);
+    expect(prediction.source).toBe(source);
+    expect(prediction.outputTokens.q50).toBe(320);
+  });
+
+  it('uses the last answer of the role in the workflow where the role repeats itself, and the median where it does not', () => {
+    const predictor = new OnlinePredictor();
+    const again = (lastRoleOutputTokens: number): StageContext => ({ ...FIRST_CONTEXT, lastRoleOutputTokens });
+    const repeater = makeStage({ role: 'rewriter' });
+    const erratic = makeStage({ role: 'erratic' });
+    for (let round = 0; round < 60; round++) {
+      const length = 100 + 37 * (round % 20);
+      predictor.observe(repeater, again(length), completed(length + 2));
+      predictor.observe(erratic, again(round % 2 === 0 ? 2000 : 10), completed(400));
+    }
+    const repeated = predictor.predict(repeater, again(700));
+    expect(repeated.source).toBe('workflow');
+    expect(repeated.outputTokens.q50).toBeGreaterThan(690);
+    expect(repeated.outputTokens.q50).toBeLessThan(720);
+    const median = predictor.predict(erratic, again(2000));
+    expect(median.source).toBe('template-role');
+    expect(median.outputTokens.q50).toBe(400);
+  });
+
+  it('learns nothing about length from calls that were cut short', () => {
+    const predictor = new OnlinePredictor();
+    for (const outputTokens of TEN_OF(7)) {
+      predictor.observe(makeStage(), FIRST_CONTEXT, completed(outputTokens, { kind: 'client_cancelled' }));
+    }
+    expect(predictor.predict(makeStage(), FIRST_CONTEXT).source).toBe('prior');
+  });
+
+  it('forgets names beyond its limit', () => {
+    const predictor = new OnlinePredictor({ maxCells: 3 });
+    teach(predictor, makeStage({ role: 'first' }), TEN_OF(50));
+    teach(predictor, makeStage({ role: 'second' }), TEN_OF(500));
+    expect(predictor.predict(makeStage({ role: 'second' }), FIRST_CONTEXT).source).toBe('template-role');
+    expect(predictor.predict(makeStage({ role: 'first' }), FIRST_CONTEXT).source).toBe('global');
+  });
+});
+
+describe('OnlinePredictor: tool intent', () => {
+  it('follows the request where it decides, else the role and the last message', () => {
+    const predictor = new OnlinePredictor();
+    const offered = makeStage({ features: { toolsOffered: 3, lastMessageKind: 'user' } });
+    const afterTool = makeStage({ features: { toolsOffered: 3, lastMessageKind: 'tool' } });
+    for (let call = 0; call < 50; call++) {
+      predictor.observe(offered, FIRST_CONTEXT, completed(20, { toolCalled: true }));
+      predictor.observe(afterTool, FIRST_CONTEXT, completed(20, { toolCalled: false }));
+    }
+    const probability = (stage: Stage) => predictor.predict(stage, FIRST_CONTEXT).toolProbability;
+    expect(probability(offered)).toBeGreaterThan(0.9);
+    expect(probability(afterTool)).toBeLessThan(0.1);
+    expect(probability(makeStage())).toBe(0);
+    expect(probability(makeStage({ features: { toolsOffered: 1, toolChoice: 'required' } }))).toBe(1);
+    expect(probability(makeStage({ features: { toolsOffered: 1, toolChoice: 'none' } }))).toBe(0);
+  });
+});
+
+describe('OnlinePredictor: service time', () => {
+  it('learns prefill and decode rates from streams', () => {
+    const predictor = new OnlinePredictor();
+    const outcome = completed(101, { promptTokens: 1000, durationMs: 2600, ttftMs: 600, serviceMs: 2200 });
+    for (let call = 0; call < 10; call++) predictor.observe(makeStage(), FIRST_CONTEXT, outcome);
+    // 2000 ms of stream over 100 gaps, 200 ms before the first token over 1000 prompt tokens.
+    expect(predictor.predict(makeStage(), FIRST_CONTEXT).serviceMs).toBeCloseTo(1000 * 0.2 + 101 * 20, 6);
+  });
+
+  it('asks the step-time model first, with the prompt share that the role usually finds cached', () => {
+    const asked: number[][] = [];
+    const predictor = new OnlinePredictor({
+      serviceTimeMs: (_model, prompt, cached, output) => {
+        asked.push([prompt, Math.round(cached), output]);
+        return 77;
+      },
+    });
+    for (let call = 0; call < 30; call++) {
+      predictor.observe(makeStage(), FIRST_CONTEXT, completed(10, { promptTokens: 1000, cachedTokens: 800 }));
+    }
+    expect(predictor.predict(makeStage(), FIRST_CONTEXT).serviceMs).toBe(77);
+    expect(asked.at(-1)).toEqual([1000, 800, 10]);
+  });
+});
+
+describe('OnlinePredictor: remaining work', () => {
+  const serviceTimeMs = (_model: string, _prompt: number, _cached: number, output: number) => output * 10;
+
+  function runChain(predictor: OnlinePredictor, workflowId: string, lengths: readonly number[]): void {
+    lengths.forEach((outputTokens, index) => {
+      const stage = makeStage({ workflowId, role: 'agent', arrivalMs: index * 10_000 });
+      predictor.observe(stage, { ...FIRST_CONTEXT, invocationIndex: index }, completed(outputTokens));
+    });
+    predictor.workflowEnded(workflowId);
+  }
+
+  it('is the median service left after the same place in earlier workflows, and nothing before one has ended', () => {
+    const predictor = new OnlinePredictor({ serviceTimeMs });
+    const at = (invocationIndex: number) =>
+      predictor.predict(makeStage({ role: 'agent' }), { ...FIRST_CONTEXT, invocationIndex }).remainingMs;
+    expect(at(0)).toBe(0);
+    for (let run = 0; run < 25; run++) runChain(predictor, `run-${run}`, [100, 50, 20]);
+    expect([at(0), at(1), at(2)]).toEqual([700, 200, 0]);
+  });
+
+  it('counts siblings that ran side by side once', () => {
+    const predictor = new OnlinePredictor({ serviceTimeMs });
+    for (let run = 0; run < 25; run++) {
+      const workflowId = `run-${run}`;
+      const plan = makeStage({ workflowId, role: 'plan' });
+      predictor.observe(plan, FIRST_CONTEXT, completed(10, { durationMs: 1000, serviceMs: 1000 }));
+      for (let sibling = 0; sibling < 4; sibling++) {
+        const stage = makeStage({ workflowId, role: 'work', arrivalMs: 1000 });
+        predictor.observe(stage, FIRST_CONTEXT, completed(100, { durationMs: 2000, serviceMs: 2000 }));
+      }
+      predictor.workflowEnded(workflowId);
+    }
+    expect(predictor.predict(makeStage({ role: 'plan' }), FIRST_CONTEXT).remainingMs).toBeCloseTo(1000, 6);
+  });
+
+  it('bins the invocation index exactly at first and then ever wider', () => {
+    const bins = Array.from({ length: 200 }, (_, index) => logBin(index));
+    expect(new Set(bins.slice(0, 5)).size).toBe(5);
+    expect(bins).toEqual([...bins].sort((a, b) => a - b));
+    expect(new Set(bins).size).toBeLessThan(30);
+  });
+});

@@ -1,0 +1,115 @@
+import type { Prediction, Stage, StageContext, StageOutcome } from '../model/stage.js';
+import { BoundCalibration } from './calibration.js';
+import { OutputLengths } from './output-length.js';
+import { RemainingWork } from './remaining-work.js';
+import { type ServiceTimeModel, ServiceTimes } from './service-time.js';
+import { ToolIntent } from './tool-intent.js';
+
+export interface PredictorConfig {
+  /** Share of calls that may outgrow their KV bound, in (0, 1). */
+  readonly targetOverflow: number;
+  /** Tokens of a KV block; vLLM allocates whole blocks. */
+  readonly blockTokens: number;
+  /** Names (roles, models, templates and their combinations) of which statistics are kept. */
+  readonly maxCells: number;
+  /** Running workflows whose stages are remembered until they end. */
+  readonly maxWorkflows: number;
+  /** Service time of a call alone, from the step-time model; without it the times are learned. */
+  readonly serviceTimeMs?: ServiceTimeModel | undefined;
+}
+
+export const DEFAULT_PREDICTOR_CONFIG: PredictorConfig = {
+  targetOverflow: 0.05,
+  blockTokens: 16,
+  maxCells: 4096,
+  maxWorkflows: 10_000,
+};
+
+/**
+ * What a stage will cost, from what earlier stages of its kind have cost. Learns online, forgets with a window, and needs no
+ * model file; the trained models answer behind the same two calls.
+ */
+export class OnlinePredictor {
+  private readonly config: PredictorConfig;
+  private readonly lengths: OutputLengths;
+  private readonly tools: ToolIntent;
+  private readonly services: ServiceTimes;
+  private readonly remaining: RemainingWork;
+  private readonly calibration: BoundCalibration;
+
+  constructor(config: Partial<PredictorConfig> = {}) {
+    this.config = { ...DEFAULT_PREDICTOR_CONFIG, ...config };
+    const { maxCells, maxWorkflows, targetOverflow, serviceTimeMs } = this.config;
+    this.lengths = new OutputLengths(maxCells);
+    this.tools = new ToolIntent(maxCells);
+    this.services = new ServiceTimes(serviceTimeMs);
+    this.remaining = new RemainingWork({ maxCells, maxWorkflows });
+    this.calibration = new BoundCalibration({ targetOverflow, maxRoles: maxCells });
+  }
+
+  predict(stage: Stage, context: StageContext): Prediction {
+    const length = this.lengths.estimate(stage, context);
+    const limit = Math.max(1, stage.maxTokens);
+    const q50 = clampTokens(length.q50, limit);
+    const boundTokens = clampTokens(length.q95 * this.calibration.factor(calibrationKey(stage)), limit);
+    const cachedTokens = this.services.expectedCachedTokens(stage);
+    return {
+      toolProbability: this.tools.probability(stage),
+      outputTokens: {
+        q30: clampTokens(length.q30, limit),
+        q50,
+        q95: clampTokens(length.q95, limit),
+        mean: clampTokens(length.mean, limit),
+      },
+      kvTokens: { q50: this.blockTokens(stage, q50), bound: this.blockTokens(stage, boundTokens) },
+      serviceMs: this.services.serviceMs(stage.model, stage.promptTokens, cachedTokens, q50),
+      remainingMs: this.remaining.afterMs(stage, context),
+      source: length.source,
+    };
+  }
+
+  /**
+   * Learns from a stage that ended, with the context it was predicted with. Stages that were cut short by a client, a deadline
+   * or a failure say nothing about the length of an answer; one that was stopped at its token limit counts at that length,
+   * because it used exactly that much memory.
+   */
+  observe(stage: Stage, context: StageContext, outcome: StageOutcome): void {
+    const { outputTokens } = outcome;
+    if (outcome.kind !== 'completed' || outputTokens === undefined) return;
+    const length = this.lengths.estimate(stage, context);
+    const role = calibrationKey(stage);
+    const boundTokens = clampTokens(length.q95 * this.calibration.factor(role), Math.max(1, stage.maxTokens));
+    this.calibration.observe(role, outputTokens > boundTokens);
+    this.lengths.observe(stage, context, outputTokens);
+    if (outcome.toolCalled !== undefined) this.tools.observe(stage, outcome.toolCalled);
+    this.services.observe(stage, outcome);
+    this.observeTrail(stage, context, outcome, outputTokens);
+  }
+
+  /** The workflow is over or counts as over: what it did becomes history for the remaining work of others. */
+  workflowEnded(workflowId: string): void {
+    this.remaining.workflowEnded(workflowId);
+  }
+
+  private observeTrail(stage: Stage, context: StageContext, outcome: StageOutcome, outputTokens: number): void {
+    const promptTokens = outcome.promptTokens ?? stage.promptTokens;
+    const isolatedMs = this.services.serviceMs(stage.model, promptTokens, outcome.cachedTokens ?? 0, outputTokens);
+    const endMs = stage.arrivalMs + outcome.durationMs;
+    const startMs = endMs - (outcome.serviceMs ?? outcome.durationMs);
+    this.remaining.stageEnded(stage, context, startMs, endMs, isolatedMs);
+  }
+
+  private blockTokens(stage: Stage, outputTokens: number): number {
+    const { blockTokens } = this.config;
+    return Math.ceil((stage.promptTokens + outputTokens) / blockTokens) * blockTokens;
+  }
+}
+
+/** Whole tokens, at least one, never above what the request allows. */
+function clampTokens(tokens: number, limit: number): number {
+  return Math.min(limit, Math.max(1, Math.ceil(tokens)));
+}
+
+function calibrationKey(stage: Stage): string {
+  return `${stage.model}\n${stage.role}`;
+}

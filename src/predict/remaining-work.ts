@@ -1,0 +1,113 @@
+import { LruMap } from '../model/lru-map.js';
+import type { Stage, StageContext } from '../model/stage.js';
+import { WindowQuantiles } from './window-quantiles.js';
+
+/** One ended stage of a workflow that is still running. */
+interface TrailStage {
+  readonly keys: readonly [string, string, string];
+  readonly endMs: number;
+  /** Service that this stage added to its workflow: its own, less the share that ran beside a sibling. */
+  readonly addedMs: number;
+}
+
+interface Trail {
+  readonly stages: TrailStage[];
+  /** Up to when some stage of the workflow was in service, on the gateway's clock. */
+  coveredUntilMs: number;
+}
+
+/** Samples that an estimate needs. Recorded workflows rank worse with fewer. */
+const MIN_SAMPLES = 20;
+/** The coarsest estimates are better than nothing much earlier. */
+const MIN_SAMPLES_COARSE = 5;
+const WINDOW_SAMPLES = 128;
+/** Stages after which a workflow's trail keeps its end only; longer ones rank by the last bins anyway. */
+const MAX_TRAIL_STAGES = 1024;
+const GLOBAL_KEY = 'g';
+
+/**
+ * What a workflow still has to do after a stage, learned without a declared graph: the median of the service milliseconds that
+ * earlier workflows had left after a stage of the same (template, role, invocation index), with back-off to (template, role),
+ * the template and all. A workflow teaches when it has ended; nothing is read ahead of time.
+ */
+export class RemainingWork {
+  private readonly history: LruMap<string, WindowQuantiles>;
+  private readonly trails: LruMap<string, Trail>;
+
+  constructor(limits: { readonly maxCells: number; readonly maxWorkflows: number }) {
+    this.history = new LruMap(limits.maxCells);
+    this.trails = new LruMap(limits.maxWorkflows);
+  }
+
+  /** Median of the service milliseconds after this stage; 0 when nothing is known. */
+  afterMs(stage: Stage, context: StageContext): number {
+    const [fine, role, template] = keysOf(stage, context);
+    return (
+      this.median(fine, MIN_SAMPLES) ??
+      this.median(role, MIN_SAMPLES) ??
+      this.median(template, MIN_SAMPLES_COARSE) ??
+      this.median(GLOBAL_KEY, MIN_SAMPLES_COARSE) ??
+      0
+    );
+  }
+
+  /**
+   * Notes an ended stage. `isolatedMs` is its service time on an idle engine, so that a slow afternoon does not teach long
+   * workflows; `startMs` and `endMs` say how much of it ran beside siblings, which is counted once.
+   */
+  stageEnded(stage: Stage, context: StageContext, startMs: number, endMs: number, isolatedMs: number): void {
+    let trail = this.trails.get(stage.workflowId);
+    if (!trail) {
+      trail = { stages: [], coveredUntilMs: Number.NEGATIVE_INFINITY };
+      const evicted = this.trails.set(stage.workflowId, trail);
+      if (evicted) this.learn(evicted[1]);
+    }
+    const busyMs = Math.max(1, endMs - startMs);
+    const newMs = Math.max(0, endMs - Math.max(startMs, trail.coveredUntilMs));
+    trail.coveredUntilMs = Math.max(trail.coveredUntilMs, endMs);
+    trail.stages.push({ keys: keysOf(stage, context), endMs, addedMs: isolatedMs * Math.min(1, newMs / busyMs) });
+    if (trail.stages.length > MAX_TRAIL_STAGES) trail.stages.shift();
+  }
+
+  /** The workflow is over (or idle for so long that it counts as over): its trail becomes history. */
+  workflowEnded(workflowId: string): void {
+    const trail = this.trails.peek(workflowId);
+    if (!trail) return;
+    this.trails.delete(workflowId);
+    this.learn(trail);
+  }
+
+  private learn(trail: Trail): void {
+    let leftMs = 0;
+    for (let index = trail.stages.length - 1; index >= 0; index--) {
+      const { keys, addedMs } = trail.stages[index]!;
+      for (const key of keys) this.window(key).add(leftMs);
+      this.window(GLOBAL_KEY).add(leftMs);
+      leftMs += addedMs;
+    }
+  }
+
+  private median(key: string, minSamples: number): number | undefined {
+    const window = this.history.peek(key);
+    return window && window.count >= minSamples ? window.quantile(0.5) : undefined;
+  }
+
+  private window(key: string): WindowQuantiles {
+    let window = this.history.get(key);
+    if (!window) {
+      window = new WindowQuantiles(WINDOW_SAMPLES);
+      this.history.set(key, window);
+    }
+    return window;
+  }
+}
+
+function keysOf(stage: Stage, context: StageContext): readonly [string, string, string] {
+  const role = `${stage.template}\n${stage.role}`;
+  return [`${role}\n${logBin(context.invocationIndex)}`, role, stage.template];
+}
+
+/** Four bins an octave: exact at first, then ever wider. A hard cap on the index costs ranking in long workflows. */
+export function logBin(index: number): number {
+  return Math.floor(4 * Math.log2(index + 1));
+}
