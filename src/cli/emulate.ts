@@ -1,0 +1,174 @@
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { WallClock } from '../bus/wall-clock.js';
+import { launchEmulator } from '../engine/emulator/launch.js';
+import type { EmulatorOptions } from '../engine/emulator/options.js';
+import { MaestroError } from '../model/error.js';
+import type { GpuSpec } from '../model/gpu.js';
+import type { Dtype, LlmSpec } from '../model/llm.js';
+
+/** vLLM's process is gone this long after its engine died. */
+const DEATH_MS = 600;
+
+interface EmulateArguments {
+  readonly model: string;
+  readonly gpu: string;
+  readonly host: string;
+  readonly port: number;
+  readonly timeScale: number;
+  readonly servedModelName?: string[];
+  readonly llmSpec?: LlmSpec;
+  readonly gpuSpec?: GpuSpec;
+  readonly tp?: number;
+  readonly dtype?: Dtype;
+  readonly kvCacheDtype?: 'bf16' | 'fp8';
+  readonly maxNumSeqs?: number;
+  readonly maxNumBatchedTokens?: number;
+  readonly maxModelLen?: number;
+  readonly blockSize?: number;
+  readonly kvCacheMemoryBytes?: number;
+  readonly gpuMemoryUtilization?: number;
+  readonly residueBytes?: number;
+  readonly schedulingPolicy?: 'fcfs' | 'priority';
+  readonly enablePrefixCaching: boolean;
+  readonly enableSleepMode?: boolean;
+  readonly startAsleep?: boolean;
+  readonly devMode?: boolean;
+  readonly enableRequestIdHeaders?: boolean;
+  readonly enablePromptTokensDetails?: boolean;
+  readonly enableForceIncludeUsage?: boolean;
+  readonly enablePerRequestMetrics?: boolean;
+  readonly enableServerLoadTracking?: boolean;
+  readonly enableAutoToolChoice?: boolean;
+  readonly toolCallParser?: string;
+  readonly maxNumQueuedReqs?: number;
+  readonly runner?: 'generate' | 'pooling';
+  readonly apiKey?: string[];
+  readonly seed?: number;
+  readonly startupMs?: number;
+  readonly streamTickMs?: number;
+  readonly device?: string;
+  readonly gpus?: number[];
+  readonly exitWithStdin?: boolean;
+}
+
+/** `maestro emulate`: one emulated vLLM server as a process. */
+export function registerEmulate(program: Command): void {
+  program
+    .command('emulate')
+    .summary('run one emulated vLLM server')
+    .description(
+      'An HTTP server that behaves like `vllm serve` on a GPU that is not there: its endpoints, its scheduling, its times. ' +
+        "The flags are vLLM's where vLLM has them.",
+    )
+    .requiredOption('--model <name>', 'model of the catalogue, or its Hugging Face id')
+    .requiredOption('--gpu <type>', 'GPU of the catalogue, such as h100-sxm')
+    .option('--port <port>', 'port to listen on; 0 picks one', naturalNumber, 8000)
+    .option('--host <host>', 'address to listen on', '127.0.0.1')
+    .option('--time-scale <x>', 'emulated seconds in one real second', positive, 1)
+    .option('--tp <n>', 'GPUs that share the model (vLLM --tensor-parallel-size)', positiveInteger)
+    .option('--served-model-name <names...>', 'names under which clients ask for it')
+    .addOption(new Option('--dtype <type>', 'number format of the weights').choices(['bf16', 'fp8', 'int4', 'mxfp4']))
+    .addOption(new Option('--kv-cache-dtype <type>', 'number format of the KV cache').choices(['bf16', 'fp8']))
+    .option('--max-model-len <tokens>', 'longest sequence', positiveInteger)
+    .option('--max-num-seqs <n>', 'largest batch', positiveInteger)
+    .option('--max-num-batched-tokens <n>', 'token budget of a step', positiveInteger)
+    .option('--block-size <tokens>', 'tokens of a KV block', positiveInteger)
+    .option('--kv-cache-memory-bytes <bytes>', 'KV pool on each GPU', positiveInteger)
+    .option('--gpu-memory-utilization <share>', 'share of each GPU that must be free at the start', positive)
+    .option('--residue-bytes <bytes>', 'HBM that stays taken while asleep', naturalNumber)
+    .addOption(new Option('--scheduling-policy <policy>', 'order of the queue').choices(['fcfs', 'priority']))
+    .option('--no-enable-prefix-caching', 'share no prompt prefixes')
+    .option('--enable-sleep-mode', 'give memory back on /sleep')
+    .option('--start-asleep', 'begin in level-1 sleep, weights in host memory; needs --enable-sleep-mode')
+    .option('--dev-mode', 'development endpoints: sleep, pause, abort … (also VLLM_SERVER_DEV_MODE=1)')
+    .option('--enable-request-id-headers', 'send X-Request-Id on every answer')
+    .option('--enable-prompt-tokens-details', 'tell cached tokens in usage')
+    .option('--enable-force-include-usage', 'usage on every frame of every stream')
+    .option('--enable-per-request-metrics', 'tell times in answers')
+    .option('--enable-server-load-tracking', 'count requests in /load')
+    .option('--enable-auto-tool-choice', 'allow tool_choice auto; needs --tool-call-parser')
+    .option('--tool-call-parser <name>', 'allow tool calls')
+    .option('--max-num-queued-reqs <n>', 'refuse requests beyond this many with 503', positiveInteger)
+    .addOption(new Option('--runner <kind>', '`pooling` serves embeddings only').choices(['generate', 'pooling']))
+    .option('--api-key <keys...>', 'keys that /v1 asks for')
+    .option('--seed <n>', 'seed of texts and lengths', naturalNumber)
+    .option('--startup-ms <ms>', 'emulated time before it listens', naturalNumber)
+    .option('--stream-tick-ms <ms>', 'write streams at most once in this real time', positive)
+    .option('--device <socket>', 'Unix socket of the emulated device of the node')
+    .option('--gpus <indices>', 'GPUs of that device, such as 0,1', indices)
+    .option('--exit-with-stdin', 'end when standard input closes')
+    .addOption(
+      new Option('--llm-spec <json>', 'shape of a model that the catalogue does not hold').argParser(json).hideHelp(),
+    )
+    .addOption(new Option('--gpu-spec <json>', 'a GPU that the catalogue does not hold').argParser(json).hideHelp())
+    .addHelpText('after', '\nExample:\n  $ maestro emulate --model llama-3.1-8b --gpu h100-sxm --port 8000\n')
+    .action(emulate);
+}
+
+async function emulate(args: EmulateArguments): Promise<void> {
+  if (args.startAsleep && !args.enableSleepMode) {
+    throw new MaestroError('invalid_request', '--start-asleep needs --enable-sleep-mode.');
+  }
+  const { servedModelName, kvCacheDtype, apiKey, device, gpus, exitWithStdin, ...rest } = args;
+  const options: EmulatorOptions = {
+    ...rest,
+    devMode: rest.devMode ?? process.env['VLLM_SERVER_DEV_MODE'] === '1',
+    ...(servedModelName ? { servedModelNames: servedModelName } : {}),
+    ...(kvCacheDtype ? { kvDtype: kvCacheDtype } : {}),
+    ...(apiKey ? { apiKeys: apiKey } : {}),
+    ...(device ? { deviceSocket: device } : {}),
+    ...(gpus ? { gpuIndices: gpus } : {}),
+  };
+  const emulator = await launchEmulator(options, new WallClock(args.timeScale), {
+    onDeath: (how) => {
+      if (how === 'cut') process.exit(1);
+      setTimeout(() => process.exit(0), DEATH_MS);
+    },
+    onDeviceLost: () => process.exit(1),
+  });
+  const leave = () => {
+    void emulator.close();
+    // Clients that never close must not keep the process.
+    setTimeout(() => process.exit(0), 300);
+  };
+  process.once('SIGTERM', leave);
+  // Ctrl-C reaches the whole process group; a parent decides for itself when its engines end.
+  process.on('SIGINT', () => process.send || leave());
+  // Whoever started it with a channel is its parent; without the parent it would be an orphan.
+  process.once('disconnect', () => process.exit(0));
+  if (exitWithStdin) process.stdin.once('close', () => process.exit(0)).resume();
+  process.stdout.on('error', () => undefined);
+  process.stdout.write(`listening ${emulator.url}\n`);
+  process.send?.({ kind: 'listening', url: emulator.url });
+  await new Promise<never>(() => undefined);
+}
+
+function positiveInteger(text: string): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value > 0) return value;
+  throw new InvalidArgumentError('It must be a whole number above 0.');
+}
+
+function naturalNumber(text: string): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value >= 0) return value;
+  throw new InvalidArgumentError('It must be a whole number, 0 or more.');
+}
+
+function positive(text: string): number {
+  const value = Number(text);
+  if (Number.isFinite(value) && value > 0) return value;
+  throw new InvalidArgumentError('It must be a number above 0.');
+}
+
+function indices(text: string): number[] {
+  return text.split(',').map(naturalNumber);
+}
+
+function json(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new InvalidArgumentError('It must be JSON.');
+  }
+}

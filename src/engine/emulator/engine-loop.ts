@@ -1,0 +1,287 @@
+import type { Clock, Timer } from '../../model/clock.js';
+import type { BatchEngine, EngineEvent } from '../batch-engine.js';
+import type { FaultPlan } from './faults.js';
+import type { VllmMetrics } from './metrics.js';
+
+/** One sequence inside the engine: a choice of a response. */
+export interface LiveSequence {
+  /** Unique inside the engine. */
+  readonly engineId: string;
+  /** The id under which /abort_requests knows it. */
+  readonly externalId: string;
+  readonly promptTokens: number;
+  readonly outputTokens: number;
+  readonly maxTokens: number;
+  readonly priority: number;
+  readonly blockHashes: readonly (string | number)[];
+  readonly salt: string | undefined;
+  /** Is it written while it grows? */
+  readonly flows: boolean;
+  readonly arrivalMs: number;
+  tokens: number;
+  cachedTokens: number;
+  queueMs: number;
+  firstTokenMs: number | undefined;
+  endMs: number | undefined;
+  readonly listener: SequenceListener;
+}
+
+/** `abort`: sleep or pause ended it; `abort-by-id`: /abort_requests did, which vLLM's counters do not show. */
+export type EndKind = 'own-end' | 'abort' | 'abort-by-id';
+
+/** Who hears of a sequence. Exactly one of the last two is called, unless the sequence is withdrawn. */
+export interface SequenceListener {
+  /** Tokens have come; `sequence.tokens` says how many there are. */
+  progressed(sequence: LiveSequence): void;
+  ended(sequence: LiveSequence, how: EndKind): void;
+  failed(sequence: LiveSequence, how: 'cut' | 'error'): void;
+}
+
+export interface EngineLoopConfig {
+  readonly engine: BatchEngine;
+  readonly clock: Clock;
+  readonly metrics: VllmMetrics;
+  readonly faults: FaultPlan;
+  /** Streams are written at most once in this time, on the clock. */
+  readonly tickMs: number;
+  /** The fault that ends the whole process has struck. */
+  onDeath(how: 'cut' | 'error'): void;
+}
+
+/**
+ * Runs a {@link BatchEngine} on a clock. It sleeps until the next event or, while something streams, until the next step that is at
+ * least a tick after the last writing; tokens that fell due in between come out together.
+ */
+export class EngineLoop {
+  private readonly engine: BatchEngine;
+  private readonly clock: Clock;
+  private readonly sequences = new Map<string, LiveSequence>();
+  /** Sequences that are written while they grow and have had their first token. */
+  private readonly flowing = new Set<LiveSequence>();
+  private readonly idleWaiters: (() => void)[] = [];
+  private readonly events: EngineEvent[] = [];
+  private timer: Timer | undefined;
+  private lastTickMs = Number.NEGATIVE_INFINITY;
+  private lastSteps = 0;
+  /** While stalled, engine time stands still; afterwards it lags behind the clock by `lagMs`. */
+  private stalledAtMs: number | undefined;
+  private lagMs = 0;
+  private dead = false;
+
+  constructor(private readonly config: EngineLoopConfig) {
+    this.engine = config.engine;
+    this.clock = config.clock;
+    config.metrics.report(this.engine.stats());
+  }
+
+  /** Engine time. */
+  nowMs(): number {
+    return (this.stalledAtMs ?? this.clock.nowMs()) - this.lagMs;
+  }
+
+  get size(): number {
+    return this.sequences.size;
+  }
+
+  submit(sequence: LiveSequence): void {
+    const nowMs = this.nowMs();
+    this.sequences.set(sequence.engineId, sequence);
+    this.engine.add(
+      {
+        id: sequence.engineId,
+        promptTokens: sequence.promptTokens,
+        outputTokens: sequence.outputTokens,
+        priority: sequence.priority,
+        arrivalMs: sequence.arrivalMs,
+        blockHashes: sequence.blockHashes,
+        ...(sequence.salt === undefined ? {} : { salt: sequence.salt }),
+      },
+      nowMs,
+    );
+    this.reschedule();
+  }
+
+  /** Takes a sequence out without a word to its listener: its client has gone. */
+  withdraw(sequence: LiveSequence): void {
+    if (!this.sequences.delete(sequence.engineId)) return;
+    this.flowing.delete(sequence);
+    this.engine.abort(sequence.engineId, this.nowMs());
+    this.step(true);
+  }
+
+  /** Ends sequences by the ids that clients know; with none, all of them. */
+  abort(externalIds: readonly string[]): void {
+    this.step();
+    const wanted = new Set(externalIds);
+    for (const sequence of [...this.sequences.values()]) {
+      if (wanted.size > 0 && !wanted.has(sequence.externalId)) continue;
+      sequence.tokens = this.engine.generatedTokens(sequence.engineId);
+      this.sequences.delete(sequence.engineId);
+      this.flowing.delete(sequence);
+      this.engine.abort(sequence.engineId, this.nowMs());
+      sequence.endMs = this.nowMs();
+      sequence.listener.ended(sequence, 'abort-by-id');
+    }
+    this.step(true);
+  }
+
+  pause(mode: 'abort' | 'wait' | 'keep', clearCache: boolean): void {
+    this.step();
+    this.engine.pause(mode, clearCache, this.nowMs(), this.events);
+    this.dispatch();
+    if (mode === 'abort') this.report();
+    this.reschedule();
+  }
+
+  sleepKv(): void {
+    this.step();
+    this.engine.sleepKv(this.nowMs(), this.events);
+    this.dispatch();
+    this.reschedule();
+  }
+
+  resume(): void {
+    this.step();
+    this.engine.resume(this.nowMs());
+    this.reschedule();
+  }
+
+  get paused(): boolean {
+    return this.engine.paused !== 'no';
+  }
+
+  /** Resolves when nothing runs; what waits does not count. */
+  whenIdle(): Promise<void> {
+    return new Promise((resolve) => {
+      this.idleWaiters.push(resolve);
+      this.step();
+    });
+  }
+
+  resetPrefixCache(resetRunning: boolean): boolean {
+    this.step();
+    const done = this.engine.resetPrefixCache(resetRunning);
+    this.reschedule();
+    return done;
+  }
+
+  stats(): ReturnType<BatchEngine['stats']> {
+    this.step();
+    return this.engine.stats();
+  }
+
+  /** The worker hangs: nothing comes any more, and nothing tells. */
+  stall(): void {
+    this.step();
+    this.stalledAtMs = this.clock.nowMs();
+    this.timer?.cancel();
+  }
+
+  unstall(): void {
+    if (this.stalledAtMs === undefined) return;
+    this.lagMs += this.clock.nowMs() - this.stalledAtMs;
+    this.stalledAtMs = undefined;
+    this.reschedule();
+  }
+
+  /** The engine process is gone: every sequence fails. */
+  die(how: 'cut' | 'error'): void {
+    this.dead = true;
+    this.timer?.cancel();
+    const all = [...this.sequences.values()];
+    this.sequences.clear();
+    this.flowing.clear();
+    for (const sequence of all) sequence.listener.failed(sequence, how);
+  }
+
+  /** Brings the engine to now and passes on what has happened. */
+  step(report = false): void {
+    if (this.dead) return;
+    const nowMs = this.nowMs();
+    this.engine.advance(nowMs, this.events);
+    this.dispatch();
+    if (this.flowing.size > 0 && nowMs - this.lastTickMs >= this.config.tickMs * 0.99) this.flow(nowMs);
+    const { steps, running } = this.engine.stats();
+    if (report || steps !== this.lastSteps) this.report();
+    if (running === 0) for (const resolve of this.idleWaiters.splice(0)) resolve();
+    this.reschedule();
+  }
+
+  private report(): void {
+    const stats = this.engine.stats();
+    this.lastSteps = stats.steps;
+    this.config.metrics.report(stats);
+  }
+
+  private reschedule(): void {
+    this.timer?.cancel();
+    this.timer = undefined;
+    if (this.dead || this.stalledAtMs !== undefined) return;
+    let dueMs = this.engine.nextEventMs();
+    if (this.flowing.size > 0) {
+      dueMs = Math.min(dueMs, Math.max(this.engine.nextStepMs(), this.lastTickMs + this.config.tickMs));
+    }
+    if (dueMs === Number.POSITIVE_INFINITY) return;
+    this.timer = this.clock.after(dueMs - this.nowMs(), () => this.step());
+  }
+
+  /** Writes what has grown since the last tick. */
+  private flow(nowMs: number): void {
+    this.lastTickMs = nowMs;
+    for (const sequence of this.flowing) this.grow(sequence, this.engine.generatedTokens(sequence.engineId));
+  }
+
+  private grow(sequence: LiveSequence, tokens: number): void {
+    if (tokens <= sequence.tokens || !this.sequences.has(sequence.engineId)) return;
+    const struck = this.config.faults.strikes(tokens);
+    sequence.tokens = struck ? Math.max(sequence.tokens, struck.atTokens) : tokens;
+    if (sequence.tokens > 0 || !struck) sequence.listener.progressed(sequence);
+    if (!struck) return;
+    if (struck.scope === 'process') {
+      this.config.onDeath(struck.how);
+      return;
+    }
+    this.sequences.delete(sequence.engineId);
+    this.flowing.delete(sequence);
+    this.engine.abort(sequence.engineId, this.nowMs());
+    sequence.listener.failed(sequence, struck.how);
+  }
+
+  private dispatch(): void {
+    const events = this.events.splice(0);
+    for (const event of events) {
+      const sequence = this.sequences.get(event.id);
+      if (!sequence) continue;
+      switch (event.kind) {
+        case 'first-token':
+          // One that was preempted before its end keeps the times of its first run.
+          if (sequence.firstTokenMs !== undefined) break;
+          sequence.cachedTokens = event.cachedTokens;
+          sequence.queueMs = event.queueMs;
+          sequence.firstTokenMs = event.atMs;
+          this.config.metrics.firstToken(event.atMs - sequence.arrivalMs);
+          if (sequence.flows) this.flowing.add(sequence);
+          this.grow(sequence, Math.max(1, this.engine.generatedTokens(sequence.engineId)));
+          break;
+        case 'finished':
+          sequence.endMs = event.atMs;
+          this.grow(sequence, event.outputTokens);
+          this.end(sequence, 'own-end');
+          break;
+        case 'aborted':
+          sequence.endMs = event.atMs;
+          sequence.tokens = Math.max(sequence.tokens, event.outputTokens);
+          this.end(sequence, 'abort');
+          break;
+        case 'preempted':
+          break;
+      }
+    }
+  }
+
+  private end(sequence: LiveSequence, how: EndKind): void {
+    if (!this.sequences.delete(sequence.engineId)) return;
+    this.flowing.delete(sequence);
+    sequence.listener.ended(sequence, how);
+  }
+}

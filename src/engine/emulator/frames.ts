@@ -1,0 +1,231 @@
+/**
+ * The bytes of answers: event-stream frames and JSON bodies with vLLM's keys in vLLM's order. Everything here is a pure function of
+ * numbers and texts, so that the captures of the real server can be held against it.
+ */
+export interface ResponseHead {
+  readonly kind: 'chat' | 'completion';
+  readonly id: string;
+  /** Unix seconds. */
+  readonly created: number;
+  readonly model: string;
+}
+
+export interface ChoiceUsage {
+  readonly promptTokens: number;
+  readonly completionTokens: number;
+}
+
+export interface TotalUsage extends ChoiceUsage {
+  /** Present with --enable-prompt-tokens-details. */
+  readonly cachedTokens?: number;
+  readonly createdCacheTokens?: number;
+}
+
+export interface RequestMetrics {
+  readonly time_to_first_token_ms: number;
+  readonly generation_time_ms: number;
+  readonly queue_time_ms: number;
+  readonly mean_itl_ms: number | null;
+  readonly tokens_per_second: number;
+}
+
+export type FinishWord = 'stop' | 'length' | 'abort' | 'tool_calls';
+
+export const DONE_FRAME = 'data: [DONE]\n\n';
+
+/** Error frames have spaces after their colons, unlike all others. */
+export function errorFrame(message: string): string {
+  const text = JSON.stringify(message);
+  return `data: {"error": {"message": ${text}, "type": "InternalServerError", "param": null, "code": 500}}\n\n`;
+}
+
+/** Writes the frames of one stream. */
+export class FrameWriter {
+  private readonly open: string;
+
+  constructor(
+    private readonly head: ResponseHead,
+    /** On the frames that end a choice, unless a usage frame follows that carries it. */
+    private readonly fingerprint: string | undefined,
+  ) {
+    const object = head.kind === 'chat' ? 'chat.completion.chunk' : 'text_completion';
+    this.open = `data: {"id":${JSON.stringify(head.id)},"object":"${object}","created":${head.created},"model":${JSON.stringify(head.model)},"choices":[`;
+  }
+
+  /** Chat only: the role, before the first content. */
+  role(index: number, usage: ChoiceUsage | undefined): string {
+    return (
+      `${this.open}{"index":${index},"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]` +
+      `${this.usageField(usage)},"prompt_token_ids":null,"prompt_text":null}\n\n`
+    );
+  }
+
+  content(index: number, text: string, usage: ChoiceUsage | undefined, promptIds?: readonly number[]): string {
+    if (this.head.kind === 'completion') return this.completion(index, text, null, null, usage, '', promptIds);
+    return this.chat(index, `{"content":${JSON.stringify(text)}}`, usage);
+  }
+
+  /** The frame that carries the finish reason, with the last text where there is some. */
+  closing(
+    index: number,
+    text: string,
+    finish: FinishWord,
+    stopReason: string | null,
+    usage: ChoiceUsage | undefined,
+  ): string {
+    const tail = this.fingerprint === undefined ? '' : `,"system_fingerprint":"${this.fingerprint}"`;
+    if (this.head.kind === 'completion') return this.completion(index, text, finish, stopReason, usage, tail);
+    return this.chatClosing(index, `{"content":${JSON.stringify(text)}}`, finish, stopReason, usage, tail);
+  }
+
+  toolCallOpening(index: number, callId: string, name: string, usage: ChoiceUsage | undefined): string {
+    const call = `{"id":"${callId}","type":"function","index":0,"function":{"name":${JSON.stringify(name)}}}`;
+    return this.chat(index, `{"content":null,"tool_calls":[${call}]}`, usage);
+  }
+
+  toolCallArguments(index: number, text: string, usage: ChoiceUsage | undefined): string {
+    const call = `{"index":0,"function":{"arguments":${JSON.stringify(text)}}}`;
+    return this.chat(index, `{"content":null,"tool_calls":[${call}]}`, usage);
+  }
+
+  toolCallClosing(index: number, finish: FinishWord, usage: ChoiceUsage | undefined): string {
+    const tail = this.fingerprint === undefined ? '' : `,"system_fingerprint":"${this.fingerprint}"`;
+    return this.chatClosing(index, '{}', finish, null, usage, tail);
+  }
+
+  usage(usage: TotalUsage, fingerprint: string, metrics: RequestMetrics | undefined): string {
+    let fields = countFields(usage);
+    if (usage.cachedTokens !== undefined) {
+      const created = this.head.kind === 'chat' ? `,"created_cache_tokens":${usage.createdCacheTokens ?? 0}` : '';
+      fields += `,"prompt_tokens_details":{"cached_tokens":${usage.cachedTokens}${created}}`;
+    }
+    const measured = metrics === undefined ? '' : `,"metrics":${JSON.stringify(metrics)}`;
+    return `${this.open}],"usage":{${fields}},"system_fingerprint":"${fingerprint}"${measured}}\n\n`;
+  }
+
+  private chat(index: number, delta: string, usage: ChoiceUsage | undefined): string {
+    const choice = `{"index":${index},"delta":${delta},"logprobs":null,"finish_reason":null,"token_ids":null}`;
+    return `${this.open}${choice}]${this.usageField(usage)}}\n\n`;
+  }
+
+  private chatClosing(
+    index: number,
+    delta: string,
+    finish: FinishWord,
+    stopReason: string | null,
+    usage: ChoiceUsage | undefined,
+    tail: string,
+  ): string {
+    const choice = `{"index":${index},"delta":${delta},"logprobs":null,"finish_reason":"${finish}","stop_reason":${JSON.stringify(stopReason)},"token_ids":null}`;
+    return `${this.open}${choice}]${this.usageField(usage)}${tail}}\n\n`;
+  }
+
+  private completion(
+    index: number,
+    text: string,
+    finish: FinishWord | null,
+    stopReason: string | null,
+    usage: ChoiceUsage | undefined,
+    tail: string,
+    promptIds?: readonly number[],
+  ): string {
+    const choice =
+      `{"index":${index},"text":${JSON.stringify(text)},"logprobs":null,"finish_reason":${JSON.stringify(finish)},` +
+      `"stop_reason":${JSON.stringify(stopReason)},"prompt_token_ids":${JSON.stringify(promptIds ?? null)},"token_ids":null}`;
+    return `${this.open}${choice}]${this.usageField(usage)}${tail}}\n\n`;
+  }
+
+  private usageField(usage: ChoiceUsage | undefined): string {
+    if (usage === undefined) return '';
+    const details = this.head.kind === 'chat' ? ',"completion_tokens_details":null' : '';
+    return `,"usage":{${countFields(usage)}${details}}`;
+  }
+}
+
+function countFields({ promptTokens, completionTokens }: ChoiceUsage): string {
+  return `"prompt_tokens":${promptTokens},"total_tokens":${promptTokens + completionTokens},"completion_tokens":${completionTokens}`;
+}
+
+export interface BodyChoice {
+  readonly index: number;
+  readonly text: string;
+  readonly toolCall: { readonly id: string; readonly name: string } | undefined;
+  readonly finish: FinishWord;
+  readonly stopReason: string | null;
+}
+
+/** The body of an answer that is not streamed. */
+export function responseBody(
+  head: ResponseHead,
+  choices: readonly BodyChoice[],
+  usage: TotalUsage,
+  fingerprint: string,
+  metrics: RequestMetrics | undefined,
+): string {
+  const chat = head.kind === 'chat';
+  const details =
+    usage.cachedTokens === undefined
+      ? null
+      : {
+          cached_tokens: usage.cachedTokens,
+          created_cache_tokens: chat ? (usage.createdCacheTokens ?? 0) : null,
+          multimodal_tokens: null,
+        };
+  return JSON.stringify({
+    id: head.id,
+    object: chat ? 'chat.completion' : 'text_completion',
+    created: head.created,
+    model: head.model,
+    choices: chat ? choices.map(chatChoice) : choices.map(completionChoice),
+    service_tier: null,
+    system_fingerprint: fingerprint,
+    usage: {
+      prompt_tokens: usage.promptTokens,
+      total_tokens: usage.promptTokens + usage.completionTokens,
+      completion_tokens: usage.completionTokens,
+      prompt_tokens_details: details,
+      completion_tokens_details: null,
+    },
+    ...(chat ? { prompt_logprobs: null, prompt_token_ids: null, prompt_text: null } : {}),
+    kv_transfer_params: null,
+    ec_transfer_params: null,
+    metrics: metrics ? { ...metrics, speculative_decoding: null } : null,
+  });
+}
+
+function chatChoice({ index, text, toolCall, finish, stopReason }: BodyChoice) {
+  return {
+    index,
+    message: {
+      role: 'assistant',
+      content: toolCall ? null : text,
+      refusal: null,
+      annotations: null,
+      audio: null,
+      function_call: null,
+      ...(toolCall
+        ? { tool_calls: [{ id: toolCall.id, type: 'function', function: { name: toolCall.name, arguments: text } }] }
+        : {}),
+      reasoning: null,
+    },
+    logprobs: null,
+    finish_reason: finish,
+    stop_reason: stopReason,
+    token_ids: null,
+    routed_experts: null,
+  };
+}
+
+function completionChoice({ index, text, finish, stopReason }: BodyChoice) {
+  return {
+    index,
+    text,
+    logprobs: null,
+    finish_reason: finish,
+    stop_reason: stopReason,
+    token_ids: null,
+    prompt_logprobs: null,
+    prompt_token_ids: null,
+    routed_experts: null,
+  };
+}

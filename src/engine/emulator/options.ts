@@ -1,0 +1,153 @@
+import { MaestroError } from '../../model/error.js';
+import type { GpuSpec } from '../../model/gpu.js';
+import { findGpu, GPU_NAMES } from '../../model/gpu-catalogue.js';
+import type { Dtype, LlmSpec } from '../../model/llm.js';
+import { findLlm, LLM_NAMES } from '../../model/llm-catalogue.js';
+import {
+  DEFAULT_BLOCK_TOKENS,
+  type KvDtype,
+  kvBytesForSequence,
+  kvPoolBytes,
+  kvPoolTokens,
+  weightBytesPerGpu,
+} from '../../model/memory.js';
+import { GiB } from '../../model/units.js';
+
+/** The release whose behaviour on the wire is emulated. */
+export const VLLM_VERSION = '0.29.0';
+
+/**
+ * HBM that a sleeping engine keeps on each GPU: CUDA context, graphs, communication buffers. About 1 GiB (1.1 at TP 4 in vLLM issue
+ * 32714); it varies little between models.
+ */
+export const DEFAULT_RESIDUE_BYTES = GiB;
+
+/** One emulated vLLM server, as its command line describes it. Bytes are per GPU. */
+export interface EmulatorOptions {
+  /** Catalogue name or Hugging Face id; also the served name when none is given. */
+  readonly model: string;
+  readonly servedModelNames?: readonly string[];
+  readonly gpu: string;
+  /** Shapes that the catalogues do not hold. */
+  readonly llmSpec?: LlmSpec;
+  readonly gpuSpec?: GpuSpec;
+  readonly tp?: number;
+  readonly dtype?: Dtype;
+  readonly kvDtype?: KvDtype;
+  readonly maxNumSeqs?: number;
+  readonly maxNumBatchedTokens?: number;
+  readonly maxModelLen?: number;
+  readonly blockSize?: number;
+  readonly kvCacheMemoryBytes?: number;
+  readonly gpuMemoryUtilization?: number;
+  readonly residueBytes?: number;
+  readonly schedulingPolicy?: 'fcfs' | 'priority';
+  readonly enablePrefixCaching?: boolean;
+  readonly enableSleepMode?: boolean;
+  readonly startAsleep?: boolean;
+  readonly devMode?: boolean;
+  readonly enableRequestIdHeaders?: boolean;
+  readonly enablePromptTokensDetails?: boolean;
+  readonly enableForceIncludeUsage?: boolean;
+  readonly enablePerRequestMetrics?: boolean;
+  readonly enableServerLoadTracking?: boolean;
+  readonly enableAutoToolChoice?: boolean;
+  readonly toolCallParser?: string;
+  readonly maxNumQueuedReqs?: number;
+  /** `pooling` serves embeddings and nothing else, as vLLM does. */
+  readonly runner?: 'generate' | 'pooling';
+  readonly apiKeys?: readonly string[];
+  readonly seed?: number;
+  /** Emulated milliseconds of start-up before the server listens. */
+  readonly startupMs?: number;
+  readonly host?: string;
+  readonly port?: number;
+  readonly timeScale?: number;
+  /** Unix socket of the node's device, which other emulators share. Absent: a device of its own. */
+  readonly deviceSocket?: string;
+  /** GPUs of that device; their number is the TP degree. */
+  readonly gpuIndices?: readonly number[];
+  /** Frames are written at most once in this many wall milliseconds; see {@link defaultTickMs}. */
+  readonly streamTickMs?: number;
+}
+
+/** Everything that follows from the options, computed once. */
+export interface EmulatorModel {
+  readonly llm: LlmSpec;
+  readonly gpu: GpuSpec;
+  readonly tp: number;
+  readonly dtype: Dtype;
+  readonly kvDtype: KvDtype;
+  readonly servedModelNames: readonly string[];
+  readonly blockSize: number;
+  readonly maxNumSeqs: number;
+  readonly maxNumBatchedTokens: number;
+  readonly maxModelLen: number;
+  readonly weightBytes: number;
+  readonly kvPoolBytes: number;
+  readonly kvPoolTokens: number;
+  readonly numGpuBlocks: number;
+  readonly residueBytes: number;
+  readonly gpuMemoryUtilization: number;
+}
+
+export function resolveModel(options: EmulatorOptions): EmulatorModel {
+  const llm = options.llmSpec ?? findLlm(options.model);
+  if (!llm) throw unknown('model', options.model, LLM_NAMES);
+  const gpu = options.gpuSpec ?? findGpu(options.gpu);
+  if (!gpu) throw unknown('GPU', options.gpu, GPU_NAMES);
+  const tp = options.tp ?? options.gpuIndices?.length ?? 1;
+  const dtype = options.dtype ?? (/fp8/i.test(options.model) ? 'fp8' : 'bf16');
+  const kvDtype = options.kvDtype ?? 'bf16';
+  const blockSize = options.blockSize ?? DEFAULT_BLOCK_TOKENS;
+  const maxNumSeqs = options.maxNumSeqs ?? 256;
+  const maxNumBatchedTokens = options.maxNumBatchedTokens ?? 8192;
+  const gpuMemoryUtilization = options.gpuMemoryUtilization ?? 0.92;
+  const residueBytes = Math.round(options.residueBytes ?? DEFAULT_RESIDUE_BYTES);
+  const weightBytes = weightBytesPerGpu(llm, dtype, tp);
+  const poolOptions = { maxNumBatchedTokens, maxNumSeqs };
+  const poolBytes = options.kvCacheMemoryBytes ?? kvPoolBytes(gpu, llm, dtype, tp, gpuMemoryUtilization, poolOptions);
+  const contextTokens = options.maxModelLen ?? llm.maxContextTokens;
+  const poolTokens = kvPoolTokens(poolBytes, llm, kvDtype, tp, contextTokens, blockSize);
+  const maxModelLen = options.maxModelLen ?? Math.min(contextTokens, poolTokens);
+  const neededBytes = kvBytesForSequence(llm, maxModelLen, kvDtype, tp, blockSize);
+  if (poolTokens < blockSize || neededBytes > poolBytes) {
+    const needed = neededBytes / GiB;
+    throw new MaestroError(
+      'invalid_request',
+      `To serve at least one request with ${options.model}'s max seq len (${maxModelLen}), ${needed.toFixed(2)} GiB KV cache is needed, ` +
+        `which is larger than the available KV cache memory (${(poolBytes / GiB).toFixed(2)} GiB) on ${tp} x ${gpu.name}. ` +
+        'Decrease --max-model-len, or give more with --kv-cache-memory-bytes, a smaller --dtype or a larger --tp.',
+    );
+  }
+  return {
+    llm,
+    gpu,
+    tp,
+    dtype,
+    kvDtype,
+    servedModelNames: options.servedModelNames?.length ? options.servedModelNames : [options.model],
+    blockSize,
+    maxNumSeqs,
+    maxNumBatchedTokens,
+    maxModelLen,
+    weightBytes,
+    kvPoolBytes: poolBytes,
+    kvPoolTokens: poolTokens,
+    numGpuBlocks: Math.floor(poolTokens / blockSize),
+    residueBytes,
+    gpuMemoryUtilization,
+  };
+}
+
+/**
+ * How often streams are written, wall milliseconds. At real time every token has its own frame; on a faster clock tokens that fell
+ * due together share one, so that the cost of a stream stays that of about 40 frames a second.
+ */
+export function defaultTickMs(timeScale: number): number {
+  return Math.min(25, 4 + timeScale);
+}
+
+function unknown(what: string, name: string, known: readonly string[]): MaestroError {
+  return new MaestroError('invalid_request', `No ${what} "${name}" in the catalogue. Known: ${known.join(', ')}.`);
+}

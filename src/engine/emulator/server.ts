@@ -1,0 +1,218 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import type { Clock } from '../../model/clock.js';
+import { BatchEngine } from '../batch-engine.js';
+import { apiRoutes } from './api-routes.js';
+import type { EmulatorContext } from './context.js';
+import { devRoutes } from './dev-routes.js';
+import type { DeviceHandle } from './device-host.js';
+import { emulatorRoutes } from './emulator-routes.js';
+import { EngineLoop } from './engine-loop.js';
+import { FaultPlan } from './faults.js';
+import { type Call, dispatch, Reply, type Routes, readAll } from './http.js';
+import { ENGINE_DEAD, HttpError, internalError } from './http-error.js';
+import { Ledger } from './ledger.js';
+import { VllmMetrics } from './metrics.js';
+import { defaultTickMs, type EmulatorOptions, resolveModel } from './options.js';
+import { SleepMachine } from './sleep.js';
+import { hashText } from './tokens.js';
+
+/** Requests that the ledger remembers one by one. */
+const LEDGER_CAPACITY = 20_000;
+/** uvicorn closes an idle connection after this. */
+const KEEP_ALIVE_MS = 5_000;
+/** The paths that ask for an API key. */
+const GUARDED = /^\/(v1|v2|inference|cohere)(\/|$)/;
+
+export interface EmulatedVllmConfig {
+  readonly options: EmulatorOptions;
+  readonly clock: Clock;
+  /** Attached to its device already. */
+  readonly device: DeviceHandle;
+  /** The engine has died of a fault: the process should end, as vLLM's does. */
+  onDeath?(how: 'cut' | 'error'): void;
+}
+
+/** One emulated vLLM server: vLLM's HTTP surface around a {@link BatchEngine} that runs on a clock. */
+export class EmulatedVllm {
+  readonly context: EmulatorContext;
+  private readonly server: Server;
+  private readonly routes: Routes;
+  private readonly sockets = new Set<Socket>();
+  private dead = false;
+
+  constructor(private readonly config: EmulatedVllmConfig) {
+    const { options, clock, device } = config;
+    const model = resolveModel(options);
+    const metrics = new VllmMetrics(model, Date.now() / 1000);
+    const faults = new FaultPlan();
+    const engine = new BatchEngine({
+      llm: model.llm,
+      gpu: model.gpu,
+      tp: model.tp,
+      weightDtype: model.dtype,
+      kvDtype: model.kvDtype,
+      maxNumSeqs: model.maxNumSeqs,
+      maxNumBatchedTokens: model.maxNumBatchedTokens,
+      maxModelLen: model.maxModelLen,
+      blockSize: model.blockSize,
+      numGpuBlocks: model.numGpuBlocks,
+      prefixCaching: options.enablePrefixCaching ?? true,
+      schedulingPolicy: options.schedulingPolicy ?? 'fcfs',
+    });
+    const timeScale = options.timeScale ?? 1;
+    const loop = new EngineLoop({
+      engine,
+      clock,
+      metrics,
+      faults,
+      tickMs: (options.streamTickMs ?? defaultTickMs(timeScale)) * timeScale,
+      onDeath: (how) => this.die(how),
+    });
+    const sleep = new SleepMachine({
+      model,
+      clock,
+      loop,
+      metrics,
+      device,
+      enabled: options.enableSleepMode ?? false,
+    });
+    const fingerprint = hashText(JSON.stringify([model.llm, model.gpu.name, model.tp, model.dtype]));
+    this.context = {
+      options,
+      model,
+      clock,
+      loop,
+      sleep,
+      metrics,
+      ledger: new Ledger(LEDGER_CAPACITY),
+      faults,
+      device,
+      fingerprint: `vllm-0.29.0-${fingerprint.toString(16).padStart(8, '0')}`,
+      startedMs: clock.nowMs(),
+      open: new Set(),
+      load: 0,
+      die: (how) => this.die(how),
+    };
+    this.routes = new Map([
+      ...apiRoutes(this.context),
+      ...(options.devMode ? devRoutes(this.context) : []),
+      ...emulatorRoutes(this.context),
+    ]);
+    this.server = createServer(
+      { keepAliveTimeout: KEEP_ALIVE_MS, requestTimeout: 0, requireHostHeader: false },
+      (request, response) => {
+        void this.serve(request, response);
+      },
+    );
+    this.server.on('connection', (socket) => {
+      this.sockets.add(socket);
+      socket.on('close', () => this.sockets.delete(socket));
+    });
+    this.server.on('clientError', (_error, socket) => {
+      if (!socket.writable) return;
+      const text = 'Invalid HTTP request received.';
+      const date = new Date().toUTCString();
+      socket.end(
+        `HTTP/1.1 400 Bad Request\r\ndate: ${date}\r\nserver: uvicorn\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: ${text.length}\r\nconnection: close\r\n\r\n${text}`,
+      );
+    });
+  }
+
+  /** Takes memory on the device, then listens; returns the base URL. */
+  async start(): Promise<string> {
+    const { options } = this.config;
+    await this.context.sleep.claim(options.startAsleep ?? false);
+    const host = options.host ?? '127.0.0.1';
+    await new Promise<void>((resolve, reject) => {
+      this.server.once('error', reject);
+      this.server.listen(options.port ?? 0, host, resolve);
+    });
+    const { port } = this.server.address() as AddressInfo;
+    return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+  }
+
+  /** What SIGTERM does: every open request hears an error, then nothing answers any more. */
+  async close(): Promise<void> {
+    this.dead = true;
+    this.context.loop.die('error');
+    const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
+    this.server.closeIdleConnections();
+    for (const socket of this.sockets) socket.destroySoon();
+    await closed;
+    this.config.device.close();
+  }
+
+  private die(how: 'cut' | 'error'): void {
+    if (this.dead) return;
+    this.dead = true;
+    this.context.loop.die(how);
+    this.server.close();
+    if (how === 'cut') for (const socket of this.sockets) socket.destroy();
+    this.config.onDeath?.(how);
+  }
+
+  private async serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { options, ledger } = this.context;
+    const reply = new Reply(request, response, { requestIds: options.enableRequestIdHeaders ?? false });
+    try {
+      const url = request.url ?? '/';
+      const mark = url.indexOf('?');
+      const path = mark < 0 ? url : url.slice(0, mark);
+      const method = request.method ?? 'GET';
+      this.authorise(request, method, path);
+      if (method === 'OPTIONS' && isPreflight(request)) {
+        answerPreflight(request, response);
+        return;
+      }
+      if (this.dead) {
+        if (path === '/health') reply.empty(503);
+        else reply.fail(internalError(ENGINE_DEAD));
+        return;
+      }
+      const call: Call = {
+        method,
+        path,
+        query: new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1)),
+        request,
+        reply,
+        body: () => readAll(request),
+      };
+      await dispatch(this.routes, call);
+    } catch (error) {
+      if (error instanceof HttpError && /^\/v1\/(chat\/)?completions/.test(request.url ?? ''))
+        ledger.totals.refused += 1;
+      reply.fail(error);
+    }
+  }
+
+  /** Only paths that begin like an API are guarded, and before routing: an unknown one is 401, not 404. */
+  private authorise(request: IncomingMessage, method: string, path: string): void {
+    const keys = this.context.options.apiKeys ?? [];
+    if (keys.length === 0 || method === 'OPTIONS' || !GUARDED.test(path)) return;
+    const [scheme, key] = (request.headers.authorization ?? '').split(' ');
+    if (scheme?.toLowerCase() === 'bearer' && key !== undefined && keys.includes(key)) return;
+    throw new HttpError(401, { error: 'Unauthorized' }, false);
+  }
+}
+
+function isPreflight(request: IncomingMessage): boolean {
+  return request.headers.origin !== undefined && request.headers['access-control-request-method'] !== undefined;
+}
+
+function answerPreflight(request: IncomingMessage, response: ServerResponse): void {
+  response.sendDate = false;
+  response.writeHead(200, [
+    ...['date', new Date().toUTCString(), 'server', 'uvicorn'],
+    ...[
+      'vary',
+      'Origin, Access-Control-Request-Method, Access-Control-Request-Headers, Access-Control-Request-Private-Network',
+    ],
+    ...['access-control-allow-origin', '*'],
+    ...['access-control-allow-methods', 'DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, QUERY'],
+    ...['access-control-max-age', '600'],
+    ...['access-control-allow-headers', request.headers['access-control-request-headers'] ?? ''],
+    ...['content-length', '2', 'content-type', 'text/plain; charset=utf-8'],
+  ]);
+  response.end('OK');
+}

@@ -1,0 +1,197 @@
+import type { Clock } from '../../model/clock.js';
+import { reloadMs, sleepMs, wakeMs } from '../weight-moves.js';
+import type { DeviceHandle } from './device-host.js';
+import type { EngineLoop } from './engine-loop.js';
+import { internalError } from './http-error.js';
+import type { VllmMetrics } from './metrics.js';
+import type { EmulatorModel } from './options.js';
+
+export type PauseMode = 'abort' | 'wait' | 'keep';
+const TAGS = ['weights', 'kv_cache'] as const;
+type Tag = (typeof TAGS)[number];
+
+export interface SleepConfig {
+  readonly model: EmulatorModel;
+  readonly clock: Clock;
+  readonly loop: EngineLoop;
+  readonly metrics: VllmMetrics;
+  readonly device: DeviceHandle;
+  /** --enable-sleep-mode; without it sleep pauses and frees nothing. */
+  readonly enabled: boolean;
+}
+
+/**
+ * Sleep, wake and pause as vLLM has them. What sleeps is a set of tags:
+ * - awake: no tag sleeps; - asleep: both do, their HBM is free; - partly awake: one was woken by its tag;
+ * - a wake that found no room: both tags still sleep, and what was mapped before the memory ran out stays mapped.
+ *
+ * Scheduling resumes only when nothing sleeps any more. No change of level is possible while asleep: a second sleep only pauses again
+ * and overwrites the gauge.
+ */
+export class SleepMachine {
+  private readonly asleep = new Set<Tag>();
+  private level: 1 | 2 = 1;
+  private weightsLoaded = true;
+  /** Host memory is pinned at the first level-1 sleep and stays so until the process dies. */
+  private pinned = false;
+  /** Weight bytes that are in HBM now; less than all of them after a wake without room. */
+  private mappedWeightBytes: number;
+  private turn: Promise<unknown> = Promise.resolve();
+
+  constructor(private readonly config: SleepConfig) {
+    this.mappedWeightBytes = config.model.weightBytes;
+  }
+
+  /** Level-2 sleep dropped the weights and nobody has loaded them again. */
+  get garbage(): boolean {
+    return !this.weightsLoaded;
+  }
+
+  get isSleeping(): boolean {
+    return this.asleep.size > 0 || this.config.loop.paused;
+  }
+
+  get isPaused(): boolean {
+    return this.config.loop.paused;
+  }
+
+  get sleepingTags(): readonly string[] {
+    return TAGS.filter((tag) => this.asleep.has(tag));
+  }
+
+  /** Takes the process's HBM at its start. Asleep, it takes only the residue, and host memory for its weights. */
+  async claim(startAsleep: boolean): Promise<void> {
+    const { model, device, metrics, loop } = this.config;
+    await this.mustTake('residue', model.residueBytes);
+    if (!startAsleep) {
+      await this.mustTake('weights', model.weightBytes);
+      await this.mustTake('kv', model.kvPoolBytes);
+      return;
+    }
+    if (!(await device.pin(this.hostBytes)))
+      throw new Error('not enough host memory for the weights of a sleeping engine');
+    this.pinned = true;
+    loop.pause('keep', true);
+    for (const tag of TAGS) this.asleep.add(tag);
+    this.mappedWeightBytes = 0;
+    metrics.setSleepState(1);
+  }
+
+  async pause(mode: PauseMode, clearCache: boolean): Promise<void> {
+    this.config.loop.pause(mode, clearCache);
+    if (mode === 'wait') await this.config.loop.whenIdle();
+  }
+
+  resume(): void {
+    this.config.loop.resume();
+  }
+
+  async sleep(level: number, mode: PauseMode): Promise<void> {
+    const { loop, metrics } = this.config;
+    await this.pause(mode, level >= 1);
+    await this.inTurn(async () => {
+      if (level >= 1) {
+        loop.sleepKv();
+        if (this.asleep.size === 0) await this.fallAsleep(level === 1 ? 1 : 2);
+      }
+      metrics.setSleepState(level === 1 || level === 2 ? level : undefined);
+    });
+  }
+
+  async wakeUp(tags: readonly string[] | undefined): Promise<void> {
+    await this.inTurn(async () => {
+      const { loop, metrics } = this.config;
+      const asked = tags?.filter((tag) => tag !== 'scheduling');
+      const wanted = TAGS.filter((tag) => this.asleep.has(tag) && (asked === undefined || asked.includes(tag)));
+      if (wanted.length > 0) {
+        await this.remap(wanted);
+        for (const tag of wanted) this.asleep.delete(tag);
+      }
+      if (asked === undefined || asked.length > 0) metrics.setSleepState(0);
+      if (this.asleep.size === 0) loop.resume();
+    });
+  }
+
+  /** `reload_weights`: reads the checkpoint from disk into mapped memory. */
+  async reloadWeights(): Promise<void> {
+    await this.inTurn(async () => {
+      if (this.asleep.has('weights'))
+        throw internalError(
+          'Call to collective_rpc method failed: CUDA error: an illegal memory access was encountered',
+        );
+      await this.delay(reloadMs(this.config.model.weightBytes, 'disk'));
+      this.weightsLoaded = true;
+    });
+  }
+
+  private async fallAsleep(level: 1 | 2): Promise<void> {
+    const { model, device, enabled } = this.config;
+    this.level = level;
+    for (const tag of TAGS) this.asleep.add(tag);
+    if (!enabled) return;
+    if (level === 1 && !(await device.pin(this.hostBytes))) {
+      this.asleep.clear();
+      throw internalError('Call to sleep method failed: CUDA error: out of memory (no host memory left to pin)');
+    }
+    if (level === 1) {
+      // The first time the host buffers are still to be pinned, which is slower than the link.
+      const alone = sleepMs(model.gpu, model.weightBytes, 1, { firstTime: !this.pinned, gpusMoving: model.tp });
+      this.pinned = true;
+      await device.copy('to-host', model.weightBytes, (model.weightBytes / alone) * 1000);
+    } else {
+      this.weightsLoaded = false;
+      await this.delay(sleepMs(model.gpu, model.weightBytes, 2));
+    }
+    await device.free('weights');
+    await device.free('kv');
+    this.mappedWeightBytes = 0;
+  }
+
+  /** Maps memory tag by tag, weights first. Without room for all of it, what fits stays mapped and the tags stay asleep. */
+  private async remap(tags: readonly Tag[]): Promise<void> {
+    const { model, device, enabled } = this.config;
+    if (!enabled) return;
+    await this.delay(wakeMs(model.gpu, 0));
+    for (const tag of tags) {
+      const weights = tag === 'weights';
+      const taken = await device.take(weights ? 'weights' : 'kv', weights ? model.weightBytes : model.kvPoolBytes);
+      if (weights) {
+        const copied = taken.missingBytes > 0 ? model.weightBytes - taken.missingBytes : model.weightBytes;
+        const fresh = Math.max(0, copied - this.mappedWeightBytes);
+        this.mappedWeightBytes = copied;
+        if (this.level === 1) await device.copy('to-gpu', fresh);
+      }
+      if (taken.missingBytes > 0)
+        throw internalError(
+          'Call to wake_up method failed: CUDA Error: out of memory at /workspace/csrc/cumem_allocator.cpp:62',
+        );
+    }
+  }
+
+  /** Weights of every rank of the TP group, in the same host's memory. */
+  private get hostBytes(): number {
+    return this.config.model.weightBytes * this.config.model.tp;
+  }
+
+  private async mustTake(kind: 'residue' | 'weights' | 'kv', bytes: number): Promise<void> {
+    const taken = await this.config.device.take(kind, bytes);
+    if (taken.missingBytes === 0) return;
+    const mib = (taken.missingBytes / 1024 ** 2).toFixed(0);
+    throw new Error(`torch.OutOfMemoryError: CUDA out of memory while taking ${kind}: ${mib} MiB are missing`);
+  }
+
+  private delay(emulatedMs: number): Promise<void> {
+    return new Promise((resolve) => this.config.clock.after(emulatedMs, resolve));
+  }
+
+  /** One transition at a time, as the engine's single control thread does them. */
+  private inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.turn.then(work);
+    this.turn = result.catch(() => undefined);
+    return result;
+  }
+}
+
+export function parsePauseMode(text: string): PauseMode | undefined {
+  return text === 'abort' || text === 'wait' || text === 'keep' ? text : undefined;
+}
