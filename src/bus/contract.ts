@@ -1,6 +1,6 @@
 import type { Dispatcher } from 'undici';
 import type { MaestroError } from '../model/error.js';
-import type { PlaceExplanation } from '../model/fleet.js';
+import type { EngineState, PlaceExplanation } from '../model/fleet.js';
 import type { Prediction, SloClass, Stage, StageContext, StageOutcome } from '../model/stage.js';
 
 /** A model that clients may name. */
@@ -22,6 +22,8 @@ export interface StageStart {
   readonly dispatcher: Dispatcher;
   /** Origin of the engine, for `Dispatcher.dispatch`. */
   readonly origin: string;
+  /** `Authorization` header that the engine asks for, where it was started with an API key. The client's own never goes there. */
+  readonly authorization?: string | undefined;
   /** Name under which the engine serves the model. */
   readonly upstreamModel: string;
   /** Our order as vLLM's `priority` (lower is earlier). */
@@ -41,6 +43,11 @@ export interface StageListener {
 export interface StageHandle {
   /** The first content bytes have come; frees the prefill accounting. */
   firstToken(): void;
+  /**
+   * The engine refused the connection before a byte of the request was sent, so nothing ran: asks for another place. True when a
+   * new `onStart` or `onReject` will follow; false when the attempts are used up and the stage must be finished.
+   */
+  placeAgain(): boolean;
   /** Ends the stage, whatever its state. Must be called exactly once for every submitted stage; later calls are ignored. */
   finish(outcome: StageOutcome): void;
 }
@@ -63,6 +70,45 @@ export interface DecisionRecord {
   outcome?: StageOutcome;
 }
 
+/** One engine, as the timelines of the report show it. */
+export interface EngineSnapshot {
+  readonly nodeId: string;
+  readonly engineId: string;
+  readonly model: string;
+  readonly state: EngineState;
+  readonly leases: number;
+  /** Requests inside the engine, by its own gauges; undefined until it has been asked. */
+  readonly running: number | undefined;
+  readonly waiting: number | undefined;
+  readonly kvReservedTokens: number;
+  readonly kvUsedTokens: number;
+  readonly kvPoolTokens: number;
+}
+
+/** The fleet at one moment, with totals since the start. Times are clock milliseconds. */
+export interface FleetSnapshot {
+  readonly atMs: number;
+  readonly policy: string;
+  /** Stages waiting in our queue, by model. */
+  readonly queued: Readonly<Record<string, number>>;
+  readonly engines: readonly EngineSnapshot[];
+  readonly gpus: readonly {
+    readonly nodeId: string;
+    readonly gpu: number;
+    readonly usedBytes: number;
+    readonly totalBytes: number;
+  }[];
+  /** Byte-seconds of KV memory since the start: promised, as maximal token limits would have promised, and truly used. */
+  readonly kv: {
+    readonly reservedByteSeconds: number;
+    readonly maxTokenByteSeconds: number;
+    readonly usedByteSeconds: number;
+  };
+  readonly coldStarts: { readonly count: number; readonly requestSeconds: number };
+  readonly preemptions: number;
+  readonly outcomes: Readonly<Record<string, number>>;
+}
+
 /** What the front door needs of the levels behind it, in one process or across a network. */
 export interface Scheduling {
   /** Clock on which stage times are measured. */
@@ -75,4 +121,6 @@ export interface Scheduling {
   readiness(): { readonly ready: boolean; readonly reason: string };
   submit(stage: Stage, identitySource: string, listener: StageListener): StageHandle;
   explain(stageId: string): DecisionRecord | undefined;
+  /** What the fleet is doing now; also the source of the report's timelines. */
+  fleet(): FleetSnapshot;
 }

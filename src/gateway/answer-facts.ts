@@ -1,0 +1,80 @@
+import { isObject } from './request-fields.js';
+
+/** What an engine's answer tells about the stage. */
+export interface AnswerFacts {
+  promptTokens?: number | undefined;
+  cachedTokens?: number | undefined;
+  outputTokens?: number | undefined;
+  finishReason?: string | undefined;
+  toolCalled?: boolean | undefined;
+}
+
+/** How much of an answer's end is looked at; vLLM puts `finish_reason` and `usage` there. */
+const TAIL_BYTES = 8 * 1024;
+
+/** Takes token counts from a `usage` object. */
+export function learnUsage(facts: AnswerFacts, usage: unknown): void {
+  if (!isObject(usage)) return;
+  facts.promptTokens = count(usage['prompt_tokens']) ?? facts.promptTokens;
+  facts.outputTokens = count(usage['completion_tokens']) ?? facts.outputTokens;
+  const details = usage['prompt_tokens_details'];
+  if (isObject(details)) facts.cachedTokens = count(details['cached_tokens']) ?? facts.cachedTokens;
+}
+
+function count(value: unknown): number | undefined {
+  return typeof value === 'number' && Number.isFinite(value) && value >= 0 ? value : undefined;
+}
+
+/** Takes the last finish reason in the end of `bytes`, if there is one. */
+export function learnFinish(facts: AnswerFacts, bytes: Buffer): void {
+  const text = bytes.toString('latin1', Math.max(0, bytes.length - TAIL_BYTES));
+  const at = text.lastIndexOf('"finish_reason":"');
+  const spaced = at >= 0 ? at : text.lastIndexOf('"finish_reason": "');
+  if (spaced < 0) return;
+  const reason = /^"finish_reason": ?"([a-z_]{1,32})"/.exec(text.slice(spaced, spaced + 64))?.[1];
+  if (reason === undefined) return;
+  facts.finishReason = reason;
+  facts.toolCalled = reason === 'tool_calls' || reason === 'function_call' || text.includes('"tool_calls"');
+}
+
+/** Keeps the end of a JSON answer that is passed through, and reads the facts from it. Memory is bounded. */
+export class JsonTail {
+  private chunks: Buffer[] = [];
+  private bytes = 0;
+
+  push(chunk: Buffer): void {
+    this.chunks.push(chunk);
+    this.bytes += chunk.length;
+    while (this.chunks.length > 1 && this.bytes - this.chunks[0]!.length >= TAIL_BYTES) {
+      this.bytes -= this.chunks.shift()!.length;
+    }
+  }
+
+  read(): AnswerFacts {
+    const facts: AnswerFacts = {};
+    const tail = this.chunks.length === 1 ? this.chunks[0]! : Buffer.concat(this.chunks);
+    learnFinish(facts, tail);
+    const text = tail.toString('latin1', Math.max(0, tail.length - TAIL_BYTES));
+    const at = text.lastIndexOf('"usage"');
+    if (at >= 0) learnUsage(facts, parseObjectAt(text, text.indexOf('{', at)));
+    return facts;
+  }
+}
+
+/** The small JSON object that begins at `start`; undefined when it is cut or malformed. */
+function parseObjectAt(text: string, start: number): unknown {
+  if (start < 0) return undefined;
+  let depth = 0;
+  for (let index = start; index < text.length; index++) {
+    const char = text[index];
+    if (char === '{') depth++;
+    else if (char === '}' && --depth === 0) {
+      try {
+        return JSON.parse(text.slice(start, index + 1));
+      } catch {
+        return undefined;
+      }
+    }
+  }
+  return undefined;
+}

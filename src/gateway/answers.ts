@@ -1,0 +1,49 @@
+import type { ServerResponse } from 'node:http';
+import type { MaestroError } from '../model/error.js';
+
+/** Wait that is suggested when a retryable error names none. */
+const DEFAULT_RETRY_AFTER_MS = 1000;
+
+/** Answers with a JSON document. `headers` is a flat list of names and values. */
+export function sendJson(
+  res: ServerResponse,
+  status: number,
+  document: unknown,
+  headers: readonly string[] = [],
+): void {
+  sendText(res, status, 'application/json', JSON.stringify(document), headers);
+}
+
+export function sendText(
+  res: ServerResponse,
+  status: number,
+  contentType: string,
+  text: string,
+  headers: readonly string[] = [],
+): void {
+  const body = Buffer.from(text);
+  res.writeHead(status, [...headers, 'content-type', contentType, 'content-length', String(body.length)]);
+  res.end(body);
+}
+
+/** Answers with an error in OpenAI's shape: the only way an error of ours reaches a client before its answer has begun. */
+export function sendError(res: ServerResponse, error: MaestroError, headers: readonly string[] = []): void {
+  sendJson(res, error.httpStatus, error.toBody(), [...headers, ...errorHeaders(error)]);
+}
+
+function errorHeaders(error: MaestroError): string[] {
+  const headers: string[] = [];
+  if (error.reason !== undefined) headers.push('x-maestro-reason', error.reason);
+  if (error.retryable || error.retryAfterMs !== undefined) {
+    const retryAfterMs = Math.max(1, error.retryAfterMs ?? DEFAULT_RETRY_AFTER_MS);
+    headers.push('retry-after', String(Math.ceil(retryAfterMs / 1000)));
+  }
+  if (error.code === 'invalid_api_key') headers.push('www-authenticate', 'Bearer');
+  return headers;
+}
+
+/** An error inside a stream that has begun: an event in OpenAI's shape. No `[DONE]` follows it. */
+export function errorEvent(error: MaestroError, midFrame: boolean): Buffer {
+  // A half-sent frame is closed first, so that the error stands in an event of its own.
+  return Buffer.from(`${midFrame ? '\n\n' : ''}data: ${JSON.stringify(error.toBody())}\n\n`);
+}

@@ -1,0 +1,28 @@
+import type { Scheduling } from '../bus/contract.js';
+import type { QueueBudget } from '../model/bounded-queue.js';
+import type { Clock } from '../model/clock.js';
+import type { Logger } from '../observe/log.js';
+import type { GatewayMetrics } from '../observe/metrics.js';
+import type { GatewayConfig } from './config.js';
+import type { ConversationIndex } from './conversation-index.js';
+import type { KeyRing } from './keys.js';
+import type { TokenEstimator } from './token-estimate.js';
+import type { WorkflowClock } from './workflow-clock.js';
+
+/** What all requests of one gateway share. */
+export interface GatewayContext {
+  readonly config: GatewayConfig;
+  readonly scheduling: Scheduling;
+  /** Clock of stages: emulated milliseconds where the fleet is emulated. */
+  readonly clock: Clock;
+  /** Real milliseconds, for what concerns sockets. */
+  readonly wallClock: Clock;
+  readonly logger: Logger;
+  readonly metrics: GatewayMetrics;
+  readonly keys: KeyRing;
+  readonly conversations: ConversationIndex;
+  readonly workflows: WorkflowClock;
+  readonly tokens: TokenEstimator;
+  /** Room for open requests and their bodies. */
+  readonly budget: QueueBudget;
+}

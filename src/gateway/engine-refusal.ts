@@ -1,0 +1,58 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import { MaestroError } from '../model/error.js';
+import type { OutcomeKind } from '../model/stage.js';
+import { copyAnswerHeaders } from './headers.js';
+
+/** How an engine's error answer is shown to the client. */
+export interface RefusalAnswer {
+  readonly kind: OutcomeKind;
+  readonly reason: 'engine-rejected' | 'engine-busy' | 'engine-error' | 'engine-credentials';
+  /** Handed on with the engine's own status; undefined when `error` is answered instead. */
+  readonly passed: { readonly body: Buffer; readonly headers: string[] } | undefined;
+  readonly error: MaestroError;
+}
+
+/**
+ * What the client did wrong, or that the engine is full, is passed on as the engine said it, once, with its `Retry-After`. That the engine is
+ * broken, or does not take our own credentials, is our failure and is told in our own words.
+ */
+export function refusalAnswer(status: number, headers: IncomingHttpHeaders, body: Buffer): RefusalAnswer {
+  const error = new MaestroError('engine_failed', 'The engine failed to answer.', { reason: 'engine-error' });
+  if (status === 401 || status === 403) {
+    const reason = 'engine-credentials';
+    const refused = new MaestroError('engine_failed', 'The engine does not accept this gateway.', { reason });
+    return { kind: 'engine_failed', reason, passed: undefined, error: refused };
+  }
+  const busy = status === 429 || status === 503;
+  if (!busy && status !== 501 && (status < 400 || status >= 500)) {
+    return { kind: 'engine_failed', reason: 'engine-error', passed: undefined, error };
+  }
+  const shown = inOpenAiShape(body) ? body : wrap(status, body);
+  const passed: string[] = [];
+  copyAnswerHeaders({ ...headers, 'content-type': undefined, 'content-length': undefined }, false, passed);
+  passed.push('content-type', 'application/json', 'content-length', String(shown.length));
+  if (busy && headers['retry-after'] === undefined) passed.push('retry-after', '1');
+  return {
+    kind: 'rejected',
+    reason: busy ? 'engine-busy' : 'engine-rejected',
+    passed: { body: shown, headers: passed },
+    error,
+  };
+}
+
+function inOpenAiShape(body: Buffer): boolean {
+  try {
+    const { error } = JSON.parse(body.toString('utf8')) as { error?: unknown };
+    return typeof error === 'object' && error !== null;
+  } catch {
+    return false;
+  }
+}
+
+/** FastAPI answers unknown routes and the like as `{"detail": …}`. */
+function wrap(status: number, body: Buffer): Buffer {
+  const detail = /"detail"\s*:\s*"([^"\\]{1,200})"/.exec(body.toString('utf8'))?.[1];
+  const message = `The engine refused the request${detail ? `: ${detail}` : '.'}`;
+  const type = status >= 500 ? 'engine_error' : 'invalid_request_error';
+  return Buffer.from(JSON.stringify({ error: { message, type, param: null, code: status } }));
+}

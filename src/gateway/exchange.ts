@@ -1,0 +1,361 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { StageHandle, StageListener, StageStart } from '../bus/contract.js';
+import { MaestroError } from '../model/error.js';
+import type { OutcomeKind, StageOutcome } from '../model/stage.js';
+import type { AnswerFacts } from './answer-facts.js';
+import { errorEvent, sendError } from './answers.js';
+import type { GatewayContext } from './context.js';
+import { refusalAnswer } from './engine-refusal.js';
+import { copyAnswerHeaders, upstreamHeaders } from './headers.js';
+import { bodyTooLarge, checkHeaders, type Intake, takeIn } from './intake.js';
+import type { InferenceRoute, PathIdentity } from './routes.js';
+import { overdue } from './timeouts.js';
+import { upstreamBody } from './upstream-body.js';
+import { UpstreamCall, type UpstreamEnd, type UpstreamSink } from './upstream-call.js';
+
+/**
+ * How far a request has come:
+ * - `reading`: its body arrives;
+ * - `queued`: with the levels, waiting for a place;
+ * - `waiting`: sent to an engine, no content yet;
+ * - `flowing`: content goes to the client;
+ * - `sending`: the outcome is settled, the last bytes are on their way to the client.
+ */
+export type Phase = 'reading' | 'queued' | 'waiting' | 'flowing' | 'sending';
+
+export interface ExchangeRequest {
+  readonly requestId: string;
+  readonly route: InferenceRoute;
+  readonly path: PathIdentity;
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
+}
+
+/**
+ * One inference request from its first byte to its last. Whatever happens, it settles on exactly one outcome, once, and gives back all it
+ * holds when the client's response is closed. The response's `close` is the one event that tells a lost client in every phase.
+ */
+export class Exchange implements StageListener, UpstreamSink {
+  /** Place in the gateway's list of open requests. */
+  slot = 0;
+  phase: Phase = 'reading';
+  /** Clock times. `quietSinceMs` is when the engine was last heard of. */
+  readonly arrivalMs: number;
+  leftQueueMs = 0;
+  quietSinceMs = 0;
+  /** Wall time since which the client takes nothing more; undefined while it does. */
+  blockedSinceMs: number | undefined;
+
+  private readonly res: ServerResponse;
+  private ttftMs: number | undefined;
+  private intake: Intake | undefined;
+  private handle: StageHandle | undefined;
+  private start: StageStart | undefined;
+  private call: UpstreamCall | undefined;
+  private outcome: StageOutcome | undefined;
+  private watchesDrain = false;
+  private reservedBytes: number | undefined;
+
+  constructor(
+    private readonly context: GatewayContext,
+    private readonly request: ExchangeRequest,
+    private readonly onClosed: (exchange: Exchange, requestId: string) => void,
+  ) {
+    this.arrivalMs = context.clock.nowMs();
+    this.res = request.res;
+    context.metrics.requestStarted();
+    this.res.once('close', () => this.clientClosed());
+    // A write to a lost client fails; its `close` says all there is to say.
+    this.res.on('error', () => {});
+  }
+
+  get streamRequested(): boolean {
+    return this.intake?.fields.stream === true;
+  }
+
+  /** Checks what can be checked at once, then reads the body. */
+  begin(): void {
+    const { req, requestId, route, path } = this.request;
+    try {
+      const key = this.context.keys.authenticate(req.headers);
+      this.reserve(checkHeaders(req, this.context.config.bodyLimitBytes));
+      const { arrivalMs } = this;
+      this.readBody((body) => this.submit(takeIn(this.context, { requestId, req, route, path, key, arrivalMs }, body)));
+    } catch (thrown) {
+      this.refuse(thrown);
+    }
+  }
+
+  /** Takes room for one open request with a body of `bytes`, in place of what was taken before. */
+  private reserve(bytes: number): void {
+    const { budget } = this.context;
+    if (this.reservedBytes !== undefined) budget.remove(this.reservedBytes);
+    this.reservedBytes = undefined;
+    const full = budget.tryAdd(bytes);
+    if (full) {
+      throw new MaestroError('queue_full', 'Too many requests are open here. Try again shortly.', {
+        reason: full === 'count' ? 'too-many-requests' : 'too-many-bytes',
+      });
+    }
+    this.reservedBytes = bytes;
+  }
+
+  private readBody(onBody: (body: Buffer) => void): void {
+    const { req } = this.request;
+    const { bodyLimitBytes } = this.context.config;
+    const pieces: Buffer[] = [];
+    let bytes = 0;
+    req.on('data', (piece: Buffer) => {
+      if (this.phase !== 'reading') return;
+      bytes += piece.length;
+      if (bytes > bodyLimitBytes) this.refuse(bodyTooLarge(bodyLimitBytes));
+      else pieces.push(piece);
+    });
+    req.once('end', () => {
+      if (this.phase !== 'reading') return;
+      try {
+        onBody(pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces, bytes));
+      } catch (thrown) {
+        this.refuse(thrown);
+      }
+    });
+  }
+
+  private submit(intake: Intake): void {
+    if (intake.body.length !== this.reservedBytes) this.reserve(intake.body.length);
+    this.intake = intake;
+    this.phase = 'queued';
+    this.handle = this.context.scheduling.submit(intake.stage, intake.identity.source, this);
+    // The levels may have answered before the handle was there.
+    if (this.outcome) this.handle.finish(this.outcome);
+    else if (this.start) this.send(this.start);
+  }
+
+  onStart(start: StageStart): void {
+    if (this.phase !== 'queued') return;
+    this.start = start;
+    if (this.handle) this.send(start);
+  }
+
+  onReject(error: MaestroError): void {
+    if (this.outcome) return;
+    this.fail(error, error.code === 'deadline_exceeded' ? 'deadline' : 'rejected', error.reason ?? error.code);
+  }
+
+  private send(start: StageStart): void {
+    const intake = this.intake!;
+    this.phase = 'waiting';
+    this.leftQueueMs = this.context.clock.nowMs();
+    this.quietSinceMs = this.leftQueueMs;
+    this.call = new UpstreamCall(this, intake.fields.wantsUsage, this.context.config.maxFrameBytes);
+    const headers = upstreamHeaders(this.request.req.headers, this.request.requestId, start.authorization);
+    this.call.send(start, this.request.route.upstreamPath, headers, upstreamBody(intake, start));
+  }
+
+  onActivity(): void {
+    this.quietSinceMs = this.context.clock.nowMs();
+  }
+
+  onContent(bytes: Buffer): void {
+    const { res } = this;
+    if (this.outcome || res.destroyed) return;
+    // An error that comes before any content becomes an error status; its event is not needed then.
+    if (!res.headersSent && this.call?.errorFirst) return;
+    this.beginAnswer();
+    if (res.write(bytes)) return;
+    this.call?.pause();
+    this.blockedSinceMs = this.context.wallClock.nowMs();
+    if (this.watchesDrain) return;
+    this.watchesDrain = true;
+    res.on('drain', () => {
+      this.blockedSinceMs = undefined;
+      this.call?.resume();
+    });
+  }
+
+  onUpstreamEnd(end: UpstreamEnd): void {
+    switch (end.kind) {
+      case 'complete':
+        this.complete(end.facts, end.rest);
+        break;
+      case 'unsent':
+        this.placeAgain(end.cause);
+        break;
+      case 'refusal': {
+        const { kind, reason, passed, error } = refusalAnswer(end.status, end.headers, end.body);
+        if (!passed) this.fail(error, kind, reason);
+        else this.passRefusal(passed.body, passed.headers, end.status, kind, reason);
+        break;
+      }
+      case 'broken': {
+        const error = new MaestroError('engine_failed', 'The engine failed before its answer was complete.', {
+          reason: end.reason,
+          cause: end.cause,
+        });
+        if (end.rest) this.onContent(end.rest);
+        if (end.told && this.res.headersSent) this.res.end();
+        this.fail(error, 'engine_failed', end.reason, end.facts);
+      }
+    }
+  }
+
+  private placeAgain(cause: Error): void {
+    this.phase = 'queued';
+    this.start = undefined;
+    this.call = undefined;
+    if (this.handle!.placeAgain()) return;
+    this.fail(
+      new MaestroError('engine_failed', 'No engine took the request.', { reason: 'refused', cause }),
+      'engine_failed',
+      'refused',
+    );
+  }
+
+  private complete(facts: AnswerFacts, rest: Buffer | undefined): void {
+    this.beginAnswer();
+    const { stage, fields, scan } = this.intake!;
+    if (facts.promptTokens !== undefined && scan.mediaCount === 0) {
+      this.context.tokens.observe(stage.model, fields.promptBytes, facts.promptTokens);
+    }
+    this.res.end(rest);
+    this.settle('completed', undefined, this.res.statusCode, facts);
+  }
+
+  private passRefusal(body: Buffer, headers: string[], status: number, kind: OutcomeKind, reason: string): void {
+    this.res.writeHead(status, [...this.maestroHeaders(), ...headers]);
+    this.res.end(body);
+    this.settle(kind, reason, status);
+  }
+
+  /** Sends the head of the answer, if it has not gone yet. */
+  private beginAnswer(): void {
+    if (this.res.headersSent) return;
+    this.phase = 'flowing';
+    this.ttftMs = this.context.clock.nowMs() - this.arrivalMs;
+    this.handle?.firstToken();
+    const { status, headers, streamed } = this.call!.head!;
+    const answer = this.maestroHeaders();
+    if (streamed) answer.push('cache-control', 'no-cache', 'x-accel-buffering', 'no');
+    copyAnswerHeaders(headers, streamed, answer);
+    this.res.writeHead(status, answer);
+  }
+
+  /** What the answer tells about the request's way, whatever the answer is. */
+  private maestroHeaders(): string[] {
+    const headers = ['x-request-id', this.request.requestId];
+    const { intake, start } = this;
+    if (intake) {
+      const { workflowId, source, sloClass } = intake.identity;
+      headers.push('x-maestro-workflow', workflowId, 'x-maestro-identity-source', source);
+      headers.push('x-maestro-class', sloClass.name);
+    }
+    if (start) {
+      headers.push('x-maestro-queue-ms', String(Math.round(start.queueMs)));
+      headers.push(
+        'x-maestro-node',
+        start.nodeId,
+        'x-maestro-engine',
+        start.engineId,
+        'x-maestro-policy',
+        start.policy,
+      );
+      if (start.coldStartMs > 0) headers.push('x-maestro-cold-start-ms', String(Math.round(start.coldStartMs)));
+    }
+    return headers;
+  }
+
+  /** Ends what has taken too long. Called every now and then. */
+  checkTimeouts(nowMs: number, wallMs: number): void {
+    const late = overdue(this, this.context.config.timeouts, nowMs, wallMs);
+    if (late === undefined) return;
+    if (late.kind === 'idle-client') {
+      this.abortUpstream('client');
+      if (!this.outcome) this.settle('client_cancelled', 'idle-write', 499);
+      this.res.destroy();
+    } else {
+      this.fail(late.error, late.outcome, late.error.code);
+    }
+  }
+
+  /** Ends the request because the gateway closes. */
+  terminate(): void {
+    this.abortUpstream('shutdown');
+    if (this.outcome) this.res.destroy();
+    else this.fail(new MaestroError('shutting_down', 'This gateway is closing.'), 'rejected', 'shutting_down');
+  }
+
+  private refuse(thrown: unknown): void {
+    const error = MaestroError.from(thrown);
+    if (error.code === 'internal') this.context.logger.error({ err: error.cause, requestId: this.request.requestId });
+    this.fail(error, error.code === 'internal' ? 'internal' : 'rejected', error.reason ?? error.code);
+  }
+
+  /** Ends the request with an error, in whatever form the client can still be told. */
+  private fail(error: MaestroError, kind: OutcomeKind, reason: string, facts: AnswerFacts = {}): void {
+    if (this.outcome) return;
+    const { res, call } = this;
+    this.abortUpstream('timeout');
+    if (!res.headersSent) {
+      const headers = this.maestroHeaders();
+      // The rest of an unread body would be taken for the next request.
+      if (this.phase === 'reading') headers.push('connection', 'close');
+      sendError(res, error, headers);
+    } else if (!res.writableEnded) {
+      // A JSON answer that stops halfway can only be cut, so that nobody takes it for whole.
+      if (call?.head?.streamed) res.end(errorEvent(error, call.midFrame));
+      else res.destroy();
+    }
+    this.settle(kind, reason, res.statusCode, facts);
+  }
+
+  private abortUpstream(cause: string): void {
+    const { call } = this;
+    if (!call || call.over) return;
+    this.context.metrics.upstreamAborted(cause, this.phase);
+    call.abort(new Error(`given up: ${cause}`));
+  }
+
+  private clientClosed(): void {
+    if (!this.outcome) {
+      this.abortUpstream('client');
+      this.settle('client_cancelled', undefined, 499);
+    }
+    if (this.reservedBytes !== undefined) this.context.budget.remove(this.reservedBytes);
+    this.onClosed(this, this.request.requestId);
+  }
+
+  /** Fixes the outcome: once, for the levels, the counters and the log. */
+  private settle(kind: OutcomeKind, reason: string | undefined, httpStatus: number, facts: AnswerFacts = {}): void {
+    const { context, intake, start } = this;
+    const nowMs = context.clock.nowMs();
+    const durationMs = nowMs - this.arrivalMs;
+    this.outcome = {
+      kind,
+      reason,
+      httpStatus,
+      ...facts,
+      ttftMs: this.ttftMs,
+      durationMs,
+      serviceMs: start ? nowMs - this.leftQueueMs : undefined,
+    };
+    this.phase = 'sending';
+    if (this.res.writableLength > 0) this.blockedSinceMs ??= context.wallClock.nowMs();
+    this.handle?.finish(this.outcome);
+    context.metrics.requestEnded({
+      route: this.request.route.name,
+      sloClass: intake?.stage.sloClass,
+      outcome: kind,
+      durationMs,
+      queueMs: start?.queueMs,
+      ttftMs: this.ttftMs,
+    });
+    const level = kind === 'completed' ? 'debug' : kind === 'client_cancelled' ? 'info' : 'warn';
+    if (context.logger.isLevelEnabled(level)) {
+      const { requestId, route } = this.request;
+      context.logger[level](
+        { requestId, route: route.name, engine: start?.engineId, ...this.outcome },
+        'request ended',
+      );
+    }
+  }
+}

@@ -1,0 +1,229 @@
+import { randomBytes } from 'node:crypto';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import type { Scheduling } from '../bus/contract.js';
+import { WallClock } from '../bus/wall-clock.js';
+import { QueueBudget } from '../model/bounded-queue.js';
+import type { Clock, Timer } from '../model/clock.js';
+import { MaestroError } from '../model/error.js';
+import type { Logger } from '../observe/log.js';
+import { GatewayMetrics } from '../observe/metrics.js';
+import { sendError } from './answers.js';
+import type { GatewayConfig } from './config.js';
+import type { GatewayContext } from './context.js';
+import { ConversationIndex } from './conversation-index.js';
+import { Exchange } from './exchange.js';
+import { inboundRequestId } from './headers.js';
+import { IDENTITY_SOURCES } from './identity.js';
+import { KeyRing } from './keys.js';
+import { answerLocally } from './local-routes.js';
+import { OpenList } from './open-list.js';
+import { INFERENCE_ROUTE_NAMES, matchRoute } from './routes.js';
+import { TokenEstimator } from './token-estimate.js';
+import { WorkflowClock } from './workflow-clock.js';
+
+export interface GatewayOptions {
+  readonly scheduling: Scheduling;
+  /** Clock of stages, the one behind `scheduling.nowMs`. */
+  readonly clock: Clock;
+  readonly config: GatewayConfig;
+  readonly logger: Logger;
+  readonly metrics: GatewayMetrics;
+  /** Real time, for what concerns sockets. */
+  readonly wallClock?: Clock;
+}
+
+/** The running front door. */
+export interface Gateway {
+  /** Begins to serve; port 0 takes a free one. Fails when the address cannot be had. */
+  listen(port: number, host: string): Promise<void>;
+  /** Stops taking requests, lets running ones finish for up to `drainMs` of wall time, ends the rest with an error. */
+  close(drainMs: number): Promise<void>;
+  /** Base URL without a path, once it serves. */
+  readonly address: string;
+  /** Requests that are open now. */
+  readonly openRequests: number;
+}
+
+/** How often open requests are checked against their time limits, wall milliseconds: the precision of every limit. */
+const SWEEP_MS = 100;
+/** After the drain time, how long the last error events may take to reach their clients. */
+const FAREWELL_MS = 250;
+
+/** The OpenAI-compatible front door: `node:http` in, the levels behind {@link Scheduling}, undici out. */
+export function createGateway(options: GatewayOptions): Gateway {
+  return new HttpGateway(options);
+}
+
+/** The gateway's metrics; labels come from its own closed sets and the configured classes. */
+export function createGatewayMetrics(classes: readonly string[]): GatewayMetrics {
+  return new GatewayMetrics({ routes: INFERENCE_ROUTE_NAMES, classes, identitySources: IDENTITY_SOURCES });
+}
+
+class HttpGateway implements Gateway {
+  private readonly context: GatewayContext;
+  private readonly server: Server;
+  private readonly open = new OpenList<Exchange>();
+  /** Ids of open requests that clients chose; ours are unique by themselves. */
+  private readonly clientIds = new Set<string>();
+  private readonly idPrefix = `req-${randomBytes(6).toString('hex')}-`;
+  private idSequence = 0;
+  private draining = false;
+  private sweep: Timer | undefined;
+  private onIdle: (() => void) | undefined;
+
+  constructor(options: GatewayOptions) {
+    const { config } = options;
+    this.context = {
+      ...options,
+      wallClock: options.wallClock ?? new WallClock(),
+      keys: new KeyRing(config.keys),
+      conversations: new ConversationIndex(config.maxWorkflows),
+      workflows: new WorkflowClock(config.maxWorkflows, config.workflowIdleMs),
+      tokens: new TokenEstimator(),
+      budget: new QueueBudget({ maxCount: config.maxOpenRequests, maxBytes: config.maxOpenBytes }),
+    };
+    const { timeouts } = config;
+    this.server = createServer({
+      maxHeaderSize: config.headerLimitBytes,
+      headersTimeout: timeouts.requestHeadersMs,
+      requestTimeout: timeouts.requestBodyMs,
+      keepAliveTimeout: timeouts.keepAliveMs,
+      connectionsCheckingInterval: 1000,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: 30_000,
+    });
+    this.server.maxHeadersCount = 100;
+    this.server.on('request', (req: IncomingMessage, res: ServerResponse) => this.handle(req, res));
+    this.server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => answerBrokenRequest(error, socket));
+  }
+
+  get address(): string {
+    const address = this.server.address() as AddressInfo | null;
+    if (!address) throw new Error('the gateway does not listen');
+    const host = address.family === 'IPv6' ? `[${address.address}]` : address.address;
+    return `http://${host}:${address.port}`;
+  }
+
+  get openRequests(): number {
+    return this.open.size;
+  }
+
+  listen(port: number, host: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.server.once('error', reject);
+      this.server.listen({ port, host, backlog: 4096 }, () => {
+        this.server.off('error', reject);
+        resolve();
+      });
+    });
+  }
+
+  async close(drainMs: number): Promise<void> {
+    this.draining = true;
+    const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
+    this.server.closeIdleConnections();
+    await this.whenIdle(drainMs);
+    for (const exchange of this.open.toArray()) exchange.terminate();
+    await this.whenIdle(FAREWELL_MS);
+    this.sweep?.cancel();
+    this.server.closeAllConnections();
+    await closed;
+  }
+
+  /** Resolves when no request is open, at the latest after `limitMs` of wall time. */
+  private whenIdle(limitMs: number): Promise<void> {
+    if (this.open.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      const timer = this.context.wallClock.after(limitMs, resolve);
+      this.onIdle = () => {
+        timer.cancel();
+        resolve();
+      };
+    });
+  }
+
+  private handle(req: IncomingMessage, res: ServerResponse): void {
+    const requestId = this.requestId(req);
+    try {
+      this.dispatch(req, res, requestId);
+    } catch (thrown) {
+      const error = MaestroError.from(thrown);
+      if (error.code === 'internal') this.context.logger.error({ err: error.cause, requestId }, 'request failed');
+      sendError(res, error, ['x-request-id', requestId]);
+    }
+  }
+
+  private dispatch(req: IncomingMessage, res: ServerResponse, requestId: string): void {
+    const match = matchRoute(req.method ?? '', req.url ?? '');
+    if (match.kind === 'not-found') {
+      throw new MaestroError('not_found', 'There is nothing at this path. The API lives under /v1.');
+    }
+    if (match.kind === 'method-not-allowed') {
+      const headers = ['allow', match.allow, 'x-request-id', requestId];
+      if (match.isOptions) res.writeHead(204, headers).end();
+      else sendError(res, new MaestroError('method_not_allowed', `Use ${match.allow.split(',')[0]} here.`), headers);
+      return;
+    }
+    const { route, parameter, identity: path } = match;
+    if (route.kind === 'local') {
+      answerLocally(this.context, { route, parameter, path, requestId, req, res, draining: this.draining });
+      return;
+    }
+    if (this.draining) {
+      const error = new MaestroError('shutting_down', 'This gateway is closing.');
+      sendError(res, error, ['x-request-id', requestId, 'connection', 'close']);
+      return;
+    }
+    const exchange = new Exchange(this.context, { requestId, route, path, req, res }, (closed, id) =>
+      this.forget(closed, id),
+    );
+    this.open.add(exchange);
+    if (!requestId.startsWith(this.idPrefix)) this.clientIds.add(requestId);
+    this.sweepSoon();
+    exchange.begin();
+  }
+
+  /** The client's id when it is sane, not in use and not of our own making, else one that is unique. */
+  private requestId(req: IncomingMessage): string {
+    const inbound = inboundRequestId(req.headers);
+    if (inbound !== undefined && !this.clientIds.has(inbound) && !inbound.startsWith(this.idPrefix)) return inbound;
+    this.idSequence++;
+    return this.idPrefix + this.idSequence.toString(36);
+  }
+
+  private forget(exchange: Exchange, requestId: string): void {
+    this.open.remove(exchange);
+    this.clientIds.delete(requestId);
+    if (this.open.size === 0) this.onIdle?.();
+  }
+
+  private sweepSoon(): void {
+    this.sweep ??= this.context.wallClock.after(SWEEP_MS, () => {
+      this.sweep = undefined;
+      const nowMs = this.context.clock.nowMs();
+      const wallMs = this.context.wallClock.nowMs();
+      for (const exchange of this.open.toArray()) exchange.checkTimeouts(nowMs, wallMs);
+      if (this.open.size > 0) this.sweepSoon();
+    });
+  }
+}
+
+/** A request that is not HTTP, too slow or too long has no response object; it is answered on its socket. */
+function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (!socket.writable || error.code === 'ECONNRESET') {
+    socket.destroy();
+    return;
+  }
+  const [status, message] =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? ['431 Request Header Fields Too Large', 'The request header is too long.']
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? ['408 Request Timeout', 'The request did not arrive in time.']
+        : ['400 Bad Request', 'This is not a valid HTTP request.'];
+  const body = JSON.stringify({ error: { message, type: 'invalid_request_error', param: null, code: null } });
+  socket.end(
+    `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
+}

@@ -1,0 +1,147 @@
+import type { IncomingMessage } from 'node:http';
+import type { ServedModel } from '../bus/contract.js';
+import { MaestroError } from '../model/error.js';
+import type { Stage } from '../model/stage.js';
+import type { ApiKey } from './config.js';
+import type { GatewayContext } from './context.js';
+import { type Identity, resolveIdentity } from './identity.js';
+import { type BodyScan, scanBody } from './json-scan.js';
+import { prefixHashes } from './prefix-hashes.js';
+import { decodeField, messageKind, type RequestFields, readFields } from './request-fields.js';
+import { RollingHash } from './rolling-hash.js';
+import type { InferenceRoute, PathIdentity } from './routes.js';
+import { TOKENS_PER_MEDIA } from './token-estimate.js';
+
+/** A request that was understood: what the levels need to know, and what is needed to send it on. */
+export interface Intake {
+  readonly body: Buffer;
+  readonly scan: BodyScan;
+  readonly fields: RequestFields;
+  readonly identity: Identity;
+  readonly stage: Stage;
+}
+
+export interface IntakeRequest {
+  readonly requestId: string;
+  readonly req: IncomingMessage;
+  readonly route: InferenceRoute;
+  readonly path: PathIdentity;
+  readonly key: ApiKey | undefined;
+  readonly arrivalMs: number;
+}
+
+/** System prompts are told apart by so many of their first bytes: what is stable comes first, dates and user names later. */
+const ROLE_PROMPT_BYTES = 1024;
+
+/** Understands a whole request body. Throws a MaestroError that the client can act on. */
+export function takeIn(context: GatewayContext, request: IntakeRequest, body: Buffer): Intake {
+  const { config, scheduling } = context;
+  const scan = scanBody(body, config.maxJsonDepth);
+  const fields = readFields(body, scan, request.route, config.maxChoices);
+  const model = scheduling.resolveModel(fields.model);
+  if (!model) throw unknownModel(fields.model, scheduling.models());
+  const identity = identify(context, request, body, scan);
+  context.metrics.identityResolved(identity.source, identity.classClamped);
+  const promptTokens =
+    fields.promptTokens ?? context.tokens.estimate(model.name, fields.promptBytes) + scan.mediaCount * TOKENS_PER_MEDIA;
+  const contextRoom = Math.max(1, model.maxModelLen - promptTokens);
+  const stage: Stage = {
+    stageId: request.requestId,
+    workflowId: identity.workflowId,
+    tenant: identity.tenant,
+    template: identity.template,
+    role: identity.role,
+    model: model.name,
+    sloClass: identity.sloClass.name,
+    arrivalMs: request.arrivalMs,
+    deadlineMs: context.workflows.deadlineAtMs(identity, request.arrivalMs),
+    weight: identity.sloClass.weight,
+    promptTokens,
+    promptTokensExact: fields.promptTokens !== undefined,
+    maxTokens: Math.min(fields.maxTokens ?? contextRoom, contextRoom),
+    bodyBytes: body.length,
+    prefixHashes: hashPrompt(request.route, body, scan, identity.tenant, model.name),
+    features: fields.features,
+  };
+  return { body, scan, fields, identity, stage };
+}
+
+/**
+ * Checks the header fields that decide before a body is read; returns the length of the body as announced, 0 when it is not. Throws
+ * `unsupported_media_type` or `body_too_large`.
+ */
+export function checkHeaders(req: IncomingMessage, bodyLimitBytes: number): number {
+  const { headers } = req;
+  const contentType = headers['content-type'];
+  if (contentType !== undefined && !/^application\/(?:[\w.+-]+\+)?json\s*(;|$)/i.test(contentType)) {
+    throw new MaestroError('unsupported_media_type', 'Send the body as "Content-Type: application/json".');
+  }
+  const encoding = headers['content-encoding'];
+  if (encoding !== undefined && encoding !== 'identity') {
+    throw new MaestroError('unsupported_media_type', 'Send the body without a Content-Encoding.');
+  }
+  const bytes = Number(headers['content-length'] ?? 0);
+  if (bytes > bodyLimitBytes) throw bodyTooLarge(bodyLimitBytes);
+  return bytes;
+}
+
+export function bodyTooLarge(bodyLimitBytes: number): MaestroError {
+  return new MaestroError('body_too_large', `The request body is larger than ${bodyLimitBytes} bytes.`);
+}
+
+function unknownModel(name: string, models: readonly ServedModel[]): MaestroError {
+  const names = models.flatMap((model) => [model.name, ...model.aliases]);
+  const shown = names.slice(0, 20).join(', ') + (names.length > 20 ? ', …' : '');
+  return new MaestroError('model_not_found', `The model "${name}" is not served here. Served: ${shown || 'none'}.`, {
+    param: 'model',
+  });
+}
+
+function identify(context: GatewayContext, request: IntakeRequest, body: Buffer, scan: BodyScan): Identity {
+  const { config, scheduling } = context;
+  return resolveIdentity(
+    {
+      requestId: request.requestId,
+      headers: request.req.headers,
+      body: (field) => decodeField(body, scan, field),
+      path: request.path,
+      key: request.key,
+      continuedWorkflow: (tenant) =>
+        context.conversations.resolve(
+          tenant,
+          body,
+          scan.messageOffsets,
+          (index) => messageKind(body, scan, index) === 'assistant',
+          `auto-${request.requestId}`,
+        ),
+      contentRole: () => roleOfSystemPrompt(body, scan),
+    },
+    { classes: scheduling.classes(), defaultClass: config.defaultClass, templates: config.templates },
+  );
+}
+
+/** One system prompt, one agent role; the name is made from a hash of its beginning. */
+function roleOfSystemPrompt(body: Buffer, scan: BodyScan): string | undefined {
+  const [start, end] = scan.messageOffsets;
+  if (start === undefined || end === undefined || messageKind(body, scan, 0) !== 'system') return undefined;
+  const hash = new RollingHash();
+  hash.update(body, start, Math.min(end, start + ROLE_PROMPT_BYTES));
+  return `prompt-${hash.text()}`;
+}
+
+/** Prefixes are shared only within one tenant, model and set of tools, as in the engines' own prefix caches. */
+function hashPrompt(
+  route: InferenceRoute,
+  body: Buffer,
+  scan: BodyScan,
+  tenant: string,
+  model: string,
+): readonly string[] {
+  const prompt = scan.fields[route.promptField];
+  if (!prompt || route.name === 'embeddings') return [];
+  const seed = new RollingHash();
+  seed.updateText(`${tenant}\n${model}`);
+  const { tools } = scan.fields;
+  if (tools) seed.update(body, tools.start, tools.end);
+  return prefixHashes(body, prompt.start, prompt.end, seed);
+}

@@ -1,0 +1,176 @@
+import { MaestroError } from '../model/error.js';
+import type { StageFeatures } from '../model/stage.js';
+import { type BodyScan, findMember, type JsonRange, type WantedField } from './json-scan.js';
+import type { InferenceRoute } from './routes.js';
+
+/** Values longer than this are not decoded. */
+const MAX_DECODED_BYTES = 16 * 1024;
+
+/** What the gateway understands of one request body. */
+export interface RequestFields {
+  /** Name as the client wrote it. */
+  readonly model: string;
+  readonly stream: boolean;
+  /** Did the client ask for the usage frame of a stream? */
+  readonly wantsUsage: boolean;
+  /** The request's own bound on the output; undefined when it has none. */
+  readonly maxTokens: number | undefined;
+  readonly features: StageFeatures;
+  /** Prompt length when it is given as token ids. */
+  readonly promptTokens: number | undefined;
+  /** Bytes of text that become the prompt, tools included, media left out. */
+  readonly promptBytes: number;
+}
+
+/** The decoded value of a top-level field; undefined when it is absent, null, or too long to be of interest. */
+export function decodeField(body: Buffer, scan: BodyScan, field: WantedField): unknown {
+  const range = scan.fields[field];
+  if (!range || range.end - range.start > MAX_DECODED_BYTES) return undefined;
+  return decodeRange(body, range) ?? undefined;
+}
+
+function decodeRange(body: Buffer, range: JsonRange): unknown {
+  try {
+    return JSON.parse(body.toString('utf8', range.start, range.end));
+  } catch {
+    // The scan checks everything but the inside of strings; the engine will say what is wrong there.
+    return undefined;
+  }
+}
+
+/** Reads the wanted fields. Throws `invalid_request` for those that the gateway itself depends on; the rest is the engine's to judge. */
+export function readFields(body: Buffer, scan: BodyScan, route: InferenceRoute, maxChoices: number): RequestFields {
+  const { fields } = scan;
+  const model = decodeField(body, scan, 'model');
+  if (typeof model !== 'string' || model.length === 0 || model.length > 256) {
+    throw new MaestroError('invalid_request', 'The field "model" must name a model; GET /v1/models lists them.', {
+      param: 'model',
+    });
+  }
+  const prompt = fields[route.promptField];
+  if (!prompt) {
+    throw new MaestroError('invalid_request', `The field "${route.promptField}" is missing.`, {
+      param: route.promptField,
+    });
+  }
+  if (route.promptField === 'messages' && body[prompt.start] !== 0x5b) {
+    throw new MaestroError('invalid_request', 'The field "messages" must be an array.', { param: 'messages' });
+  }
+  const stream = route.streams && readBoolean(body, scan, 'stream');
+  for (const field of ['n', 'best_of'] as const) checkChoices(decodeField(body, scan, field), field, maxChoices);
+  const toolBytes = fields.tools ? fields.tools.end - fields.tools.start : 0;
+  return {
+    model,
+    stream,
+    wantsUsage: stream && readsIncludeUsage(body, scan),
+    maxTokens: readTokenLimit(body, scan, route),
+    features: readFeatures(body, scan, stream),
+    promptTokens: countTokenIds(body, prompt),
+    promptBytes: prompt.end - prompt.start + toolBytes - scan.mediaBytes,
+  };
+}
+
+function readBoolean(body: Buffer, scan: BodyScan, field: WantedField): boolean {
+  const range = scan.fields[field];
+  if (!range) return false;
+  switch (body[range.start]) {
+    case 0x74:
+      return true;
+    case 0x66:
+    case 0x6e:
+      return false;
+    default:
+      throw new MaestroError('invalid_request', `The field "${field}" must be true or false.`, { param: field });
+  }
+}
+
+function checkChoices(value: unknown, field: string, maxChoices: number): void {
+  if (typeof value !== 'number' || (value >= 1 && value <= maxChoices)) return;
+  throw new MaestroError('invalid_request', `The field "${field}" must be between 1 and ${maxChoices}.`, {
+    param: field,
+  });
+}
+
+function readsIncludeUsage(body: Buffer, scan: BodyScan): boolean {
+  if (!scan.fields.stream_options) return false;
+  const options = decodeField(body, scan, 'stream_options');
+  return isObject(options) && options['include_usage'] === true;
+}
+
+function readTokenLimit(body: Buffer, scan: BodyScan, route: InferenceRoute): number | undefined {
+  for (const field of route.tokenLimitFields) {
+    const value = decodeField(body, scan, field);
+    if (typeof value === 'number' && Number.isFinite(value) && value >= 0) return Math.floor(value);
+  }
+  return route.defaultMaxTokens;
+}
+
+/** A prompt given as token ids has an exact length. */
+function countTokenIds(body: Buffer, prompt: JsonRange): number | undefined {
+  if (prompt.elements === 0) return undefined;
+  let index = prompt.start + 1;
+  while (body[index] === 0x20 || body[index] === 0x0a || body[index] === 0x0d || body[index] === 0x09) index++;
+  const byte = body[index]!;
+  return byte >= 0x30 && byte <= 0x39 ? prompt.elements : undefined;
+}
+
+function readFeatures(body: Buffer, scan: BodyScan, stream: boolean): StageFeatures {
+  const toolsOffered = scan.fields.tools?.elements ?? 0;
+  const messageCount = scan.messageOffsets.length / 2;
+  const temperature = decodeField(body, scan, 'temperature');
+  return {
+    toolsOffered,
+    toolChoice: readToolChoice(body, scan, toolsOffered),
+    responseFormat: readResponseFormat(body, scan),
+    lastMessageKind: messageCount === 0 ? 'none' : messageKind(body, scan, messageCount - 1),
+    messageCount,
+    temperature: typeof temperature === 'number' ? temperature : undefined,
+    reasoning: readReasoning(body, scan),
+    stream,
+  };
+}
+
+function readToolChoice(body: Buffer, scan: BodyScan, toolsOffered: number): StageFeatures['toolChoice'] {
+  const range = scan.fields.tool_choice;
+  if (range && body[range.start] === 0x7b) return 'named';
+  const value = range && decodeRange(body, range);
+  if (value === 'none' || value === 'auto' || value === 'required') return value;
+  return toolsOffered > 0 ? 'auto' : 'none';
+}
+
+function readResponseFormat(body: Buffer, scan: BodyScan): StageFeatures['responseFormat'] {
+  const range = scan.fields.response_format;
+  const type = range && findMember(body, range.start, 'type');
+  const value = type && decodeRange(body, type);
+  return value === 'json_object' || value === 'json_schema' ? value : 'text';
+}
+
+function readReasoning(body: Buffer, scan: BodyScan): boolean {
+  const effort = decodeField(body, scan, 'reasoning_effort');
+  if (typeof effort === 'string') return effort !== 'none';
+  const template = decodeField(body, scan, 'chat_template_kwargs');
+  return isObject(template) && (template['enable_thinking'] === true || template['thinking'] === true);
+}
+
+/** Who wrote the message with this index. */
+export function messageKind(body: Buffer, scan: BodyScan, index: number): StageFeatures['lastMessageKind'] {
+  const range = findMember(body, scan.messageOffsets[2 * index]!, 'role');
+  switch (range && body.toString('latin1', range.start, range.end)) {
+    case '"system"':
+    case '"developer"':
+      return 'system';
+    case '"assistant"':
+      return 'assistant';
+    case '"tool"':
+    case '"function"':
+      return 'tool';
+    case '"user"':
+      return 'user';
+    default:
+      return 'none';
+  }
+}
+
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,207 @@
+import { type AnswerFacts, learnFinish, learnUsage } from './answer-facts.js';
+import { isObject } from './request-fields.js';
+
+const LF = 0x0a;
+const CR = 0x0d;
+const USAGE = Buffer.from('"usage"');
+const ERROR = Buffer.from('"error"');
+const MAX_HELD_PIECES = 256;
+
+/**
+ * Passes an SSE answer on, frame by frame and byte for byte. It holds back only what is not yet a whole frame, so that a client never sees
+ * half an event, and looks only into frames that hold `"usage"` or `"error"` and at the last one. It leaves out:
+ * - the usage frame, when the client did not ask for it;
+ * - the `[DONE]` that follows an error frame.
+ * A frame longer than `maxFrameBytes` passes in pieces and uninspected.
+ */
+export class SseRelay {
+  readonly facts: AnswerFacts = {};
+  /** The closing `[DONE]` has come. */
+  done = false;
+  /** The `error` object of an error frame, once one has come. */
+  error: Record<string, unknown> | undefined;
+  /** The error frame came first: there was no content at all. */
+  errorFirst = false;
+
+  private held: Buffer[] = [];
+  private heldBytes = 0;
+  /** Inside a frame that is too long to be held. */
+  private passing = false;
+  /** The last bytes seen, in case a blank line is split. */
+  private carry: Buffer = Buffer.alloc(0);
+  private lastContent: Buffer | undefined;
+  private contentSeen = false;
+
+  constructor(
+    private readonly wantsUsage: boolean,
+    private readonly maxFrameBytes: number,
+  ) {}
+
+  /** Has part of a frame been sent whose rest has not come? */
+  get midFrame(): boolean {
+    return this.passing;
+  }
+
+  /** Takes what the engine sent; returns what the client gets now, if anything. */
+  push(chunk: Buffer): Buffer | undefined {
+    if (this.passing) return this.pass(chunk);
+    const end = this.held.length === 0 ? lastFrameEnd(chunk) : this.lastFrameEndAcross(chunk);
+    if (end === 0) {
+      this.hold(chunk);
+      return this.heldBytes > this.maxFrameBytes ? this.startPassing() : undefined;
+    }
+    const frames = this.take(end === chunk.length ? chunk : chunk.subarray(0, end));
+    if (end < chunk.length) this.hold(chunk.subarray(end));
+    const kept = this.inspect(frames);
+    if (this.heldBytes <= this.maxFrameBytes) return kept;
+    const started = this.startPassing();
+    return kept ? Buffer.concat([kept, started]) : started;
+  }
+
+  /** The engine's answer ended. Returns a last frame whose blank line is missing, when it is the closing one. */
+  end(): Buffer | undefined {
+    if (this.held.length === 0) return undefined;
+    const rest = this.take(Buffer.alloc(0));
+    if (frameData(rest) !== '[DONE]') return undefined;
+    return this.inspect(Buffer.concat([rest, Buffer.from('\n\n')]));
+  }
+
+  private hold(piece: Buffer): void {
+    if (piece.length === 0) return;
+    // A frame that comes in crumbs is joined now and then, so that it costs bytes and not objects.
+    if (this.held.length >= MAX_HELD_PIECES) this.held = [Buffer.concat(this.held)];
+    this.held.push(piece);
+    this.heldBytes += piece.length;
+  }
+
+  /** Everything held, followed by `rest`. */
+  private take(rest: Buffer): Buffer {
+    if (this.held.length === 0) return rest;
+    this.held.push(rest);
+    const taken = Buffer.concat(this.held);
+    this.held = [];
+    this.heldBytes = 0;
+    return taken;
+  }
+
+  /** Like {@link lastFrameEnd}, where the blank line may have begun in what is held. The result is an offset in `chunk`. */
+  private lastFrameEndAcross(chunk: Buffer): number {
+    const before = lastBytes(this.held);
+    return Math.max(0, lastFrameEnd(Buffer.concat([before, chunk])) - before.length);
+  }
+
+  private startPassing(): Buffer {
+    this.carry = lastBytes(this.held);
+    this.passing = true;
+    return this.take(Buffer.alloc(0));
+  }
+
+  private pass(chunk: Buffer): Buffer | undefined {
+    const { carry } = this;
+    const end = firstFrameEnd(Buffer.concat([carry, chunk]), 0) - carry.length;
+    if (end <= 0) {
+      this.carry = lastBytes([carry, chunk]);
+      return chunk;
+    }
+    this.passing = false;
+    if (end === chunk.length) return chunk;
+    const more = this.push(chunk.subarray(end));
+    return more ? Buffer.concat([chunk.subarray(0, end), more]) : chunk.subarray(0, end);
+  }
+
+  /** Looks at whole frames, if there is reason to, and returns those that go on. */
+  private inspect(frames: Buffer): Buffer | undefined {
+    if (!mayEndWithDone(frames) && frames.indexOf(USAGE) < 0 && frames.indexOf(ERROR) < 0) {
+      this.lastContent = frames;
+      this.contentSeen = true;
+      return frames;
+    }
+    const kept: Buffer[] = [];
+    let keptBytes = 0;
+    for (let start = 0; start < frames.length; ) {
+      const end = firstFrameEnd(frames, start) || frames.length;
+      const frame = frames.subarray(start, end);
+      if (this.keeps(frame)) {
+        kept.push(frame);
+        keptBytes += frame.length;
+      }
+      start = end;
+    }
+    if (this.lastContent) learnFinish(this.facts, this.lastContent);
+    learnFinish(this.facts, frames);
+    this.lastContent = undefined;
+    if (keptBytes === frames.length) return frames;
+    return keptBytes === 0 ? undefined : Buffer.concat(kept, keptBytes);
+  }
+
+  private keeps(frame: Buffer): boolean {
+    const marked = frame.indexOf(USAGE) >= 0 || frame.indexOf(ERROR) >= 0;
+    const data = marked || mayEndWithDone(frame) ? frameData(frame) : '';
+    if (data === '[DONE]') {
+      this.done = true;
+      return this.error === undefined;
+    }
+    const content = marked ? parse(data) : undefined;
+    const error = isObject(content) ? content['error'] : undefined;
+    if (isObject(error) || typeof error === 'string') {
+      this.error = isObject(error) ? error : { message: error };
+      this.errorFirst = !this.contentSeen;
+      return true;
+    }
+    this.contentSeen = true;
+    if (!isObject(content) || !isObject(content['usage'])) return true;
+    learnUsage(this.facts, content['usage']);
+    const { choices } = content;
+    return this.wantsUsage || !Array.isArray(choices) || choices.length > 0;
+  }
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The `data` of a frame as the SSE specification reads it. */
+function frameData(frame: Buffer): string {
+  let data: string | undefined;
+  for (const line of frame.toString('utf8').split(/\r?\n/)) {
+    if (!line.startsWith('data:')) continue;
+    const value = line.startsWith(' ', 5) ? line.slice(6) : line.slice(5);
+    data = data === undefined ? value : `${data}\n${value}`;
+  }
+  return data ?? '';
+}
+
+/** A cheap look at the end: could the last frame be `[DONE]`? */
+function mayEndWithDone(frames: Buffer): boolean {
+  let index = frames.length - 1;
+  while (frames[index] === LF || frames[index] === CR) index--;
+  return frames[index] === 0x5d && frames[index - 1] === 0x45;
+}
+
+/** The last two bytes of the pieces: enough to recognise a blank line that is split. */
+function lastBytes(pieces: readonly Buffer[]): Buffer {
+  const last = pieces[pieces.length - 1]!;
+  if (last.length >= 2 || pieces.length === 1) return last.subarray(-2);
+  return Buffer.concat(pieces.slice(-3)).subarray(-2);
+}
+
+/** Offset after the last blank line in `bytes`; 0 when there is none. */
+function lastFrameEnd(bytes: Buffer): number {
+  for (let at = bytes.lastIndexOf(LF); at > 0; at = bytes.lastIndexOf(LF, at - 1)) {
+    if (bytes[at - 1] === LF || (bytes[at - 1] === CR && bytes[at - 2] === LF)) return at + 1;
+  }
+  return 0;
+}
+
+/** Offset after the first blank line at or behind `from`; 0 when there is none. */
+function firstFrameEnd(bytes: Buffer, from: number): number {
+  for (let at = bytes.indexOf(LF, from); at >= 0; at = bytes.indexOf(LF, at + 1)) {
+    if (bytes[at + 1] === LF) return at + 2;
+    if (bytes[at + 1] === CR && bytes[at + 2] === LF) return at + 3;
+  }
+  return 0;
+}

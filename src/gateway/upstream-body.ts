@@ -1,0 +1,49 @@
+import type { StageStart } from '../bus/contract.js';
+import type { Intake } from './intake.js';
+import type { BodyScan, JsonRange, WantedField } from './json-scan.js';
+import { decodeField, isObject } from './request-fields.js';
+import { type Edit, splice } from './splice.js';
+
+/**
+ * The body that the engine gets: the client's own bytes with a few values changed. The model's name there replaces an alias, our order
+ * replaces any `priority`, `kv_transfer_params` is emptied (it steers the engine's insides), and the usage frame of a stream is asked for.
+ */
+export function upstreamBody({ body, scan, fields }: Intake, start: StageStart): Buffer {
+  const edits: Edit[] = [];
+  let added = '';
+  const set = (field: WantedField, text: string) => {
+    const range = scan.fields[field];
+    if (range) edits.push(replace(range, text));
+    else added += `,"${field}":${text}`;
+  };
+  if (fields.model !== start.upstreamModel) set('model', JSON.stringify(start.upstreamModel));
+  set('priority', priorityText(start.priority));
+  if (scan.fields.kv_transfer_params) set('kv_transfer_params', 'null');
+  if (fields.stream && !fields.wantsUsage) {
+    const options = streamOptionsWithUsage(body, scan);
+    if (options !== undefined) set('stream_options', options);
+  }
+  edits.sort((a, b) => a.start - b.start);
+  if (added) edits.push({ start: scan.closeOffset, end: scan.closeOffset, text: added });
+  return splice(body, edits);
+}
+
+/** vLLM takes 64-bit integers; anything else would be refused. */
+function priorityText(priority: number): string {
+  const bound = Number.MAX_SAFE_INTEGER;
+  return String(Math.trunc(Math.max(-bound, Math.min(bound, priority))) || 0);
+}
+
+function replace(range: JsonRange, text: string): Edit {
+  return { start: range.start, end: range.end, text };
+}
+
+/** The client's stream options with the usage frame asked for; undefined when they are malformed, which the engine will say. */
+function streamOptionsWithUsage(body: Buffer, scan: BodyScan): string | undefined {
+  if (!scan.fields.stream_options) return '{"include_usage":true}';
+  const options = decodeField(body, scan, 'stream_options') ?? {};
+  if (!isObject(options)) return undefined;
+  // Running usage comes only to those who asked for usage; asking for the last frame must not switch it on.
+  const { continuous_usage_stats: _unasked, ...rest } = options;
+  return JSON.stringify({ ...rest, include_usage: true });
+}

@@ -1,0 +1,48 @@
+import { createWriteStream, type WriteStream } from 'node:fs';
+import type { DecisionRecord } from '../bus/contract.js';
+
+export interface DecisionLogOptions {
+  /** How many records stay in memory for `maestro explain`; the oldest leave first. */
+  readonly capacity: number;
+  /** JSONL file to which every finished record is appended, for training and audits. */
+  readonly file?: string | undefined;
+  /** Told once when the file cannot be written; serving goes on without it. */
+  readonly onFileError?: (error: Error) => void;
+}
+
+/** The last decisions, by request id, and optionally all of them in a file. Never on the way of a request: a full disk only ends the file. */
+export class DecisionLog {
+  private readonly records = new Map<string, DecisionRecord>();
+  private file: WriteStream | undefined;
+
+  constructor(private readonly options: DecisionLogOptions) {
+    if (!options.file) return;
+    this.file = createWriteStream(options.file, { flags: 'a' });
+    this.file.on('error', (error) => {
+      this.file = undefined;
+      options.onFileError?.(error);
+    });
+  }
+
+  open(record: DecisionRecord): void {
+    this.records.set(record.stage.stageId, record);
+    if (this.records.size <= this.options.capacity) return;
+    const oldest = this.records.keys().next();
+    if (!oldest.done) this.records.delete(oldest.value);
+  }
+
+  /** Writes the finished record to the file. A file that falls behind loses records rather than memory. */
+  close(record: DecisionRecord): void {
+    if (!this.file || this.file.writableLength > 4_000_000) return;
+    this.file.write(`${JSON.stringify(record)}\n`);
+  }
+
+  get(stageId: string): DecisionRecord | undefined {
+    return this.records.get(stageId);
+  }
+
+  end(): Promise<void> {
+    const file = this.file;
+    return new Promise((resolve) => (file ? file.end(resolve) : resolve()));
+  }
+}

@@ -1,0 +1,412 @@
+import { once } from 'node:events';
+import { request as httpRequest } from 'node:http';
+import { afterEach, describe, expect, it } from 'vitest';
+import {
+  beginStream,
+  chatBody,
+  contentFrame,
+  DONE_FRAME,
+  postChat,
+  type Rig,
+  type RigOptions,
+  rawChat,
+  startRig,
+  USAGE_FRAME,
+  until,
+} from './gateway-fixture.js';
+
+let rig: Rig;
+
+async function start(options: RigOptions = {}): Promise<void> {
+  rig = await startRig(options);
+}
+
+afterEach(async () => {
+  await rig.close();
+  const { started, inFlight, outcomes } = rig.metrics.ledger();
+  expect(inFlight).toBe(0);
+  expect(Object.values(outcomes).reduce((sum, count) => sum + count, 0)).toBe(started);
+  for (const { outcomes: finished } of rig.scheduling.submitted) expect(finished).toHaveLength(1);
+});
+
+/** Reads from a socket until what came satisfies the condition, or it closes. */
+async function readUntil(socket: NodeJS.ReadableStream, enough: (text: string) => boolean): Promise<string> {
+  let text = '';
+  for await (const piece of socket) {
+    text += String(piece);
+    if (enough(text)) break;
+  }
+  return text;
+}
+
+describe('a client that leaves', () => {
+  it('while its body is read', async () => {
+    await start();
+    const socket = rig.rawRequest(rawChat(chatBody()).slice(0, -5));
+    await until(() => rig.gateway.openRequests === 1);
+    socket.destroy();
+    await until(() => rig.gateway.openRequests === 0);
+    expect(rig.metrics.ledger().outcomes.client_cancelled).toBe(1);
+    expect(rig.scheduling.submitted).toHaveLength(0);
+  });
+
+  it('while queued: the engine never hears of it, even when it is started later', async () => {
+    await start();
+    rig.scheduling.onSubmit = () => {};
+    const socket = rig.rawRequest(rawChat(chatBody()));
+    await until(() => rig.scheduling.submitted.length === 1);
+    socket.destroy();
+    await until(() => rig.gateway.openRequests === 0);
+    const [submitted] = rig.scheduling.submitted;
+    expect(submitted!.outcomes).toMatchObject([{ kind: 'client_cancelled', httpStatus: 499 }]);
+    rig.scheduling.start(submitted!);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(rig.received).toHaveLength(0);
+  });
+
+  it.each([
+    ['before the head of a stream', true, () => {}],
+    ['before the first event', true, beginStream],
+    [
+      'while a stream flows',
+      true,
+      (res: Parameters<typeof beginStream>[0]) => {
+        beginStream(res);
+        res.write(contentFrame('a'));
+      },
+    ],
+    ['before a whole answer', false, () => {}],
+  ] as const)('%s: the engine is told at once', async (_name, stream, answer) => {
+    await start();
+    rig.script = ({ res }) => answer(res);
+    const socket = rig.rawRequest(rawChat(chatBody({ stream })));
+    await until(() => rig.received.length === 1);
+    if (_name === 'while a stream flows') await readUntil(socket, (text) => text.includes('"a"'));
+    socket.destroy();
+    await rig.received[0]!.aborted;
+    await until(() => rig.gateway.openRequests === 0);
+    expect(rig.scheduling.submitted[0]!.outcomes).toMatchObject([{ kind: 'client_cancelled', httpStatus: 499 }]);
+    const text = await (await fetch(`${rig.url}/metrics`)).text();
+    expect(text).toMatch(/maestro_upstream_aborts_total\{cause="client",phase="(waiting|flowing)"\} 1/);
+  });
+});
+
+describe('a client that does not read', () => {
+  it('stops the engine, and little is kept for it', async () => {
+    await start();
+    let sentBytes = 0;
+    const frame = contentFrame('x'.repeat(10_000));
+    rig.script = ({ res }) => {
+      beginStream(res);
+      const pump = () => {
+        while (!res.destroyed && sentBytes < 256e6) {
+          sentBytes += frame.length;
+          if (!res.write(frame)) return res.once('drain', pump);
+        }
+        return undefined;
+      };
+      pump();
+    };
+    const socket = rig.rawRequest(rawChat(chatBody({ stream: true })));
+    socket.pause();
+    // The stream stands still when the engine's own writes have stopped for a while: everything on the way is full.
+    for (let quiet = 0, last = -1; quiet < 20; quiet = sentBytes === last ? quiet + 1 : 0, last = sentBytes) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    expect(sentBytes).toBeLessThan(32e6);
+    socket.destroy();
+    await rig.received[0]!.aborted;
+    await until(() => rig.gateway.openRequests === 0);
+  });
+
+  it('gets everything when it goes on reading', async () => {
+    await start();
+    const frames = Array.from({ length: 3000 }, (_, index) => contentFrame(`${index}`.padEnd(2000, 'y')));
+    rig.script = ({ res }) => {
+      beginStream(res);
+      for (const frame of frames) res.write(frame);
+      res.end(USAGE_FRAME + DONE_FRAME);
+    };
+    const answer = await postChat(rig, chatBody({ stream: true }));
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(await answer.text()).toBe(frames.join('') + DONE_FRAME);
+  });
+
+  it('is cut after a while', async () => {
+    await start({ config: { timeouts: { idleWriteMs: 150 } } });
+    rig.script = ({ res }) => {
+      beginStream(res);
+      const pump = () => {
+        while (!res.destroyed) if (!res.write(contentFrame('x'.repeat(10_000)))) return res.once('drain', pump);
+        return undefined;
+      };
+      pump();
+    };
+    const socket = rig.rawRequest(rawChat(chatBody({ stream: true })));
+    socket.pause();
+    await until(() => rig.received.length === 1);
+    await rig.received[0]!.aborted;
+    await until(() => rig.gateway.openRequests === 0);
+    expect(rig.scheduling.submitted[0]!.outcomes).toMatchObject([{ kind: 'client_cancelled', reason: 'idle-write' }]);
+    socket.destroy();
+  });
+});
+
+describe('time limits', () => {
+  it('queue', async () => {
+    await start({ config: { timeouts: { queueMs: 50 } } });
+    rig.scheduling.onSubmit = () => {};
+    const answer = await postChat(rig, chatBody());
+    expect(answer.status).toBe(429);
+    expect(answer.headers.get('retry-after')).toBe('1');
+    expect(rig.scheduling.submitted[0]!.outcomes).toMatchObject([{ kind: 'rejected', reason: 'queue_timeout' }]);
+  });
+
+  it('first token: the head of the engine does not count', async () => {
+    await start({ config: { timeouts: { firstTokenMs: 50 } } });
+    rig.script = ({ res }) => beginStream(res);
+    const answer = await postChat(rig, chatBody({ stream: true }));
+    expect(answer.status).toBe(504);
+    await rig.received[0]!.aborted;
+    expect(rig.scheduling.submitted[0]!.outcomes).toMatchObject([
+      { kind: 'engine_failed', reason: 'first_token_timeout' },
+    ]);
+  });
+
+  it('between tokens: an error event, no [DONE]', async () => {
+    await start({ config: { timeouts: { betweenTokensMs: 50 } } });
+    rig.script = ({ res }) => {
+      beginStream(res);
+      res.write(contentFrame('a'));
+    };
+    const text = await (await postChat(rig, chatBody({ stream: true }))).text();
+    expect(text.startsWith(contentFrame('a'))).toBe(true);
+    expect(text).toContain('"code":"token_timeout"');
+    expect(text).not.toContain('[DONE]');
+    await rig.received[0]!.aborted;
+  });
+
+  it('total', async () => {
+    await start({ config: { timeouts: { totalMs: 50 } } });
+    rig.script = () => {};
+    const answer = await postChat(rig, chatBody());
+    expect(answer.status).toBe(504);
+    expect(rig.scheduling.submitted[0]!.outcomes).toMatchObject([{ kind: 'deadline', reason: 'deadline_exceeded' }]);
+  });
+});
+
+describe('closing', () => {
+  it('lets running streams finish, and refuses new requests on open connections', async () => {
+    await start();
+    let finish = () => {};
+    rig.script = ({ res }) => {
+      beginStream(res);
+      res.write(contentFrame('a'));
+      finish = () => res.end(contentFrame('b', 'stop') + USAGE_FRAME + DONE_FRAME);
+    };
+    const answer = await postChat(rig, chatBody({ stream: true }));
+    // A second connection is in the middle of a request's head when closing begins.
+    const late = rig.rawRequest('POST /v1/chat/completions HTTP/1.1\r\n');
+    await once(late, 'connect');
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    const closed = rig.gateway.close(10_000);
+    const body = chatBody();
+    late.write(`Host: x\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+    expect(await readUntil(late, (text) => text.includes('shutting_down'))).toMatch(/^HTTP\/1\.1 503 /);
+    finish();
+    expect(await answer.text()).toBe(contentFrame('a') + contentFrame('b', 'stop') + DONE_FRAME);
+    await closed;
+    expect(rig.metrics.ledger().outcomes.completed).toBe(1);
+  });
+
+  it('tells those that do not finish in time', async () => {
+    await start();
+    rig.script = ({ res }) => {
+      beginStream(res);
+      res.write(contentFrame('a'));
+    };
+    const answer = await postChat(rig, chatBody({ stream: true }));
+    const closed = rig.gateway.close(20);
+    const text = await answer.text();
+    expect(text).toContain('"code":"shutting_down"');
+    expect(text).not.toContain('[DONE]');
+    await closed;
+    await rig.received[0]!.aborted;
+  });
+});
+
+describe('limits', () => {
+  it('a body that says it is too large is refused unread, one that becomes too large as well', async () => {
+    await start({ config: { bodyLimitBytes: 1000 } });
+    const large = chatBody({ padding: 'x'.repeat(2000) });
+    expect((await postChat(rig, large)).status).toBe(413);
+    const chunked = rig.rawRequest(
+      `POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n${large.length.toString(16)}\r\n${large}\r\n`,
+    );
+    expect(await readUntil(chunked, (text) => text.includes('body_too_large'))).toMatch(/^HTTP\/1\.1 413 /);
+    chunked.destroy();
+    expect((await postChat(rig, chatBody({ padding: 'x'.repeat(800) }))).status).toBe(200);
+  });
+
+  it('open requests and their bytes', async () => {
+    await start({ config: { maxOpenRequests: 1, maxOpenBytes: 5000 } });
+    rig.scheduling.onSubmit = () => {};
+    const first = postChat(rig, chatBody());
+    await until(() => rig.scheduling.submitted.length === 1);
+    const second = await postChat(rig, chatBody());
+    expect([second.status, second.headers.get('x-maestro-reason')]).toEqual([429, 'too-many-requests']);
+    rig.scheduling.start(rig.scheduling.submitted[0]!);
+    expect((await first).status).toBe(200);
+    rig.scheduling.onSubmit = undefined;
+    const large = await postChat(rig, chatBody({ padding: 'x'.repeat(6000) }));
+    expect([large.status, large.headers.get('x-maestro-reason')]).toEqual([429, 'too-many-bytes']);
+    await until(() => rig.gateway.openRequests === 0);
+    expect((await postChat(rig, chatBody())).status).toBe(200);
+  });
+
+  it('an overlong header is 431', async () => {
+    await start({ config: { headerLimitBytes: 4096 } });
+    const socket = rig.rawRequest(`GET /health HTTP/1.1\r\nHost: x\r\nX-Long: ${'x'.repeat(5000)}\r\n\r\n`);
+    expect(await readUntil(socket, () => false)).toMatch(/^HTTP\/1\.1 431 /);
+  });
+
+  it.each([
+    ['length and chunks', 'Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'],
+    ['two lengths', 'Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!'],
+    ['a folded header', 'X-A: b\r\n c\r\nContent-Length: 0\r\n\r\n'],
+    ['a bare line feed', 'X-A: b\nContent-Length: 0\r\n\r\n'],
+  ])('a request with %s does not reach the engine', async (_name, rest) => {
+    await start();
+    const socket = rig.rawRequest(`POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n${rest}`);
+    expect(await readUntil(socket, (text) => text.includes('\r\n\r\n'))).toMatch(/^HTTP\/1\.1 400 /);
+    socket.destroy();
+    expect(rig.received).toHaveLength(0);
+  });
+
+  it('a request id in use is not used twice', async () => {
+    await start();
+    rig.scheduling.onSubmit = () => {};
+    const headers = { 'x-request-id': 'same' };
+    const first = postChat(rig, chatBody(), headers);
+    await until(() => rig.scheduling.submitted.length === 1);
+    const second = postChat(rig, chatBody(), headers);
+    await until(() => rig.scheduling.submitted.length === 2);
+    expect(rig.scheduling.submitted.map(({ stage }) => stage.stageId)).toEqual([
+      'same',
+      expect.stringMatching(/^req-/),
+    ]);
+    for (const submitted of rig.scheduling.submitted) rig.scheduling.start(submitted);
+    expect([(await first).status, (await second).status]).toEqual([200, 200]);
+  });
+});
+
+describe('streams cut anywhere', () => {
+  it('arrive unchanged when the engine writes three bytes at a time, inside characters too', async () => {
+    await start();
+    const frames = contentFrame('żółć 🎼') + contentFrame('"usage" and "error"') + contentFrame('b', 'stop');
+    rig.script = ({ res }) => {
+      beginStream(res);
+      const bytes = Buffer.from(frames + USAGE_FRAME + DONE_FRAME);
+      let offset = 0;
+      const next = () => {
+        if (offset >= bytes.length) return res.end();
+        res.write(bytes.subarray(offset, offset + 3));
+        offset += 3;
+        return setImmediate(next);
+      };
+      next();
+    };
+    const answer = await postChat(rig, chatBody({ stream: true }));
+    expect(await answer.text()).toBe(frames + DONE_FRAME);
+    expect(answer.headers.get('cache-control')).toBe('no-cache');
+    expect(answer.headers.get('x-accel-buffering')).toBe('no');
+  });
+
+  it('events of one read go out in one chunk', async () => {
+    await start();
+    const frames = Array.from({ length: 65 }, (_, index) => contentFrame(`${index}`));
+    rig.script = ({ res }) => {
+      beginStream(res);
+      // One write of the engine's socket, one HTTP chunk for each event.
+      res.cork();
+      setImmediate(() => {
+        const { socket } = res;
+        res.uncork();
+        socket!.cork();
+        for (const frame of frames) socket!.write(`${Buffer.byteLength(frame).toString(16)}\r\n${frame}\r\n`);
+        socket!.uncork();
+        setTimeout(() => res.end(USAGE_FRAME + DONE_FRAME), 20);
+      });
+    };
+    const chunks = await new Promise<Buffer[]>((resolve) => {
+      const pieces: Buffer[] = [];
+      const req = httpRequest(`${rig.url}/v1/chat/completions`, { method: 'POST' }, (res) => {
+        res.on('data', (piece: Buffer) => pieces.push(piece));
+        res.on('end', () => resolve(pieces));
+      });
+      req.end(chatBody({ stream: true }));
+    });
+    expect(Buffer.concat(chunks).toString()).toBe(frames.join('') + DONE_FRAME);
+    expect(chunks.length).toBeLessThanOrEqual(4);
+  });
+});
+
+describe('keys', () => {
+  const keys = [
+    { key: 'sk-canary-interactive', tenant: 'a' },
+    { key: 'sk-canary-batch-only', tenant: 'b', maxClass: 'batch', workflow: 'nightly' },
+  ];
+
+  it('are asked for, give the tenant and cap the class', async () => {
+    await start({ config: { keys } });
+    expect((await postChat(rig, chatBody())).status).toBe(401);
+    expect((await postChat(rig, chatBody(), { authorization: 'Bearer wrong' })).status).toBe(401);
+    expect((await fetch(`${rig.url}/v1/models`)).status).toBe(401);
+    expect((await fetch(`${rig.url}/health`)).status).toBe(200);
+    const answer = await postChat(rig, chatBody(), {
+      'x-api-key': 'sk-canary-batch-only',
+      'x-maestro-class': 'interactive',
+      'x-maestro-tenant': 'a',
+    });
+    expect(answer.headers.get('x-maestro-class')).toBe('batch');
+    expect(rig.scheduling.submitted[0]!.stage).toMatchObject({ tenant: 'b', workflowId: 'nightly', sloClass: 'batch' });
+    const id = rig.scheduling.submitted[0]!.stage.stageId;
+    const explain = (key: string) =>
+      fetch(`${rig.url}/v1/maestro/requests/${id}`, { headers: { authorization: `Bearer ${key}` } });
+    expect((await explain('sk-canary-batch-only')).status).toBe(200);
+    expect((await explain('sk-canary-interactive')).status).toBe(404);
+  });
+
+  it('and prompts stay out of logs, answers and metrics, whatever goes wrong', async () => {
+    const lines: string[] = [];
+    await start({ config: { keys }, logLines: (line) => lines.push(line) });
+    const headers = { authorization: 'Bearer sk-canary-interactive' };
+    const messages = [{ role: 'user', content: 'canary-prompt' }];
+    const answers: string[] = [];
+    const post = async (body: string, given: Record<string, string> = headers) => {
+      const answer = await postChat(rig, body, given);
+      answers.push(JSON.stringify([...answer.headers]), await answer.text());
+    };
+    await post(chatBody({ messages }));
+    await post(chatBody({ messages, model: 'x' }));
+    await post(chatBody({ messages }).slice(0, -1));
+    await post(chatBody({ messages }), { authorization: 'Bearer sk-canary-interactive-wrong' });
+    rig.script = ({ res }) => res.destroy();
+    await post(chatBody({ messages }));
+    rig.script = ({ res }) => {
+      res.writeHead(500);
+      res.end('Traceback: canary-prompt');
+    };
+    await post(chatBody({ messages }));
+    rig.scheduling.onSubmit = () => {
+      throw new Error('bug with Bearer sk-canary-interactive');
+    };
+    rig.scheduling.submitted.length = 0;
+    await post(chatBody({ messages }));
+    rig.scheduling.submitted.length = 0;
+    answers.push(await (await fetch(`${rig.url}/metrics`)).text());
+    expect(lines.length).toBeGreaterThan(5);
+    expect(rig.metrics.ledger().outcomes.internal).toBe(1);
+    expect([...lines, ...answers].filter((text) => text.includes('canary'))).toEqual([]);
+  });
+});
