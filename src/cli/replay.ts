@@ -1,0 +1,138 @@
+import { cpus } from 'node:os';
+import { basename, join } from 'node:path';
+import { type Command, InvalidArgumentError } from 'commander';
+import { buildReport, type ReportInput, renderJson, renderTerminal, writeReport } from '../../sim/report/index.js';
+import { readTrace } from '../../traces/reader.js';
+import { classesOf } from '../../traces/replay/classes.js';
+import { chooseModels, fetchServedModels, parseModelMap } from '../../traces/replay/models.js';
+import { type ReplayProgress, runReplay } from '../../traces/replay/run.js';
+import { WallClock } from '../bus/wall-clock.js';
+import { progressLine, usesColour } from './output.js';
+
+interface ReplayArguments {
+  readonly target: string;
+  readonly speed: number;
+  readonly timeScale: number;
+  readonly out?: string;
+  readonly json?: boolean;
+  readonly limitWorkflows?: number;
+  readonly modelMap?: string;
+  readonly key?: string;
+  readonly warmup: number;
+}
+
+/** `maestro replay`: plays a trace against a live endpoint and reports how its workflows fared. */
+export function registerReplay(program: Command): void {
+  program
+    .command('replay')
+    .summary('replay a trace against a live endpoint and print the SLO report')
+    .description(
+      'Open loop for the arrivals of workflows, closed inside a workflow. Nothing is retried; a failure is a miss. ' +
+        'Prompts are synthetic text of the recorded length and prefix structure.',
+    )
+    .argument('<trace>', 'canonical trace with arrivals')
+    .option('--target <url>', 'OpenAI-compatible endpoint', 'http://127.0.0.1:8080')
+    .option('--speed <x>', "the trace's own times pass x times faster; deadlines stay", positive, 1)
+    .option(
+      '--time-scale <x>',
+      'emulated ms per real ms of the target; all times are reported in emulated ones',
+      positive,
+      1,
+    )
+    .option('--limit-workflows <n>', 'only the first so many workflows', positiveInteger)
+    .option('--model-map <map>', 'served models for recorded ones: a=b,c=d; * stands for all others')
+    .option('--warmup <ms>', 'workflows that arrive earlier are not counted', nonNegative, 0)
+    .option('--key <key>', 'API key (default: $MAESTRO_API_KEY)')
+    .option('--out <dir>', 'write report.html, report.md and report.json there')
+    .option('--json', 'print the report as one JSON document')
+    .addHelpText(
+      'after',
+      '\nExample (in another terminal: maestro up):\n' +
+        '  $ maestro replay traces/data/demo.jsonl.gz --target http://127.0.0.1:8080 --limit-workflows 3 --out report\n',
+    )
+    .action(replay);
+}
+
+async function replay(path: string, options: ReplayArguments): Promise<void> {
+  const { rows } = await readTrace(path);
+  const key = options.key ?? process.env['MAESTRO_API_KEY'];
+  const headers = key === undefined ? {} : { authorization: `Bearer ${key}` };
+  const served = await fetchServedModels(options.target, headers);
+  const modelFor = chooseModels(
+    rows,
+    options.modelMap === undefined ? new Map() : parseModelMap(options.modelMap),
+    served,
+  );
+  const startedAt = new Date();
+  const progress = progressLine();
+  const stop = new AbortController();
+  const onInterrupt = () => stop.abort();
+  process.once('SIGINT', onInterrupt);
+  const result = await runReplay({
+    trace: rows,
+    target: options.target,
+    clock: new WallClock(options.timeScale),
+    speed: options.speed,
+    limitWorkflows: options.limitWorkflows,
+    modelFor,
+    headers,
+    // Two replays against one server must not share workflows.
+    runId: `r${startedAt.getTime().toString(36)}`,
+    onProgress: (now) => progress.update(describe(now)),
+    signal: stop.signal,
+  });
+  process.removeListener('SIGINT', onInterrupt);
+  progress.done();
+  const input: ReportInput = {
+    title: `Replay of ${basename(path)}`,
+    subtitle: options.target,
+    command: ['maestro', ...process.argv.slice(2)].filter((word) => word !== options.key).join(' '),
+    machine: `${cpus().length} × ${cpus()[0]?.model ?? 'CPU'} (client)`,
+    startedAt: startedAt.toISOString(),
+    timeScale: options.timeScale,
+    durationMs: result.durationMs,
+    warmupMs: options.warmup,
+    trace: basename(path),
+    notes: [
+      ...(options.speed === 1
+        ? []
+        : [`Arrivals, think and tool times pass ${options.speed} times faster than recorded.`]),
+      ...(stop.signal.aborted ? ['The run was stopped early.'] : []),
+    ],
+    classes: classesOf(result.workflows),
+    workflows: result.workflows,
+    stages: result.stages,
+  };
+  const written = options.out === undefined ? undefined : await writeReport(options.out, input);
+  const report = written?.report ?? buildReport(input);
+  if (options.json) process.stdout.write(renderJson(report));
+  else
+    process.stdout.write(
+      `${renderTerminal(report, { width: process.stdout.columns ?? 100, colour: usesColour(process.stdout) })}\n`,
+    );
+  if (options.out !== undefined) process.stderr.write(`report: ${join(options.out, 'report.html')} (.md, .json)\n`);
+}
+
+function describe({ atMs, workflows, stages }: ReplayProgress): string {
+  const open = stages.sent - stages.completed - stages.failed;
+  return (
+    `${(atMs / 1000).toFixed(0)} s  workflows ${workflows.ended}/${workflows.total}, ${workflows.met} in time  ` +
+    `stages ${stages.completed}/${stages.total}, ${stages.failed} failed, ${open} open`
+  );
+}
+
+function positive(text: string): number {
+  const value = Number(text);
+  if (!(value > 0 && Number.isFinite(value))) throw new InvalidArgumentError('must be a positive number.');
+  return value;
+}
+
+function positiveInteger(text: string): number {
+  const value = Number(text);
+  if (!(value > 0 && Number.isSafeInteger(value))) throw new InvalidArgumentError('must be a positive whole number.');
+  return value;
+}
+
+function nonNegative(text: string): number {
+  return text.trim() === '0' ? 0 : positive(text);
+}

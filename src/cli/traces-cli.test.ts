@@ -1,0 +1,122 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { reportSchema } from '../../sim/report/index.js';
+import { runCli } from './program.js';
+
+let folder: string;
+let server: Server | undefined;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'maestro-cli-'));
+});
+afterAll(() => rm(folder, { recursive: true }));
+afterEach(() => {
+  server?.closeAllConnections();
+  server?.close();
+  server = undefined;
+  process.exitCode = 0;
+});
+
+/** Runs a command line and gives its exit code and what it printed. */
+async function run(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+  const capture = (stream: NodeJS.WriteStream) => {
+    const texts: string[] = [];
+    const spy = vi.spyOn(stream, 'write').mockImplementation((text) => texts.push(String(text)) > 0);
+    return { text: () => texts.join(''), restore: () => spy.mockRestore() };
+  };
+  const stdout = capture(process.stdout);
+  const stderr = capture(process.stderr);
+  try {
+    const code = await runCli(args);
+    return { code, out: stdout.text(), err: stderr.text() };
+  } finally {
+    stdout.restore();
+    stderr.restore();
+  }
+}
+
+const EXAMPLE = 'traces/examples/agentic-mooncake.jsonl';
+
+describe('maestro trace', () => {
+  it('imports, checks and counts the example of its help', async () => {
+    const output = join(folder, 'report.jsonl.gz');
+    expect(await run('trace', 'import', 'agentic-mooncake', EXAMPLE, '-o', output)).toMatchObject({
+      code: 0,
+      out: '',
+      err: `${output}: 1 workflows, 6 stages\n`,
+    });
+    expect((await run('trace', 'check', output)).out).toContain('6 rows, no mistakes');
+    const stats = JSON.parse((await run('trace', 'stats', output, '--json')).out) as Record<string, unknown>;
+    expect(stats).toMatchObject({ workflows: 1, stages: 6, totalOutputTokens: 1565 });
+  });
+
+  it('lists every mistake and fails', async () => {
+    const bad = join(folder, 'bad.jsonl');
+    await writeFile(bad, '{"request_id":"a","input_length":1,"output_length":1}\n{"request_id":"a"}\n');
+    const { code, out } = await run('trace', 'check', bad, '--json');
+    expect(code).toBe(1);
+    expect(JSON.parse(out)).toMatchObject({
+      issues: [
+        { row: 2, field: 'input_length' },
+        { row: 2, field: 'output_length' },
+      ],
+    });
+  });
+
+  it.each<[string, string[], string]>([
+    [
+      'an unknown format',
+      ['trace', 'import', 'nope', EXAMPLE, '-o', 'x'],
+      'unknown trace format nope; known: agentic-mooncake',
+    ],
+    ['a missing source', ['trace', 'import', 'marble', '/nowhere', '-o', 'x'], '/nowhere: no such file or folder'],
+    ['a missing trace', ['trace', 'stats', '/nowhere'], '/nowhere: no such file'],
+    ['a missing spec', ['trace', 'compose', '/nowhere', '-o', 'x'], '/nowhere cannot be read'],
+  ])('tells of %s in one line', async (_name, args, message) => {
+    const { code, out, err } = await run(...args);
+    expect([code, out]).toEqual([1, '']);
+    expect(err).toContain(message);
+    expect(err).not.toContain('bug');
+  });
+});
+
+describe('maestro replay', () => {
+  it('prints one JSON document on stdout and writes the three reports', async () => {
+    server = createServer((request, response) => {
+      request.resume().on('end', () => {
+        if (request.url === '/v1/models') return response.end('{"data":[{"id":"m"}]}');
+        response.writeHead(200);
+        return response.end(
+          'data: {"choices":[{"delta":{"content":"w"}}]}\n\ndata: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":4}}\n\ndata: [DONE]\n\n',
+        );
+      });
+    });
+    await new Promise<void>((resolve) => server!.listen(0, '127.0.0.1', resolve));
+    const target = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const out = join(folder, 'reports');
+    const result = await run('replay', EXAMPLE, '--target', target, '--speed', '100', '--out', out, '--json');
+    // The example leaves workflow ids to the importer, so its rows are workflows of sessions that wait for each other.
+    expect(result.code).toBe(1);
+    expect(result.err).toContain('give both the same workflow_id');
+    const trace = join(folder, 'replay.jsonl');
+    await run('trace', 'import', 'agentic-mooncake', EXAMPLE, '-o', trace);
+    const replayed = await run('replay', trace, '--target', target, '--speed', '100', '--out', out, '--json');
+    expect(replayed.code).toBe(0);
+    const report = reportSchema.parse(JSON.parse(replayed.out));
+    expect(report).toMatchObject({ completed: 6, failed: 0, total_output_tokens: 24 });
+    expect((await readdir(out)).sort()).toEqual(['report.html', 'report.json', 'report.md']);
+    expect(JSON.parse(await readFile(join(out, 'report.json'), 'utf8'))).toEqual(JSON.parse(replayed.out));
+  });
+
+  it('says which models are served when the trace names others', async () => {
+    server = createServer((_request, response) => response.end('{"data":[{"id":"tiny"}]}'));
+    await new Promise<void>((resolve) => server!.listen(0, '127.0.0.1', resolve));
+    const target = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const { code, err } = await run('replay', 'traces/data/demo.jsonl.gz', '--target', target);
+    expect(code).toBe(1);
+    expect(err).toContain('the target serves tiny. Map them, for example --model-map "*=tiny".');
+  });
+});

@@ -1,0 +1,202 @@
+import { readFile } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import { parse } from 'yaml';
+import { MaestroError } from '../../src/model/error.js';
+import { nextInt, type Rng, SeededRng } from '../../src/model/rng.js';
+import { readTrace } from '../reader.js';
+import type { Trace, TraceHeader, TraceRow } from '../schema.js';
+import { groupWorkflows, hashRunsOf, isRoot, type TraceWorkflow } from '../workflow.js';
+import { type ComposePart, type ComposeSpec, composeSpecSchema } from './spec.js';
+import { cutAbove, splitAtUserMessages } from './split.js';
+
+/** Builds the workload of a spec file. Equal spec, traces and seed give an equal trace. */
+export async function composeFile(specPath: string, seed?: number): Promise<Trace> {
+  const parsed = composeSpecSchema.safeParse(await readYaml(specPath));
+  if (!parsed.success) {
+    const issues = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
+    throw new MaestroError('invalid_request', `${specPath}: ${issues.join('; ')}`);
+  }
+  const open = new Map<string, Promise<Trace>>();
+  const load = (path: string) => {
+    const full = resolve(dirname(specPath), path);
+    const trace = open.get(full) ?? readTrace(full);
+    open.set(full, trace);
+    return trace;
+  };
+  return await compose(seed === undefined ? parsed.data : { ...parsed.data, seed }, load);
+}
+
+async function readYaml(path: string): Promise<unknown> {
+  try {
+    return parse(await readFile(path, 'utf8'));
+  } catch (error) {
+    throw new MaestroError('invalid_request', `${path} cannot be read: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** Builds the workload of a spec; `load` opens the traces that it names. */
+export async function compose(spec: ComposeSpec, load: (path: string) => Promise<Trace>): Promise<Trace> {
+  const rng = new SeededRng(spec.seed);
+  const sources: string[] = [];
+  const workflows: TraceWorkflow[] = [];
+  // Prefix blocks of different sources must not meet, so each trace gets a range of ids of its own.
+  const offsets = new Map<string, number>();
+  let nextOffset = 0;
+  for (const part of spec.workflows) {
+    const trace = await load(part.trace);
+    if (!offsets.has(part.trace)) {
+      offsets.set(part.trace, nextOffset);
+      nextOffset += blockIdEnd(trace.rows);
+      sources.push(describe(part.trace, trace.header));
+    }
+    const offset = offsets.get(part.trace)!;
+    for (const workflow of draw(part, trace, rng)) {
+      workflows.push({ ...workflow, rows: workflow.rows.map((row) => shiftBlocks(row, offset)) });
+    }
+  }
+  shuffle(workflows, rng);
+  const arrivals = await load(spec.arrivals.trace);
+  sources.push(`arrivals: ${describe(spec.arrivals.trace, arrivals.header)}`);
+  const times = arrivalTimes(spec, arrivals.rows, workflows.length);
+  const from = (spec.arrivals.template ?? 'arrivals').replace(/[^\w.-]/g, '-');
+  const rows = workflows.flatMap((workflow, index) => dress(spec, workflow, times[index]!, from, rng));
+  return {
+    header: {
+      maestro_trace: 1,
+      source: `${spec.title}: ${sources.join('; ')}`,
+      notes: [
+        'Composed: structure, roles and token counts as in the sources; request arrivals stand in for workflow arrivals (order kept, rate rescaled).',
+        'Sampled by seed: which workflow comes when, models, classes, tenants. By rule: deadlines, max_tokens, cuts.',
+      ],
+    },
+    rows,
+  };
+}
+
+/** The workflows of one part of the spec, drawn without replacement. */
+function draw(part: ComposePart, trace: Trace, rng: Rng): TraceWorkflow[] {
+  let candidates = groupWorkflows(trace.rows);
+  const { templates, cutAboveInputTokens, maxInputTokens = Infinity, minStages, maxStages = Infinity } = part;
+  if (templates)
+    candidates = candidates.filter(({ template }) => template !== undefined && templates.includes(template));
+  if (part.splitAt === 'user-message') candidates = candidates.flatMap(splitAtUserMessages);
+  if (cutAboveInputTokens !== undefined)
+    candidates = candidates.map((workflow) => cutAbove(workflow, cutAboveInputTokens));
+  candidates = candidates.filter(
+    ({ rows }) =>
+      rows.length >= minStages && rows.length <= maxStages && rows.every((row) => row.input_length <= maxInputTokens),
+  );
+  if (candidates.length < part.take) {
+    throw new MaestroError(
+      'invalid_request',
+      `${part.trace}: ${part.take} workflows wanted, ${candidates.length} fit the conditions`,
+    );
+  }
+  shuffle(candidates, rng);
+  return candidates.slice(0, part.take);
+}
+
+/** Arrival of each workflow: the gaps of the arrivals trace in their order, scaled to the wanted mean. */
+function arrivalTimes(spec: ComposeSpec, rows: readonly TraceRow[], count: number): number[] {
+  const { template, skip, meanGapMs, trace } = spec.arrivals;
+  const recorded = rows
+    .filter((row) => row.timestamp !== undefined && (template === undefined || row.template === template))
+    .map((row) => row.timestamp!)
+    .sort((a, b) => a - b)
+    .slice(skip, skip + count);
+  if (recorded.length < count) {
+    throw new MaestroError('invalid_request', `${trace}: ${count} arrivals wanted, ${recorded.length} there`);
+  }
+  const firstMs = recorded[0]!;
+  const spanMs = recorded.at(-1)! - firstMs;
+  const scale = spanMs > 0 ? (meanGapMs * (count - 1)) / spanMs : 0;
+  return recorded.map((atMs) => Math.round((atMs - firstMs) * scale));
+}
+
+/** Gives a workflow its arrival, class, deadline, tenant and models. */
+function dress(spec: ComposeSpec, workflow: TraceWorkflow, arrivalMs: number, from: string, rng: Rng): TraceRow[] {
+  const sloClass = weighted(
+    Object.entries(spec.classes).map(([name, { share }]) => [name, share]),
+    rng,
+  );
+  const { deadlineMs, deadlineMsByTemplate } = spec.classes[sloClass]!;
+  const deadline = deadlineMsByTemplate[workflow.template ?? ''] ?? deadlineMs;
+  const tenant = spec.tenants === undefined ? workflow.tenant : weighted(Object.entries(spec.tenants), rng);
+  const models = new Map<string, string>();
+  return workflow.rows.map((row) => {
+    const agent = `${row.role ?? ''}/${row.agent ?? ''}`;
+    let model = models.get(agent);
+    if (model === undefined) {
+      model = weighted(Object.entries(modelRule(spec, workflow, row)), rng);
+      models.set(agent, model);
+    }
+    const derived = [...(row.derived ?? []), 'model:sample:spec', 'class:sample:spec', 'deadline_ms:rule'];
+    if (isRoot(row)) derived.push(`timestamp:sample:${from}`);
+    const dressed: TraceRow = {
+      ...row,
+      workflow_id: workflow.workflowId,
+      ...(tenant !== undefined && { tenant }),
+      ...(isRoot(row) && { timestamp: arrivalMs + Math.max(0, (row.timestamp ?? 0) - (workflow.arrivalMs ?? 0)) }),
+      class: sloClass,
+      deadline_ms: deadline,
+      model,
+    };
+    if (spec.maxTokens !== undefined) dressed.max_tokens = Math.max(spec.maxTokens, row.output_length, 1);
+    if (spec.maxWaitMs !== undefined) {
+      for (const wait of ['delay', 'tool_wait_ms'] as const) {
+        if ((row[wait] ?? 0) <= spec.maxWaitMs) continue;
+        dressed[wait] = spec.maxWaitMs;
+        derived.push(`${wait}:rule`);
+      }
+    }
+    return { ...dressed, derived };
+  });
+}
+
+function modelRule(spec: ComposeSpec, workflow: TraceWorkflow, row: TraceRow): Record<string, number> {
+  const rule = spec.models.find(
+    ({ template, role }) =>
+      (template === undefined || template === workflow.template) && (role === undefined || role === row.role),
+  );
+  if (rule) return rule.choose;
+  throw new MaestroError(
+    'invalid_request',
+    `no entry of models matches template ${workflow.template ?? '(none)'}, role ${row.role ?? '(none)'}; add one without template and role`,
+  );
+}
+
+function weighted(choices: readonly (readonly [string, number])[], rng: Rng): string {
+  const total = choices.reduce((sum, [, weight]) => sum + weight, 0);
+  let left = rng.next() * total;
+  for (const [name, weight] of choices) {
+    left -= weight;
+    if (left < 0) return name;
+  }
+  return choices.at(-1)![0];
+}
+
+/** Fisher and Yates. */
+function shuffle<T>(items: T[], rng: Rng): void {
+  for (let last = items.length - 1; last > 0; last--) {
+    const other = nextInt(rng, last + 1);
+    [items[last], items[other]] = [items[other]!, items[last]!];
+  }
+}
+
+function blockIdEnd(rows: readonly TraceRow[]): number {
+  let end = 0;
+  for (const row of rows) for (const [first, count] of hashRunsOf(row)) end = Math.max(end, first + count);
+  return end;
+}
+
+function shiftBlocks(row: TraceRow, offset: number): TraceRow {
+  const runs = hashRunsOf(row);
+  if (runs.length === 0) return row;
+  const { hash_ids: _, ...rest } = row;
+  return { ...rest, hash_runs: runs.map(([first, count]) => [first + offset, count]) };
+}
+
+function describe(path: string, header: TraceHeader | undefined): string {
+  const licence = header?.licence === undefined ? '' : ` (${header.licence})`;
+  return `${header?.source ?? path}${licence}`;
+}

@@ -1,0 +1,22 @@
+import { MaestroError } from '../../src/model/error.js';
+import { SeededRng } from '../../src/model/rng.js';
+import type { Trace } from '../schema.js';
+import { openSources } from './importer.js';
+import { IMPORTERS } from './registry.js';
+
+/** Imports files or folders of a public trace. Equal input and seed give an equal trace. */
+export async function importTrace(
+  format: string,
+  paths: readonly string[],
+  options: { readonly limitWorkflows?: number; readonly seed?: number } = {},
+): Promise<Trace> {
+  const importer = IMPORTERS.find((candidate) => candidate.format === format);
+  if (!importer) {
+    const known = IMPORTERS.map((candidate) => candidate.format).join(', ');
+    throw new MaestroError('invalid_request', `unknown trace format ${format}; known: ${known}`);
+  }
+  return await importer.read(await openSources(paths), {
+    limitWorkflows: options.limitWorkflows ?? Number.POSITIVE_INFINITY,
+    rng: new SeededRng(options.seed ?? 1),
+  });
+}

@@ -1,0 +1,103 @@
+import { readdir, stat } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { MaestroError } from '../../src/model/error.js';
+import type { Rng } from '../../src/model/rng.js';
+import { readLines } from '../lines.js';
+import type { Trace } from '../schema.js';
+
+/** One file of a source, as the importers see it. */
+export interface SourceFile {
+  /** File name without folders. */
+  readonly name: string;
+  lines(): AsyncIterable<string>;
+}
+
+export interface ImportOptions {
+  /** Take only the first so many workflows, in the source's order. */
+  readonly limitWorkflows: number;
+  /** For values that are drawn because the source does not record them. */
+  readonly rng: Rng;
+}
+
+/** A public trace format. One file each in this folder, one line each in `registry.ts`. */
+export interface TraceImporter {
+  /** Name on the command line: the short name of the source. */
+  readonly format: string;
+  /** One sentence for `--help`: what the files are. */
+  readonly summary: string;
+  /** Reads all files of the source and tells them apart by their content. */
+  read(files: readonly SourceFile[], options: ImportOptions): Promise<Trace>;
+}
+
+/** Documents that lie beside data and are no data. */
+const NOT_DATA = /^(readme|licen[cs]e|notice|citation|sha256sums|\.)|\.(md|txt|pdf)$/i;
+
+/** The data files behind paths; a folder stands for all data files in it, in the order of their names. */
+export async function openSources(paths: readonly string[]): Promise<SourceFile[]> {
+  const files: string[] = [];
+  for (const path of paths) {
+    const info = await stat(path).catch(() => {
+      throw new MaestroError('invalid_request', `${path}: no such file or folder`);
+    });
+    if (!info.isDirectory()) files.push(path);
+    else {
+      for (const name of (await readdir(path)).sort()) if (!NOT_DATA.test(name)) files.push(join(path, name));
+    }
+  }
+  if (files.length === 0) throw new MaestroError('invalid_request', `no data files in ${paths.join(', ')}`);
+  return files.map((path) => ({ name: basename(path), lines: () => readLines(path) }));
+}
+
+/** A record of a source, unwrapped. */
+export interface SourceRecord {
+  readonly record: unknown;
+  /** Upstream file that it came from. */
+  readonly origin: string;
+  /** What an archived copy wrote around it (`{_file, …, record}`); empty for original files. */
+  readonly wrapper: Record<string, unknown>;
+}
+
+/** The records of a file: every line of JSONL, or the one document (or array) of a file that is a single JSON text. */
+export async function* readRecords(file: SourceFile): AsyncGenerator<SourceRecord> {
+  let number = 0;
+  let whole: string[] | undefined;
+  for await (const line of file.lines()) {
+    number += 1;
+    if (whole) whole.push(line);
+    else if (line.trim() !== '') {
+      const value = parseJson(line);
+      // A text that is laid out over lines is no JSON in its first one.
+      if (value === undefined && number === 1) whole = [line];
+      else if (!isObject(value)) throw badSource(file, number, value === undefined ? 'not JSON' : 'not a JSON object');
+      else yield unwrap(file, value);
+    }
+  }
+  if (!whole) return;
+  const value = parseJson(whole.join('\n'));
+  for (const record of Array.isArray(value) ? value : [value]) {
+    if (!isObject(record)) throw badSource(file, 1, 'neither JSON lines nor one JSON text');
+    yield unwrap(file, record);
+  }
+}
+
+function unwrap(file: SourceFile, value: Record<string, unknown>): SourceRecord {
+  if (!isObject(value.record)) return { record: value, origin: file.name, wrapper: {} };
+  const origin = typeof value._file === 'string' ? value._file : file.name;
+  return { record: value.record, origin, wrapper: value };
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+export function badSource(file: SourceFile, line: number, message: string): MaestroError {
+  return new MaestroError('invalid_request', `${file.name}: line ${line}: ${message}`);
+}

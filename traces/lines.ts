@@ -1,0 +1,46 @@
+import { createReadStream } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { pipeline, type Readable } from 'node:stream';
+import { createGunzip } from 'node:zlib';
+import { MaestroError } from '../src/model/error.js';
+
+/** The lines of a text file, streaming. Gzip is recognised by its magic bytes, whatever the file is called. */
+export async function* readLines(path: string): AsyncGenerator<string> {
+  let rest = '';
+  try {
+    const zipped = await isGzip(path);
+    const file = createReadStream(path);
+    // pipeline hands a read error on to the unzipped side, where the loop below throws it.
+    const input: Readable = zipped ? pipeline(file, createGunzip(), () => undefined) : file;
+    input.setEncoding('utf8');
+    for await (const chunk of input as AsyncIterable<string>) {
+      const lines = (rest + chunk).split('\n');
+      rest = lines.pop()!;
+      for (const line of lines) yield line.endsWith('\r') ? line.slice(0, -1) : line;
+    }
+  } catch (error) {
+    throw unreadable(path, error);
+  }
+  if (rest !== '') yield rest;
+}
+
+/** What the caller of a command can understand; errors that a consumer threw into the loop are not touched. */
+function unreadable(path: string, error: unknown): unknown {
+  const code = (error as NodeJS.ErrnoException).code ?? '';
+  if (code === 'ENOENT') return new MaestroError('invalid_request', `${path}: no such file`, { cause: error });
+  if (code === 'EISDIR') return new MaestroError('invalid_request', `${path} is a folder`, { cause: error });
+  if (code.startsWith('Z_')) {
+    return new MaestroError('invalid_request', `${path}: the gzip data is broken or cut off`, { cause: error });
+  }
+  return error;
+}
+
+async function isGzip(path: string): Promise<boolean> {
+  const handle = await open(path, 'r');
+  try {
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(2), 0, 2, 0);
+    return bytesRead === 2 && buffer[0] === 0x1f && buffer[1] === 0x8b;
+  } finally {
+    await handle.close();
+  }
+}

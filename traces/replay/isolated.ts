@@ -1,0 +1,60 @@
+import { StepCost, type StepShape } from '../../src/engine/step-time.js';
+import type { TraceRow } from '../schema.js';
+import { blockTokensOf, criticalPathMs, hashRunsOf, type TraceWorkflow } from '../workflow.js';
+
+/**
+ * How long a workflow takes alone on an idle, warm fleet, by the step-time model: the denominator of slowdown. Every stage runs in a batch of
+ * one; leading blocks that an earlier row of the workflow had are in the cache.
+ *
+ * @param shapeOf What a model runs on; undefined where that is not known, which leaves the whole workflow without an answer.
+ */
+export function isolatedDuration(
+  shapeOf: (model: string) => StepShape | undefined,
+): (workflow: TraceWorkflow) => number | undefined {
+  const costs = new Map<string, StepCost | undefined>();
+  const costOf = (model: string) => {
+    if (!costs.has(model)) {
+      const shape = shapeOf(model);
+      costs.set(model, shape && new StepCost(shape));
+    }
+    return costs.get(model);
+  };
+  return (workflow) => {
+    const cached = cachedTokens(workflow.rows);
+    let known = true;
+    const durationMs = criticalPathMs(workflow, (row) => {
+      const cost = row.model === undefined ? undefined : costOf(row.model);
+      known &&= cost !== undefined;
+      return cost ? stageMs(cost, row, cached.get(row.request_id) ?? 0) : 0;
+    });
+    return known ? durationMs : undefined;
+  };
+}
+
+/** One prefill of what is not cached, then one step a token. */
+function stageMs(cost: StepCost, row: TraceRow, cachedTokens: number): number {
+  return (
+    cost.prefillMs(Math.max(1, row.input_length), cachedTokens) +
+    cost.decodeRunMs(1, row.input_length, Math.max(0, row.output_length - 1))
+  );
+}
+
+/** Tokens of each row's leading blocks that an earlier row with the same model had. */
+function cachedTokens(rows: readonly TraceRow[]): Map<string, number> {
+  const seen = new Set<string>();
+  const cached = new Map<string, number>();
+  for (const row of rows) {
+    let hits = 0;
+    let leading = true;
+    for (const [firstId, count] of hashRunsOf(row)) {
+      for (let id = firstId; id < firstId + count; id++) {
+        const block = `${row.model} ${id}`;
+        leading &&= seen.has(block);
+        if (leading) hits += 1;
+        seen.add(block);
+      }
+    }
+    cached.set(row.request_id, Math.min(hits * blockTokensOf(row), Math.max(0, row.input_length - 1)));
+  }
+  return cached;
+}
