@@ -1,0 +1,11 @@
+import type { Report } from './schema.js';
+
+/** `report.json`: one JSON document with a final newline. */
+export function renderJson(report: Report): string {
+  return `${JSON.stringify(report, rounded, 2)}\n`;
+}
+
+/** Seven significant digits are more than any clock here gives, and keep the noise of summation out of the file. */
+function rounded(_key: string, value: unknown): unknown {
+  return typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(7)) : value;
+}
