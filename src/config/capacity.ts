@@ -1,0 +1,146 @@
+import { kvBytesForSequence } from '../model/memory.js';
+import { catalogueOf } from './catalogue.js';
+import type { ConfigPath, Finding } from './problem.js';
+import { formatBytes } from './quantity.js';
+import type { EngineConfig, MaestroConfig, NodeConfig } from './schema.js';
+import { type EngineSizing, isSleepCapable, sizeEngine } from './sizing.js';
+
+interface Sized {
+  readonly engine: EngineConfig;
+  readonly sizing: EngineSizing;
+  readonly path: ConfigPath;
+}
+
+/**
+ * Checks that every engine fits its GPUs, that what begins awake fits together, and that sleeping weights fit the host. Needs a
+ * config that has passed the schema and the reference checks. Engines whose model or GPU is unknown are passed over.
+ */
+export function checkCapacity(config: MaestroConfig): Finding[] {
+  const catalogue = catalogueOf(config);
+  return config.fleet.nodes.flatMap((node, nodeIndex) => {
+    const nodePath = ['fleet', 'nodes', nodeIndex];
+    const sized = node.engines.flatMap((engine, index): Sized[] => {
+      const sizing = sizeEngine(engine, node, catalogue);
+      return sizing ? [{ engine, sizing, path: [...nodePath, 'engines', index] }] : [];
+    });
+    const single = sized.flatMap((entry) => checkEngine(entry, node));
+    // A sum over engines that do not even fit alone would only repeat the news.
+    return single.some(({ severity }) => severity === 'error')
+      ? single
+      : [...single, ...checkAwakeTogether(node, sized), ...checkHostMemory(node, sized, nodePath)];
+  });
+}
+
+function checkEngine({ engine, sizing, path }: Sized, node: NodeConfig): Finding[] {
+  const { llm, gpu, tp, weightBytes, kvPoolBytes, maxModelLen } = sizing;
+  const error = (field: string, message: string, fix: string): Finding => ({
+    path: [...path, field],
+    at: 'value',
+    severity: 'error',
+    message,
+    fix,
+  });
+  const mixed = engine.gpus.find((index) => node.gpus[index] !== node.gpus[engine.gpus[0]!]);
+  if (mixed !== undefined) {
+    return [
+      error('gpus', `GPU ${mixed} is of another type than GPU ${engine.gpus[0]}`, 'A TP group needs equal GPUs.'),
+    ];
+  }
+  if (llm.attentionHeads % tp !== 0) {
+    const fix = 'Use a number of GPUs that divides them.';
+    return [error('gpus', `${llm.attentionHeads} attention heads cannot be split over ${tp} GPUs`, fix)];
+  }
+  const othersBytes = Math.max(0, ...engine.gpus.map((gpuIndex) => residueBytes(node, gpuIndex)));
+  const neededBytes = weightBytes + kvPoolBytes + othersBytes;
+  if (neededBytes > gpu.memoryBytes || weightBytes + othersBytes >= gpu.memoryBytes) {
+    const parts = `${formatBytes(weightBytes)} weights + ${formatBytes(kvPoolBytes)} KV + ${formatBytes(othersBytes)} residue of the engines on it`;
+    return [
+      error(
+        engine.kvMemoryBytes === undefined ? 'model' : 'kvMemory',
+        `${engine.id} does not fit its GPU: needs ${formatBytes(neededBytes)} (${parts}), ${gpu.name} has ${formatBytes(gpu.memoryBytes)}`,
+        'Use a smaller kvMemory or dtype, or more GPUs.',
+      ),
+    ];
+  }
+  if (maxModelLen > llm.maxContextTokens) {
+    return [
+      error(
+        'maxModelLen',
+        `${maxModelLen} tokens are more than ${llm.name} allows`,
+        `At most ${llm.maxContextTokens}.`,
+      ),
+    ];
+  }
+  const longestBytes = kvBytesForSequence(llm, Math.max(1, maxModelLen), engine.kvDtype, tp);
+  if (longestBytes > kvPoolBytes) {
+    const fix = `It needs ${formatBytes(longestBytes)} a GPU; the pool has ${formatBytes(kvPoolBytes)}. Use a larger kvMemory or a smaller maxModelLen.`;
+    return [
+      error(
+        engine.maxModelLen === undefined ? 'model' : 'maxModelLen',
+        `one sequence of ${Math.max(1, maxModelLen)} tokens does not fit the KV pool, so vLLM would not start`,
+        fix,
+      ),
+    ];
+  }
+  return [];
+}
+
+/** GPU memory that stays taken for all engines of a GPU, awake or not. */
+function residueBytes(node: NodeConfig, gpuIndex: number): number {
+  return node.engines
+    .filter((engine) => engine.gpus.includes(gpuIndex))
+    .reduce((sum, engine) => sum + engine.residueBytes, 0);
+}
+
+function checkAwakeTogether(node: NodeConfig, sized: readonly Sized[]): Finding[] {
+  return node.gpus.flatMap((_, gpuIndex): Finding[] => {
+    // How a running server begins is not ours to say; only emulated engines begin as the file tells.
+    const awake = sized.filter(
+      ({ engine }) => engine.url === undefined && !engine.startAsleep && engine.gpus.includes(gpuIndex),
+    );
+    const last = awake.at(-1);
+    if (!last || awake.length < 2) return [];
+    const neededBytes =
+      residueBytes(node, gpuIndex) +
+      awake.reduce((sum, { sizing }) => sum + sizing.weightBytes + sizing.kvPoolBytes, 0);
+    if (neededBytes <= last.sizing.gpu.memoryBytes) return [];
+    const list = awake.map(({ engine }) => engine.id).join(', ');
+    return [
+      {
+        path: last.path,
+        at: 'value',
+        severity: 'error',
+        message: `the engines that begin awake do not fit GPU ${gpuIndex} of node ${node.id} together: ${list} need ${formatBytes(neededBytes)}, it has ${formatBytes(last.sizing.gpu.memoryBytes)}`,
+        fix: 'Set startAsleep: true on one of them, or give each a smaller kvMemory.',
+      },
+    ];
+  });
+}
+
+function checkHostMemory(node: NodeConfig, sized: readonly Sized[], path: ConfigPath): Finding[] {
+  const hostBytes = node.hostMemoryBytes;
+  if (hostBytes === undefined) return [];
+  const sum = (entries: readonly Sized[]) =>
+    entries.reduce((total, { sizing }) => total + sizing.weightBytes * sizing.tp, 0);
+  const asleepBytes = sum(sized.filter(({ engine }) => engine.startAsleep));
+  const allBytes = sum(sized.filter(({ engine }) => isSleepCapable(engine)));
+  const finding = { path: [...path, 'hostMemory'], at: 'value' } as const;
+  if (asleepBytes > hostBytes) {
+    return [
+      {
+        ...finding,
+        severity: 'error',
+        message: `the weights that begin asleep need ${formatBytes(asleepBytes)} of host RAM, the node has ${formatBytes(hostBytes)}`,
+      },
+    ];
+  }
+  if (allBytes <= hostBytes) return [];
+  return [
+    {
+      ...finding,
+      severity: 'warning',
+      message: `all engines asleep would need ${formatBytes(allBytes)} of host RAM, the node has ${formatBytes(hostBytes)}`,
+      fix: 'Some models can then not be put to sleep.',
+    },
+  ];
+}

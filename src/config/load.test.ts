@@ -1,0 +1,270 @@
+import { describe, expect, it } from 'vitest';
+import { DEFAULT_GATEWAY_CONFIG } from '../gateway/config.js';
+import { MaestroError } from '../model/error.js';
+import { GiB } from '../model/units.js';
+import { effectiveConfig } from './effective.js';
+import { engineApiKeys, gatewayKeys } from './keys.js';
+import { checkConfig, defaultConfig, loadConfig, parseConfig } from './load.js';
+import { ConfigError } from './problem.js';
+import { configJsonSchema, configSchema } from './schema.js';
+
+/** `line:column path: message` of every problem. */
+function problemsOf(text: string, environment: Record<string, string> = {}): string[] {
+  return checkConfig(text, 'f.yaml', environment).problems.map(
+    ({ line, column, path, message, severity }) =>
+      `${line}:${column} ${severity === 'warning' ? 'warning ' : ''}${path}: ${message}`,
+  );
+}
+
+/** A node of two H100s with these engines, one flow mapping each. */
+function fleet(...engines: string[]): string {
+  return [
+    'fleet:',
+    '  nodes:',
+    '    - id: n',
+    '      gpus: {type: h100-sxm, count: 2}',
+    '      hostMemory: 512GiB',
+    '      engines:',
+    ...engines.map((engine) => `        - ${engine}`),
+    '',
+  ].join('\n');
+}
+
+/** A config with one fault, and the beginning of what is said about it. */
+const WRONG: readonly (readonly [text: string, expected: string])[] = [
+  ['a: 1\na: 2', '2:1 : not valid YAML: Map keys must be unique'],
+  ['- a', '1:1 : must be a mapping, not a list'],
+  ['listen:', '1:1 listen: is empty'],
+  ['listen: {port: "80"}', '1:16 listen.port: must be a number, not "80"'],
+  ['listen: {port: 80.5}', '1:16 listen.port: must be a whole number, not 80.5'],
+  ['classes: [{name: a, deadline: 1s}]\ndefaultClass: a', '1:11 classes[0].kind: is missing'],
+  [
+    'classes: [{name: a, kind: batch, deadline: 1s}]',
+    '1:1 classes: no class is called "interactive", which defaultClass stands at',
+  ],
+  ['aliases: {"a b": c}', '1:11 aliases.a b: the name must be 1 to 127 letters'],
+  ['templates: {t: {class: batsh}}', '1:24 templates.t.class: unknown class "batsh"'],
+  ['gateway: {keys: [{tenant: t}]}', '1:18 gateway.keys[0]: exactly one of keyEnv and key is needed'],
+  ['fleet: {nodes: [{id: n, gpus: {type: h10, count: 1}}]}', '1:38 fleet.nodes[0].gpus.type: unknown GPU type "h10"'],
+  ['fleet: {nodes: [{id: n}, {id: n}]}', '1:31 fleet.nodes[1].id: node id "n" is used twice'],
+  [
+    'fleet: {nodes: [{id: n, engines: [{id: e, model: qwen3-8b, url: "http://a"}]}], timeScale: 2}',
+    '1:92 fleet.timeScale: time can only be scaled where every engine is emulated, and e has a url',
+  ],
+  [
+    fleet('{id: a, model: qwen3-8b, gpus: [0]}', '{id: a, model: qwen3-8b, gpus: [1]}'),
+    '8:16 fleet.nodes[0].engines[1].id: engine id "a" is used twice',
+  ],
+  [
+    fleet('{id: a, model: qwen3-8b, gpus: [2]}'),
+    '7:43 fleet.nodes[0].engines[0].gpus[0]: no GPU 2: node n has GPUs 0 to 1',
+  ],
+  [fleet('{id: a, model: qwen3-8b}'), '7:11 fleet.nodes[0].engines[0].gpus: an emulated engine needs a GPU'],
+  [
+    fleet('{id: a, model: qwen3-8b, gpus: [0], sleep: false, startAsleep: true}'),
+    '7:74 fleet.nodes[0].engines[0].startAsleep: the engine cannot begin asleep, because sleep is false',
+  ],
+  [
+    fleet('{id: a, model: llama-3.3-70b, gpus: [0]}'),
+    '7:26 fleet.nodes[0].engines[0].model: a does not fit its GPU: needs 133 GiB (132 GiB weights + 0 B KV + 1 GiB residue of the engines on it), h100-sxm has 80 GiB',
+  ],
+  [
+    fleet('{id: a, model: qwen3-8b, gpus: [0], kvMemory: 70GiB}'),
+    '7:57 fleet.nodes[0].engines[0].kvMemory: a does not fit its GPU',
+  ],
+  [
+    fleet(
+      '{id: a, model: qwen3-8b, gpus: [0], kvMemory: 40GiB}',
+      '{id: b, model: qwen3-8b, gpus: [0], kvMemory: 20GiB}',
+    ),
+    '8:11 fleet.nodes[0].engines[1]: the engines that begin awake do not fit GPU 0 of node n together',
+  ],
+  [
+    fleet('{id: a, model: qwen3-32b, gpus: [0], kvMemory: 2GiB, maxModelLen: 32768}'),
+    '7:77 fleet.nodes[0].engines[0].maxModelLen: one sequence of 32768 tokens does not fit the KV pool',
+  ],
+  [
+    `${fleet('{id: a, model: qwen3-8b, gpus: [0]}')}aliases: {gpt: qwen-8b}`,
+    '8:16 aliases.gpt: unknown served model "qwen-8b"',
+  ],
+  [
+    fleet('{id: a, model: qwen3-8b, gpus: [0]}', '{id: b, model: qwen3-4b, servedName: qwen3-8b, gpus: [1]}'),
+    '8:48 fleet.nodes[0].engines[1].servedName: "qwen3-8b" already stands for model qwen3-8b',
+  ],
+];
+
+describe('a config that is right', () => {
+  it('has every default when the file is empty', () => {
+    for (const text of ['', '# nothing\n', '{}']) expect(parseConfig(text, 'f.yaml')).toEqual(defaultConfig());
+    expect(defaultConfig().listen).toEqual({ host: '127.0.0.1', port: 8080 });
+    expect(defaultConfig().classes.map(({ name, deadlineMs }) => [name, deadlineMs])).toEqual([
+      ['interactive', 60_000],
+      ['batch', 1_800_000],
+    ]);
+  });
+
+  it('turns sizes into bytes and durations into milliseconds, and puts the unit into the name', () => {
+    const { gateway, scheduling } = parseConfig(
+      'gateway: {bodyLimit: 2MiB, timeouts: {queue: 2m, total: 90000}}\nscheduling: {minResidency: 500ms, queue: {maxBytes: 1.5 GB}}',
+      'f.yaml',
+    );
+    expect(gateway.bodyLimitBytes).toBe(2 * 1024 * 1024);
+    expect(gateway.timeouts).toMatchObject({ queueMs: 120_000, totalMs: 90_000 });
+    expect(scheduling.minResidencyMs).toBe(500);
+    expect(scheduling.queue.maxBytes).toBe(1.5e9);
+  });
+
+  it('agrees with the defaults that the gateway has of its own', () => {
+    const { timeouts, bodyLimitBytes, headerLimitBytes, maxOpenRequests, maxOpenBytes } = defaultConfig().gateway;
+    expect(DEFAULT_GATEWAY_CONFIG).toMatchObject({ bodyLimitBytes, headerLimitBytes, maxOpenRequests, maxOpenBytes });
+    expect(DEFAULT_GATEWAY_CONFIG.timeouts).toMatchObject(timeouts);
+  });
+
+  it.each(['deploy/demo-fleet.yaml', 'deploy/fleet.example.yaml'])('%s is one', (path) => {
+    expect(checkConfig('', path).problems).toEqual([]);
+    expect(loadConfig(path).fleet.nodes.length).toBeGreaterThan(0);
+  });
+
+  it('may use YAML anchors', () => {
+    const { fleet: loaded } = parseConfig(
+      fleet(
+        '&e {id: a, model: llama-3.1-8b, gpus: &g [0], kvMemory: 4GiB}',
+        '{id: b, model: qwen3-8b, gpus: *g, kvMemory: 4GiB}',
+      ),
+      'f.yaml',
+    );
+    expect(loaded.nodes[0]?.engines[1]?.gpus).toEqual([0]);
+  });
+});
+
+describe('a config that is wrong', () => {
+  it('is refused with place, field, fault, fix and the line itself', () => {
+    const text = fleet('{id: a, model: lama-3.1-8b, gpus: [0]}');
+    expect(() => parseConfig(text, 'fleet.yaml')).toThrow(ConfigError);
+    expect(() => parseConfig(text, 'fleet.yaml')).toThrow(
+      [
+        'fleet.yaml:7:26: fleet.nodes[0].engines[0].model: unknown model "lama-3.1-8b". Did you mean "llama-3.1-8b"?',
+        '  7 |         - {id: a, model: lama-3.1-8b, gpus: [0]}',
+        '    |                          ^',
+      ].join('\n'),
+    );
+  });
+
+  it('tells all that is wrong at once, in the order of the file', () => {
+    expect(
+      problemsOf(
+        [
+          'listen: {prt: 80, host: 0.0.0.0}',
+          'scheduling: {policy: maestra, queue: {maxCount: 0, max_bytes: 1GB}}',
+          'classes: [{name: a, kind: batch, deadline: 5 fortnights}]',
+          'defaultClass: b',
+        ].join('\n'),
+      ),
+    ).toEqual([
+      '1:10 listen.prt: unknown field "prt"',
+      '1:25 listen.host: "0.0.0.0" lets other machines in, and no key is asked of them',
+      '2:22 scheduling.policy: unknown value "maestra"',
+      '2:49 scheduling.queue.maxCount: 0 must be above 0',
+      '2:52 scheduling.queue.max_bytes: unknown field "max_bytes"',
+      '3:44 classes[0].deadline: "5 fortnights" is not a duration',
+      '4:15 defaultClass: unknown class "b"',
+    ]);
+  });
+
+  it.each(WRONG.map(([text, expected]) => ({ text, expected })))('$expected', ({ text, expected }) => {
+    const problems = problemsOf(text);
+    expect(problems).toHaveLength(1);
+    expect(problems[0]).toContain(expected);
+  });
+
+  it('only warns of an unknown model behind a URL, because its limits can be learned', () => {
+    const text = fleet('{id: a, model: my-tune, url: "http://127.0.0.1:8000"}');
+    expect(problemsOf(text)).toEqual(['7:26 warning fleet.nodes[0].engines[0].model: unknown model "my-tune"']);
+    expect(parseConfig(text, 'f.yaml').fleet.nodes[0]?.engines).toHaveLength(1);
+  });
+
+  it('names the file that cannot be read', () => {
+    expect(() => loadConfig('no/such/file.yaml')).toThrow(/Cannot read the config file no\/such\/file\.yaml/);
+  });
+});
+
+describe('secrets', () => {
+  const text = 'gateway: {keys: [{key: topsecret123, tenant: t}, {keyEnv: KEY_OF_U, tenant: u}]}';
+
+  it('are read where they are used and shown nowhere', () => {
+    const config = parseConfig(text, 'f.yaml', {});
+    expect(gatewayKeys(config, { KEY_OF_U: 'fromtheenvironment' }).map(({ key }) => key)).toEqual([
+      'topsecret123',
+      'fromtheenvironment',
+    ]);
+    expect(() => gatewayKeys(config, {})).toThrow(MaestroError);
+    const shown = [
+      JSON.stringify(config),
+      String(config.gateway.keys[0]?.key),
+      JSON.stringify(effectiveConfig({ gateway: config.gateway })),
+    ];
+    for (const output of shown) expect(output).not.toContain('topsecret');
+  });
+
+  it.each([
+    'gateway: {keys: [{tenant: "a b", key: 998877665544}]}',
+    'gateway:\n  keys:\n    - key: short\n      tenant: t',
+  ])('do not appear in the error about them: %s', (wrong) => {
+    try {
+      parseConfig(wrong, 'f.yaml', {});
+      expect.unreachable();
+    } catch (error) {
+      expect((error as Error).message).not.toMatch(/9988|short/);
+      expect((error as Error).message).toContain('********');
+    }
+  });
+
+  it('warn at the check and stop the start when the variable is missing', () => {
+    expect(problemsOf(text)).toEqual([
+      '1:59 warning gateway.keys[1].keyEnv: the environment variable KEY_OF_U is not set here',
+    ]);
+    const engines = parseConfig(fleet('{id: a, model: m, url: "http://a", apiKeyEnv: ENGINE_KEY}'), 'f.yaml', {});
+    expect(engineApiKeys(engines, { ENGINE_KEY: 'k' })).toEqual(new Map([['a', 'k']]));
+    expect(() => engineApiKeys(engines, {})).toThrow(/ENGINE_KEY/);
+  });
+});
+
+describe('the effective config', () => {
+  it.each(['', fleet('{id: a, model: qwen3-8b, gpus: [0]}'), 'templates: {t: {class: batch}}\nmodels: []'])(
+    'means the same as the file it came from',
+    (text) => {
+      const { written, config } = checkConfig(text, 'f.yaml', {});
+      expect(configSchema.parse(effectiveConfig(written))).toEqual(config);
+    },
+  );
+
+  it('shows defaults as people write them', () => {
+    expect(effectiveConfig({})).toMatchObject({
+      gateway: { timeouts: { queue: '30m' } },
+      scheduling: { policy: 'maestro' },
+    });
+  });
+});
+
+describe('own models and GPUs', () => {
+  it('can be used by name and hide those of the catalogue', () => {
+    const text = [
+      'gpus: [{name: big, memory: 200GiB, memoryBandwidth: 8TB/s, bf16Flops: 2PFLOPS, peerBandwidth: 900GB/s, hostBandwidth: 50GB/s, powerWatts: 1000}]',
+      'models: [{name: tiny, layers: 2, hiddenSize: 64, attentionHeads: 4, kvHeads: 2, headDim: 16, ffnSize: 128, vocabSize: 1000, parametersB: 0.001, activeParametersB: 0.001, maxContextTokens: 2048}]',
+      'fleet: {nodes: [{id: n, gpus: [big], hostMemory: 1GiB, engines: [{id: a, model: tiny, gpus: [0]}]}]}',
+    ].join('\n');
+    const config = parseConfig(text, 'f.yaml');
+    expect(config.gpus[0]).toMatchObject({ memoryBytes: 200 * GiB, memoryBandwidth: 8e12, bf16Flops: 2e15 });
+  });
+});
+
+describe('the JSON Schema', () => {
+  it('refuses unknown fields and states every default', () => {
+    const schema = configJsonSchema() as {
+      additionalProperties: boolean;
+      properties: Record<string, { default?: unknown }>;
+    };
+    expect(schema.additionalProperties).toBe(false);
+    for (const [name, field] of Object.entries(schema.properties)) expect(field, name).toHaveProperty('default');
+  });
+});

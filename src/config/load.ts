@@ -1,0 +1,99 @@
+import { readFileSync } from 'node:fs';
+import { LineCounter, parseDocument } from 'yaml';
+import { MaestroError } from '../model/error.js';
+import { checkCapacity } from './capacity.js';
+import { findingsOf, type JsonSchemaNode } from './issues.js';
+import { placeFinding, placeOffset, type YamlSource } from './positions.js';
+import { ConfigError, type ConfigProblem, type Finding } from './problem.js';
+import { checkReferences } from './references.js';
+import { configJsonSchema, configSchema, type MaestroConfig } from './schema.js';
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** What came of reading a config: the config when nothing is wrong with it, and every problem, in the order of the file. */
+export interface ConfigCheck {
+  readonly config: MaestroConfig | undefined;
+  readonly problems: readonly ConfigProblem[];
+  /** The file as plain data, before defaults. */
+  readonly written: unknown;
+}
+
+/** Reads and checks the config file at `path`. Throws a {@link ConfigError} that lists every problem. */
+export function loadConfig(path: string, environment: Environment = process.env): MaestroConfig {
+  return parseConfig(readConfigFile(path), path, environment);
+}
+
+/** Like {@link loadConfig}, of a text; `file` is the name that the problems carry. */
+export function parseConfig(text: string, file: string, environment: Environment = process.env): MaestroConfig {
+  const { config, problems } = checkConfig(text, file, environment);
+  if (!config) {
+    throw new ConfigError(
+      file,
+      problems.filter(({ severity }) => severity === 'error'),
+    );
+  }
+  return config;
+}
+
+/** The config of an empty file. */
+export function defaultConfig(): MaestroConfig {
+  return configSchema.parse({});
+}
+
+export function readConfigFile(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (cause) {
+    throw new MaestroError('not_found', `Cannot read the config file ${path}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** Reads a config and tells everything that is wrong with it, warnings included. Does not throw on a bad config. */
+export function checkConfig(text: string, file: string, environment: Environment = process.env): ConfigCheck {
+  const lineCounter = new LineCounter();
+  const document = parseDocument(text, {
+    lineCounter,
+    prettyErrors: false,
+    resolveKnownTags: false,
+    logLevel: 'error',
+  });
+  const source: YamlSource = { file, text, document, lineCounter };
+  if (document.errors.length > 0) {
+    const problems = document.errors.map(
+      (error): ConfigProblem => ({
+        ...placeOffset(source, error.pos[0]),
+        path: '',
+        severity: 'error',
+        // What follows a semicolon is advice to programmers.
+        message: `not valid YAML: ${error.message.replace(/;.*$|\.$/s, '')}`,
+      }),
+    );
+    return { config: undefined, problems, written: undefined };
+  }
+  const written: unknown = document.toJS() ?? {};
+  const parsed = configSchema.safeParse(written);
+  const schemaFindings = parsed.success
+    ? []
+    : findingsOf(parsed.error.issues, written, configJsonSchema() as JsonSchemaNode);
+  const findings = withoutRepeats([...schemaFindings, ...checkReferences(written, environment)]);
+  if (parsed.success && !findings.some(isError)) findings.push(...checkCapacity(parsed.data));
+  const problems = findings
+    .map((finding) => placeFinding(source, finding))
+    .sort((a, b) => a.line - b.line || a.column - b.column);
+  return { config: findings.some(isError) ? undefined : parsed.data, problems, written };
+}
+
+function isError({ severity }: Pick<Finding, 'severity'>): boolean {
+  return severity === 'error';
+}
+
+/** The schema and the reference checks may see the same thing; it is told once. */
+function withoutRepeats(findings: readonly Finding[]): Finding[] {
+  const seen = new Set<string>();
+  return findings.filter(({ path, message }) => {
+    const key = JSON.stringify([path, message]);
+    if (seen.has(key)) return false;
+    seen.add(key);
+    return true;
+  });
+}

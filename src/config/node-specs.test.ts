@@ -1,0 +1,108 @@
+import { describe, expect, it } from 'vitest';
+import { GiB } from '../model/units.js';
+import { loadConfig, parseConfig } from './load.js';
+import { toEmulatedNodes, toNodeSpecs } from './node-specs.js';
+
+describe('the demo fleet', () => {
+  const config = loadConfig('deploy/demo-fleet.yaml');
+  const nodes = toNodeSpecs(config);
+
+  it('has five models whose weights and pools do not fit its GPUs at once', () => {
+    const engines = nodes.flatMap((node) => node.engines);
+    const models = new Map(engines.map((engine) => [engine.model, engine]));
+    expect([...models.keys()].sort()).toEqual([
+      'llama-3.1-8b',
+      'llama-3.3-70b',
+      'qwen3-14b',
+      'qwen3-30b-a3b',
+      'qwen3-32b',
+    ]);
+    for (const node of nodes) {
+      const wanted = node.engines.reduce(
+        (sum, { weightBytes, kvPoolBytes, gpuIndices }) => sum + (weightBytes + kvPoolBytes) * gpuIndices.length,
+        0,
+      );
+      expect(wanted, node.nodeId).toBeGreaterThan(node.gpus.reduce((sum, gpu) => sum + gpu.memoryBytes, 0));
+    }
+  });
+
+  it('tells the emulated fleet what it tells the levels', () => {
+    const emulated = toEmulatedNodes(config).flatMap((node) => node.engines);
+    const specs = nodes.flatMap((node) => node.engines);
+    expect(emulated.map(({ engineId, kvMemoryBytes, maxModelLen }) => [engineId, kvMemoryBytes, maxModelLen])).toEqual(
+      specs.map(({ engineId, kvPoolBytes, maxModelLen }) => [engineId, kvPoolBytes, maxModelLen]),
+    );
+    expect(emulated.filter(({ startAsleep }) => startAsleep).map(({ model }) => model)).toEqual([
+      'qwen3-30b-a3b',
+      'qwen3-30b-a3b',
+    ]);
+  });
+
+  it('sizes the batch of every engine by the TPOT target', () => {
+    const seats = nodes.flatMap((node) => node.engines.map((engine) => engine.seats));
+    for (const count of seats) {
+      expect(count).toBeGreaterThan(0);
+      expect(count).toBeLessThanOrEqual(256);
+    }
+    const relaxed = toNodeSpecs({ ...config, classes: config.classes.map((item) => ({ ...item, tpotMs: 20 })) });
+    expect(relaxed.flatMap((node) => node.engines.map((engine) => engine.seats)).reduce((a, b) => a + b)).toBeLessThan(
+      seats.reduce((a, b) => a + b),
+    );
+  });
+
+  it('takes the addresses of the emulated engines once they run', () => {
+    const [node] = toNodeSpecs(config, new Map([['a-llama-8b', 'http://127.0.0.1:4001']]));
+    expect(node?.engines.map(({ url }) => url).slice(0, 2)).toEqual(['http://127.0.0.1:4001', '']);
+  });
+});
+
+describe('toNodeSpecs', () => {
+  const specOf = (engine: string, gpus = '[h100-sxm]') =>
+    toNodeSpecs(
+      parseConfig(
+        `fleet: {nodes: [{id: n, gpus: ${gpus}, hostMemory: 1TiB, engines: [{id: e, ${engine}}]}]}`,
+        'f.yaml',
+        {},
+      ),
+    )[0]!.engines[0]!;
+
+  it('knows the bytes of a known model on a known GPU', () => {
+    const spec = specOf('model: llama-3.1-8b, gpus: [0], kvMemory: 16GiB');
+    expect(spec).toMatchObject({
+      kvBytesPerToken: 131_072,
+      kvPoolTokens: 131_072,
+      kvPoolBytes: 16 * GiB,
+      sleepCapable: true,
+    });
+    expect(spec.llm?.name).toBe('llama-3.1-8b');
+    expect(spec.gpu?.name).toBe('h100-sxm');
+  });
+
+  it('leaves vLLM a tenth of the GPU when no KV memory is given, and allows the longest sequence that fits', () => {
+    const spec = specOf('model: qwen3-32b, gpus: [0]');
+    expect(spec.weightBytes + spec.kvPoolBytes).toBeLessThan(0.92 * 80 * GiB);
+    expect(spec.kvPoolBytes).toBeGreaterThan(4 * GiB);
+    expect(spec.maxModelLen).toBeLessThanOrEqual(spec.kvPoolTokens);
+    expect(spec.maxModelLen).toBeGreaterThan(spec.kvPoolTokens - 32);
+  });
+
+  it('leaves open what a running server has to tell', () => {
+    expect(specOf('model: qwen3-8b, gpus: [0], url: "http://h:1"')).toMatchObject({
+      url: 'http://h:1',
+      kvPoolTokens: Number.POSITIVE_INFINITY,
+      maxModelLen: 40_960,
+      sleepCapable: false,
+    });
+    expect(specOf('model: my-tune, url: "http://h:1"', '[]')).toMatchObject({
+      weightBytes: 0,
+      kvBytesPerToken: 1,
+      kvPoolTokens: Number.POSITIVE_INFINITY,
+      seats: Number.POSITIVE_INFINITY,
+      gpuIndices: [],
+    });
+  });
+
+  it('serves under the name that is given', () => {
+    expect(specOf('model: qwen3-8b, servedName: fast, gpus: [0]').model).toBe('fast');
+  });
+});

@@ -1,0 +1,273 @@
+import { findGpu, GPU_NAMES } from '../model/gpu-catalogue.js';
+import { findLlm, LLM_NAMES } from '../model/llm-catalogue.js';
+import { unknownName } from './issues.js';
+import type { ConfigPath, Finding } from './problem.js';
+
+/** A mapping as written, before the schema has looked at it. */
+type Written = Readonly<Record<string, unknown>>;
+/** An entry of a written list or mapping, and where it stands. */
+interface Entry {
+  readonly path: ConfigPath;
+  readonly fields: Written;
+}
+interface Name {
+  readonly path: ConfigPath;
+  readonly name: string;
+}
+
+const LOOPBACK = /^(localhost|127(\.\d+){3}|::1|\[::1\])$/;
+
+/**
+ * Checks how the parts of a config refer to each other: names that must exist, names that must be unique, fields that exclude or
+ * need each other. Works on the file as written, so that these problems are told together with those that the schema finds;
+ * what has the wrong shape is passed over here.
+ */
+export function checkReferences(
+  written: unknown,
+  environment: Readonly<Record<string, string | undefined>>,
+): Finding[] {
+  const root = asMapping(written);
+  const nodes = entries(asMapping(root['fleet']), ['fleet'], 'nodes');
+  const engines = nodes.flatMap((node) =>
+    entries(node.fields, node.path, 'engines').map((engine) => ({ node, engine })),
+  );
+  const allEngines = engines.map(({ engine }) => engine);
+  const ownModels = names(entries(root, [], 'models'), 'name');
+  const ownGpus = names(entries(root, [], 'gpus'), 'name');
+  return [
+    ...duplicates('node id', names(nodes, 'id')),
+    ...duplicates('engine id', names(allEngines, 'id')),
+    ...duplicates('model', ownModels),
+    ...duplicates('GPU type', ownGpus),
+    ...duplicates('class', names(entries(root, [], 'classes'), 'name')),
+    ...nodes.flatMap((node) => checkNode(node, ownGpus)),
+    ...engines.flatMap(({ node, engine }) => checkEngine(engine, node, ownModels)),
+    ...checkServedNames(root, allEngines),
+    ...checkClassNames(root),
+    ...checkTimeScale(root, allEngines),
+    ...checkKeys(root, environment),
+    ...checkListen(root),
+  ];
+}
+
+function checkNode(node: Entry, ownGpus: readonly Name[]): Finding[] {
+  const known = [...ownGpus.map(({ name }) => name), ...GPU_NAMES];
+  const findings = gpuTypes(node)
+    .filter(({ name }) => !known.includes(name) && !findGpu(name))
+    .map((type): Finding => ({ ...unknownName('GPU type', type.name, known), path: type.path, at: 'value' }));
+  const sleeper = entries(node.fields, node.path, 'engines').find(({ fields }) => canSleep(fields));
+  if (sleeper && node.fields['hostMemory'] === undefined) {
+    findings.push({
+      path: node.path,
+      at: 'value',
+      severity: 'error',
+      message: `hostMemory is missing, but ${sleeper.fields['id'] === undefined ? 'one of its engines' : `engine ${String(sleeper.fields['id'])}`} can sleep and keeps its weights in host RAM then`,
+      fix: 'Say how much host RAM the sleeping weights may take, for example hostMemory: 512GiB.',
+    });
+  }
+  return findings;
+}
+
+function checkEngine({ fields, path }: Entry, node: Entry, ownModels: readonly Name[]): Finding[] {
+  const findings: Finding[] = [];
+  const report = (field: string, message: string, fix?: string, severity: Finding['severity'] = 'error') =>
+    findings.push({ path: [...path, field], at: 'value', severity, message, fix });
+  const emulated = fields['url'] === undefined;
+  const model = fields['model'];
+  const known = [...ownModels.map(({ name }) => name), ...LLM_NAMES];
+  if (typeof model === 'string' && !known.includes(model) && !findLlm(model)) {
+    const unknown = unknownName('model', model, known);
+    if (emulated) findings.push({ ...unknown, path: [...path, 'model'], at: 'value' });
+    else
+      report(
+        'model',
+        unknown.message,
+        `${unknown.fix ?? ''} Its batch size and memory will be learned.`.trim(),
+        'warning',
+      );
+  }
+  const indices = Array.isArray(fields['gpus']) ? (fields['gpus'] as readonly unknown[]) : [];
+  const gpuCount = gpuTypes(node).length;
+  for (const [position, index] of indices.entries()) {
+    const at = [...path, 'gpus', position];
+    if (typeof index === 'number' && index >= gpuCount) {
+      const range = gpuCount === 0 ? 'lists no GPUs' : `has GPUs 0 to ${gpuCount - 1}`;
+      findings.push({
+        path: at,
+        at: 'value',
+        severity: 'error',
+        message: `no GPU ${index}: node ${String(node.fields['id'])} ${range}`,
+      });
+    }
+    if (indices.indexOf(index) !== position)
+      findings.push({ path: at, at: 'value', severity: 'error', message: `GPU ${String(index)} is named twice` });
+  }
+  if (emulated && indices.length === 0)
+    report('gpus', 'an emulated engine needs a GPU', 'Name one by its index, for example gpus: [0].');
+  if (fields['startAsleep'] === true && !emulated) {
+    report(
+      'startAsleep',
+      'only an emulated engine can be told how to begin',
+      'Leave it out: the state of a running server is asked for.',
+    );
+  } else if (fields['startAsleep'] === true && fields['sleep'] === false) {
+    report('startAsleep', 'the engine cannot begin asleep, because sleep is false');
+  }
+  return findings;
+}
+
+function checkServedNames(root: Written, engines: readonly Entry[]): Finding[] {
+  const served = new Map<string, unknown>();
+  const findings: Finding[] = [];
+  for (const { fields, path } of engines) {
+    const name = fields['servedName'] ?? fields['model'];
+    if (typeof name !== 'string') continue;
+    const other = served.get(name);
+    if (other !== undefined && other !== fields['model']) {
+      const field = fields['servedName'] === undefined ? 'model' : 'servedName';
+      findings.push({
+        path: [...path, field],
+        at: 'value',
+        severity: 'error',
+        message: `"${name}" already stands for model ${String(other)}`,
+        fix: 'Give one of the two another servedName.',
+      });
+    }
+    served.set(name, fields['model']);
+  }
+  for (const [alias, target] of Object.entries(asMapping(root['aliases']))) {
+    const path = ['aliases', alias];
+    if (served.has(alias))
+      findings.push({
+        path,
+        at: 'key',
+        severity: 'error',
+        message: `"${alias}" is a served model itself, so it cannot be an alias`,
+      });
+    if (typeof target === 'string' && served.size > 0 && !served.has(target))
+      findings.push({ ...unknownName('served model', target, [...served.keys()]), path, at: 'value' });
+  }
+  return findings;
+}
+
+function checkClassNames(root: Written): Finding[] {
+  const declared = names(entries(root, [], 'classes'), 'name').map(({ name }) => name);
+  const known = (root['classes'] ?? undefined) === undefined ? ['interactive', 'batch'] : declared;
+  const keys = entries(asMapping(root['gateway']), ['gateway'], 'keys');
+  const uses: Name[] = [
+    ...names([{ path: [], fields: root }], 'defaultClass'),
+    ...names(entries(root, [], 'templates'), 'class'),
+    ...names(keys, 'maxClass'),
+    ...names(keys, 'defaultClass'),
+  ];
+  const findings = uses
+    .filter(({ name }) => !known.includes(name))
+    .map((use): Finding => ({ ...unknownName('class', use.name, known), path: use.path, at: 'value' }));
+  if (root['defaultClass'] === undefined && known.length > 0 && !known.includes('interactive')) {
+    findings.push({
+      path: ['classes'],
+      at: 'key',
+      severity: 'error',
+      message: 'no class is called "interactive", which defaultClass stands at',
+      fix: `Set defaultClass to one of: ${known.join(', ')}.`,
+    });
+  }
+  return findings;
+}
+
+function checkTimeScale(root: Written, engines: readonly Entry[]): Finding[] {
+  const timeScale = asMapping(root['fleet'])['timeScale'];
+  const real = engines.find(({ fields }) => fields['url'] !== undefined);
+  if (timeScale === undefined || timeScale === 1 || !real) return [];
+  return [
+    {
+      path: ['fleet', 'timeScale'],
+      at: 'value',
+      severity: 'error',
+      message: `time can only be scaled where every engine is emulated, and ${String(real.fields['id'])} has a url`,
+    },
+  ];
+}
+
+function checkKeys(root: Written, environment: Readonly<Record<string, string | undefined>>): Finding[] {
+  return entries(asMapping(root['gateway']), ['gateway'], 'keys').flatMap(({ fields, path }): Finding[] => {
+    const variable = fields['keyEnv'];
+    if ((fields['key'] === undefined) === (variable === undefined)) {
+      return [{ path, at: 'value', severity: 'error', message: 'exactly one of keyEnv and key is needed' }];
+    }
+    if (typeof variable !== 'string' || environment[variable]) return [];
+    return [
+      {
+        path: [...path, 'keyEnv'],
+        at: 'value',
+        severity: 'warning',
+        message: `the environment variable ${variable} is not set here`,
+      },
+    ];
+  });
+}
+
+function checkListen(root: Written): Finding[] {
+  const host = asMapping(root['listen'])['host'];
+  const gateway = asMapping(root['gateway']);
+  const open = entries(gateway, ['gateway'], 'keys').length === 0 && gateway['insecure'] !== true;
+  if (typeof host !== 'string' || LOOPBACK.test(host) || !open) return [];
+  return [
+    {
+      path: ['listen', 'host'],
+      at: 'value',
+      severity: 'error',
+      message: `"${host}" lets other machines in, and no key is asked of them`,
+      fix: 'Add gateway.keys, listen on 127.0.0.1, or set gateway.insecure: true.',
+    },
+  ];
+}
+
+function canSleep(engine: Written): boolean {
+  return engine['sleep'] === undefined ? engine['url'] === undefined : engine['sleep'] === true;
+}
+
+/** The GPU types of a node as written, one entry a GPU. */
+function gpuTypes({ fields, path }: Entry): Name[] {
+  const gpus = fields['gpus'];
+  if (Array.isArray(gpus)) {
+    return gpus.flatMap((type: unknown, index) =>
+      typeof type === 'string' ? [{ name: type, path: [...path, 'gpus', index] }] : [],
+    );
+  }
+  const { type, count } = asMapping(gpus);
+  if (typeof type !== 'string' || typeof count !== 'number' || !(count > 0 && count <= 64)) return [];
+  return Array.from({ length: count }, () => ({ name: type, path: [...path, 'gpus', 'type'] })).slice(0, count);
+}
+
+function duplicates(what: string, all: readonly Name[]): Finding[] {
+  const seen = new Set<string>();
+  return all.flatMap(({ name, path }): Finding[] => {
+    if (!seen.has(name)) {
+      seen.add(name);
+      return [];
+    }
+    return [
+      { path, at: 'value', severity: 'error', message: `${what} "${name}" is used twice`, fix: 'Each needs its own.' },
+    ];
+  });
+}
+
+function names(list: readonly Entry[], field: string): Name[] {
+  return list.flatMap(({ fields, path }) => {
+    const name = fields[field];
+    return typeof name === 'string' ? [{ name, path: [...path, field] }] : [];
+  });
+}
+
+function entries(parent: Written, path: ConfigPath, field: string): Entry[] {
+  const value = parent[field];
+  const items: [string | number, unknown][] = Array.isArray(value)
+    ? [...(value as readonly unknown[]).entries()]
+    : Object.entries(asMapping(value));
+  return items.map(([step, item]) => ({ path: [...path, field, step], fields: asMapping(item) }));
+}
+
+function asMapping(value: unknown): Written {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Written) : {};
+}

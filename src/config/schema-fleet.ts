@@ -1,0 +1,128 @@
+import { z } from 'zod';
+import { bytes, envName, flops, identifier, modelName, rate, rename } from './fields.js';
+
+const count = () => z.int().positive();
+
+const engine = z
+  .strictObject({
+    id: identifier().describe('Name of the engine, unique in the fleet.'),
+    model: modelName().describe('Model of the catalogue or of `models`. With `url`, any name that the server serves.'),
+    servedName: modelName()
+      .exactOptional()
+      .describe('Name under which it is served and asked for (vLLM `--served-model-name`). Default: `model`.'),
+    url: z
+      .url({ protocol: /^https?$/, error: 'must be a URL such as http://127.0.0.1:8000' })
+      .exactOptional()
+      .describe('Base URL of a vLLM server that already runs. Absent: the engine is emulated.'),
+    gpus: z
+      .array(z.int().nonnegative())
+      .default([])
+      .describe('Indices of its GPUs on the node; their number is the tensor-parallel degree.'),
+    dtype: z.enum(['bf16', 'fp8', 'int4', 'mxfp4']).default('bf16').describe('Number format of the weights.'),
+    kvDtype: z.enum(['bf16', 'fp8']).default('bf16').describe('Number format of the KV cache.'),
+    kvMemory: bytes()
+      .exactOptional()
+      .describe('KV pool on each of its GPUs. Default: what the GPU has left when nothing else is awake on it.'),
+    maxNumSeqs: count().default(256).describe('Largest batch the engine runs (vLLM `--max-num-seqs`).'),
+    maxModelLen: count()
+      .exactOptional()
+      .describe(
+        'Longest sequence in tokens (vLLM `--max-model-len`). Default: the longest that model and KV pool allow.',
+      ),
+    sleep: z
+      .boolean()
+      .exactOptional()
+      .describe('Whether the engine runs with sleep mode. Default: true when emulated, false with `url`.'),
+    startAsleep: z.boolean().default(false).describe('Whether an emulated engine begins asleep (level 1).'),
+    residue: bytes()
+      .prefault('1GiB')
+      .describe('GPU memory that stays taken while the engine sleeps: CUDA context, graphs, NCCL buffers.'),
+    apiKeyEnv: envName().exactOptional().describe('Environment variable that holds the API key of the server.'),
+  })
+  .transform(rename({ kvMemory: 'kvMemoryBytes', residue: 'residueBytes' }));
+
+const gpuList = z
+  .union([
+    z.array(z.string()).describe('One GPU type for each GPU.'),
+    z.strictObject({
+      type: z.string().describe('GPU type of the catalogue or of `gpus`.'),
+      count: z.int().min(1).max(64).describe('How many of them.'),
+    }),
+  ])
+  .transform((gpus) => (Array.isArray(gpus) ? gpus : Array.from({ length: gpus.count }, () => gpus.type)));
+
+const node = z
+  .strictObject({
+    id: identifier().describe('Name of the node, unique in the fleet.'),
+    cluster: identifier().default('local').describe('Cluster that the node belongs to.'),
+    gpus: gpuList.prefault([]).describe('Its GPUs: a list of types (`[h100-sxm, h100-sxm]`) or `{type, count}`.'),
+    hostMemory: bytes()
+      .exactOptional()
+      .describe('Host RAM for the weights of sleeping engines. Needed where an engine can sleep.'),
+    engines: z.array(engine).prefault([]).describe('The vLLM servers of the node.'),
+  })
+  .transform(rename({ hostMemory: 'hostMemoryBytes' }));
+
+export const fleetSchema = z
+  .strictObject({
+    nodes: z.array(node).prefault([]).describe('The GPU hosts.'),
+    timeScale: z
+      .number()
+      .positive()
+      .max(1000)
+      .default(1)
+      .describe('Emulated seconds in one real second; other than 1 only where every engine is emulated.'),
+  })
+  .prefault({});
+
+/** Own model architectures, in the terms of a model's config.json. Same fields as `LlmSpec`. */
+export const modelSchema = z
+  .strictObject({
+    name: modelName().describe('Name of the model.'),
+    layers: count().describe('`num_hidden_layers`.'),
+    hiddenSize: count().describe('`hidden_size`.'),
+    attentionHeads: count().describe('`num_attention_heads`.'),
+    kvHeads: count().describe('`num_key_value_heads`.'),
+    headDim: count().describe('`head_dim`.'),
+    ffnSize: count().describe('`intermediate_size`; with `moe`, the width of one expert.'),
+    vocabSize: count().describe('`vocab_size`.'),
+    parametersB: z.number().positive().describe('Parameters, in billions.'),
+    activeParametersB: z.number().positive().describe('Parameters that one token passes through, in billions.'),
+    maxContextTokens: count().describe('Longest sequence in tokens.'),
+    mla: z
+      .strictObject({
+        kvLoraRank: count().describe('`kv_lora_rank`.'),
+        ropeDim: count().describe('`qk_rope_head_dim`.'),
+      })
+      .exactOptional()
+      .describe('Multi-head latent attention.'),
+    moe: z
+      .strictObject({
+        experts: count().describe('Number of routed experts.'),
+        expertsPerToken: count().describe('Experts that one token passes through.'),
+        sharedExperts: z.int().nonnegative().default(0).describe('Experts that every token passes through.'),
+      })
+      .exactOptional()
+      .describe('Mixture of experts.'),
+    fullAttentionLayers: count().exactOptional().describe('Layers whose KV grows with the context. Default: all.'),
+    slidingWindowTokens: count().exactOptional().describe('Window of the other layers, in tokens.'),
+    layerState: bytes()
+      .exactOptional()
+      .describe('State of one sequence in one of the other layers of a hybrid, over all GPUs.'),
+    tiedEmbeddings: z.boolean().exactOptional().describe('`tie_word_embeddings`. Default: false.'),
+  })
+  .transform(rename({ layerState: 'stateBytesPerLayer' }));
+
+/** Own GPU types. Same fields as `GpuSpec`. */
+export const gpuSchema = z
+  .strictObject({
+    name: identifier().describe('Name of the GPU type.'),
+    memory: bytes().describe('GPU memory.'),
+    memoryBandwidth: rate().describe('Bandwidth of the GPU memory.'),
+    bf16Flops: flops().describe('Dense bf16 arithmetic.'),
+    fp8Flops: flops().exactOptional().describe('Dense fp8 arithmetic; absent where the GPU has none.'),
+    peerBandwidth: rate().describe('GPU to GPU inside a node, one way.'),
+    hostBandwidth: rate().describe('Pinned host memory to GPU, as measured.'),
+    powerWatts: z.number().positive().describe('Board power.'),
+  })
+  .transform(rename({ memory: 'memoryBytes' }));

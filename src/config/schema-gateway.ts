@@ -1,0 +1,48 @@
+import { z } from 'zod';
+import { bytes, duration, envName, identifier, rename, secret } from './fields.js';
+
+const key = z.strictObject({
+  key: secret().exactOptional().describe('The key itself, at least 8 characters. Prefer `keyEnv`.'),
+  keyEnv: envName().exactOptional().describe('Environment variable that holds the key.'),
+  tenant: identifier().describe('Tenant whose share of the fleet its requests use.'),
+  maxClass: identifier()
+    .exactOptional()
+    .describe('Most urgent class it may ask for; requests for a more urgent one get this one.'),
+  defaultClass: identifier().exactOptional().describe('Class of its requests that name none.'),
+  workflow: identifier().exactOptional().describe('Workflow of its requests that name none.'),
+  template: identifier().exactOptional().describe('Template of its workflows that name none.'),
+});
+
+const timeouts = z
+  .strictObject({
+    queue: duration().prefault('30m').describe('Longest wait in our queue before a request is turned away.'),
+    firstToken: duration()
+      .prefault('10m')
+      .describe('Longest wait for the first token after the engine got the request.'),
+    betweenTokens: duration().prefault('2m').describe('Longest silence inside a stream.'),
+    total: duration().prefault('1h').describe('Longest life of a request.'),
+    idleWrite: duration().prefault('1m').describe('How long a client may leave its answer unread.'),
+  })
+  .transform(
+    rename({
+      queue: 'queueMs',
+      firstToken: 'firstTokenMs',
+      betweenTokens: 'betweenTokensMs',
+      total: 'totalMs',
+      idleWrite: 'idleWriteMs',
+    }),
+  )
+  .prefault({});
+
+export const gatewaySchema = z
+  .strictObject({
+    keys: z.array(key).prefault([]).describe('API keys that are let in. Empty: any key is.'),
+    insecure: z.boolean().default(false).describe('Whether to serve other machines without any key.'),
+    bodyLimit: bytes().prefault('32MiB').describe('Largest request body.'),
+    headerLimit: bytes().prefault('16KiB').describe('Largest request header.'),
+    timeouts: timeouts.describe('How long things may take.'),
+    maxOpenRequests: z.int().positive().default(10_000).describe('Requests held open at once, queued or running.'),
+    maxOpenBytes: bytes().prefault('1GiB').describe('Size of their bodies together.'),
+  })
+  .transform(rename({ bodyLimit: 'bodyLimitBytes', headerLimit: 'headerLimitBytes' }))
+  .prefault({});

@@ -1,0 +1,121 @@
+import { z } from 'zod';
+import { ORDERING_POLICY_NAMES } from '../global/order/registry.js';
+import { bytes, duration, identifier, modelName, rename } from './fields.js';
+import { fleetSchema, gpuSchema, modelSchema } from './schema-fleet.js';
+import { gatewaySchema } from './schema-gateway.js';
+
+const listen = z
+  .strictObject({
+    host: z.string().min(1).default('127.0.0.1').describe('Address to listen on.'),
+    port: z.int().min(0).max(65_535).default(8080).describe('Port to listen on; 0 picks a free one.'),
+  })
+  .prefault({});
+
+const sloClass = z
+  .strictObject({
+    name: identifier().describe('Name of the class.'),
+    kind: z
+      .enum(['interactive', 'batch'])
+      .describe('`interactive` goes first; `batch` has a loose deadline and never starves.'),
+    deadline: duration().describe('Deadline of a workflow after its arrival, when its requests name none.'),
+    ttft: duration().exactOptional().describe('Target for the time to the first token of each stage.'),
+    tpot: duration().exactOptional().describe('Target for the time per output token; sizes the batches of an engine.'),
+    weight: z.number().positive().default(1).describe('Value of a workflow of this class relative to others.'),
+  })
+  .transform(rename({ deadline: 'deadlineMs', ttft: 'ttftMs', tpot: 'tpotMs' }));
+
+/**
+ * A person waits for an interactive workflow: MLPerf's server limits for an 8B model (2 s to the first token, 100 ms a token)
+ * and one minute for the whole run. Nobody waits for a batch workflow: half an hour, and throughput counts.
+ */
+const DEFAULT_CLASSES: z.input<typeof sloClass>[] = [
+  { name: 'interactive', kind: 'interactive', deadline: '60s', ttft: '2s', tpot: '100ms', weight: 1 },
+  { name: 'batch', kind: 'batch', deadline: '30m', weight: 0.2 },
+];
+
+const template = z
+  .strictObject({
+    class: identifier().exactOptional().describe('Class of its workflows, when the request names none.'),
+    deadline: duration().exactOptional().describe('Deadline of its workflows. Default: that of the class.'),
+  })
+  .transform(rename({ deadline: 'deadlineMs' }));
+
+const queue = z
+  .strictObject({
+    maxCount: z.int().positive().default(10_000).describe('Stages that may wait.'),
+    maxBytes: bytes().prefault('256MiB').describe('Memory that waiting requests may hold.'),
+    maxCountPerTenant: z.int().positive().exactOptional().describe('Stages of one tenant that may wait.'),
+  })
+  .prefault({});
+
+const scheduling = z
+  .strictObject({
+    policy: z.enum(ORDERING_POLICY_NAMES).default('maestro').describe('Who goes next.'),
+    lookAhead: z
+      .int()
+      .nonnegative()
+      .default(4)
+      .describe('Stages that wait inside an engine beyond its seats, to hide the round trip.'),
+    queue: queue.describe('Limits of the stages that wait in our queue.'),
+    starvationBound: duration()
+      .prefault('5m')
+      .describe('After this wait a stage goes first, whatever the policy says.'),
+    minResidency: duration().prefault('5s').describe('How long a model stays awake before another may take its place.'),
+    kvOverflowTarget: z
+      .number()
+      .gt(0)
+      .lt(1)
+      .default(0.05)
+      .describe('Chance in (0, 1) that a stage outgrows the KV memory promised to it.'),
+  })
+  .transform(rename({ starvationBound: 'starvationBoundMs', minResidency: 'minResidencyMs' }))
+  .prefault({});
+
+const observe = z
+  .strictObject({
+    logLevel: z
+      .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
+      .default('info')
+      .describe('Least severe level that is logged.'),
+    decisionLog: z.string().min(1).exactOptional().describe('File that gets one JSON line for each decision.'),
+  })
+  .prefault({});
+
+/** The whole config: one YAML file, every field with its default. */
+export const configSchema = z.strictObject({
+  listen: listen.describe('Where the front door listens.'),
+  fleet: fleetSchema.describe('The machines and engines behind it.'),
+  models: z.array(modelSchema).prefault([]).describe('Model architectures that the catalogue lacks.'),
+  gpus: z.array(gpuSchema).prefault([]).describe('GPU types that the catalogue lacks.'),
+  aliases: z
+    .record(modelName(), modelName().describe('The served model that the name stands for.'))
+    .default({})
+    .describe('Further names for served models.'),
+  classes: z
+    .array(sloClass)
+    .min(1)
+    .prefault(DEFAULT_CLASSES)
+    .describe('SLO classes. A list given here replaces the default one.'),
+  defaultClass: identifier().default('interactive').describe('Class of requests that name none.'),
+  templates: z
+    .record(identifier(), template.describe('One kind of workflow.'))
+    .prefault({})
+    .describe('What is known of a kind of workflow, by its name.'),
+  scheduling: scheduling.describe('The global order and the memory rules.'),
+  gateway: gatewaySchema.describe('Who is let in, and the limits.'),
+  observe: observe.describe('Logs.'),
+});
+
+/** A config as the house uses it: defaults filled in, sizes in bytes, durations in milliseconds. */
+export type MaestroConfig = z.output<typeof configSchema>;
+export type NodeConfig = MaestroConfig['fleet']['nodes'][number];
+export type EngineConfig = NodeConfig['engines'][number];
+
+/** JSON Schema (draft 2020-12) of the file, for editors and documentation. */
+export function configJsonSchema(): Record<string, unknown> {
+  return {
+    $schema: 'https://json-schema.org/draft/2020-12/schema',
+    title: 'Maestro configuration',
+    ...z.toJSONSchema(configSchema, { io: 'input' }),
+  };
+}

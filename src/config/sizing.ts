@@ -1,0 +1,74 @@
+import type { GpuSpec } from '../model/gpu.js';
+import type { LlmSpec } from '../model/llm.js';
+import { kvBytesForSequence, kvBytesPerToken, kvPoolBytes, kvPoolTokens, weightBytesPerGpu } from '../model/memory.js';
+import type { Catalogue } from './catalogue.js';
+import type { EngineConfig, NodeConfig } from './schema.js';
+
+/** vLLM's default share of a GPU (`--gpu-memory-utilization`). */
+const GPU_MEMORY_UTILIZATION = 0.92;
+
+/** What a configured engine takes and holds, where its model and GPU are known. Bytes are per GPU of its TP group. */
+export interface EngineSizing {
+  readonly llm: LlmSpec;
+  readonly gpu: GpuSpec;
+  /** Tensor-parallel degree. */
+  readonly tp: number;
+  readonly weightBytes: number;
+  readonly kvPoolBytes: number;
+  readonly kvBytesPerToken: number;
+  readonly kvPoolTokens: number;
+  readonly maxModelLen: number;
+}
+
+/** Whether the engine runs with sleep mode. */
+export function isSleepCapable(engine: EngineConfig): boolean {
+  return engine.sleep ?? engine.url === undefined;
+}
+
+/** GPU memory that the other engines of a GPU hold while this one is awake alone. */
+function residueOfOthers(engine: EngineConfig, node: NodeConfig): number {
+  const sums = engine.gpus.map((gpu) =>
+    node.engines
+      .filter((other) => other !== engine && other.gpus.includes(gpu))
+      .reduce((sum, other) => sum + other.residueBytes, 0),
+  );
+  return Math.max(0, ...sums);
+}
+
+/** Sizes an engine; undefined when its model or GPU is unknown, or when it names no GPU. */
+export function sizeEngine(engine: EngineConfig, node: NodeConfig, catalogue: Catalogue): EngineSizing | undefined {
+  const llm = catalogue.llm(engine.model);
+  const gpuType = node.gpus[engine.gpus[0] ?? -1];
+  const gpu = gpuType === undefined ? undefined : catalogue.gpu(gpuType);
+  if (!llm || !gpu) return undefined;
+  const tp = engine.gpus.length;
+  const defaultPoolBytes = () =>
+    kvPoolBytes(gpu, llm, engine.dtype, tp, GPU_MEMORY_UTILIZATION, { maxNumSeqs: engine.maxNumSeqs }) -
+    residueOfOthers(engine, node);
+  const poolBytes = Math.max(0, engine.kvMemoryBytes ?? defaultPoolBytes());
+  const maxModelLen = engine.maxModelLen ?? longestSequence(llm, poolBytes, engine.kvDtype, tp);
+  return {
+    llm,
+    gpu,
+    tp,
+    weightBytes: weightBytesPerGpu(llm, engine.dtype, tp),
+    kvPoolBytes: poolBytes,
+    kvBytesPerToken: kvBytesPerToken(llm, engine.kvDtype, tp),
+    kvPoolTokens: kvPoolTokens(poolBytes, llm, engine.kvDtype, tp, maxModelLen),
+    maxModelLen,
+  };
+}
+
+/** The longest sequence that the model allows and the pool holds, as `--max-model-len auto` finds it. */
+function longestSequence(llm: LlmSpec, poolBytes: number, kvDtype: EngineConfig['kvDtype'], tp: number): number {
+  const fits = (tokens: number) => kvBytesForSequence(llm, tokens, kvDtype, tp) <= poolBytes;
+  if (fits(llm.maxContextTokens)) return llm.maxContextTokens;
+  let low = 0;
+  let high = llm.maxContextTokens;
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (fits(middle)) low = middle;
+    else high = middle;
+  }
+  return low;
+}
