@@ -1,0 +1,166 @@
+import { ClusterRouter } from '../cluster/router.js';
+import { ClusterService } from '../cluster/service.js';
+import type { MaestroConfig } from '../config/schema.js';
+import { findOrderingPolicy } from '../global/order/registry.js';
+import { GlobalScheduler } from '../global/scheduler.js';
+import { GlobalService } from '../global/service.js';
+import { WorkflowTracker } from '../global/tracker.js';
+import type { Clock } from '../model/clock.js';
+import type { NodeSpec } from '../model/fleet.js';
+import { MINUTE_MS } from '../model/units.js';
+import { type GpuTelemetry, NodeService } from '../node/service.js';
+import { DecisionLog } from '../observe/decision-log.js';
+import type { Logger } from '../observe/log.js';
+import { OnlinePredictor } from '../predict/predictor.js';
+import type { ServiceTimeModel } from '../predict/service-time.js';
+import type { EngineSnapshot, FleetSnapshot } from './contract.js';
+
+export interface LocalLevelsOptions {
+  readonly config: MaestroConfig;
+  /** The fleet, every engine with its address. */
+  readonly nodes: readonly NodeSpec[];
+  /** Clock of the levels; the emulated one where the fleet is emulated. */
+  readonly clock: Clock;
+  readonly wallClock: Clock;
+  readonly logger: Logger;
+  readonly telemetry?: (nodeId: string) => GpuTelemetry | undefined;
+  readonly engineApiKeys?: ReadonlyMap<string, string>;
+  /** Service time of a call alone, where model and GPU are known. */
+  readonly serviceTimeMs?: ServiceTimeModel | undefined;
+}
+
+/** The three levels in one process, joined by function calls. Only engines are processes of their own. */
+export interface LocalLevels {
+  readonly scheduling: GlobalService;
+  /** Looks at every engine once; resolves when each has been tried, reachable or not. */
+  start(): Promise<void>;
+  /** Ends everything; whatever is still held is released. */
+  stop(): Promise<void>;
+}
+
+const DECISIONS_KEPT = 20_000;
+
+/** A workflow that has been silent for so long counts as over; a later call of it begins a new one. */
+const WORKFLOW_IDLE_MS = 3 * MINUTE_MS;
+
+/** The epoch of a process that leads itself. */
+const LOCAL_EPOCH = 1;
+
+export function createLocalLevels(options: LocalLevelsOptions): LocalLevels {
+  const { config, clock, logger } = options;
+  const { classes, scheduling: rules } = config;
+  const nodes = options.nodes.map((spec) => nodeService(spec, options));
+  const interactiveClasses = new Set(classes.filter(({ kind }) => kind === 'interactive').map(({ name }) => name));
+  const clusters = new Map<string, ClusterService>();
+  for (const clusterId of new Set(options.nodes.map((node) => node.clusterId))) {
+    const inCluster = new Set(options.nodes.filter((node) => node.clusterId === clusterId).map((node) => node.nodeId));
+    const cluster = new ClusterService({
+      clusterId,
+      router: new ClusterRouter({ clusterId, lookAhead: rules.lookAhead }),
+      nodes: nodes.filter(({ nodeId }) => inCluster.has(nodeId)),
+      clock,
+      interactiveClasses,
+      epoch: LOCAL_EPOCH,
+    });
+    clusters.set(clusterId, cluster);
+  }
+  const tracker = new WorkflowTracker({ idleMs: WORKFLOW_IDLE_MS });
+  const policy = findOrderingPolicy(rules.policy);
+  if (!policy) throw new Error(`the config names ordering policy ${rules.policy}, which is not registered`);
+  const scheduler = new GlobalScheduler(
+    {
+      policy,
+      classes,
+      maxCount: rules.queue.maxCount,
+      maxBytes: rules.queue.maxBytes,
+      maxCountPerTenant: rules.queue.maxCountPerTenant ?? rules.queue.maxCount,
+      batchOverdueMs: rules.starvationBoundMs,
+    },
+    tracker,
+  );
+  const decisionLog = new DecisionLog({
+    capacity: DECISIONS_KEPT,
+    file: config.observe.decisionLog,
+    onFileError: (error) =>
+      logger.error({ err: error }, 'the decision log file cannot be written; serving goes on without it'),
+  });
+  const scheduling = new GlobalService({
+    clock,
+    scheduler,
+    tracker,
+    predictor: new OnlinePredictor({ targetOverflow: rules.kvOverflowTarget, serviceTimeMs: options.serviceTimeMs }),
+    clusters,
+    classes,
+    aliases: config.aliases,
+    decisionLog,
+    fleetState: () => fleetState(nodes, clock.nowMs()),
+  });
+  return {
+    scheduling,
+    start: async () => {
+      await Promise.all(nodes.map((node) => node.start()));
+    },
+    stop: async () => {
+      scheduling.close();
+      await Promise.all(nodes.map((node) => node.stop()));
+      await decisionLog.end();
+    },
+  };
+}
+
+function nodeService(spec: NodeSpec, options: LocalLevelsOptions): NodeService {
+  const { config, clock, wallClock, logger, engineApiKeys } = options;
+  const telemetry = options.telemetry?.(spec.nodeId);
+  return new NodeService({
+    spec,
+    clock,
+    wallClock,
+    manager: { lookAhead: config.scheduling.lookAhead, minResidencyMs: config.scheduling.minResidencyMs },
+    ...(telemetry ? { telemetry } : {}),
+    apiKey: (engineId) => engineApiKeys?.get(engineId),
+    logger,
+  });
+}
+
+function fleetState(
+  nodes: readonly NodeService[],
+  atMs: number,
+): Omit<FleetSnapshot, 'policy' | 'queued' | 'outcomes'> {
+  const kv = { reservedByteSeconds: 0, maxTokenByteSeconds: 0, usedByteSeconds: 0 };
+  const coldStarts = { count: 0, requestSeconds: 0 };
+  let preemptions = 0;
+  for (const stats of nodes.map((node) => node.stats())) {
+    kv.reservedByteSeconds += stats.kv.reservedByteMs / 1000;
+    kv.maxTokenByteSeconds += stats.kv.maxTokenByteMs / 1000;
+    kv.usedByteSeconds += stats.kv.usedByteMs / 1000;
+    coldStarts.count += stats.coldStarts.count;
+    coldStarts.requestSeconds += stats.coldStarts.requestMs / 1000;
+    preemptions += stats.preemptions;
+  }
+  return {
+    atMs,
+    engines: nodes.flatMap((node) => node.views().map((view) => engineSnapshot(node, view))),
+    gpus: nodes.flatMap((node) => node.gpuMemory().map((gpu) => ({ nodeId: node.nodeId, ...gpu }))),
+    kv,
+    coldStarts,
+    preemptions,
+  };
+}
+
+function engineSnapshot(node: NodeService, view: ReturnType<NodeService['views']>[number]): EngineSnapshot {
+  const { spec, state, leases, reservedKvTokens, kvPoolTokens } = view;
+  const gauges = node.gauges(spec.engineId);
+  return {
+    nodeId: node.nodeId,
+    engineId: spec.engineId,
+    model: spec.model,
+    state,
+    leases,
+    running: gauges?.running,
+    waiting: gauges?.waiting,
+    kvReservedTokens: reservedKvTokens,
+    kvUsedTokens: Number.isFinite(kvPoolTokens) ? Math.round((gauges?.kvUsage ?? 0) * kvPoolTokens) : 0,
+    // JSON has no Infinity; 0 stands for a pool of unknown size.
+    kvPoolTokens: Number.isFinite(kvPoolTokens) ? kvPoolTokens : 0,
+  };
+}

@@ -1,0 +1,110 @@
+import type { Command } from 'commander';
+import { request } from 'undici';
+import type { DecisionRecord } from '../bus/contract.js';
+import { MaestroError } from '../model/error.js';
+
+/** `maestro explain <request-id>`: why one request went where it went. */
+export function registerExplain(program: Command): void {
+  program
+    .command('explain')
+    .summary('why a request went where it went')
+    .description(
+      'Prints the decision record of one request: identity, prediction, queue, candidates with every score term, outcome.',
+    )
+    .argument('<request-id>', 'the x-request-id of the answer')
+    .option('--target <url>', 'address of the gateway', 'http://127.0.0.1:8080')
+    .option('--key <key>', 'API key, where the gateway asks for one (default: $MAESTRO_API_KEY)')
+    .option('--json', 'print the record as one JSON document')
+    .addHelpText('after', '\nExample:\n  $ maestro explain req-demo --target http://127.0.0.1:8080\n')
+    .action(async (requestId: string, options: { target: string; key?: string; json?: boolean }) => {
+      const record = await fetchRecord(requestId, options);
+      process.stdout.write(options.json ? `${JSON.stringify(record, null, 2)}\n` : renderDecision(record));
+    });
+}
+
+async function fetchRecord(requestId: string, options: { target: string; key?: string }): Promise<DecisionRecord> {
+  const key = options.key ?? process.env['MAESTRO_API_KEY'];
+  const url = `${options.target.replace(/\/+$/, '')}/v1/maestro/requests/${encodeURIComponent(requestId)}`;
+  let answer: Awaited<ReturnType<typeof request>>;
+  try {
+    answer = await request(url, { headers: key ? { authorization: `Bearer ${key}` } : {} });
+  } catch (cause) {
+    throw new MaestroError(
+      'no_engine',
+      `No gateway answers at ${options.target}. Start one with "maestro up" or name it with --target.`,
+      {
+        cause,
+      },
+    );
+  }
+  const text = await answer.body.text();
+  if (answer.statusCode === 404) {
+    throw new MaestroError(
+      'not_found',
+      `The gateway at ${options.target} has no record of "${requestId}". It keeps the most recent requests only; the id is the x-request-id of the answer.`,
+    );
+  }
+  if (answer.statusCode !== 200)
+    throw new MaestroError('internal', `The gateway answered ${answer.statusCode}: ${text.slice(0, 300)}`);
+  return JSON.parse(text) as DecisionRecord;
+}
+
+/** The record as text for a terminal. */
+export function renderDecision(record: DecisionRecord): string {
+  const { stage, context, prediction, outcome } = record;
+  const lines: string[] = [];
+  const row = (label: string, value: string) => lines.push(`${label.padEnd(12)} ${value}`);
+  row('request', stage.stageId);
+  row('workflow', `${stage.workflowId} (${stage.template}), identity from ${record.identitySource}`);
+  row(
+    'stage',
+    `role ${stage.role}, stage ${context.stageIndex} of the workflow, invocation ${context.invocationIndex} of the role`,
+  );
+  row('model', stage.model);
+  row(
+    'class',
+    `${stage.sloClass}, tenant ${stage.tenant}, deadline ${seconds(stage.deadlineMs - stage.arrivalMs)} after arrival`,
+  );
+  const { q30, q50, q95 } = prediction.outputTokens;
+  row(
+    'predicted',
+    `output ${round(q50)} tokens (q30 ${round(q30)}, q95 ${round(q95)}), KV bound ${round(prediction.kvTokens.bound)} tokens, ` +
+      `service ${seconds(prediction.serviceMs)}, then ${seconds(prediction.remainingMs)} of the workflow; source: ${prediction.source}`,
+  );
+  row('order', `policy ${record.policy}, key ${round(record.orderKey)}`);
+  row('queued', record.queueMs === undefined ? 'never left the queue' : seconds(record.queueMs));
+  if (record.engineId) {
+    const coldStart = record.coldStartMs ? `, waited ${seconds(record.coldStartMs)} for the weights` : '';
+    row('placed', `engine ${record.engineId} on node ${record.nodeId}, attempt ${record.attempts}${coldStart}`);
+  }
+  for (const candidate of record.placement?.candidates ?? []) {
+    const terms = Object.entries(candidate.terms)
+      .filter(([, ms]) => ms !== 0)
+      .map(([name, ms]) => `${name} ${seconds(ms)}`);
+    row(
+      '',
+      `${candidate.engineId === record.engineId ? '*' : ' '} ${candidate.engineId}: ${seconds(candidate.totalMs)}${terms.length ? ` = ${terms.join(' + ')}` : ''}`,
+    );
+  }
+  const refusals = Object.entries(record.placement?.refusals ?? {}).filter(([, count]) => count > 0);
+  if (refusals.length > 0) row('refused', refusals.map(([filter, count]) => `${count} by ${filter}`).join(', '));
+  if (outcome) {
+    const tokens = outcome.outputTokens === undefined ? '' : `, ${outcome.outputTokens} output tokens`;
+    const first = outcome.ttftMs === undefined ? '' : `, first token after ${seconds(outcome.ttftMs)}`;
+    row(
+      'outcome',
+      `${outcome.kind}${outcome.reason ? ` (${outcome.reason})` : ''}, HTTP ${outcome.httpStatus}${tokens}${first}, ${seconds(outcome.durationMs)} in all`,
+    );
+  } else {
+    row('outcome', 'still running');
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+function seconds(ms: number): string {
+  return Math.abs(ms) < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(2)} s`;
+}
+
+function round(value: number): string {
+  return Number.isFinite(value) ? String(Math.round(value)) : 'unknown';
+}

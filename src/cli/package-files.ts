@@ -1,0 +1,21 @@
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** The folder of this installation: the nearest one upwards with a package.json, from the source or from the build. */
+function packageRoot(): string {
+  for (let folder = dirname(fileURLToPath(import.meta.url)); ; folder = dirname(folder)) {
+    if (existsSync(join(folder, 'package.json'))) return folder;
+    if (folder === dirname(folder)) throw new Error('this installation has no package.json');
+  }
+}
+
+/** The fleet of the demo, which `maestro up` serves when it is given none. */
+export function demoFleetPath(): string {
+  return join(packageRoot(), 'deploy', 'demo-fleet.yaml');
+}
+
+/** The workload of the demo. */
+export function demoTracePath(): string {
+  return join(packageRoot(), 'traces', 'data', 'demo.jsonl.gz');
+}

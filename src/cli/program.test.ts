@@ -1,0 +1,131 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { Command } from 'commander';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { MaestroError } from '../model/error.js';
+import { COMMANDS, type LazyCommand, runCli } from './program.js';
+
+let stdout = '';
+let stderr = '';
+
+beforeEach(() => {
+  stdout = '';
+  stderr = '';
+  vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
+    stdout += String(text);
+    return true;
+  });
+  vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
+    stderr += String(text);
+    return true;
+  });
+});
+
+afterEach(() => {
+  vi.restoreAllMocks();
+  process.exitCode = undefined;
+});
+
+describe('runCli', () => {
+  const loaded: string[] = [];
+  const command = (name: string, action: () => void): LazyCommand => ({
+    name,
+    summary: `what ${name} does`,
+    load: async () => (program) => {
+      loaded.push(name);
+      program.command(name).option('--json').action(action);
+    },
+  });
+  const commands = [
+    command('good', () => process.stdout.write('done\n')),
+    command('bad', () => {
+      throw new MaestroError('not_found', 'It is not there.');
+    }),
+  ];
+  beforeEach(() => {
+    loaded.length = 0;
+  });
+
+  it('runs a command and loads no other', async () => {
+    expect(await runCli(['good', '--json'], commands)).toBe(0);
+    expect(stdout).toBe('done\n');
+    expect(loaded).toEqual(['good']);
+  });
+
+  it.each([[[]], [['--help']], [['help']]])('lists the commands and loads none: %j', async (args) => {
+    expect(await runCli(args, commands)).toBe(0);
+    expect(stdout).toMatch(/good +what good does\n +bad +what bad does/);
+    expect(loaded).toEqual([]);
+  });
+
+  it('prints the version of the package', async () => {
+    expect(await runCli(['--version'], commands)).toBe(0);
+    expect(stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+  });
+
+  it('exits with 1 and one block on stderr when a command fails', async () => {
+    expect(await runCli(['bad'], commands)).toBe(1);
+    expect([stdout, stderr]).toEqual(['', 'error: It is not there.\n']);
+  });
+
+  it.each([
+    [['goof'], /unknown command 'goof'\n\(Did you mean good\?\)/],
+    [['good', '--jsn'], /unknown option '--jsn'\n\(Did you mean --json\?\)/],
+    [['good', 'more'], /too many arguments/],
+  ])('exits with 2 when it is asked in the wrong way: %j', async (args, message) => {
+    expect(await runCli(args, commands)).toBe(2);
+    expect(stderr).toMatch(message);
+    expect(stdout).toBe('');
+  });
+});
+
+describe('maestro config', () => {
+  it('checks a good file', async () => {
+    expect(await runCli(['config', 'check', 'deploy/demo-fleet.yaml'])).toBe(0);
+    expect(stdout).toBe('deploy/demo-fleet.yaml is fine: 2 nodes, 7 engines\n');
+  });
+
+  it('tells what is wrong with a bad one', async () => {
+    const file = 'package.json';
+    expect(await runCli(['config', 'check', file])).toBe(1);
+    expect(stderr).toContain('package.json:2:3: name: unknown field "name"');
+    expect(stdout).toBe('');
+    expect(await runCli(['config', 'check', file, '--json'])).toBe(1);
+    const answer = JSON.parse(stdout) as { ok: boolean; problems: unknown[] };
+    expect(answer.ok).toBe(false);
+    expect(answer.problems[0]).toMatchObject({ file, line: 2, column: 3, path: 'name' });
+  });
+
+  it('prints schema and config in force', async () => {
+    expect(await runCli(['config', 'schema'])).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ type: 'object', additionalProperties: false });
+    stdout = '';
+    expect(await runCli(['config', 'show'])).toBe(0);
+    expect(stdout).toContain('  policy: maestro\n');
+    expect(await runCli(['config', 'show', 'no-such-file.yaml'])).toBe(1);
+    expect(stderr).toContain('Cannot read the config file no-such-file.yaml');
+  });
+});
+
+describe('every command', () => {
+  it.each(COMMANDS)(
+    '$name registers itself under its name, with its summary and one example in each help',
+    async ({ name, summary, load }) => {
+      const program = new Command('maestro');
+      (await load())(program);
+      const registered = program.commands.find((command) => command.name() === name);
+      expect(registered?.summary()).toBe(summary);
+      for (const command of [registered!, ...registered!.commands]) {
+        stdout = '';
+        command.outputHelp();
+        const examples = [...stdout.matchAll(/^ {2}\$ maestro (.*)$/gm)].map(([, line]) => line);
+        expect(stdout.trimEnd(), command.name()).toMatch(/\nExample.*:\n {2}\$ maestro .*$/);
+        expect(examples, command.name()).toHaveLength(1);
+        // Files that ship with the repository are named as they stand.
+        for (const [path] of stdout.matchAll(/\b(deploy|traces\/(data|specs))\/[\w./-]+\w/g)) {
+          expect(existsSync(join(import.meta.dirname, '../..', path)), path).toBe(true);
+        }
+      }
+    },
+  );
+});

@@ -1,0 +1,100 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Command } from 'commander';
+import { exitCodeOf, renderFailure } from './output.js';
+
+/** A sub-command whose module is loaded only when it is asked for, so that `maestro --help` answers at once. */
+export interface LazyCommand {
+  readonly name: string;
+  readonly summary: string;
+  /** Loads the module and gives its `register…` function. */
+  load(): Promise<(program: Command) => void>;
+}
+
+/** Every sub-command, in the order of the help. A new one is a file in this folder and an entry here. */
+export const COMMANDS: readonly LazyCommand[] = [
+  {
+    name: 'up',
+    summary: 'serve: gateway, three levels and a fleet in one process',
+    load: async () => (await import('./up.js')).registerUp,
+  },
+  {
+    name: 'demo',
+    summary: 'serve an emulated fleet, replay a real trace against it, report',
+    load: async () => (await import('./demo.js')).registerDemo,
+  },
+  {
+    name: 'emulate',
+    summary: 'run one emulated vLLM server',
+    load: async () => (await import('./emulate.js')).registerEmulate,
+  },
+  {
+    name: 'replay',
+    summary: 'replay a trace against a live endpoint and print the SLO report',
+    load: async () => (await import('./replay.js')).registerReplay,
+  },
+  {
+    name: 'trace',
+    summary: 'import, check and compose workload traces',
+    load: async () => (await import('./trace.js')).registerTrace,
+  },
+  {
+    name: 'config',
+    summary: 'check a config file, print its schema, show what is in force',
+    load: async () => (await import('./config.js')).registerConfig,
+  },
+  {
+    name: 'explain',
+    summary: 'why a request went where it went',
+    load: async () => (await import('./explain.js')).registerExplain,
+  },
+];
+
+/**
+ * Runs one command line and returns the exit code. Failures are printed on stderr.
+ *
+ * @param args The arguments after the program's name.
+ */
+export async function runCli(args: readonly string[], commands: readonly LazyCommand[] = COMMANDS): Promise<number> {
+  const program = new Command('maestro')
+    .description(
+      'Serving layer for multi-agent LLM workflows: a gateway and a three-level scheduler in front of vLLM fleets.',
+    )
+    .version(packageVersion(), '-V, --version', 'print the version')
+    .showHelpAfterError('(--help tells more)')
+    .addHelpText('after', '\nExample:\n  $ maestro demo\n')
+    .exitOverride();
+  try {
+    const wanted = commandName(args);
+    for (const command of commands) {
+      if (command.name === wanted) (await command.load())(program);
+      else program.command(command.name).summary(command.summary);
+    }
+    if (args.length === 0) {
+      program.outputHelp();
+      return 0;
+    }
+    await program.parseAsync([...args], { from: 'user' });
+    return Number(process.exitCode ?? 0);
+  } catch (error) {
+    const text = renderFailure(error);
+    if (text !== undefined) process.stderr.write(`${text}\n`);
+    return exitCodeOf(error);
+  }
+}
+
+/** The first word that is not an option; in `maestro help NAME`, the name. */
+function commandName(args: readonly string[]): string | undefined {
+  const words = args.filter((argument) => !argument.startsWith('-'));
+  return words[0] === 'help' ? words[1] : words[0];
+}
+
+/** The version in the nearest package.json, which stands at another distance from the source than from the build. */
+function packageVersion(): string {
+  for (let folder = dirname(fileURLToPath(import.meta.url)); ; folder = dirname(folder)) {
+    const file = join(folder, 'package.json');
+    if (existsSync(file)) return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
+    if (folder === dirname(folder)) return 'unknown';
+  }
+}

@@ -1,0 +1,160 @@
+import { createLocalLevels } from '../bus/local.js';
+import { WallClock } from '../bus/wall-clock.js';
+import { engineApiKeys, gatewayKeys } from '../config/keys.js';
+import { toEmulatedNodes, toNodeSpecs } from '../config/node-specs.js';
+import type { MaestroConfig } from '../config/schema.js';
+import { serviceTimes } from '../config/service-times.js';
+import { type EmulatedFleet, startEmulatedFleet } from '../engine/emulator/fleet.js';
+import { unknownEngineSpec } from '../engine/vllm/discover.js';
+import {
+  createGateway,
+  createGatewayMetrics,
+  DEFAULT_GATEWAY_CONFIG,
+  type Gateway,
+  type GatewayConfig,
+} from '../gateway/index.js';
+import type { GlobalService } from '../global/service.js';
+import { MaestroError } from '../model/error.js';
+import type { NodeSpec } from '../model/fleet.js';
+import { createLogger } from '../observe/log.js';
+
+export interface ServeOptions {
+  readonly config: MaestroConfig;
+  /** Base URLs of vLLM servers of which nothing else is known; they take the place of the config's fleet. */
+  readonly vllmUrls?: readonly string[];
+  readonly port?: number;
+  readonly host?: string;
+}
+
+/** A running `maestro up`. */
+export interface Served {
+  readonly scheduling: GlobalService;
+  readonly address: string;
+  /** Clock of the levels: emulated milliseconds where the fleet is. */
+  readonly clock: WallClock;
+  readonly fleet: EmulatedFleet | undefined;
+  /** Drains and ends everything, engines included. */
+  stop(drainMs: number): Promise<void>;
+}
+
+/** Starts the emulated engines that the config asks for, the levels and the gateway in this process. */
+export async function serve(options: ServeOptions): Promise<Served> {
+  const { config } = options;
+  const { timeScale } = config.fleet;
+  const logger = createLogger({ level: config.observe.logLevel });
+  const clock = new WallClock(timeScale);
+  const emulated = options.vllmUrls ? [] : toEmulatedNodes(config);
+  const fleet = emulated.length > 0 ? await startEmulatedFleet({ nodes: emulated, timeScale, logger }) : undefined;
+  try {
+    const urls = new Map(fleet?.engines.map(({ engineId, url }) => [engineId, url]));
+    const nodes = options.vllmUrls ? discoveredNodes(options.vllmUrls) : toNodeSpecs(config, urls);
+    const wallClock = new WallClock();
+    const levels = createLocalLevels({
+      config,
+      nodes,
+      clock,
+      wallClock,
+      logger,
+      engineApiKeys: options.vllmUrls ? new Map() : engineApiKeys(config),
+      serviceTimeMs: serviceTimes(config),
+      ...(fleet ? { telemetry: (nodeId: string) => () => deviceReading(fleet, nodeId) } : {}),
+    });
+    const { scheduling } = levels;
+    const gateway = createGateway({
+      scheduling,
+      clock,
+      wallClock,
+      config: gatewayConfig(config),
+      logger,
+      metrics: createGatewayMetrics(config.classes.map(({ name }) => name)),
+    });
+    const stop = async (drainMs: number) => {
+      await gateway.close(drainMs);
+      await levels.stop();
+      await fleet?.stop();
+    };
+    await levels.start();
+    try {
+      await listen(gateway, options.port ?? config.listen.port, options.host ?? config.listen.host);
+    } catch (error) {
+      await levels.stop();
+      throw error;
+    }
+    return { scheduling, address: gateway.address, clock, fleet, stop };
+  } catch (error) {
+    await fleet?.stop();
+    throw error;
+  }
+}
+
+function gatewayConfig(config: MaestroConfig): GatewayConfig {
+  const { gateway, defaultClass, templates } = config;
+  return {
+    ...DEFAULT_GATEWAY_CONFIG,
+    ...gateway,
+    keys: gatewayKeys(config),
+    defaultClass,
+    templates,
+    timeouts: { ...DEFAULT_GATEWAY_CONFIG.timeouts, ...gateway.timeouts },
+  };
+}
+
+async function listen(gateway: Gateway, port: number, host: string): Promise<void> {
+  try {
+    await gateway.listen(port, host);
+  } catch (cause) {
+    const why = LISTEN_PROBLEMS[(cause as NodeJS.ErrnoException).code ?? ''];
+    if (why === undefined) throw cause;
+    throw new MaestroError(
+      'invalid_request',
+      `Cannot listen on ${host}:${port}: ${why}. Choose another with --port (0 picks a free one).`,
+      { cause },
+    );
+  }
+}
+
+const LISTEN_PROBLEMS: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'something listens there already',
+  EACCES: 'not permitted',
+  EADDRNOTAVAIL: 'this machine has no such address',
+};
+
+function deviceReading(fleet: EmulatedFleet, nodeId: string): number[] {
+  return fleet.device(nodeId).gpus.map(({ usedBytes }) => usedBytes);
+}
+
+/** One node for each host; which servers share GPUs cannot be seen from outside. */
+function discoveredNodes(urls: readonly string[]): NodeSpec[] {
+  const byHost = new Map<string, string[]>();
+  for (const url of urls) {
+    const { hostname } = new URL(url);
+    byHost.set(hostname, [...(byHost.get(hostname) ?? []), url]);
+  }
+  return [...byHost].map(([hostname, hostUrls]) => ({
+    nodeId: hostname,
+    clusterId: 'local',
+    gpus: [],
+    hostMemoryBytes: Number.POSITIVE_INFINITY,
+    engines: hostUrls.map((url) => unknownEngineSpec(new URL(url).host, hostname, url.replace(/\/+$/, ''))),
+  }));
+}
+
+/**
+ * Runs `stop` once on SIGINT or SIGTERM and then exits; a second signal exits at once.
+ *
+ * @param onSignal Called first, for a word to the user.
+ */
+export function stopOnSignal(stop: () => Promise<void>, onSignal: () => void): void {
+  let stopping = false;
+  const handle = () => {
+    if (stopping) process.exit(130);
+    stopping = true;
+    onSignal();
+    stop().then(
+      () => process.exit(0),
+      () => process.exit(1),
+    );
+  };
+  process.on('SIGINT', handle);
+  process.on('SIGTERM', handle);
+}

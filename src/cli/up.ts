@@ -1,0 +1,83 @@
+import { type Command, InvalidArgumentError } from 'commander';
+import { loadConfig } from '../config/load.js';
+import type { MaestroConfig } from '../config/schema.js';
+import { demoFleetPath } from './package-files.js';
+import { type Served, serve, stopOnSignal } from './serve.js';
+
+interface UpArguments {
+  readonly fleet?: string;
+  readonly vllm?: readonly string[];
+  readonly port?: number;
+  readonly host?: string;
+  readonly policy?: string;
+}
+
+/** Wall milliseconds that open requests get to finish after a signal. */
+export const DRAIN_MS = 30_000;
+
+/** `maestro up`: everything in one process, at real time. */
+export function registerUp(program: Command): void {
+  program
+    .command('up')
+    .summary('serve: gateway, three levels and a fleet in one process')
+    .description(
+      'Fronts vLLM servers that already run: named in a fleet file, or by their URLs alone, in which case models and limits are read ' +
+        'from the servers. With neither, an emulated fleet at real time.',
+    )
+    .option('--fleet <file>', 'fleet and settings, see "maestro config"')
+    .option('--vllm <urls>', 'base URLs of vLLM servers, separated by commas', parseUrls)
+    .option('--port <port>', 'port to listen on; 0 picks a free one (default: 8080)', parsePort)
+    .option('--host <host>', 'address to listen on (default: 127.0.0.1)')
+    .addHelpText('after', '\nExample:\n  $ maestro up --port 8080\n')
+    .action(up);
+}
+
+async function up(options: UpArguments): Promise<void> {
+  if (options.fleet !== undefined && options.vllm !== undefined) {
+    throw new InvalidArgumentError('Give --fleet or --vllm, not both.');
+  }
+  const served = await serve({
+    config: configFor(options),
+    ...(options.vllm ? { vllmUrls: options.vllm } : {}),
+    ...(options.port === undefined ? {} : { port: options.port }),
+    ...(options.host === undefined ? {} : { host: options.host }),
+  });
+  printServing(served);
+  stopOnSignal(
+    () => served.stop(DRAIN_MS),
+    () => process.stderr.write('finishing open requests; once more to stop at once\n'),
+  );
+}
+
+function configFor(options: UpArguments): MaestroConfig {
+  if (options.fleet !== undefined) return loadConfig(options.fleet);
+  const demo = loadConfig(demoFleetPath());
+  return { ...demo, fleet: { ...demo.fleet, timeScale: 1 } };
+}
+
+function printServing({ address, scheduling, fleet }: Served): void {
+  const models = scheduling.models();
+  const { ready, reason } = scheduling.readiness();
+  process.stdout.write(`maestro serves at ${address} (OpenAI API under ${address}/v1)\n`);
+  for (const { name, enginesUp, engines } of models) {
+    process.stdout.write(`  ${name}: ${enginesUp} of ${engines} engines answer${fleet ? ' (emulated)' : ''}\n`);
+  }
+  process.stdout.write(`${ready ? 'ready' : 'not ready yet'}: ${reason}\n`);
+}
+
+function parseUrls(text: string): string[] {
+  return text.split(',').map((part) => {
+    const url = part.trim();
+    if (!/^https?:\/\//.test(url) || !URL.canParse(url)) {
+      throw new InvalidArgumentError(`"${url}" is not a URL such as http://127.0.0.1:8000.`);
+    }
+    return url;
+  });
+}
+
+export function parsePort(text: string): number {
+  const port = Number(text);
+  if (!Number.isInteger(port) || port < 0 || port > 65_535)
+    throw new InvalidArgumentError('must be a port from 0 to 65535.');
+  return port;
+}
