@@ -4,8 +4,11 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { renderTerminal, writeReport } from '../../sim/report/index.js';
 import { readTrace } from '../../traces/reader.js';
 import { classesOf } from '../../traces/replay/classes.js';
+import { isolatedDuration } from '../../traces/replay/isolated.js';
 import { type ReplayProgress, runReplay } from '../../traces/replay/run.js';
 import { loadConfig } from '../config/load.js';
+import type { MaestroConfig } from '../config/schema.js';
+import { stepShapes } from '../config/service-times.js';
 import { ORDERING_POLICY_NAMES } from '../global/order/registry.js';
 import { FleetRecorder } from './fleet-recorder.js';
 import { paint, progressLine, usesColour } from './output.js';
@@ -44,8 +47,9 @@ export function registerDemo(program: Command): void {
 
 async function demo(options: DemoArguments): Promise<void> {
   const startedAt = new Date();
+  const config = demoConfig(options);
   const served = await serve({
-    config: demoConfig(options),
+    config,
     ...(options.port === undefined ? {} : { port: options.port }),
   });
   const stop = new AbortController();
@@ -61,7 +65,7 @@ async function demo(options: DemoArguments): Promise<void> {
   }
   try {
     printWelcome(served);
-    await replayAndReport(served, options, startedAt, stop.signal);
+    await replayAndReport(served, config, options, startedAt, stop.signal);
   } catch (error) {
     await served.stop(0);
     throw error;
@@ -111,6 +115,7 @@ function printWelcome({ address, scheduling, clock, fleet }: Served): void {
 
 async function replayAndReport(
   served: Served,
+  config: MaestroConfig,
   options: DemoArguments,
   startedAt: Date,
   signal: AbortSignal,
@@ -120,10 +125,12 @@ async function replayAndReport(
   const progress = progressLine();
   const recorder = new FleetRecorder(scheduling, clock);
   recorder.start();
+  const shapes = stepShapes(config);
   const result = await runReplay({
     trace: rows,
     target: address,
     clock,
+    isolatedMs: isolatedDuration((model) => shapes.get(model)),
     onProgress: (now) => progress.update(describe(now)),
     signal,
   });

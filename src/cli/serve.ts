@@ -3,7 +3,7 @@ import { WallClock } from '../bus/wall-clock.js';
 import { engineApiKeys, gatewayKeys } from '../config/keys.js';
 import { toEmulatedNodes, toNodeSpecs } from '../config/node-specs.js';
 import type { MaestroConfig } from '../config/schema.js';
-import { serviceTimes } from '../config/service-times.js';
+import { serviceTimes, stepShapes } from '../config/service-times.js';
 import { type EmulatedFleet, startEmulatedFleet } from '../engine/emulator/fleet.js';
 import { unknownEngineSpec } from '../engine/vllm/discover.js';
 import {
@@ -56,7 +56,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
       wallClock,
       logger,
       engineApiKeys: options.vllmUrls ? new Map() : engineApiKeys(config),
-      serviceTimeMs: serviceTimes(config),
+      serviceTimeMs: serviceTimes(stepShapes(config)),
       ...(fleet ? { telemetry: (nodeId: string) => () => deviceReading(fleet, nodeId) } : {}),
     });
     const { scheduling } = levels;

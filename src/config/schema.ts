@@ -60,7 +60,9 @@ const scheduling = z
     starvationBound: duration()
       .prefault('5m')
       .describe('After this wait a stage goes first, whatever the policy says.'),
-    minResidency: duration().prefault('5s').describe('How long a model stays awake before another may take its place.'),
+    minResidency: duration()
+      .prefault('30s')
+      .describe('How long a model stays awake before another may take its place.'),
     kvOverflowTarget: z
       .number()
       .gt(0)

@@ -1,29 +1,32 @@
-import { StepCost } from '../engine/step-time.js';
+import { StepCost, type StepShape } from '../engine/step-time.js';
 import { catalogueOf } from './catalogue.js';
 import type { MaestroConfig } from './schema.js';
 import { sizeEngine } from './sizing.js';
 
-/** Mean of the batch in which a call decodes: service times are of a fleet at work, not of an idle one. */
+/** The batch in which a call usually decodes: service times are of a fleet at work, not of an idle one. */
 const TYPICAL_BATCH = 8;
 
-/**
- * Service time of a call by served model, from the step-time model; undefined for models of which nothing is known. Of several
- * engines of a model the first counts.
- */
-export function serviceTimes(
-  config: MaestroConfig,
-): (model: string, promptTokens: number, cachedTokens: number, outputTokens: number) => number | undefined {
+/** What serves each model, by served name; of several engines of a model the first counts. Models of which nothing is known are left out. */
+export function stepShapes(config: MaestroConfig): ReadonlyMap<string, StepShape> {
   const catalogue = catalogueOf(config);
-  const costs = new Map<string, StepCost>();
+  const shapes = new Map<string, StepShape>();
   for (const node of config.fleet.nodes) {
     for (const engine of node.engines) {
       const sizing = sizeEngine(engine, node, catalogue);
       const model = engine.servedName ?? engine.model;
-      if (!sizing || costs.has(model)) continue;
+      if (!sizing || shapes.has(model)) continue;
       const { llm, gpu, tp } = sizing;
-      costs.set(model, new StepCost({ llm, gpu, tp, weightDtype: engine.dtype, kvDtype: engine.kvDtype }));
+      shapes.set(model, { llm, gpu, tp, weightDtype: engine.dtype, kvDtype: engine.kvDtype });
     }
   }
+  return shapes;
+}
+
+/** Service time of a call in milliseconds, from the step-time model; undefined for models of which nothing is known. */
+export function serviceTimes(
+  shapes: ReadonlyMap<string, StepShape>,
+): (model: string, promptTokens: number, cachedTokens: number, outputTokens: number) => number | undefined {
+  const costs = new Map([...shapes].map(([model, shape]) => [model, new StepCost(shape)]));
   return (model, promptTokens, cachedTokens, outputTokens) => {
     const cost = costs.get(model);
     if (!cost) return undefined;

@@ -25,7 +25,7 @@ export interface NodeConfig {
 export const DEFAULT_NODE_CONFIG: NodeConfig = {
   lookAhead: 4,
   maxHoldsPerEngine: 256,
-  minResidencyMs: 5_000,
+  minResidencyMs: 30_000,
   maxHoldWaitMs: 30_000,
   deepSleep: true,
   telemetry: false,
