@@ -104,6 +104,7 @@ export interface FleetSnapshot {
     readonly maxTokenByteSeconds: number;
     readonly usedByteSeconds: number;
   };
+  /** Wakes and loads of weights, and how long requests waited for them in sum. */
   readonly coldStarts: { readonly count: number; readonly requestSeconds: number };
   readonly preemptions: number;
   readonly outcomes: Readonly<Record<string, number>>;

@@ -133,7 +133,7 @@ function fleetState(
     kv.reservedByteSeconds += stats.kv.reservedByteMs / 1000;
     kv.maxTokenByteSeconds += stats.kv.maxTokenByteMs / 1000;
     kv.usedByteSeconds += stats.kv.usedByteMs / 1000;
-    coldStarts.count += stats.coldStarts.count;
+    coldStarts.count += stats.moves.wakes;
     coldStarts.requestSeconds += stats.coldStarts.requestMs / 1000;
     preemptions += stats.preemptions;
   }

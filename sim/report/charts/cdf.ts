@@ -95,7 +95,7 @@ function cdfFigure(spec: CdfSpec, report: Report): Figure | undefined {
   const format = spec.unit === 'time' ? formatMs : formatRatio;
   const scale =
     low > 0 && far / low > LOG_SPREAD
-      ? logScale([low, far], range, 7)
+      ? logScale([low, far], range, { maxTicks: 7, time: spec.unit === 'time' })
       : linearScale([spec.unit === 'ratio' ? Math.min(1, low) : 0, far * 1.02], range, {
           count: 5,
           time: spec.unit === 'time',

@@ -117,4 +117,12 @@ describe('downsample', () => {
       }),
     );
   });
+
+  it('marks a logarithmic axis of time as people count', () => {
+    const scale = logScale([12_000, 700_000], [0, 100], { time: true, maxTicks: 8 });
+    expect(scale.ticks).toEqual([10, 20, 30, 60, 120, 300, 600, 1200].map((seconds) => seconds * 1000));
+    expect(logScale([500, 700_000], [0, 100], { time: true, maxTicks: 7 }).ticks).toEqual([
+      1000, 10_000, 60_000, 600_000,
+    ]);
+  });
 });

@@ -76,19 +76,39 @@ export function linearScale(
   };
 }
 
-/** A logarithmic scale over at least the positive `domain`, rounded outwards to 1-2-5 values, which are its ticks. */
-export function logScale(domain: readonly [number, number], range: readonly [number, number], maxTicks = 8): Scale {
-  const ladder: number[] = [];
+/** Marks of a logarithmic axis of time from one second up, as people count: the major ones stay where not all have room. */
+const TIME_MARKS_MS = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 18_000, 36_000, 86_400].map(
+  (seconds) => seconds * 1000,
+);
+const MAJOR_TIME_MARKS_MS = new Set([1000, 10_000, 60_000, 600_000, 3_600_000, 36_000_000]);
+
+export interface LogOptions {
+  readonly maxTicks?: number;
+  /** The values are milliseconds. */
+  readonly time?: boolean;
+}
+
+/** A logarithmic scale over at least the positive `domain`, rounded outwards to 1-2-5 values (or steps of time), which are its ticks. */
+export function logScale(
+  domain: readonly [number, number],
+  range: readonly [number, number],
+  { maxTicks = 8, time = false }: LogOptions = {},
+): Scale {
   const low = Math.max(domain[0], Number.MIN_VALUE * 1e20);
   const high = Math.max(domain[1], low * 1.0001);
+  const ladder: number[] = [];
   for (let power = Math.floor(Math.log10(low)) - 1; power <= Math.ceil(Math.log10(high)) + 1; power++) {
     for (const lead of [1, 2, 5]) ladder.push(Number(`${lead}e${power}`));
   }
-  const min = ladder.filter((value) => value <= low).at(-1)!;
-  const max = ladder.find((value) => value >= high && value > min)!;
-  const inside = ladder.filter((value) => value >= min && value <= max);
-  const decades = inside.filter((value) => Number.isInteger(Math.round(Math.log10(value) * 1e9) / 1e9));
-  let ticks = inside.length <= maxTicks ? inside : decades;
+  const marks = time
+    ? [...ladder.filter((ms) => ms < 1000), ...TIME_MARKS_MS, ...ladder.filter((ms) => ms > 1e8)]
+    : ladder;
+  const min = marks.filter((value) => value <= low).at(-1) ?? ladder[0]!;
+  const max = marks.find((value) => value >= high && value > min)!;
+  const inside = marks.filter((value) => value >= min && value <= max);
+  const isDecade = (value: number) => Number.isInteger(Math.round(Math.log10(value) * 1e9) / 1e9);
+  const major = inside.filter((value) => (time && value >= 1000 ? MAJOR_TIME_MARKS_MS.has(value) : isDecade(value)));
+  let ticks = inside.length <= maxTicks ? inside : major;
   if (ticks.length < 2) ticks = [min, max];
   const slope = (range[1] - range[0]) / Math.log(max / min);
   return {
