@@ -64,16 +64,18 @@ function pcieAllReduceBandwidth(tp: number): number {
   return tp <= 2 ? 10.8e9 : tp <= 4 ? 1.28e9 : 0.51e9;
 }
 /** Links slower than this are PCIe, not NVLink or xGMI. */
-const NVLINK_MIN_BANDWIDTH = 60e9;
+const NVLINK_MIN_BANDWIDTH = 100e9;
+
+/** What unpacking 4-bit weights for 16-bit arithmetic (Marlin kernels) leaves of the bandwidth. Blackwell need not unpack. */
+const FOUR_BIT_BANDWIDTH = 0.85;
 
 /**
- * Constants of a GPU with weights of `dtype`. Fitted for A100, H100, H200 (bf16 and fp8), B200 and L40S (bf16). Others take those of
- * the nearest relative: B300 as B200; L4 and, with more of their arithmetic, the RTX cards as L40S; everything else as H100. Where a family has no
- * fp8 fit, its bf16 constants serve: the bytes halve and, where the GPU has fp8 arithmetic, the FLOPs double. Weights in 4 bits
- * are unpacked on the way to 16-bit arithmetic (Marlin kernels), which costs some of the bandwidth; Blackwell needs no unpacking.
+ * Constants of a GPU with weights of `dtype`. Fitted for A100, H100, H200 (bf16 and fp8), B200 and L40S (bf16). Others take those
+ * of the nearest relative: B300 as B200; L4 and, with more of their arithmetic, the RTX cards as L40S; everything else as H100.
+ * Where a family has no fp8 fit, its bf16 constants serve: the bytes halve and, where the GPU has fp8 arithmetic, the FLOPs double.
  *
- * The fits know groups of up to four GPUs. Measured servers on eight are 10 to 20 us a layer slower than they say, so the fixed cost
- * of an all-reduce grows with the group beyond four.
+ * The fits know groups of up to four GPUs. Measured servers on eight are 10 to 20 us a layer slower than they say, so the fixed
+ * cost of an all-reduce grows with the group beyond four.
  */
 export function stepConstants(gpu: GpuSpec, dtype: Dtype, tp: number): StepConstants {
   const base = family(gpu, dtype);
@@ -86,8 +88,6 @@ export function stepConstants(gpu: GpuSpec, dtype: Dtype, tp: number): StepConst
     allReduceBandwidth: overPcie ? pcieAllReduceBandwidth(tp) : base.allReduceBandwidth,
   };
 }
-
-const FOUR_BIT_BANDWIDTH = 0.85;
 
 function family(gpu: GpuSpec, dtype: Dtype): StepConstants {
   const fp8 = dtype === 'fp8';

@@ -96,7 +96,8 @@ const ENTRIES: readonly GpuSpec[] = [
     memoryBandwidth: 5.3 * TB_PER_S,
     bf16Flops: 1307.4 * TFLOPS,
     fp8Flops: 2614.9 * TFLOPS,
-    peerBandwidth: 64 * GB,
+    // Seven links of 64 GB/s, which a collective uses at once.
+    peerBandwidth: 7 * 64 * GB,
     hostBandwidth: HOST_GEN5,
     powerWatts: 750,
   },
