@@ -1,5 +1,7 @@
 import type { ServerResponse } from 'node:http';
+import type { StageStart } from '../bus/contract.js';
 import type { MaestroError } from '../model/error.js';
+import type { Identity } from './identity.js';
 
 /** Wait that is suggested when a retryable error names none. */
 const DEFAULT_RETRY_AFTER_MS = 1000;
@@ -46,4 +48,23 @@ function errorHeaders(error: MaestroError): string[] {
 export function errorEvent(error: MaestroError, midFrame: boolean): Buffer {
   // A half-sent frame is closed first, so that the error stands in an event of its own.
   return Buffer.from(`${midFrame ? '\n\n' : ''}data: ${JSON.stringify(error.toBody())}\n\n`);
+}
+
+/** What an answer tells about the request's way, as far as it has come; a flat list of names and values. */
+export function maestroHeaders(
+  requestId: string,
+  identity: Identity | undefined,
+  start: StageStart | undefined,
+): string[] {
+  const headers = ['x-request-id', requestId];
+  if (identity) {
+    headers.push('x-maestro-workflow', identity.workflowId, 'x-maestro-identity-source', identity.source);
+    headers.push('x-maestro-class', identity.sloClass.name);
+  }
+  if (start) {
+    headers.push('x-maestro-queue-ms', String(Math.round(start.queueMs)), 'x-maestro-node', start.nodeId);
+    headers.push('x-maestro-engine', start.engineId, 'x-maestro-policy', start.policy);
+    if (start.coldStartMs > 0) headers.push('x-maestro-cold-start-ms', String(Math.round(start.coldStartMs)));
+  }
+  return headers;
 }

@@ -6,6 +6,7 @@ import type { GatewayMetrics } from '../observe/metrics.js';
 import type { GatewayConfig } from './config.js';
 import type { ConversationIndex } from './conversation-index.js';
 import type { KeyRing } from './keys.js';
+import type { RoomPool } from './room-pool.js';
 import type { TokenEstimator } from './token-estimate.js';
 import type { WorkflowClock } from './workflow-clock.js';
 
@@ -25,4 +26,5 @@ export interface GatewayContext {
   readonly tokens: TokenEstimator;
   /** Room for open requests and their bodies. */
   readonly budget: QueueBudget;
+  readonly rooms: RoomPool;
 }

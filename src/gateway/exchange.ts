@@ -1,13 +1,17 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { StageHandle, StageListener, StageStart } from '../bus/contract.js';
-import { MaestroError } from '../model/error.js';
+import { type ErrorCode, MaestroError } from '../model/error.js';
 import type { OutcomeKind, StageOutcome } from '../model/stage.js';
 import type { AnswerFacts } from './answer-facts.js';
-import { errorEvent, sendError } from './answers.js';
+import { AnswerWriter } from './answer-writer.js';
+import { errorEvent, maestroHeaders, sendError } from './answers.js';
+import type { ApiKey } from './config.js';
 import type { GatewayContext } from './context.js';
 import { refusalAnswer } from './engine-refusal.js';
 import { copyAnswerHeaders, upstreamHeaders } from './headers.js';
 import { bodyTooLarge, checkHeaders, type Intake, takeIn } from './intake.js';
+import { scanBody } from './json-scan.js';
+import { readBody } from './read-body.js';
 import type { InferenceRoute, PathIdentity } from './routes.js';
 import { overdue } from './timeouts.js';
 import { upstreamBody } from './upstream-body.js';
@@ -31,6 +35,13 @@ export interface ExchangeRequest {
   readonly res: ServerResponse;
 }
 
+/** How a stage that the levels turn away ends, where it is not simply `rejected`. */
+const REJECTION_KINDS: Partial<Record<ErrorCode, OutcomeKind>> = {
+  deadline_exceeded: 'deadline',
+  engine_failed: 'engine_failed',
+  internal: 'internal',
+};
+
 /**
  * One inference request from its first byte to its last. Whatever happens, it settles on exactly one outcome, once, and gives back all it
  * holds when the client's response is closed. The response's `close` is the one event that tells a lost client in every phase.
@@ -47,8 +58,11 @@ export class Exchange implements StageListener, UpstreamSink {
   blockedSinceMs: number | undefined;
 
   private readonly res: ServerResponse;
+  private readonly writer: AnswerWriter;
   private ttftMs: number | undefined;
   private intake: Intake | undefined;
+  private sentBody: Buffer | undefined;
+  private pooledRoom: Buffer | undefined;
   private handle: StageHandle | undefined;
   private start: StageStart | undefined;
   private call: UpstreamCall | undefined;
@@ -63,6 +77,7 @@ export class Exchange implements StageListener, UpstreamSink {
   ) {
     this.arrivalMs = context.clock.nowMs();
     this.res = request.res;
+    this.writer = new AnswerWriter(request.res);
     context.metrics.requestStarted();
     this.res.once('close', () => this.clientClosed());
     // A write to a lost client fails; its `close` says all there is to say.
@@ -75,12 +90,20 @@ export class Exchange implements StageListener, UpstreamSink {
 
   /** Checks what can be checked at once, then reads the body. */
   begin(): void {
-    const { req, requestId, route, path } = this.request;
+    const { req } = this.request;
+    const { bodyLimitBytes } = this.context.config;
     try {
       const key = this.context.keys.authenticate(req.headers);
-      this.reserve(checkHeaders(req, this.context.config.bodyLimitBytes));
-      const { arrivalMs } = this;
-      this.readBody((body) => this.submit(takeIn(this.context, { requestId, req, route, path, key, arrivalMs }, body)));
+      const announcedBytes = checkHeaders(req, bodyLimitBytes);
+      this.reserve(announcedBytes);
+      readBody(req, announcedBytes, bodyLimitBytes, this.context.rooms, {
+        wanted: () => this.phase === 'reading',
+        onBody: (body, room, pooled) => {
+          if (pooled) this.pooledRoom = room;
+          this.bodyRead(body, room, key);
+        },
+        onTooLarge: () => this.refuse(bodyTooLarge(bodyLimitBytes)),
+      });
     } catch (thrown) {
       this.refuse(thrown);
     }
@@ -100,25 +123,15 @@ export class Exchange implements StageListener, UpstreamSink {
     this.reservedBytes = bytes;
   }
 
-  private readBody(onBody: (body: Buffer) => void): void {
-    const { req } = this.request;
-    const { bodyLimitBytes } = this.context.config;
-    const pieces: Buffer[] = [];
-    let bytes = 0;
-    req.on('data', (piece: Buffer) => {
-      if (this.phase !== 'reading') return;
-      bytes += piece.length;
-      if (bytes > bodyLimitBytes) this.refuse(bodyTooLarge(bodyLimitBytes));
-      else pieces.push(piece);
-    });
-    req.once('end', () => {
-      if (this.phase !== 'reading') return;
-      try {
-        onBody(pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces, bytes));
-      } catch (thrown) {
-        this.refuse(thrown);
-      }
-    });
+  /** Understands the request once its body is there. `room` begins with the body. */
+  private bodyRead(body: Buffer, room: Buffer, key: ApiKey | undefined): void {
+    const { arrivalMs } = this;
+    const { requestId, route, path, req } = this.request;
+    try {
+      this.submit(takeIn(this.context, { requestId, req, route, path, key, arrivalMs }, body, room));
+    } catch (thrown) {
+      this.refuse(thrown);
+    }
   }
 
   private submit(intake: Intake): void {
@@ -139,30 +152,43 @@ export class Exchange implements StageListener, UpstreamSink {
 
   onReject(error: MaestroError): void {
     if (this.outcome) return;
-    this.fail(error, error.code === 'deadline_exceeded' ? 'deadline' : 'rejected', error.reason ?? error.code);
+    this.fail(error, REJECTION_KINDS[error.code] ?? 'rejected', error.reason ?? error.code);
   }
 
   private send(start: StageStart): void {
-    const intake = this.intake!;
     this.phase = 'waiting';
     this.leftQueueMs = this.context.clock.nowMs();
     this.quietSinceMs = this.leftQueueMs;
-    this.call = new UpstreamCall(this, intake.fields.wantsUsage, this.context.config.maxFrameBytes);
-    const headers = upstreamHeaders(this.request.req.headers, this.request.requestId, start.authorization);
-    this.call.send(start, this.request.route.upstreamPath, headers, upstreamBody(intake, start));
+    try {
+      const body = this.bodyFor(start);
+      const headers = upstreamHeaders(this.request.req.headers, this.request.requestId, start.authorization);
+      this.call = new UpstreamCall(this, this.intake!.fields.wantsUsage, this.context.config.maxFrameBytes);
+      this.call.send(start, this.request.route.upstreamPath, headers, body);
+    } catch (thrown) {
+      this.refuse(thrown);
+    }
+  }
+
+  /** The body for an engine. At a second place, the one that was made for the first is made over. */
+  private bodyFor(start: StageStart): Buffer {
+    const intake = this.intake!;
+    const body = this.sentBody;
+    const scan = body && scanBody(body, this.context.config.maxJsonDepth);
+    this.sentBody = upstreamBody(body && scan ? { ...intake, body, scan } : intake, start);
+    return this.sentBody;
   }
 
   onActivity(): void {
     this.quietSinceMs = this.context.clock.nowMs();
   }
 
-  onContent(bytes: Buffer): void {
+  onContent(pieces: readonly Buffer[]): void {
     const { res } = this;
     if (this.outcome || res.destroyed) return;
     // An error that comes before any content becomes an error status; its event is not needed then.
     if (!res.headersSent && this.call?.errorFirst) return;
     this.beginAnswer();
-    if (res.write(bytes)) return;
+    if (this.writer.write(pieces)) return;
     this.call?.pause();
     this.blockedSinceMs = this.context.wallClock.nowMs();
     if (this.watchesDrain) return;
@@ -192,8 +218,8 @@ export class Exchange implements StageListener, UpstreamSink {
           reason: end.reason,
           cause: end.cause,
         });
-        if (end.rest) this.onContent(end.rest);
-        if (end.told && this.res.headersSent) this.res.end();
+        if (end.rest.length > 0) this.onContent(end.rest);
+        if (end.told && this.res.headersSent) this.writer.end([]);
         this.fail(error, 'engine_failed', end.reason, end.facts);
       }
     }
@@ -211,13 +237,16 @@ export class Exchange implements StageListener, UpstreamSink {
     );
   }
 
-  private complete(facts: AnswerFacts, rest: Buffer | undefined): void {
+  private complete(facts: AnswerFacts, rest: readonly Buffer[]): void {
     this.beginAnswer();
     const { stage, fields, scan } = this.intake!;
     if (facts.promptTokens !== undefined && scan.mediaCount === 0) {
       this.context.tokens.observe(stage.model, fields.promptBytes, facts.promptTokens);
     }
-    this.res.end(rest);
+    this.writer.end(rest);
+    // An engine that has answered in full has read the whole request, so nothing holds on to its bytes.
+    if (this.pooledRoom) this.context.rooms.give(this.pooledRoom);
+    this.pooledRoom = undefined;
     this.settle('completed', undefined, this.res.statusCode, facts);
   }
 
@@ -237,31 +266,11 @@ export class Exchange implements StageListener, UpstreamSink {
     const answer = this.maestroHeaders();
     if (streamed) answer.push('cache-control', 'no-cache', 'x-accel-buffering', 'no');
     copyAnswerHeaders(headers, streamed, answer);
-    this.res.writeHead(status, answer);
+    this.writer.begin(status, answer, streamed);
   }
 
-  /** What the answer tells about the request's way, whatever the answer is. */
   private maestroHeaders(): string[] {
-    const headers = ['x-request-id', this.request.requestId];
-    const { intake, start } = this;
-    if (intake) {
-      const { workflowId, source, sloClass } = intake.identity;
-      headers.push('x-maestro-workflow', workflowId, 'x-maestro-identity-source', source);
-      headers.push('x-maestro-class', sloClass.name);
-    }
-    if (start) {
-      headers.push('x-maestro-queue-ms', String(Math.round(start.queueMs)));
-      headers.push(
-        'x-maestro-node',
-        start.nodeId,
-        'x-maestro-engine',
-        start.engineId,
-        'x-maestro-policy',
-        start.policy,
-      );
-      if (start.coldStartMs > 0) headers.push('x-maestro-cold-start-ms', String(Math.round(start.coldStartMs)));
-    }
-    return headers;
+    return maestroHeaders(this.request.requestId, this.intake?.identity, this.start);
   }
 
   /** Ends what has taken too long. Called every now and then. */
@@ -302,7 +311,7 @@ export class Exchange implements StageListener, UpstreamSink {
       sendError(res, error, headers);
     } else if (!res.writableEnded) {
       // A JSON answer that stops halfway can only be cut, so that nobody takes it for whole.
-      if (call?.head?.streamed) res.end(errorEvent(error, call.midFrame));
+      if (call?.head?.streamed) this.writer.end([errorEvent(error, call.midFrame)]);
       else res.destroy();
     }
     this.settle(kind, reason, res.statusCode, facts);

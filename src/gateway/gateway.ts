@@ -18,6 +18,7 @@ import { IDENTITY_SOURCES } from './identity.js';
 import { KeyRing } from './keys.js';
 import { answerLocally } from './local-routes.js';
 import { OpenList } from './open-list.js';
+import { RoomPool } from './room-pool.js';
 import { INFERENCE_ROUTE_NAMES, matchRoute } from './routes.js';
 import { TokenEstimator } from './token-estimate.js';
 import { WorkflowClock } from './workflow-clock.js';
@@ -82,6 +83,7 @@ class HttpGateway implements Gateway {
       workflows: new WorkflowClock(config.maxWorkflows, config.workflowIdleMs),
       tokens: new TokenEstimator(),
       budget: new QueueBudget({ maxCount: config.maxOpenRequests, maxBytes: config.maxOpenBytes }),
+      rooms: new RoomPool(),
     };
     const { timeouts } = config;
     this.server = createServer({

@@ -15,6 +15,8 @@ import { TOKENS_PER_MEDIA } from './token-estimate.js';
 /** A request that was understood: what the levels need to know, and what is needed to send it on. */
 export interface Intake {
   readonly body: Buffer;
+  /** The buffer at whose beginning the body lies; what follows it there is free. */
+  readonly room: Buffer;
   readonly scan: BodyScan;
   readonly fields: RequestFields;
   readonly identity: Identity;
@@ -34,7 +36,7 @@ export interface IntakeRequest {
 const ROLE_PROMPT_BYTES = 1024;
 
 /** Understands a whole request body. Throws a MaestroError that the client can act on. */
-export function takeIn(context: GatewayContext, request: IntakeRequest, body: Buffer): Intake {
+export function takeIn(context: GatewayContext, request: IntakeRequest, body: Buffer, room: Buffer): Intake {
   const { config, scheduling } = context;
   const scan = scanBody(body, config.maxJsonDepth);
   const fields = readFields(body, scan, request.route, config.maxChoices);
@@ -63,7 +65,7 @@ export function takeIn(context: GatewayContext, request: IntakeRequest, body: Bu
     prefixHashes: hashPrompt(request.route, body, scan, identity.tenant, model.name),
     features: fields.features,
   };
-  return { body, scan, fields, identity, stage };
+  return { body, room, scan, fields, identity, stage };
 }
 
 /**

@@ -5,19 +5,41 @@ export interface Edit {
   readonly text: string;
 }
 
-/** The body with the edits carried out, everything between them byte for byte. Edits are in ascending order and do not overlap. */
-export function splice(body: Buffer, edits: readonly Edit[]): Buffer {
+/**
+ * The body with the edits carried out, everything between them byte for byte. Edits are in ascending order and do not overlap. `room` is the
+ * buffer at whose beginning the body lies: where what follows it there suffices, the edits are made in place and `body` is changed; a second
+ * buffer for every large body would set off full garbage collections. Otherwise a new buffer is made.
+ */
+export function splice(body: Buffer, room: Buffer, edits: readonly Edit[]): Buffer {
   if (edits.length === 0) return body;
   let length = body.length;
   for (const edit of edits) length += Buffer.byteLength(edit.text) - (edit.end - edit.start);
-  const spliced = Buffer.allocUnsafe(length);
-  let from = 0;
-  let to = 0;
+  const inPlace = length <= room.length;
+  const target = inPlace ? room : Buffer.allocUnsafe(length);
+  moveKept(body, target, edits, inPlace);
+  let shift = 0;
   for (const edit of edits) {
-    to += body.copy(spliced, to, from, edit.start);
-    to += spliced.write(edit.text, to);
-    from = edit.end;
+    const written = target.write(edit.text, edit.start + shift);
+    shift += written - (edit.end - edit.start);
   }
-  body.copy(spliced, to, from);
-  return spliced;
+  return target.length === length ? target : target.subarray(0, length);
+}
+
+/** Copies the bytes that stay to where they will be. Within one buffer the order keeps them from overwriting each other. */
+function moveKept(body: Buffer, target: Buffer, edits: readonly Edit[], inPlace: boolean): void {
+  const segments: { start: number; end: number; shift: number }[] = [];
+  let start = 0;
+  let shift = 0;
+  for (const edit of edits) {
+    segments.push({ start, end: edit.start, shift });
+    shift += Buffer.byteLength(edit.text) - (edit.end - edit.start);
+    start = edit.end;
+  }
+  segments.push({ start, end: body.length, shift });
+  const move = ({ start, end, shift }: (typeof segments)[number]) => {
+    if (end > start && (shift !== 0 || !inPlace)) body.copy(target, start + shift, start, end);
+  };
+  // To the right from the last on, to the left from the first on.
+  for (let index = segments.length - 1; index >= 0; index--) if (segments[index]!.shift > 0) move(segments[index]!);
+  for (const segment of segments) if (segment.shift <= 0) move(segment);
 }

@@ -5,10 +5,10 @@ import { decodeField, isObject } from './request-fields.js';
 import { type Edit, splice } from './splice.js';
 
 /**
- * The body that the engine gets: the client's own bytes with a few values changed. The model's name there replaces an alias, our order
+ * The body that the engine gets, which may take the place of the client's in memory: the client's own bytes with a few values changed. The model's name there replaces an alias, our order
  * replaces any `priority`, `kv_transfer_params` is emptied (it steers the engine's insides), and the usage frame of a stream is asked for.
  */
-export function upstreamBody({ body, scan, fields }: Intake, start: StageStart): Buffer {
+export function upstreamBody({ body, room, scan, fields }: Intake, start: StageStart): Buffer {
   const edits: Edit[] = [];
   let added = '';
   const set = (field: WantedField, text: string) => {
@@ -25,7 +25,7 @@ export function upstreamBody({ body, scan, fields }: Intake, start: StageStart):
   }
   edits.sort((a, b) => a.start - b.start);
   if (added) edits.push({ start: scan.closeOffset, end: scan.closeOffset, text: added });
-  return splice(body, edits);
+  return splice(body, room, edits);
 }
 
 /** vLLM takes 64-bit integers; anything else would be refused. */

@@ -17,7 +17,7 @@ export interface UpstreamHead {
 /** How a call to an engine ended. */
 export type UpstreamEnd =
   /** All came. `rest` has not been handed on yet. */
-  | { readonly kind: 'complete'; readonly facts: AnswerFacts; readonly rest: Buffer | undefined }
+  | { readonly kind: 'complete'; readonly facts: AnswerFacts; readonly rest: readonly Buffer[] }
   /** Not a byte of the request was sent, so nothing ran. */
   | { readonly kind: 'unsent'; readonly cause: Error }
   /** The engine answered with an error status. */
@@ -31,7 +31,7 @@ export type UpstreamEnd =
   | {
       readonly kind: 'broken';
       readonly reason: 'connection-lost' | 'truncated' | 'error-frame';
-      readonly rest: Buffer | undefined;
+      readonly rest: readonly Buffer[];
       readonly told: boolean;
       readonly facts: AnswerFacts;
       readonly cause: Error | undefined;
@@ -40,8 +40,8 @@ export type UpstreamEnd =
 export interface UpstreamSink {
   /** The engine sent something: bytes that need not make up content yet. */
   onActivity(): void;
-  /** Bytes for the client. Several events of one read come together. */
-  onContent(bytes: Buffer): void;
+  /** Bytes for the client, at least one. Several events of one read come together. */
+  onContent(pieces: readonly Buffer[]): void;
   /** The end, once, unless the call was aborted. */
   onUpstreamEnd(end: UpstreamEnd): void;
 }
@@ -158,7 +158,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
 
   private broken(
     reason: 'connection-lost' | 'truncated' | 'error-frame',
-    rest: Buffer | undefined,
+    rest: readonly Buffer[],
     told: boolean,
     cause: Error | undefined,
   ): UpstreamEnd {
@@ -171,15 +171,13 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
   }
 
   private flush(): void {
-    if (this.over) return;
-    const content = this.takeBatch();
-    if (content) this.sink.onContent(content);
+    if (this.over || this.batch.length === 0) return;
+    this.sink.onContent(this.takeBatch());
   }
 
-  private takeBatch(): Buffer | undefined {
+  private takeBatch(): readonly Buffer[] {
     const { batch } = this;
-    if (batch.length === 0) return undefined;
     this.batch = [];
-    return batch.length === 1 ? batch[0] : Buffer.concat(batch);
+    return batch;
   }
 }

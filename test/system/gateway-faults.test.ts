@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { request as httpRequest } from 'node:http';
+import { Pool } from 'undici';
 import { afterEach, describe, expect, it } from 'vitest';
 import {
   beginStream,
@@ -322,6 +323,23 @@ describe('streams cut anywhere', () => {
     expect(answer.headers.get('x-accel-buffering')).toBe('no');
   });
 
+  it('reach a client of HTTP/1.0 without chunks, and leave a kept connection usable', async () => {
+    await start();
+    rig.script = ({ res }) => {
+      beginStream(res);
+      res.write(contentFrame('a'));
+      setImmediate(() => res.end(contentFrame('b', 'stop') + USAGE_FRAME + DONE_FRAME));
+    };
+    const frames = contentFrame('a') + contentFrame('b', 'stop') + DONE_FRAME;
+    const request = rawChat(chatBody({ stream: true }));
+    const old = await readUntil(rig.rawRequest(request.replace('HTTP/1.1', 'HTTP/1.0')), () => false);
+    expect(old.slice(old.indexOf('\r\n\r\n') + 4)).toBe(frames);
+    const both = await readUntil(rig.rawRequest(request + request), (text) => text.split('0\r\n\r\n').length === 3);
+    expect(both.match(/HTTP\/1\.1 200 /g)).toHaveLength(2);
+    expect(both.match(/transfer-encoding: chunked/gi)).toHaveLength(2);
+    expect(both.match(/\[DONE\]/g)).toHaveLength(2);
+  });
+
   it('events of one read go out in one chunk', async () => {
     await start();
     const frames = Array.from({ length: 65 }, (_, index) => contentFrame(`${index}`));
@@ -348,6 +366,41 @@ describe('streams cut anywhere', () => {
     });
     expect(Buffer.concat(chunks).toString()).toBe(frames.join('') + DONE_FRAME);
     expect(chunks.length).toBeLessThanOrEqual(4);
+  });
+});
+
+describe('a second place', () => {
+  it.each([10, 10_000])('gets the same request, made over for its engine (%i bytes)', async (bytes) => {
+    await start({ upstreamModel: 'second-name' });
+    const { startOf } = rig.scheduling;
+    rig.scheduling.maxPlacements = 2;
+    const nobody = new Pool('http://127.0.0.1:1');
+    rig.scheduling.startOf = (stage) => {
+      rig.scheduling.startOf = startOf;
+      return {
+        ...startOf(stage),
+        dispatcher: nobody,
+        origin: 'http://127.0.0.1:1',
+        upstreamModel: 'x',
+        priority: -999,
+      };
+    };
+    const body = chatBody({ padding: 'y'.repeat(bytes), stream: true, kv_transfer_params: { a: 'bcdef' } });
+    rig.script = ({ res }) => {
+      beginStream(res);
+      res.end(contentFrame('a', 'stop') + USAGE_FRAME + DONE_FRAME);
+    };
+    const answer = await postChat(rig, body);
+    expect(await answer.text()).toBe(contentFrame('a', 'stop') + DONE_FRAME);
+    expect(JSON.parse(rig.received[0]!.body)).toEqual({
+      ...(JSON.parse(body) as object),
+      model: 'second-name',
+      priority: 7,
+      kv_transfer_params: null,
+      stream_options: { include_usage: true },
+    });
+    expect(rig.received).toHaveLength(1);
+    await nobody.destroy();
   });
 });
 

@@ -47,7 +47,7 @@ export class FakeScheduling implements Scheduling {
   ready = true;
   private readonly clock = new WallClock();
 
-  constructor(private readonly startOf: (stage: Stage) => StageStart) {}
+  constructor(public startOf: (stage: Stage) => StageStart) {}
 
   nowMs(): number {
     return this.clock.nowMs();
