@@ -121,6 +121,7 @@ export interface Scheduling {
   /** May requests be served now? With the reason when not. */
   readiness(): { readonly ready: boolean; readonly reason: string };
   submit(stage: Stage, identitySource: string, listener: StageListener): StageHandle;
+  /** The record of a request by its id; `last` stands for the newest that has ended. */
   explain(stageId: string): DecisionRecord | undefined;
   /** What the fleet is doing now; also the source of the report's timelines. */
   fleet(): FleetSnapshot;

@@ -1,6 +1,6 @@
 import { cpus } from 'node:os';
 import { relative, resolve } from 'node:path';
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import { renderTerminal, writeReport } from '../../sim/report/index.js';
 import { readTrace } from '../../traces/reader.js';
 import { classesOf } from '../../traces/replay/classes.js';
@@ -10,6 +10,7 @@ import { loadConfig } from '../config/load.js';
 import type { MaestroConfig } from '../config/schema.js';
 import { stepShapes } from '../config/service-times.js';
 import { ORDERING_POLICY_NAMES } from '../global/order/registry.js';
+import { MaestroError } from '../model/error.js';
 import { FleetRecorder } from './fleet-recorder.js';
 import { paint, progressLine, usesColour } from './output.js';
 import { demoFleetPath, demoTracePath } from './package-files.js';
@@ -78,13 +79,17 @@ function demoConfig({ fleet, policy }: DemoArguments) {
   const config = loadConfig(fleet);
   const real = config.fleet.nodes.flatMap(({ engines }) => engines).find(({ url }) => url !== undefined);
   if (real) {
-    throw new InvalidArgumentError(
+    throw new MaestroError(
+      'invalid_request',
       `engine ${real.id} in ${fleet} has a url: the demo runs on a scaled clock, which real engines cannot follow. Use "maestro up --fleet" and "maestro replay".`,
     );
   }
   const known = ORDERING_POLICY_NAMES.find((name) => name === policy);
   if (policy !== undefined && known === undefined) {
-    throw new InvalidArgumentError(`unknown policy "${policy}"; there are ${ORDERING_POLICY_NAMES.join(', ')}.`);
+    throw new MaestroError(
+      'invalid_request',
+      `unknown policy "${policy}"; there are ${ORDERING_POLICY_NAMES.join(', ')}.`,
+    );
   }
   return {
     ...config,

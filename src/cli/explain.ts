@@ -11,11 +11,14 @@ export function registerExplain(program: Command): void {
     .description(
       'Prints the decision record of one request: identity, prediction, queue, candidates with every score term, outcome.',
     )
-    .argument('<request-id>', 'the x-request-id of the answer')
+    .argument('<request-id>', 'the x-request-id of the answer; "last" for the newest request that has ended')
     .option('--target <url>', 'address of the gateway', 'http://127.0.0.1:8080')
     .option('--key <key>', 'API key, where the gateway asks for one (default: $MAESTRO_API_KEY)')
     .option('--json', 'print the record as one JSON document')
-    .addHelpText('after', '\nExample:\n  $ maestro explain req-demo --target http://127.0.0.1:8080\n')
+    .addHelpText(
+      'after',
+      '\nExample (in another terminal: maestro demo):\n  $ maestro explain last --target http://127.0.0.1:8080\n',
+    )
     .action(async (requestId: string, options: { target: string; key?: string; json?: boolean }) => {
       const record = await fetchRecord(requestId, options);
       process.stdout.write(options.json ? `${JSON.stringify(record, null, 2)}\n` : renderDecision(record));

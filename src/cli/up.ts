@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { loadConfig } from '../config/load.js';
 import type { MaestroConfig } from '../config/schema.js';
+import { MaestroError } from '../model/error.js';
 import { demoFleetPath } from './package-files.js';
 import { type Served, serve, stopOnSignal } from './serve.js';
 
@@ -34,7 +35,7 @@ export function registerUp(program: Command): void {
 
 async function up(options: UpArguments): Promise<void> {
   if (options.fleet !== undefined && options.vllm !== undefined) {
-    throw new InvalidArgumentError('Give --fleet or --vllm, not both.');
+    throw new MaestroError('invalid_request', 'Give --fleet or --vllm, not both.');
   }
   const served = await serve({
     config: configFor(options),

@@ -46,6 +46,10 @@ const WRONG: readonly (readonly [text: string, expected: string])[] = [
   ['templates: {t: {class: batsh}}', '1:24 templates.t.class: unknown class "batsh"'],
   ['gateway: {keys: [{tenant: t}]}', '1:18 gateway.keys[0]: exactly one of keyEnv and key is needed'],
   ['fleet: {nodes: [{id: n, gpus: {type: h10, count: 1}}]}', '1:38 fleet.nodes[0].gpus.type: unknown GPU type "h10"'],
+  [
+    'fleet: {nodes: [{id: n, gpus: {type: h100-smx, count: 1}}]}',
+    '1:38 fleet.nodes[0].gpus.type: unknown GPU type "h100-smx"',
+  ],
   ['fleet: {nodes: [{id: n}, {id: n}]}', '1:31 fleet.nodes[1].id: node id "n" is used twice'],
   [
     'fleet: {nodes: [{id: n, engines: [{id: e, model: qwen3-8b, url: "http://a"}]}], timeScale: 2}',

@@ -1,4 +1,4 @@
-import { findGpu, GPU_NAMES } from '../model/gpu-catalogue.js';
+import { GPU_NAMES } from '../model/gpu-catalogue.js';
 import { findLlm, LLM_NAMES } from '../model/llm-catalogue.js';
 import { unknownName } from './issues.js';
 import type { ConfigPath, Finding } from './problem.js';
@@ -53,7 +53,7 @@ export function checkReferences(
 function checkNode(node: Entry, ownGpus: readonly Name[]): Finding[] {
   const known = [...ownGpus.map(({ name }) => name), ...GPU_NAMES];
   const findings = gpuTypes(node)
-    .filter(({ name }) => !known.includes(name) && !findGpu(name))
+    .filter(({ name }) => !known.includes(name))
     .map((type): Finding => ({ ...unknownName('GPU type', type.name, known), path: type.path, at: 'value' }));
   const sleeper = entries(node.fields, node.path, 'engines').find(({ fields }) => canSleep(fields));
   if (sleeper && node.fields['hostMemory'] === undefined) {

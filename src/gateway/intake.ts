@@ -92,9 +92,15 @@ export function bodyTooLarge(bodyLimitBytes: number): MaestroError {
 }
 
 function unknownModel(name: string, models: readonly ServedModel[]): MaestroError {
+  if (models.length === 0) {
+    // Engines named by their URL alone tell their models when they first answer.
+    return new MaestroError('no_engine', 'No engine has answered yet, so no model can be served.', {
+      retryAfterMs: 1000,
+    });
+  }
   const names = models.flatMap((model) => [model.name, ...model.aliases]);
   const shown = names.slice(0, 20).join(', ') + (names.length > 20 ? ', …' : '');
-  return new MaestroError('model_not_found', `The model "${name}" is not served here. Served: ${shown || 'none'}.`, {
+  return new MaestroError('model_not_found', `The model "${name}" is not served here. Served: ${shown}.`, {
     param: 'model',
   });
 }

@@ -153,7 +153,8 @@ export class GlobalService implements Scheduling {
   }
 
   explain(stageId: string): DecisionRecord | undefined {
-    return this.options.decisionLog.get(stageId);
+    const { decisionLog } = this.options;
+    return stageId === 'last' ? decisionLog.last() : decisionLog.get(stageId);
   }
 
   fleet(): FleetSnapshot {

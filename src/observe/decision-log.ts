@@ -31,6 +31,13 @@ export class DecisionLog {
     if (!oldest.done) this.records.delete(oldest.value);
   }
 
+  /** The newest record of a request that has ended; what `maestro explain last` shows. */
+  last(): DecisionRecord | undefined {
+    let last: DecisionRecord | undefined;
+    for (const record of this.records.values()) if (record.outcome) last = record;
+    return last;
+  }
+
   /** Writes the finished record to the file. A file that falls behind loses records rather than memory. */
   close(record: DecisionRecord): void {
     if (!this.file || this.file.writableLength > 4_000_000) return;

@@ -1,0 +1,111 @@
+/** `maestro up --vllm URL` as a process of its own, in front of a server that is away at the start, comes, goes and comes back. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { request } from 'undici';
+import { afterEach, describe, expect, it } from 'vitest';
+
+const ROOT = join(import.meta.dirname, '..', '..');
+const children: ChildProcess[] = [];
+const servers: Server[] = [];
+
+afterEach(async () => {
+  for (const child of children.splice(0)) child.kill('SIGKILL');
+  for (const server of servers.splice(0)) await close(server);
+});
+
+/** The least that a vLLM server answers. */
+async function startEngine(port: number): Promise<Server> {
+  const bodies: Readonly<Record<string, string>> = {
+    'GET /health': '',
+    'GET /version': '{"version":"0.29.0"}',
+    'GET /v1/models':
+      '{"object":"list","data":[{"id":"m","object":"model","root":"m","parent":null,"max_model_len":4096}]}',
+    'POST /v1/chat/completions':
+      '{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"total_tokens":2,"completion_tokens":1}}',
+  };
+  const server = createServer((incoming, response) => {
+    const body = bodies[`${incoming.method} ${incoming.url}`];
+    response.writeHead(body === undefined ? 404 : 200, { 'content-type': 'application/json' });
+    response.end(body ?? '{"detail":"Not Found"}');
+  });
+  servers.push(server);
+  server.listen(port, '127.0.0.1');
+  await once(server, 'listening');
+  return server;
+}
+
+async function close(server: Server): Promise<void> {
+  if (!server.listening) return;
+  server.close();
+  server.closeAllConnections();
+  await once(server, 'close');
+}
+
+async function startUp(...args: string[]): Promise<string> {
+  const child = spawn(
+    process.execPath,
+    ['--import', 'tsx', join(ROOT, 'src/cli/main.ts'), 'up', '--port', '0', ...args],
+    {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    },
+  );
+  children.push(child);
+  let printed = '';
+  for await (const chunk of child.stdout!) {
+    printed += String(chunk);
+    const address = /serves at (http:\/\/\S+)/.exec(printed)?.[1];
+    if (address) return address;
+  }
+  throw new Error(`maestro up ended: ${printed}`);
+}
+
+const readiness = async (address: string) => {
+  const answer = await request(`${address}/readyz`);
+  await answer.body.dump();
+  return answer.statusCode;
+};
+
+/** Milliseconds until `/readyz` answers `status`. */
+async function millisUntil(address: string, status: number): Promise<number> {
+  const startedMs = performance.now();
+  for (;;) {
+    if ((await readiness(address)) === status) return performance.now() - startedMs;
+    if (performance.now() - startedMs > 10_000) throw new Error(`/readyz never answered ${status}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+async function chat(address: string) {
+  const answer = await request(`${address}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ model: 'm', messages: [{ role: 'user', content: 'x' }] }),
+  });
+  return { status: answer.statusCode, text: await answer.body.text() };
+}
+
+describe('maestro up --vllm', () => {
+  it('serves a server that is away at the start, and again when it comes back', async () => {
+    const probe = createServer().listen(0, '127.0.0.1');
+    await once(probe, 'listening');
+    const { port } = probe.address() as AddressInfo;
+    await close(probe);
+
+    const address = await startUp('--vllm', `http://127.0.0.1:${port}`);
+    expect(await readiness(address)).toBe(503);
+    expect((await chat(address)).status).toBe(503);
+
+    const engine = await startEngine(port);
+    await millisUntil(address, 200);
+    expect(await chat(address)).toMatchObject({ status: 200, text: expect.stringContaining('"hi"') });
+
+    await close(engine);
+    await millisUntil(address, 503);
+    await startEngine(port);
+    await millisUntil(address, 200);
+    expect((await chat(address)).status).toBe(200);
+  });
+});
