@@ -6,10 +6,10 @@
  * user + system time of the gateway's own process tree. Absolute figures depend on the machine; compare within one run.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { on } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { Pool, request } from 'undici';
 
@@ -50,12 +50,9 @@ const scratch = mkdtempSync(join(tmpdir(), 'maestro-bench-'));
 async function start(command: string, args: string[], pattern: RegExp): Promise<{ url: string; pid: number }> {
   const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   children.push(child);
-  for await (const line of createInterface({ input: child.stdout! })) {
-    const match = pattern.exec(line);
-    if (match) {
-      child.stdout!.resume();
-      return { url: match[0], pid: child.pid! };
-    }
+  for await (const [chunk] of on(child.stdout!, 'data', { close: ['end'] })) {
+    const match = pattern.exec(String(chunk));
+    if (match) return { url: match[0], pid: child.pid! };
   }
   throw new Error(`${command} ${args.join(' ')} ended before it printed its address`);
 }

@@ -50,6 +50,9 @@ export const traceRowSchema = z.strictObject({
   role: id.optional().describe('Role of the agent that makes the call.'),
   agent: id.optional().describe('Which agent of that role.'),
   model: id.optional().describe('Model that the call names.'),
+  task: id
+    .optional()
+    .describe('What the workflow was asked to do. Runs of one task may share it; train and judge on different tasks.'),
   class: id.optional().describe('SLO class of the workflow.'),
   deadline_ms: z.number().positive().max(1e12).optional().describe('Deadline in ms after the arrival of the workflow.'),
 
@@ -62,6 +65,13 @@ export const traceRowSchema = z.strictObject({
   max_tokens: z.int().min(1).optional(),
   temperature: z.number().min(0).max(10).optional(),
   response_format: z.enum(['text', 'json_object', 'json_schema']).optional(),
+  recorded_at_ms: milliseconds
+    .optional()
+    .describe(
+      'Time that the source gives for the call, often its end, in ms since the first of the trace. Not a schedule.',
+    ),
+  recorded_ttft_ms: milliseconds.optional().describe('Measured time to the first token. Known only after the call.'),
+  recorded_latency_ms: milliseconds.optional().describe('Measured time of the whole call. Known only after the call.'),
   parents: z.array(id).optional().describe('Rows whose output is part of this prompt.'),
   derived: z
     .array(

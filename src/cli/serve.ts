@@ -39,6 +39,9 @@ export interface Served {
 
 /** Starts the emulated engines that the config asks for, the levels and the gateway in this process. */
 export async function serve(options: ServeOptions): Promise<Served> {
+  // Other commands end with their reader; a server outlives whoever reads what it prints (`maestro up | head`).
+  for (const stream of [process.stdout, process.stderr])
+    stream.removeAllListeners('error').on('error', () => undefined);
   const { config } = options;
   const { timeScale } = config.fleet;
   const logger = createLogger({ level: config.observe.logLevel });

@@ -30,7 +30,7 @@ export function registerTrace(program: Command): void {
 }
 
 function registerImport(trace: Command): void {
-  const formats = IMPORTERS.map(({ format, summary }) => `  ${format.padEnd(18)}${summary}`).join('\n');
+  const formats = IMPORTERS.map(({ format, summary }) => `  ${format.padEnd(22)}${summary}`).join('\n');
   trace
     .command('import')
     .summary('turn a public trace into a canonical one')

@@ -1,6 +1,6 @@
 /** `maestro up --vllm URL` as a process of its own, in front of a server that is away at the start, comes, goes and comes back. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { on, once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -54,7 +54,7 @@ async function startUp(...args: string[]): Promise<string> {
   );
   children.push(child);
   let printed = '';
-  for await (const chunk of child.stdout!) {
+  for await (const [chunk] of on(child.stdout!, 'data', { close: ['end'] })) {
     printed += String(chunk);
     const address = /serves at (http:\/\/\S+)/.exec(printed)?.[1];
     if (address) return address;
@@ -88,6 +88,15 @@ async function chat(address: string) {
 }
 
 describe('maestro up --vllm', () => {
+  it('goes on serving when nobody reads what it prints', async () => {
+    const engine = await startEngine(0);
+    const { port } = engine.address() as AddressInfo;
+    const address = await startUp('--vllm', `http://127.0.0.1:${port}`);
+    children[0]!.stdout!.destroy();
+    await millisUntil(address, 200);
+    expect((await chat(address)).status).toBe(200);
+  });
+
   it('serves a server that is away at the start, and again when it comes back', async () => {
     const probe = createServer().listen(0, '127.0.0.1');
     await once(probe, 'listening');

@@ -15,8 +15,12 @@ export async function importTrace(
     const known = IMPORTERS.map((candidate) => candidate.format).join(', ');
     throw new MaestroError('invalid_request', `unknown trace format ${format}; known: ${known}`);
   }
-  return await importer.read(await openSources(paths), {
+  const trace = await importer.read(await openSources(paths), {
     limitWorkflows: options.limitWorkflows ?? Number.POSITIVE_INFINITY,
     rng: new SeededRng(options.seed ?? 1),
   });
+  if (trace.rows.length === 0) {
+    throw new MaestroError('invalid_request', `no call found in ${paths.join(', ')}; is this ${format} data?`);
+  }
+  return trace;
 }

@@ -80,13 +80,40 @@ export async function* readRecords(file: SourceFile): AsyncGenerator<SourceRecor
   }
 }
 
+/** A text of a source that is not JSON, or JSON of a shape of its own. */
+export interface SourceText {
+  readonly text: string;
+  /** Upstream file that it came from. */
+  readonly origin: string;
+}
+
+/** The texts of a file: those that an archived copy wraps line by line (`{_file, text}` or `{_file, csv}`), or the file itself. */
+export async function* readTexts(file: SourceFile): AsyncGenerator<SourceText> {
+  let number = 0;
+  let whole: string[] | undefined;
+  for await (const line of file.lines()) {
+    number += 1;
+    if (whole) whole.push(line);
+    else if (line.trim() !== '') {
+      const value = line.startsWith('{') ? parseJson(line) : undefined;
+      const text = isObject(value) ? (value.text ?? value.csv) : undefined;
+      if (isObject(value) && typeof text === 'string') {
+        yield { text, origin: typeof value._file === 'string' ? value._file : file.name };
+      } else if (number === 1) whole = [line];
+      else throw badSource(file, number, 'no wrapped text');
+    }
+  }
+  if (whole) yield { text: whole.join('\n'), origin: file.name };
+}
+
 function unwrap(file: SourceFile, value: Record<string, unknown>): SourceRecord {
   if (!isObject(value.record)) return { record: value, origin: file.name, wrapper: {} };
   const origin = typeof value._file === 'string' ? value._file : file.name;
   return { record: value.record, origin, wrapper: value };
 }
 
-function parseJson(text: string): unknown {
+/** The value of a JSON text; undefined when it is none. */
+export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {

@@ -18,6 +18,7 @@ export interface DraftRow {
 export interface MarbleBuild {
   readonly workflowId: string;
   readonly template: string;
+  readonly task: string;
   readonly model: string | undefined;
   readonly count: (text: string) => number;
   readonly nextBlockId: number;
@@ -178,7 +179,7 @@ class WorkflowRows {
     readonly outputTokens: number | undefined;
     readonly toolCalled?: boolean;
   }): string {
-    const { workflowId, template, model } = this.build;
+    const { workflowId, template, task, model } = this.build;
     const rowId = `${workflowId}/${call.id}`;
     this.drafts.push({
       row: {
@@ -192,6 +193,7 @@ class WorkflowRows {
         role: call.role,
         ...(call.agent !== undefined && { agent: call.agent }),
         ...(model !== undefined && { model }),
+        task,
         ...(call.toolCalled !== undefined && { tool_called: call.toolCalled }),
         derived: ['wait_for:rule', 'input_length:count:o200k_base', 'hash_runs:rule'],
       },

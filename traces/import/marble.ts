@@ -3,6 +3,7 @@ import { nextInt, type Rng } from '../../src/model/rng.js';
 import type { TraceRow } from '../schema.js';
 import { badSource, isObject, readRecords, type TraceImporter } from './importer.js';
 import { buildMarbleRows, type DraftRow, type MarbleConfig } from './marble-workflow.js';
+import { fingerprint } from './names.js';
 import { TokenCounter } from './tokens.js';
 
 const iteration = z.object({
@@ -71,6 +72,7 @@ export const marble: TraceImporter = {
       const built = buildMarbleRows(run, known, {
         workflowId: `marble-${scenario}-${number}`,
         template: `marble-${scenario}`,
+        task: `marble-${fingerprint(run.task.trim())}`,
         model: modelOf(origin),
         count: (text) => counter.count(text),
         nextBlockId,
