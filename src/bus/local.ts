@@ -38,7 +38,7 @@ export interface LocalLevels {
   stop(): Promise<void>;
 }
 
-const DECISIONS_KEPT = 20_000;
+const DECISIONS_KEPT = 5_000;
 
 /** A workflow that has been silent for so long counts as over; a later call of it begins a new one. */
 const WORKFLOW_IDLE_MS = 3 * MINUTE_MS;

@@ -1,4 +1,5 @@
 import type { Dispatcher } from 'undici';
+import { ChurnMap } from '../model/churn-map.js';
 import type { Clock, Timer } from '../model/clock.js';
 import type {
   ClusterView,
@@ -80,7 +81,7 @@ const MAX_TRIES_PER_DISPATCH = 4;
 
 /** Level 2, live: turns placements of the router into reservations on nodes, and their changes into capacity for the global level. */
 export class ClusterService {
-  private readonly placements = new Map<string, Placement>();
+  private readonly placements = new ChurnMap<Placement>();
   private readonly nodes = new Map<string, NodeLink>();
   private readonly served = new ServedModels();
   private capacityListener: ((view: ClusterView) => void) | undefined;

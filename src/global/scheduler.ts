@@ -1,4 +1,5 @@
 import { QueueBudget } from '../model/bounded-queue.js';
+import { ChurnMap } from '../model/churn-map.js';
 import type { ClusterView } from '../model/fleet.js';
 import { StableHeap } from '../model/heap.js';
 import type { Prediction, Stage, StageContext, StageOutcome } from '../model/stage.js';
@@ -37,9 +38,9 @@ export class GlobalScheduler {
   private policy: OrderingPolicy;
   private readonly batchClasses: ReadonlySet<string>;
   private readonly budget: QueueBudget;
-  private readonly stages = new Map<string, QueuedStage>();
+  private readonly stages = new ChurnMap<QueuedStage>();
   private readonly queues = new Map<string, ModelQueue>();
-  private readonly waitingByWorkflow = new Map<string, Set<QueuedStage>>();
+  private readonly waitingByWorkflow = new ChurnMap<QueuedStage[]>();
   private readonly queuedByTenant = new Map<string, number>();
   private readonly capacities = new CapacityLedger();
   private readonly priorities = new PriorityScale();
@@ -334,16 +335,16 @@ export class GlobalScheduler {
   private enterQueue(queued: QueuedStage): void {
     queued.expiryEntry = this.expiries.push(queued, queued.expiresAtMs);
     const siblings = this.waitingByWorkflow.get(queued.workflow.workflowId);
-    if (siblings) siblings.add(queued);
-    else this.waitingByWorkflow.set(queued.workflow.workflowId, new Set([queued]));
+    if (siblings) siblings.push(queued);
+    else this.waitingByWorkflow.set(queued.workflow.workflowId, [queued]);
   }
 
   /** Gives the stage's room in the queue to others. */
   private leaveQueue(queued: QueuedStage): void {
     const { workflowId } = queued.workflow;
     const siblings = this.waitingByWorkflow.get(workflowId)!;
-    siblings.delete(queued);
-    if (siblings.size === 0) this.waitingByWorkflow.delete(workflowId);
+    if (siblings.length === 1) this.waitingByWorkflow.delete(workflowId);
+    else siblings.splice(siblings.indexOf(queued), 1);
     this.budget.remove(queued.stage.bodyBytes);
     this.countTenant(queued.stage.tenant, -1);
   }

@@ -7,6 +7,7 @@ import type {
   StageListener,
 } from '../bus/contract.js';
 import type { ClusterService, EngineEndpoint } from '../cluster/service.js';
+import { ChurnMap } from '../model/churn-map.js';
 import type { Clock, Timer } from '../model/clock.js';
 import { MaestroError } from '../model/error.js';
 import type { Lease, PlaceExplanation } from '../model/fleet.js';
@@ -61,7 +62,7 @@ interface Job {
 
 /** Level 3, live: predicts, orders, dispatches and learns. In one process it is all that the front door sees of the levels. */
 export class GlobalService implements Scheduling {
-  private readonly jobs = new Map<string, Job>();
+  private readonly jobs = new ChurnMap<Job>();
   private readonly outcomes = Object.fromEntries(OUTCOME_KINDS.map((kind) => [kind, 0])) as Record<OutcomeKind, number>;
   private readonly aliasesOf = new Map<string, string[]>();
   private idleTimer: Timer | undefined;

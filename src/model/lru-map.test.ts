@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { LruMap } from './lru-map.js';
 
@@ -24,4 +25,34 @@ describe('LruMap', () => {
     expect(map.delete('b')).toBe(true);
     expect(map.size).toBe(1);
   });
+});
+
+it('agrees with a list kept in order, whatever is done', () => {
+  const command = fc.tuple(fc.constantFrom('get', 'set', 'set', 'peek', 'delete'), fc.integer({ min: 0, max: 7 }));
+  fc.assert(
+    fc.property(fc.array(command, { maxLength: 100 }), (commands) => {
+      const map = new LruMap<number, number>(4);
+      let model: [number, number][] = [];
+      for (const [step, [kind, key]] of commands.entries()) {
+        const known = model.find(([each]) => each === key);
+        const rest = model.filter(([each]) => each !== key);
+        if (kind === 'peek') expect(map.peek(key)).toBe(known?.[1]);
+        if (kind === 'get') {
+          expect(map.get(key)).toBe(known?.[1]);
+          if (known) model = [...rest, known];
+        }
+        if (kind === 'delete') {
+          expect(map.delete(key)).toBe(known !== undefined);
+          model = rest;
+        }
+        if (kind === 'set') {
+          model = [...rest, [key, step]];
+          expect(map.set(key, step)).toEqual(model.length > 4 ? model.shift() : undefined);
+        }
+        expect([...map]).toEqual(model);
+        expect(map.oldest()).toEqual(model[0]);
+        expect(map.size).toBe(model.length);
+      }
+    }),
+  );
 });

@@ -1,3 +1,4 @@
+import { ChurnMap } from '../model/churn-map.js';
 import type { Demand, EngineView, Lease, LeaseUse, NodeSpec, RefuseReason, ReserveResult } from '../model/fleet.js';
 import type { EngineEvent, NodeAction, ReleaseReason } from './actions.js';
 import { DEFAULT_NODE_CONFIG, type NodeConfig } from './config.js';
@@ -19,9 +20,9 @@ export class NodeManager {
   readonly ledger: MemoryLedger;
   private readonly config: NodeConfig;
   private readonly engines = new Map<string, EngineRecord>();
-  private readonly leases = new Map<string, HeldLease>();
+  private readonly leases = new ChurnMap<HeldLease>();
   /** Engine of every held stage. */
-  private readonly heldAt = new Map<string, EngineRecord>();
+  private readonly heldAt = new ChurnMap<EngineRecord>();
   private readonly confirmation: RoomConfirmation;
   private readonly reclaim: ReclaimContext;
   private readonly kv = emptyKvTotals();

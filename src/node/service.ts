@@ -9,6 +9,7 @@ import {
   type MonitorDownReason,
 } from '../engine/vllm/monitor.js';
 import { DEFAULT_MOVE_LIMITS, EngineMoves, type MoveLimits } from '../engine/vllm/moves.js';
+import { ChurnMap } from '../model/churn-map.js';
 import type { Clock, Timer } from '../model/clock.js';
 import type { Demand, EngineSpec, EngineView, Lease, LeaseUse, NodeSpec, ReserveResult } from '../model/fleet.js';
 import type { EngineEvent, NodeAction } from './actions.js';
@@ -67,7 +68,7 @@ export class NodeService {
   readonly nodeId: string;
   private readonly manager: NodeManager;
   private readonly live = new Map<string, LiveEngine>();
-  private readonly holdEnds = new Map<string, (end: HoldEnd) => void>();
+  private readonly holdEnds = new ChurnMap<(end: HoldEnd) => void>();
   private readonly listeners: ((changed: readonly EngineView[]) => void)[] = [];
   private readonly gpuCapacityBytes: readonly number[];
   private pumpDue = false;

@@ -1,5 +1,6 @@
 import { createWriteStream, type WriteStream } from 'node:fs';
 import type { DecisionRecord } from '../bus/contract.js';
+import { ChurnMap } from '../model/churn-map.js';
 
 export interface DecisionLogOptions {
   /** How many records stay in memory for `maestro explain`; the oldest leave first. */
@@ -12,7 +13,10 @@ export interface DecisionLogOptions {
 
 /** The last decisions, by request id, and optionally all of them in a file. Never on the way of a request: a full disk only ends the file. */
 export class DecisionLog {
-  private readonly records = new Map<string, DecisionRecord>();
+  private readonly byId = new ChurnMap<DecisionRecord>();
+  /** The same records by age: a ring of `capacity` places. */
+  private readonly ring: DecisionRecord[] = [];
+  private next = 0;
   private file: WriteStream | undefined;
 
   constructor(private readonly options: DecisionLogOptions) {
@@ -25,17 +29,21 @@ export class DecisionLog {
   }
 
   open(record: DecisionRecord): void {
-    this.records.set(record.stage.stageId, record);
-    if (this.records.size <= this.options.capacity) return;
-    const oldest = this.records.keys().next();
-    if (!oldest.done) this.records.delete(oldest.value);
+    const oldest = this.ring[this.next];
+    if (oldest && this.byId.get(oldest.stage.stageId) === oldest) this.byId.delete(oldest.stage.stageId);
+    this.ring[this.next] = record;
+    this.next = (this.next + 1) % this.options.capacity;
+    this.byId.set(record.stage.stageId, record);
   }
 
   /** The newest record of a request that has ended; what `maestro explain last` shows. */
   last(): DecisionRecord | undefined {
-    let last: DecisionRecord | undefined;
-    for (const record of this.records.values()) if (record.outcome) last = record;
-    return last;
+    const { length } = this.ring;
+    for (let age = 1; age <= length; age++) {
+      const record = this.ring[(this.next - age + length) % length];
+      if (record?.outcome) return record;
+    }
+    return undefined;
   }
 
   /** Writes the finished record to the file. A file that falls behind loses records rather than memory. */
@@ -45,7 +53,7 @@ export class DecisionLog {
   }
 
   get(stageId: string): DecisionRecord | undefined {
-    return this.records.get(stageId);
+    return this.byId.get(stageId);
   }
 
   end(): Promise<void> {
