@@ -128,8 +128,8 @@ async function replayAndReport(
   const { scheduling, address, clock } = served;
   const { rows } = await readTrace(options.trace);
   const progress = progressLine();
-  const recorder = new FleetRecorder(scheduling, clock);
-  recorder.start();
+  const recorder = new FleetRecorder(async () => scheduling.fleet(), clock);
+  await recorder.start();
   const shapes = stepShapes(config);
   const result = await runReplay({
     trace: rows,
@@ -139,7 +139,7 @@ async function replayAndReport(
     onProgress: (now) => progress.update(describe(now)),
     signal,
   });
-  const fleet = recorder.stop();
+  const fleet = await recorder.stop();
   progress.done();
   if (signal.aborted) return;
   const traceName = relative(process.cwd(), options.trace);

@@ -1,12 +1,15 @@
 import { cpus } from 'node:os';
 import { basename, join } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
+import { request } from 'undici';
 import { buildReport, type ReportInput, renderJson, renderTerminal, writeReport } from '../../sim/report/index.js';
 import { readTrace } from '../../traces/reader.js';
 import { classesOf } from '../../traces/replay/classes.js';
 import { chooseModels, fetchServedModels, parseModelMap } from '../../traces/replay/models.js';
 import { type ReplayProgress, runReplay } from '../../traces/replay/run.js';
+import type { FleetSnapshot } from '../bus/contract.js';
 import { WallClock } from '../bus/wall-clock.js';
+import { FleetRecorder } from './fleet-recorder.js';
 import { progressLine, usesColour } from './output.js';
 
 interface ReplayArguments {
@@ -68,10 +71,13 @@ async function replay(path: string, options: ReplayArguments): Promise<void> {
   const stop = new AbortController();
   const onInterrupt = () => stop.abort();
   process.once('SIGINT', onInterrupt);
+  const clock = new WallClock(options.timeScale);
+  const recorder = new FleetRecorder(() => remoteFleet(options.target, headers), clock);
+  const sawFleet = await recorder.start();
   const result = await runReplay({
     trace: rows,
     target: options.target,
-    clock: new WallClock(options.timeScale),
+    clock,
     speed: options.speed,
     limitWorkflows: options.limitWorkflows,
     modelFor,
@@ -83,6 +89,7 @@ async function replay(path: string, options: ReplayArguments): Promise<void> {
   });
   process.removeListener('SIGINT', onInterrupt);
   progress.done();
+  const fleet = sawFleet ? await recorder.stop() : undefined;
   const input: ReportInput = {
     title: `Replay of ${basename(path)}`,
     subtitle: options.target,
@@ -102,6 +109,7 @@ async function replay(path: string, options: ReplayArguments): Promise<void> {
     classes: classesOf(result.workflows),
     workflows: result.workflows,
     stages: result.stages,
+    fleet,
   };
   const written = options.out === undefined ? undefined : await writeReport(options.out, input);
   const report = written?.report ?? buildReport(input);
@@ -111,6 +119,18 @@ async function replay(path: string, options: ReplayArguments): Promise<void> {
       `${renderTerminal(report, { width: process.stdout.columns ?? 100, colour: usesColour(process.stdout) })}\n`,
     );
   if (options.out !== undefined) process.stderr.write(`report: ${join(options.out, 'report.html')} (.md, .json)\n`);
+}
+
+/** The fleet behind a Maestro gateway; undefined for any other endpoint. */
+async function remoteFleet(target: string, headers: Record<string, string>): Promise<FleetSnapshot | undefined> {
+  try {
+    const answer = await request(`${target.replace(/\/+$/, '')}/v1/maestro/fleet`, { headers });
+    if (answer.statusCode === 200) return (await answer.body.json()) as FleetSnapshot;
+    await answer.body.dump();
+  } catch {
+    // The replay itself tells about a target that does not answer.
+  }
+  return undefined;
 }
 
 function describe({ atMs, workflows, stages }: ReplayProgress): string {

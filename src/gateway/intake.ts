@@ -50,6 +50,7 @@ export function takeIn(context: GatewayContext, request: IntakeRequest, body: Bu
   const stage: Stage = {
     stageId: request.requestId,
     workflowId: identity.workflowId,
+    ...(identity.sessionFinal ? { finalStage: true } : {}),
     tenant: identity.tenant,
     template: identity.template,
     role: identity.role,

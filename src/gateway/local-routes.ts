@@ -70,6 +70,9 @@ export function answerLocally(context: GatewayContext, request: LocalRequest): v
       sendJson(res, 200, record, headers);
       break;
     }
+    case 'fleet':
+      sendJson(res, 200, scheduling.fleet(), headers);
+      break;
     case 'identity': {
       const identity = resolveIdentity(
         {

@@ -18,6 +18,7 @@ describe('matchRoute', () => {
     ['GET', '/v1/models/org/name-1.5', 'model org/name-1.5'],
     ['GET', '/v1/models/org%2Fname', 'model org/name'],
     ['GET', '/v1/maestro/requests/req-1', 'explain req-1'],
+    ['GET', '/v1/maestro/fleet', 'fleet'],
     ['GET', '/v1/chat/completions', 'method-not-allowed'],
     ['PUT', '/health', 'method-not-allowed'],
     ['OPTIONS', '/v1/models', 'method-not-allowed'],

@@ -20,7 +20,7 @@ export interface InferenceRoute {
 /** Routes that the gateway answers itself. */
 export interface LocalRoute {
   readonly kind: 'local';
-  readonly name: 'models' | 'model' | 'health' | 'livez' | 'readyz' | 'metrics' | 'explain' | 'identity';
+  readonly name: 'models' | 'model' | 'health' | 'livez' | 'readyz' | 'metrics' | 'explain' | 'identity' | 'fleet';
   /** Asks for an API key, when keys are configured. */
   readonly authenticated: boolean;
 }
@@ -81,6 +81,7 @@ const EXACT = new Map<string, RouteEntry>([
   ['/readyz', local('readyz', false)],
   ['/metrics', local('metrics', false)],
   ['/v1/maestro/identity', local('identity', true)],
+  ['/v1/maestro/fleet', local('fleet', true)],
 ]);
 
 /** Paths whose rest is a parameter. A model id may hold slashes, a request id may not. */

@@ -353,6 +353,7 @@ export class GlobalService implements Scheduling {
       scheduler.cancel(stage.stageId, nowMs);
     }
     tracker.end(stage, settled, nowMs);
+    if (stage.finalStage && tracker.finishWorkflow(stage.workflowId)) predictor.workflowEnded(stage.workflowId);
     this.outcomes[settled.kind] += 1;
     record.outcome = settled;
     decisionLog.close(record);

@@ -51,6 +51,8 @@ export interface Stage {
   /** Hashes of the growing prompt prefix, oldest first, for prefix affinity; empty when unknown. */
   readonly prefixHashes: readonly string[];
   readonly features: StageFeatures;
+  /** The client says that this is the last call of its workflow. */
+  readonly finalStage?: boolean;
 }
 
 /** What the workflow tracker adds before prediction. */

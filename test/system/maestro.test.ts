@@ -108,6 +108,21 @@ describe('a request on its way through all levels', () => {
     expect(record.placement?.candidates.length).toBeGreaterThan(0);
   });
 
+  it('takes a call that says it is the last for the end of its workflow', async () => {
+    const send = (final: boolean) =>
+      client.chat.completions
+        .create(chat('llama-3.1-8b', 4), {
+          headers: { 'x-maestro-workflow': 'short', ...(final ? { 'x-maestro-session-final': 'true' } : {}) },
+        })
+        .withResponse();
+    const stageIndexes: number[] = [];
+    for (const final of [false, true, false]) {
+      const { response } = await send(final);
+      stageIndexes.push(served.scheduling.explain(response.headers.get('x-request-id')!)!.context.stageIndex);
+    }
+    expect(stageIndexes).toEqual([0, 1, 0]);
+  });
+
   it('wakes a sleeping model by putting an idle one to sleep, and never reaches an engine that sleeps', async () => {
     expect(engine('moe').state).toBe('sleeping');
     const { data, response } = await client.chat.completions.create(chat('qwen3-30b-a3b', 8)).withResponse();
