@@ -15,14 +15,40 @@ const TAIL_BYTES = 8 * 1024;
 /** Takes token counts from a `usage` object. */
 export function learnUsage(facts: AnswerFacts, usage: unknown): void {
   if (!isObject(usage)) return;
-  facts.promptTokens = count(usage['prompt_tokens']) ?? facts.promptTokens;
-  facts.outputTokens = count(usage['completion_tokens']) ?? facts.outputTokens;
-  const details = usage['prompt_tokens_details'];
-  if (isObject(details)) facts.cachedTokens = count(details['cached_tokens']) ?? facts.cachedTokens;
+  facts.promptTokens = count(usage['prompt_tokens']) ?? count(usage['input_tokens']) ?? facts.promptTokens;
+  facts.outputTokens = count(usage['completion_tokens']) ?? count(usage['output_tokens']) ?? facts.outputTokens;
+  const details = usage['prompt_tokens_details'] ?? usage['input_tokens_details'];
+  const cached = isObject(details) ? details['cached_tokens'] : usage['cache_read_input_tokens'];
+  facts.cachedTokens = count(cached) ?? facts.cachedTokens;
 }
 
 function count(value: unknown): number | undefined {
   return typeof value === 'number' && Number.isFinite(value) && value >= 0 ? value : undefined;
+}
+
+/** Anthropic's words for how an answer ended, in OpenAI's. */
+const STOP_REASONS: Readonly<Record<string, string>> = {
+  end_turn: 'stop',
+  stop_sequence: 'stop',
+  max_tokens: 'length',
+  tool_use: 'tool_calls',
+};
+
+/** Takes Anthropic's `stop_reason`. */
+export function learnStopReason(facts: AnswerFacts, reason: unknown): void {
+  if (typeof reason !== 'string') return;
+  facts.finishReason = STOP_REASONS[reason] ?? 'stop';
+  facts.toolCalled = reason === 'tool_use';
+}
+
+/** Takes what a whole object of the Responses API tells. */
+export function learnResponse(facts: AnswerFacts, response: unknown): void {
+  if (!isObject(response)) return;
+  learnUsage(facts, response['usage']);
+  const { status, output } = response;
+  facts.toolCalled = Array.isArray(output) && output.some((item) => isObject(item) && item['type'] === 'function_call');
+  if (status === 'incomplete') facts.finishReason = 'length';
+  else if (status === 'completed') facts.finishReason = facts.toolCalled ? 'tool_calls' : 'stop';
 }
 
 /** Takes the last finish reason in the end of `bytes`, if there is one. */
@@ -57,8 +83,16 @@ export class JsonTail {
     const text = tail.toString('latin1', Math.max(0, tail.length - TAIL_BYTES));
     const at = text.lastIndexOf('"usage"');
     if (at >= 0) learnUsage(facts, parseObjectAt(text, text.indexOf('{', at)));
+    if (facts.finishReason === undefined) learnOtherEnd(facts, text);
     return facts;
   }
+}
+
+/** How an answer of the other APIs ended: Anthropic's stop reason, or the status of a response. */
+function learnOtherEnd(facts: AnswerFacts, text: string): void {
+  learnStopReason(facts, /"stop_reason":\s?"([a-z_]{1,32})"/.exec(text)?.[1]);
+  const status = /"status":\s?"(completed|incomplete)","text":/.exec(text)?.[1];
+  if (status !== undefined) facts.finishReason = status === 'incomplete' ? 'length' : 'stop';
 }
 
 /** The small JSON object that begins at `start`; undefined when it is cut or malformed. */

@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { StageStart } from '../bus/contract.js';
 import type { MaestroError } from '../model/error.js';
 import type { Identity } from './identity.js';
+import type { ApiDialect } from './routes.js';
 
 /** Wait that is suggested when a retryable error names none. */
 const DEFAULT_RETRY_AFTER_MS = 1000;
@@ -29,8 +30,31 @@ export function sendText(
 }
 
 /** Answers with an error in OpenAI's shape: the only way an error of ours reaches a client before its answer has begun. */
-export function sendError(res: ServerResponse, error: MaestroError, headers: readonly string[] = []): void {
-  sendJson(res, error.httpStatus, error.toBody(), [...headers, ...errorHeaders(error)]);
+export function sendError(
+  res: ServerResponse,
+  error: MaestroError,
+  headers: readonly string[] = [],
+  dialect: ApiDialect = 'openai',
+): void {
+  const body = dialect === 'anthropic' ? anthropicError(error) : error.toBody();
+  sendJson(res, error.httpStatus, body, [...headers, ...errorHeaders(error)]);
+}
+
+/** Anthropic's names for errors, by HTTP status. */
+const ANTHROPIC_TYPES: Readonly<Record<number, string>> = {
+  400: 'invalid_request_error',
+  401: 'authentication_error',
+  403: 'permission_error',
+  404: 'not_found_error',
+  413: 'request_too_large',
+  429: 'rate_limit_error',
+  503: 'overloaded_error',
+  504: 'timeout_error',
+};
+
+function anthropicError({ httpStatus, message }: MaestroError) {
+  const type = ANTHROPIC_TYPES[httpStatus] ?? (httpStatus < 500 ? 'invalid_request_error' : 'api_error');
+  return { type: 'error', error: { type, message } };
 }
 
 function errorHeaders(error: MaestroError): string[] {
@@ -44,10 +68,32 @@ function errorHeaders(error: MaestroError): string[] {
   return headers;
 }
 
-/** An error inside a stream that has begun: an event in OpenAI's shape. No `[DONE]` follows it. */
-export function errorEvent(error: MaestroError, midFrame: boolean): Buffer {
+/** What is known of a stream that broke off. */
+export interface BrokenStream {
+  /** Part of a frame has been sent whose rest will not come. */
+  readonly midFrame: boolean;
+  /** Id of the response and number of the next event, in the Responses API. */
+  readonly responseId: string | undefined;
+  readonly nextSequence: number;
+}
+
+/** An error inside a stream that has begun: an event in the shape of its API. Nothing follows it, no `[DONE]` either. */
+export function errorEvent(error: MaestroError, dialect: ApiDialect, stream: BrokenStream): Buffer {
   // A half-sent frame is closed first, so that the error stands in an event of its own.
-  return Buffer.from(`${midFrame ? '\n\n' : ''}data: ${JSON.stringify(error.toBody())}\n\n`);
+  const before = stream.midFrame ? '\n\n' : '';
+  if (dialect === 'anthropic') {
+    return Buffer.from(`${before}event: error\ndata: ${JSON.stringify(anthropicError(error))}\n\n`);
+  }
+  if (dialect === 'openai') return Buffer.from(`${before}data: ${JSON.stringify(error.toBody())}\n\n`);
+  const response = {
+    id: stream.responseId ?? null,
+    object: 'response',
+    status: 'failed',
+    error: { code: 'server_error', message: error.message },
+    output: [],
+  };
+  const event = { type: 'response.failed', sequence_number: stream.nextSequence, response };
+  return Buffer.from(`${before}event: response.failed\ndata: ${JSON.stringify(event)}\n\n`);
 }
 
 /** What an answer tells about the request's way, as far as it has come; a flat list of names and values. */

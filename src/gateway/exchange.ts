@@ -162,7 +162,12 @@ export class Exchange implements StageListener, UpstreamSink {
     try {
       const body = this.bodyFor(start);
       const headers = upstreamHeaders(this.request.req.headers, this.request.requestId, start.authorization);
-      this.call = new UpstreamCall(this, this.intake!.fields.wantsUsage, this.context.config.maxFrameBytes);
+      this.call = new UpstreamCall(
+        this,
+        this.intake!.fields.wantsUsage,
+        this.context.config.maxFrameBytes,
+        this.request.route.dialect,
+      );
       this.call.send(start, this.request.route.upstreamPath, headers, body);
     } catch (thrown) {
       this.refuse(thrown);
@@ -308,10 +313,10 @@ export class Exchange implements StageListener, UpstreamSink {
       const headers = this.maestroHeaders();
       // The rest of an unread body would be taken for the next request.
       if (this.phase === 'reading') headers.push('connection', 'close');
-      sendError(res, error, headers);
+      sendError(res, error, headers, this.request.route.dialect);
     } else if (!res.writableEnded) {
       // A JSON answer that stops halfway can only be cut, so that nobody takes it for whole.
-      if (call?.head?.streamed) this.writer.end([errorEvent(error, call.midFrame)]);
+      if (call?.head?.streamed) this.writer.end([errorEvent(error, this.request.route.dialect, call.stream)]);
       else res.destroy();
     }
     this.settle(kind, reason, res.statusCode, facts);

@@ -58,15 +58,20 @@ export function readFields(body: Buffer, scan: BodyScan, route: InferenceRoute, 
   }
   const stream = route.streams && readBoolean(body, scan, 'stream');
   for (const field of ['n', 'best_of'] as const) checkChoices(decodeField(body, scan, field), field, maxChoices);
-  const toolBytes = fields.tools ? fields.tools.end - fields.tools.start : 0;
+  let besideBytes = 0;
+  for (const field of ['tools', 'instructions', 'system'] as const) {
+    const range = fields[field];
+    if (range) besideBytes += range.end - range.start;
+  }
   return {
     model,
     stream,
-    wantsUsage: stream && readsIncludeUsage(body, scan),
+    // Only OpenAI's own streams carry usage on request; the others always do.
+    wantsUsage: stream && (route.dialect !== 'openai' || readsIncludeUsage(body, scan)),
     maxTokens: readTokenLimit(body, scan, route),
     features: readFeatures(body, scan, stream),
     promptTokens: countTokenIds(body, prompt),
-    promptBytes: prompt.end - prompt.start + toolBytes - scan.mediaBytes,
+    promptBytes: prompt.end - prompt.start + besideBytes - scan.mediaBytes,
   };
 }
 

@@ -68,7 +68,7 @@ describe('matchRoute', () => {
 
   // Every other endpoint of vLLM 0.29: some steer the engine, some have no key of their own.
   it.each(
-    '/invocations /pooling /score /rerank /v1/score /v1/rerank /pause /resume /sleep /wake_up /is_sleeping /update_weights /scale_elastic_ep /tokenize /detokenize /load /version /ping /collective_rpc /reset_prefix_cache /server_info /abort_requests /v1/responses /v1/messages /v1/load_lora_adapter /inference/v1/generate /openapi.json /docs'.split(
+    '/invocations /pooling /score /rerank /v1/score /v1/rerank /pause /resume /sleep /wake_up /is_sleeping /update_weights /scale_elastic_ep /tokenize /detokenize /load /version /ping /collective_rpc /reset_prefix_cache /server_info /abort_requests /v1/responses/resp_1 /v1/messages/batches /v1/load_lora_adapter /inference/v1/generate /openapi.json /docs'.split(
       ' ',
     ),
   )('%s of the engine cannot be reached', (path) => {

@@ -1,18 +1,22 @@
 import { isIdentityValue } from './identity-values.js';
 
+/** Whose API a route speaks: it decides how streams end, where usage stands and what errors look like. */
+export type ApiDialect = 'openai' | 'responses' | 'anthropic';
+
 /** What a generating route needs to know of its API: where things stand in requests and answers. */
 export interface InferenceRoute {
   readonly kind: 'inference';
   /** Label in metrics. */
   readonly name: (typeof INFERENCE_ROUTE_NAMES)[number];
+  readonly dialect: ApiDialect;
   /** Path on the engine. */
   readonly upstreamPath: string;
   /** Field that holds the prompt. */
   readonly promptField: 'messages' | 'prompt' | 'input';
-  /** May the answer be a stream? Then `stream`, `stream_options.include_usage` and a closing `[DONE]` are understood. */
+  /** May the answer be a stream? */
   readonly streams: boolean;
   /** Fields that bound the output, the first present one counts. */
-  readonly tokenLimitFields: readonly ('max_completion_tokens' | 'max_tokens')[];
+  readonly tokenLimitFields: readonly ('max_completion_tokens' | 'max_tokens' | 'max_output_tokens')[];
   /** Output bound when the request has none; undefined: what is left of the context. Source: vLLM's protocol defaults. */
   readonly defaultMaxTokens: number | undefined;
 }
@@ -46,6 +50,7 @@ const EXACT = new Map<string, RouteEntry>([
     '/v1/chat/completions',
     inference({
       name: 'chat',
+      dialect: 'openai',
       upstreamPath: '/v1/chat/completions',
       promptField: 'messages',
       streams: true,
@@ -57,6 +62,7 @@ const EXACT = new Map<string, RouteEntry>([
     '/v1/completions',
     inference({
       name: 'completions',
+      dialect: 'openai',
       upstreamPath: '/v1/completions',
       promptField: 'prompt',
       streams: true,
@@ -68,8 +74,46 @@ const EXACT = new Map<string, RouteEntry>([
     '/v1/embeddings',
     inference({
       name: 'embeddings',
+      dialect: 'openai',
       upstreamPath: '/v1/embeddings',
       promptField: 'input',
+      streams: false,
+      tokenLimitFields: [],
+      defaultMaxTokens: 0,
+    }),
+  ],
+  [
+    '/v1/responses',
+    inference({
+      name: 'responses',
+      dialect: 'responses',
+      upstreamPath: '/v1/responses',
+      promptField: 'input',
+      streams: true,
+      tokenLimitFields: ['max_output_tokens'],
+      defaultMaxTokens: undefined,
+    }),
+  ],
+  [
+    '/v1/messages',
+    inference({
+      name: 'messages',
+      dialect: 'anthropic',
+      upstreamPath: '/v1/messages',
+      promptField: 'messages',
+      streams: true,
+      tokenLimitFields: ['max_tokens'],
+      defaultMaxTokens: undefined,
+    }),
+  ],
+  [
+    // Counts tokens and generates none; it still takes a turn, for the engine tokenises on the same threads.
+    '/v1/messages/count_tokens',
+    inference({
+      name: 'count_tokens',
+      dialect: 'anthropic',
+      upstreamPath: '/v1/messages/count_tokens',
+      promptField: 'messages',
       streams: false,
       tokenLimitFields: [],
       defaultMaxTokens: 0,
@@ -91,7 +135,14 @@ const WITH_PARAMETER = [
 ] as const;
 
 /** Names of the generating routes, for metric labels. */
-export const INFERENCE_ROUTE_NAMES = ['chat', 'completions', 'embeddings'] as const;
+export const INFERENCE_ROUTE_NAMES = [
+  'chat',
+  'completions',
+  'embeddings',
+  'responses',
+  'messages',
+  'count_tokens',
+] as const;
 
 /** Identity that the URL carries: `/w/{workflow}[/a/{agent}]/v1/…`. */
 export interface PathIdentity {

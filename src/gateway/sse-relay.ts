@@ -1,25 +1,34 @@
-import { type AnswerFacts, learnFinish, learnUsage } from './answer-facts.js';
+import { type AnswerFacts, learnFinish, learnResponse, learnStopReason, learnUsage } from './answer-facts.js';
 import { isObject } from './request-fields.js';
+import type { ApiDialect } from './routes.js';
 
 const LF = 0x0a;
 const CR = 0x0d;
 const USAGE = Buffer.from('"usage"');
 const ERROR = Buffer.from('"error"');
+const MESSAGE_STOP = Buffer.from('message_stop');
+/** How the closing event of the Responses API begins; it holds the whole answer and may be longer than what is held. */
+const RESPONSE_END = /^event: response\.(completed|incomplete)\r?\n/;
 const MAX_HELD_PIECES = 256;
 
 /**
  * Passes an SSE answer on, frame by frame and byte for byte. It holds back only what is not yet a whole frame, so that a client never sees
  * half an event, and looks only into frames that hold `"usage"` or `"error"` and at the last one. It leaves out:
  * - the usage frame, when the client did not ask for it;
- * - the `[DONE]` that follows an error frame.
+ * - the `[DONE]` that follows an error frame;
+ * - an error frame that is not in the shape of the API: the gateway writes one that is.
  * A frame longer than `maxFrameBytes` passes in pieces and uninspected.
  */
 export class SseRelay {
   readonly facts: AnswerFacts = {};
-  /** The closing `[DONE]` has come. */
+  /** The closing `[DONE]`, or whatever event closes a stream of the API, has come. */
   done = false;
   /** The `error` object of an error frame, once one has come. */
   error: Record<string, unknown> | undefined;
+  /** The error frame has been handed on: it is in the shape of the API. */
+  errorTold = false;
+  /** Id of the response, in the Responses API. */
+  responseId: string | undefined;
   /** The error frame came first: there was no content at all. */
   errorFirst = false;
 
@@ -35,7 +44,15 @@ export class SseRelay {
   constructor(
     private readonly wantsUsage: boolean,
     private readonly maxFrameBytes: number,
+    private readonly dialect: ApiDialect = 'openai',
   ) {}
+
+  /** Number of the next event, in the Responses API. */
+  nextSequence(): number {
+    const text = this.lastContent?.toString('latin1') ?? '';
+    const last = [...text.matchAll(/"sequence_number":\s?(\d{1,9})/g)].at(-1)?.[1];
+    return last === undefined ? 0 : Number(last) + 1;
+  }
 
   /** Has part of a frame been sent whose rest has not come? */
   get midFrame(): boolean {
@@ -93,7 +110,9 @@ export class SseRelay {
   private startPassing(): Buffer {
     this.carry = lastBytes(this.held);
     this.passing = true;
-    return this.take(Buffer.alloc(0));
+    const begun = this.take(Buffer.alloc(0));
+    if (this.dialect === 'responses' && RESPONSE_END.test(begun.toString('latin1', 0, 64))) this.done = true;
+    return begun;
   }
 
   private pass(chunk: Buffer): Buffer | undefined {
@@ -111,7 +130,7 @@ export class SseRelay {
 
   /** Looks at whole frames, if there is reason to, and returns those that go on. */
   private inspect(frames: Buffer): Buffer | undefined {
-    if (!mayEndWithDone(frames) && frames.indexOf(USAGE) < 0 && frames.indexOf(ERROR) < 0) {
+    if (!this.mayMatter(frames)) {
       this.lastContent = frames;
       this.contentSeen = true;
       return frames;
@@ -127,15 +146,23 @@ export class SseRelay {
       }
       start = end;
     }
-    if (this.lastContent) learnFinish(this.facts, this.lastContent);
-    learnFinish(this.facts, frames);
-    this.lastContent = undefined;
+    if (this.dialect === 'openai') {
+      if (this.lastContent) learnFinish(this.facts, this.lastContent);
+      learnFinish(this.facts, frames);
+      this.lastContent = undefined;
+    } else this.lastContent = frames;
     if (keptBytes === frames.length) return frames;
     return keptBytes === 0 ? undefined : Buffer.concat(kept, keptBytes);
   }
 
+  /** A cheap look: could one of the frames be more than content? */
+  private mayMatter(frames: Buffer): boolean {
+    if (mayEndWithDone(frames) || frames.indexOf(USAGE) >= 0 || frames.indexOf(ERROR) >= 0) return true;
+    return this.dialect === 'anthropic' && frames.indexOf(MESSAGE_STOP) >= 0;
+  }
+
   private keeps(frame: Buffer): boolean {
-    const marked = frame.indexOf(USAGE) >= 0 || frame.indexOf(ERROR) >= 0;
+    const marked = this.mayMatter(frame);
     const data = marked || mayEndWithDone(frame) ? frameData(frame) : '';
     if (data === '[DONE]') {
       this.done = true;
@@ -146,13 +173,32 @@ export class SseRelay {
     if (isObject(error) || typeof error === 'string') {
       this.error = isObject(error) ? error : { message: error };
       this.errorFirst = !this.contentSeen;
-      return true;
+      this.errorTold = this.dialect === 'openai' || (isObject(content) && content['type'] === 'error');
+      return this.errorTold;
     }
     this.contentSeen = true;
+    if (isObject(content) && this.dialect !== 'openai') this.learnEvent(content);
     if (!isObject(content) || !isObject(content['usage'])) return true;
     learnUsage(this.facts, content['usage']);
     const { choices } = content;
     return this.wantsUsage || !Array.isArray(choices) || choices.length > 0;
+  }
+
+  /** An event of the Responses or the Messages API. */
+  private learnEvent(event: Record<string, unknown>): void {
+    const { type, response, message, delta } = event;
+    if (type === 'message_stop') this.done = true;
+    if (isObject(message)) learnUsage(this.facts, message['usage']);
+    if (isObject(delta)) learnStopReason(this.facts, delta['stop_reason']);
+    if (!isObject(response)) return;
+    if (typeof response['id'] === 'string') this.responseId = response['id'];
+    if (type === 'response.completed' || type === 'response.incomplete') {
+      this.done = true;
+      learnResponse(this.facts, response);
+    } else if (type === 'response.failed') {
+      this.error = isObject(response['error']) ? response['error'] : {};
+      this.errorTold = true;
+    }
   }
 }
 

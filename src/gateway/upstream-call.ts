@@ -2,6 +2,8 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Dispatcher } from 'undici';
 import type { StageStart } from '../bus/contract.js';
 import { type AnswerFacts, JsonTail } from './answer-facts.js';
+import type { BrokenStream } from './answers.js';
+import type { ApiDialect } from './routes.js';
 import { SseRelay } from './sse-relay.js';
 
 /** Longest error body of an engine that is read. */
@@ -62,6 +64,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
     private readonly sink: UpstreamSink,
     private readonly wantsUsage: boolean,
     private readonly maxFrameBytes: number,
+    private readonly dialect: ApiDialect,
   ) {}
 
   send(start: StageStart, path: string, headers: string[], body: Buffer): void {
@@ -72,9 +75,14 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
     );
   }
 
-  /** Half an event has been handed on. */
-  get midFrame(): boolean {
-    return this.relay?.midFrame === true;
+  /** How far the stream has come, for an error event in it. */
+  get stream(): BrokenStream {
+    const { relay } = this;
+    return {
+      midFrame: relay?.midFrame === true,
+      responseId: relay?.responseId,
+      nextSequence: relay?.nextSequence() ?? 0,
+    };
   }
 
   /** The engine has sent an error event and nothing before it. */
@@ -109,7 +117,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
     this.head = { status, headers, streamed };
     this.sink.onActivity();
     if (status >= 300) this.refusal = [];
-    else if (streamed) this.relay = new SseRelay(this.wantsUsage, this.maxFrameBytes);
+    else if (streamed) this.relay = new SseRelay(this.wantsUsage, this.maxFrameBytes, this.dialect);
     else this.tail = new JsonTail();
   }
 
@@ -145,7 +153,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
     if (last) this.batch.push(last);
     const rest = this.takeBatch();
     if (!relay) this.finish({ kind: 'complete', facts: tail?.read() ?? {}, rest });
-    else if (relay.error) this.finish(this.broken('error-frame', rest, true, undefined));
+    else if (relay.error) this.finish(this.broken('error-frame', rest, relay.errorTold, undefined));
     else if (relay.done) this.finish({ kind: 'complete', facts: relay.facts, rest });
     else this.finish(this.broken('truncated', rest, false, undefined));
   }
@@ -153,7 +161,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
   onResponseError(_controller: Dispatcher.DispatchController, cause: Error): void {
     if (this.over) return;
     if (!this.controller) this.finish({ kind: 'unsent', cause });
-    else this.finish(this.broken('connection-lost', this.takeBatch(), this.relay?.error !== undefined, cause));
+    else this.finish(this.broken('connection-lost', this.takeBatch(), this.relay?.errorTold === true, cause));
   }
 
   private broken(

@@ -1,0 +1,191 @@
+/** The Responses and the Messages API at the front door, in front of a scripted engine that answers as vLLM 0.29 does. */
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type Rig, startRig } from './gateway-fixture.js';
+
+let rig: Rig;
+
+beforeEach(async () => {
+  rig = await startRig({ upstreamModel: 'tiny' });
+});
+
+afterEach(() => rig.close());
+
+const event = (name: string, data: object) => `event: ${name}\ndata: ${JSON.stringify({ type: name, ...data })}\n\n`;
+
+const MESSAGE_EVENTS = [
+  event('message_start', {
+    message: { id: 'm', type: 'message', role: 'assistant', usage: { input_tokens: 19, output_tokens: 0 } },
+  }),
+  event('content_block_start', { content_block: { type: 'text', text: '' }, index: 0 }),
+  event('content_block_delta', { delta: { type: 'text_delta', text: ' error "usage"' }, index: 0 }),
+  event('content_block_stop', { index: 0 }),
+  event('message_delta', {
+    delta: { stop_reason: 'tool_use' },
+    usage: { input_tokens: 19, output_tokens: 4, cache_read_input_tokens: 16 },
+  }),
+  event('message_stop', {}),
+];
+
+const RESPONSE = {
+  id: 'resp_1',
+  object: 'response',
+  status: 'incomplete',
+  output: [{ type: 'message', content: [{ type: 'output_text', text: 'x' }] }],
+  usage: { input_tokens: 18, input_tokens_details: { cached_tokens: 16 }, output_tokens: 5, total_tokens: 23 },
+};
+const RESPONSE_EVENTS = [
+  event('response.created', { response: { id: 'resp_1', status: 'in_progress', usage: null }, sequence_number: 0 }),
+  event('response.output_text.delta', { delta: ' long', item_id: 'i', sequence_number: 1 }),
+  event('response.completed', { response: RESPONSE, sequence_number: 2 }),
+];
+
+/** The engine streams these pieces and then ends, cleanly or by a lost connection. */
+function streams(pieces: readonly string[], end: 'clean' | 'lost' = 'clean'): void {
+  rig.script = ({ res }) => {
+    res.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8' });
+    const send = (index: number) => {
+      if (index < pieces.length) res.write(pieces[index]!, () => setImmediate(() => send(index + 1)));
+      else if (end === 'clean') res.end();
+      else res.destroy();
+    };
+    send(0);
+  };
+}
+
+function post(path: string, body: object, headers: Record<string, string> = {}): Promise<Response> {
+  return fetch(rig.url + path, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body: JSON.stringify(body),
+  });
+}
+
+const messages = (extra: object = {}) => ({
+  model: 'gpt-4o',
+  max_tokens: 64,
+  messages: [{ role: 'user', content: 'x' }],
+  ...extra,
+});
+const responses = (extra: object = {}) => ({ model: 'gpt-4o', max_output_tokens: 32, input: 'a question', ...extra });
+const outcome = () => rig.scheduling.submitted[0]!.outcomes;
+
+describe('/v1/messages', () => {
+  it('streams unchanged, knows its limits and learns the counts, with a workflow of its own', async () => {
+    streams(MESSAGE_EVENTS);
+    const answer = await post('/w/run-1/a/coder/v1/messages', messages({ stream: true, system: 'be brief' }), {
+      'x-api-key': 'k',
+    });
+    expect(await answer.text()).toBe(MESSAGE_EVENTS.join(''));
+    expect(rig.scheduling.submitted[0]!.stage).toMatchObject({ workflowId: 'run-1', role: 'coder', maxTokens: 64 });
+    expect(outcome()).toMatchObject([
+      {
+        kind: 'completed',
+        promptTokens: 19,
+        cachedTokens: 16,
+        outputTokens: 4,
+        finishReason: 'tool_calls',
+        toolCalled: true,
+      },
+    ]);
+    // The alias and our order are spliced in; nothing is added that only OpenAI's streams know.
+    expect(JSON.parse(rig.received[0]!.body)).toEqual({
+      ...messages({ stream: true, system: 'be brief' }),
+      model: 'tiny',
+      priority: 7,
+    });
+  });
+
+  it('answers whole, and counts tokens', async () => {
+    const body = {
+      id: 'm',
+      type: 'message',
+      content: [],
+      stop_reason: 'max_tokens',
+      usage: { input_tokens: 3, output_tokens: 2 },
+    };
+    rig.script = ({ res, req }) => {
+      res.writeHead(200, { 'content-type': 'application/json' });
+      res.end(JSON.stringify(req.url === '/v1/messages' ? body : { input_tokens: 3 }));
+    };
+    expect(await (await post('/v1/messages', messages())).json()).toEqual(body);
+    expect(outcome()).toMatchObject([{ kind: 'completed', promptTokens: 3, outputTokens: 2, finishReason: 'length' }]);
+    expect(await (await post('/v1/messages/count_tokens', messages())).json()).toEqual({ input_tokens: 3 });
+  });
+
+  it.each([
+    ['the connection is lost', [...MESSAGE_EVENTS.slice(0, 3)], 'lost'],
+    ['it ends before message_stop', MESSAGE_EVENTS.slice(0, 5), 'clean'],
+    [
+      'vLLM reports its death in its own shape',
+      [...MESSAGE_EVENTS.slice(0, 3), 'data: {"error": {"message": "dead", "code": 500}}\n\n', 'data: [DONE]\n\n'],
+      'clean',
+    ],
+  ] as const)('ends a stream with event: error when %s', async (_, pieces, end) => {
+    streams(pieces, end);
+    const text = await (await post('/v1/messages', messages({ stream: true }))).text();
+    expect(text).toMatch(
+      /event: error\ndata: \{"type":"error","error":\{"type":"api_error","message":"[^"]+"\}\}\n\n$/,
+    );
+    expect(text.match(/error"/g)!.length).toBeGreaterThan(0);
+    expect(text).not.toContain('[DONE]');
+    expect(text).not.toContain('"code": 500');
+    expect(outcome()).toMatchObject([{ kind: 'engine_failed' }]);
+  });
+
+  it('tells its own errors in the shape of the API', async () => {
+    const answer = await post('/v1/messages', messages({ model: 'nope' }));
+    expect(answer.status).toBe(404);
+    expect(await answer.json()).toMatchObject({ type: 'error', error: { type: 'not_found_error' } });
+  });
+});
+
+describe('/v1/responses', () => {
+  it('streams unchanged and learns the counts from the closing event', async () => {
+    streams(RESPONSE_EVENTS);
+    expect(await (await post('/v1/responses', responses({ stream: true }))).text()).toBe(RESPONSE_EVENTS.join(''));
+    expect(rig.scheduling.submitted[0]!.stage.maxTokens).toBe(32);
+    expect(outcome()).toMatchObject([
+      {
+        kind: 'completed',
+        promptTokens: 18,
+        cachedTokens: 16,
+        outputTokens: 5,
+        finishReason: 'length',
+        toolCalled: false,
+      },
+    ]);
+  });
+
+  it('takes a closing event that is too long to be held for the end all the same', async () => {
+    await rig.close();
+    rig = await startRig({ config: { maxFrameBytes: 200 } });
+    streams(RESPONSE_EVENTS);
+    expect(await (await post('/v1/responses', responses({ stream: true }))).text()).toBe(RESPONSE_EVENTS.join(''));
+    expect(outcome()).toMatchObject([{ kind: 'completed' }]);
+  });
+
+  it('answers whole', async () => {
+    rig.script = ({ res }) => {
+      res.writeHead(200, { 'content-type': 'application/json' });
+      res.end(JSON.stringify(RESPONSE));
+    };
+    expect(await (await post('/v1/responses', responses())).json()).toEqual(RESPONSE);
+    expect(outcome()).toMatchObject([{ kind: 'completed', promptTokens: 18, outputTokens: 5 }]);
+  });
+
+  it('ends a broken stream with response.failed, numbered on, under the id of the response', async () => {
+    streams(RESPONSE_EVENTS.slice(0, 2), 'lost');
+    const text = await (await post('/v1/responses', responses({ stream: true }))).text();
+    const last = text.slice(RESPONSE_EVENTS.slice(0, 2).join('').length);
+    expect(last.startsWith('event: response.failed\ndata: ')).toBe(true);
+    expect(JSON.parse(last.slice(last.indexOf('{')))).toMatchObject({
+      type: 'response.failed',
+      sequence_number: 2,
+      response: { id: 'resp_1', status: 'failed', error: { code: 'server_error' } },
+    });
+  });
+
+  it('says that responses are not kept here', async () => {
+    expect((await fetch(`${rig.url}/v1/responses/resp_1`)).status).toBe(404);
+  });
+});
