@@ -152,7 +152,7 @@ export class ModelIndex {
   }
 
   private putOpen(engine: EngineRecord, counted: Counted): void {
-    this.open.put(engine, (LOAD_BUCKETS * leasesOf(engine)) / placesOf(engine, this.limits));
+    this.open.put(engine, loadBucket(leasesOf(engine), placesOf(engine, this.limits)));
     const key = -freeKvTokens(engine);
     if (!counted.kvEntry) counted.kvEntry = this.byFreeKv.push(engine, key);
     else if (counted.kvEntry.key !== key) this.byFreeKv.rekey(counted.kvEntry, key);
@@ -163,4 +163,12 @@ export class ModelIndex {
     if (counted.kvEntry) this.byFreeKv.remove(counted.kvEntry);
     counted.kvEntry = undefined;
   }
+}
+
+/**
+ * Load by its logarithm: one lease more matters most on a nearly idle engine, and engines whose seats nobody knows still differ. A full
+ * engine stands in the last bucket.
+ */
+function loadBucket(leases: number, places: number): number {
+  return (LOAD_BUCKETS * Math.log2(1 + leases)) / Math.log2(1 + Math.max(1, places));
 }

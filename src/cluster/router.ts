@@ -38,7 +38,7 @@ export interface ClusterRouterConfig extends SeatLimits, PrefixLimits {
 export const DEFAULT_ROUTER_CONFIG: ClusterRouterConfig = {
   clusterId: 'local',
   lookAhead: 4,
-  unlimitedSeats: 256,
+  unlimitedSeats: 65_536,
   maxPrefixes: 100_000,
   maxWorkflows: 20_000,
   staleAfterMs: Number.POSITIVE_INFINITY,

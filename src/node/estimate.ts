@@ -1,4 +1,4 @@
-import type { HoldReason } from '../model/fleet.js';
+import type { Demand, HoldReason, ReserveResult } from '../model/fleet.js';
 import type { SleepLevel } from './actions.js';
 import type { EngineRecord } from './engine-record.js';
 import { drainVictims } from './evict.js';
@@ -45,10 +45,28 @@ export function estimateReadiness(context: ReclaimContext, record: EngineRecord,
   }
 }
 
+/** The answer to a demand that must wait: how long about, and for what. */
+export function holdAnswer(
+  context: ReclaimContext,
+  record: EngineRecord,
+  demand: Demand,
+  nowMs: number,
+): Extract<ReserveResult, { kind: 'hold' }> {
+  const { engineId } = record.spec;
+  if (record.residency.state === 'running') {
+    // A demand that would fit waits behind earlier holds, for a seat like them.
+    const reason = record.fits(demand) === 'kv-full' ? 'kv-full' : 'seats-full';
+    return { kind: 'hold', engineId, etaMs: record.meanLeaseMs, reason };
+  }
+  const { readyInMs, reason } = estimateReadiness(context, record, nowMs);
+  return { kind: 'hold', engineId, etaMs: readyInMs, reason };
+}
+
 /** Until there is room for the engine, and at whose cost. */
-function roomFor({ engines, ledger, config }: ReclaimContext, record: EngineRecord, nowMs: number): Readiness {
+function roomFor(context: ReclaimContext, record: EngineRecord, nowMs: number): Readiness {
+  const { engines, ledger, config } = context;
   const bytes = ledger.wakeBytes(record.spec.engineId);
-  const room = new Room(engines, ledger);
+  const room = new Room(context);
   if (room.missing(record, bytes, room.free).length === 0) return { readyInMs: 0, disturbanceMs: 0, reason: 'waking' };
   const need = room.missing(record, bytes, room.coming);
   if (need.length === 0) {

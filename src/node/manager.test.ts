@@ -285,6 +285,32 @@ describe('residency', () => {
     expect(brief(manager.tick(manager.nextTickMs() + 1))).toEqual(['wake b 1']);
   });
 
+  it('makes more room where somebody outside its books holds memory, and counts only what lasts', () => {
+    const spec = testNode([
+      testEngine('a', { weightGiB: 15, kvGiB: 10 }),
+      testEngine('b', { weightGiB: 15, kvGiB: 10 }),
+      testEngine('c', { weightGiB: 15, kvGiB: 10 }),
+    ]);
+    const manager = new NodeManager(spec, { telemetry: true, lookAhead: 0 });
+    bringUp(manager, { a: 0, b: 1, c: 0 });
+    const sample = (foreignGiB: number, nowMs: number) => {
+      const gpuUsedBytes = [manager.ledger.gpuUsedBytes(0) + foreignGiB * GiB, 0];
+      manager.engineEvent({ kind: 'telemetry', gpuUsedBytes }, nowMs);
+    };
+    sample(20, 0);
+    sample(0, 1000);
+    sample(20, 1500);
+    sample(20, 3000);
+    manager.reserve(testDemand('s1', 'b'), 3100);
+    // 53 of 80 GiB are charged and b needs 25: there is room by the books, and none on the card.
+    expect(brief(manager.tick(3100))).toEqual([]);
+    sample(20, 3600);
+    expect(brief(manager.tick(3600))).toEqual(['sleep a 1']);
+    manager.engineEvent({ kind: 'slept', engineId: 'a' }, 4000);
+    sample(20, 4100);
+    expect(brief(manager.tick(4100))).toEqual(['wake b 1']);
+  });
+
   it('never plans a sleep of an engine that cannot sleep', () => {
     const spec = testNode([testEngine('a', { sleepCapable: false }), testEngine('b')]);
     const manager = new NodeManager(spec);

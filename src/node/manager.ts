@@ -3,7 +3,7 @@ import type { Demand, EngineView, Lease, LeaseUse, NodeSpec, RefuseReason, Reser
 import type { EngineEvent, NodeAction, ReleaseReason } from './actions.js';
 import { DEFAULT_NODE_CONFIG, type NodeConfig } from './config.js';
 import { EngineRecord } from './engine-record.js';
-import { estimateReadiness } from './estimate.js';
+import { holdAnswer } from './estimate.js';
 import { emptyKvTotals, type HeldLease } from './kv-reservations.js';
 import { MemoryLedger } from './ledger.js';
 import { planReclaim, type ReclaimContext, type ReclaimStep } from './reclaim.js';
@@ -57,6 +57,7 @@ export class NodeManager {
       ledger: this.ledger,
       config: this.config,
       roomConfirmed: (record, nowMs) => this.confirmation.confirms(record, records, nowMs),
+      foreignBytes: (gpu) => this.confirmation.foreignBytes(gpu),
     };
   }
 
@@ -77,7 +78,7 @@ export class NodeManager {
       this.release(stageId, {}, nowMs);
     }
     const heldAt = this.heldAt.get(stageId);
-    if (heldAt === record) return this.holdAnswer(record);
+    if (heldAt === record) return holdAnswer(this.reclaim, record, demand, nowMs);
     if (heldAt) this.cancel(stageId, nowMs);
 
     const { state } = record.residency;
@@ -92,7 +93,7 @@ export class NodeManager {
     }
     if (record.holds.size >= this.config.maxHoldsPerEngine) return refuse(engineId, 'queue-full');
 
-    const answer = this.holdAnswer(record, demand);
+    const answer = holdAnswer(this.reclaim, record, demand, nowMs);
     record.holds.add({ demand, reason: answer.reason, sinceMs: nowMs, cold: state !== 'running' });
     this.heldAt.set(stageId, record);
     if (state !== 'running') this.planDueMs = nowMs;
@@ -191,6 +192,11 @@ export class NodeManager {
     return ids;
   }
 
+  /** Has this very lease not ended yet? */
+  holdsLease({ stageId, leaseId }: Lease): boolean {
+    return this.leases.get(stageId)?.lease.leaseId === leaseId;
+  }
+
   gauges(engineId: string): EngineGauges | undefined {
     const record = this.engines.get(engineId);
     if (!record) return undefined;
@@ -246,21 +252,6 @@ export class NodeManager {
       }
       this.actions.push({ kind: 'grant', lease: this.grant(record, hold.demand, coldStartMs) });
     }
-  }
-
-  private holdAnswer(record: EngineRecord, demand?: Demand): Extract<ReserveResult, { kind: 'hold' }> {
-    const { engineId } = record.spec;
-    if (record.residency.state === 'running') {
-      const fit = demand ? record.fits(demand) : 'seats-full';
-      return {
-        kind: 'hold',
-        engineId,
-        etaMs: record.meanLeaseMs,
-        reason: fit === 'kv-full' ? 'kv-full' : 'seats-full',
-      };
-    }
-    const { readyInMs, reason } = estimateReadiness(this.reclaim, record, this.nowMs);
-    return { kind: 'hold', engineId, etaMs: readyInMs, reason };
   }
 
   private counters(record: EngineRecord, event: Extract<EngineEvent, { kind: 'counters' }>, nowMs: number): void {

@@ -11,6 +11,8 @@ export interface ReclaimContext {
   readonly config: NodeConfig;
   /** Does the device itself show room for this engine's wake? */
   readonly roomConfirmed: (record: EngineRecord, nowMs: number) => boolean;
+  /** HBM of a GPU that is taken outside the ledger. */
+  readonly foreignBytes: (gpu: number) => number;
 }
 
 export type ReclaimStep =
@@ -29,10 +31,11 @@ export class Room {
   readonly free: number[] = [];
   readonly coming: number[] = [];
 
-  constructor(engines: readonly EngineRecord[], ledger: MemoryLedger) {
+  constructor({ engines, ledger, foreignBytes }: ReclaimContext) {
     for (let gpu = 0; gpu < ledger.gpuCount; gpu++) {
-      this.free.push(ledger.gpuFreeBytes(gpu));
-      this.coming.push(ledger.gpuFreeBytes(gpu));
+      const freeBytes = ledger.gpuFreeBytes(gpu) - foreignBytes(gpu);
+      this.free.push(freeBytes);
+      this.coming.push(freeBytes);
     }
     for (const record of engines) {
       const { state } = record.residency;
@@ -76,7 +79,7 @@ export function planReclaim(context: ReclaimContext, nowMs: number): ReclaimPlan
     .sort((a, b) => a.holds.first()!.demand.orderKey - b.holds.first()!.demand.orderKey);
   if (targets.length === 0 && !engines.some(({ residency }) => residency.state === 'draining'))
     return { steps, nextMs };
-  const room = new Room(engines, ledger);
+  const room = new Room(context);
   const leaving = new Set<EngineRecord>();
   const wantedDrains = new Set<EngineRecord>();
   for (const target of targets) {

@@ -115,6 +115,28 @@ describe('NodeService', () => {
     expect(service.stats().leases).toBe(0);
   });
 
+  it('does not take the grant of a cancelled hold for that of a new one of the same stage', async () => {
+    const { engines } = await fakes('a');
+    const service = await started(testNode(engines));
+    await outcome(service, 's1', 'a');
+    await outcome(service, 's2', 'a');
+    const ends: HoldEnd[] = [];
+    service.reserve(testDemand('s3', 'a'), () => {
+      service.cancel('s4');
+      // Another stage takes the seat, so the stage must wait again.
+      expect(service.reserve(testDemand('s5', 'a'), () => {}).kind).toBe('grant');
+      expect(service.reserve(testDemand('s4', 'a'), (end) => ends.push(end)).kind).toBe('hold');
+    });
+    service.reserve(testDemand('s4', 'a'), (end) => ends.push(end));
+    service.release('s1', {});
+    service.release('s2', {});
+    await vi.waitFor(() => expect(service.stats()).toMatchObject({ leases: 2, holds: 1 }));
+    expect(ends).toEqual([]);
+    service.release('s5', {});
+    await vi.waitFor(() => expect(ends).toHaveLength(1));
+    expect(service.stats()).toMatchObject({ leases: 2, holds: 0 });
+  });
+
   it('lets holds go when the engine dies, refuses meanwhile, and serves again when it is back', async () => {
     const { fakes: fake, engines } = await fakes('a');
     const service = await started(testNode([{ ...engines[0]!, seats: 1 }]));

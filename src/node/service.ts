@@ -54,6 +54,11 @@ export interface NodeServiceOptions {
   readonly logger: NodeLogger;
 }
 
+interface OpenHold {
+  readonly engineId: string;
+  readonly end: (end: HoldEnd) => void;
+}
+
 interface LiveEngine {
   readonly client: VllmClient;
   readonly moves: EngineMoves;
@@ -68,7 +73,7 @@ export class NodeService {
   readonly nodeId: string;
   private readonly manager: NodeManager;
   private readonly live = new Map<string, LiveEngine>();
-  private readonly holdEnds = new ChurnMap<(end: HoldEnd) => void>();
+  private readonly holdEnds = new ChurnMap<OpenHold>();
   private readonly listeners: ((changed: readonly EngineView[]) => void)[] = [];
   private readonly gpuCapacityBytes: readonly number[];
   private pumpDue = false;
@@ -94,7 +99,7 @@ export class NodeService {
     this.stopped = true;
     this.timer?.cancel();
     for (const { monitor } of this.live.values()) monitor.stop();
-    for (const [stageId, end] of [...this.holdEnds]) {
+    for (const [stageId, { end }] of [...this.holdEnds]) {
       this.cancel(stageId);
       end({ kind: 'released', reason: 'shutting-down' });
     }
@@ -104,7 +109,9 @@ export class NodeService {
   /** A `hold` is followed by one call of `onHoldEnd`, never before this returns, unless it is cancelled first. */
   reserve(demand: Demand, onHoldEnd: (end: HoldEnd) => void): ReserveResult {
     const result = this.manager.reserve(demand, this.options.clock.nowMs());
-    if (result.kind === 'hold') this.holdEnds.set(demand.stageId, onHoldEnd);
+    if (result.kind === 'hold') {
+      this.holdEnds.set(demand.stageId, { engineId: demand.engineId, end: onHoldEnd });
+    }
     this.pumpSoon();
     return result;
   }
@@ -298,22 +305,22 @@ export class NodeService {
 
   private carryOut(action: NodeAction): void {
     if (action.kind === 'grant') {
-      const { stageId } = action.lease;
-      const end = this.takeHoldEnd(stageId);
-      if (end) end({ kind: 'grant', lease: action.lease });
-      // Cancelled by an earlier callback of this very turn.
-      else this.manager.release(stageId, {}, this.options.clock.nowMs());
+      const { lease } = action;
+      // An earlier callback of this very turn may have cancelled the stage, and even asked anew for it: that hold is another one.
+      if (!this.manager.holdsLease(lease)) return;
+      this.takeHoldEnd(lease.stageId, lease.engineId)?.({ kind: 'grant', lease });
     } else if (action.kind === 'release-hold') {
-      this.takeHoldEnd(action.stageId)?.({ kind: 'released', reason: action.reason });
+      this.takeHoldEnd(action.stageId, action.engineId)?.({ kind: 'released', reason: action.reason });
     } else {
       void this.move(action);
     }
   }
 
-  private takeHoldEnd(stageId: string): ((end: HoldEnd) => void) | undefined {
-    const end = this.holdEnds.get(stageId);
+  private takeHoldEnd(stageId: string, engineId: string): ((end: HoldEnd) => void) | undefined {
+    const held = this.holdEnds.get(stageId);
+    if (held?.engineId !== engineId) return undefined;
     this.holdEnds.delete(stageId);
-    return end;
+    return held.end;
   }
 
   private async move(action: Extract<NodeAction, { kind: 'sleep' | 'wake' | 'canary' }>): Promise<void> {
