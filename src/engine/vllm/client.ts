@@ -41,7 +41,7 @@ const KEEP_ALIVE_MS = 4_000;
 const CONNECT_TIMEOUT_MS = 3_000;
 const CALL_TIMEOUT_MS = 10_000;
 const CONTROL_CONNECTIONS = 8;
-const MAX_CONNECTIONS = 4_096;
+const MAX_CONNECTIONS = 16_384;
 const MAX_BODY_BYTES = 16 * 1024 * 1024;
 const CANARY_PROMPT = 'One, two, three, four,';
 /** Ahead of all scheduled work. */
