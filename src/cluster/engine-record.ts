@@ -1,3 +1,4 @@
+import { StepCost } from '../engine/step-time.js';
 import type { EngineSpec, EngineView } from '../model/fleet.js';
 
 /** What work costs on an engine, milliseconds. */
@@ -37,32 +38,31 @@ export interface SeatLimits {
   readonly unlimitedSeats: number;
 }
 
-/** Share of peak arithmetic that a prefill reaches; usual for dense models of 8B to 70B on current GPUs. */
-const PREFILL_EFFICIENCY = 0.5;
-/** Share of memory bandwidth that a decode step reaches. */
-const DECODE_EFFICIENCY = 0.75;
-/** Measured on an 8B model: each further sequence of a decode step, milliseconds. */
-const STEP_MS_PER_SEQUENCE = 0.03;
-/** Where nothing is known of model or GPU. */
+/** Where nothing is known of model or GPU: an 8B-class model on a current data-centre GPU. */
 const UNKNOWN_COSTS: EngineCosts = {
   prefillMsPerToken: 0.05,
   stepMs: 12,
-  stepMsPerSequence: STEP_MS_PER_SEQUENCE,
+  stepMsPerSequence: 0.03,
   stepMsPerContextToken: 4.5e-5,
 };
 
-/** Costs from a plain roofline: arithmetic bounds the prefill, memory traffic the decode step. Good enough to rank engines. */
-export function rooflineCosts(spec: EngineSpec): EngineCosts {
+/** The points of the step-time model between which its costs are taken for straight lines. */
+const PREFILL_TOKENS = 2048;
+const BATCH = 32;
+const CONTEXT_TOKENS = 16_384;
+
+/** Costs of an engine as straight lines through the step-time model: good enough to rank engines, and a few additions to use. */
+export function linearCosts(spec: EngineSpec): EngineCosts {
   const { llm, gpu } = spec;
   if (!llm || !gpu) return UNKNOWN_COSTS;
-  const gpus = Math.max(1, spec.gpuIndices.length);
-  const flopPerToken = 2 * llm.activeParametersB * 1e9;
-  const bytesPerMs = (DECODE_EFFICIENCY * gpu.memoryBandwidth) / 1000;
+  const { weightDtype = 'bf16', kvDtype = 'bf16' } = spec;
+  const cost = new StepCost({ llm, gpu, tp: Math.max(1, spec.gpuIndices.length), weightDtype, kvDtype });
+  const stepMs = cost.decodeMs(1, 0);
   return {
-    prefillMsPerToken: (1000 * flopPerToken) / (PREFILL_EFFICIENCY * gpu.bf16Flops * gpus),
-    stepMs: (spec.weightBytes * Math.min(1, llm.activeParametersB / llm.parametersB)) / bytesPerMs,
-    stepMsPerSequence: STEP_MS_PER_SEQUENCE,
-    stepMsPerContextToken: spec.kvBytesPerToken / bytesPerMs,
+    prefillMsPerToken: cost.prefillMs(PREFILL_TOKENS) / PREFILL_TOKENS,
+    stepMs,
+    stepMsPerSequence: Math.max(0, (cost.decodeMs(BATCH, 0) - stepMs) / (BATCH - 1)),
+    stepMsPerContextToken: (cost.decodeMs(1, CONTEXT_TOKENS) - stepMs) / CONTEXT_TOKENS,
   };
 }
 

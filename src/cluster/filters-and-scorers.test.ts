@@ -4,7 +4,7 @@ import { makePrediction, makeStage } from '../../test/stage-fixture.js';
 import type { EngineView } from '../model/fleet.js';
 import type { GpuSpec } from '../model/gpu.js';
 import type { LlmSpec } from '../model/llm.js';
-import { type EngineRecord, rooflineCosts } from './engine-record.js';
+import { type EngineRecord, linearCosts } from './engine-record.js';
 import { ENGINE_FILTERS } from './filter/registry.js';
 import type { PlaceRequest } from './place-request.js';
 import { ENGINE_SCORERS } from './score/registry.js';
@@ -135,21 +135,23 @@ describe('scorers', () => {
   });
 });
 
-describe('rooflineCosts', () => {
+describe('linearCosts', () => {
   it('puts an 8B model on an H100 where it is measured to be, and two GPUs ahead of one', () => {
-    const one = rooflineCosts({ ...makeView('n0/e0').spec, llm: LLAMA_8B, gpu: H100 });
+    const one = linearCosts({ ...makeView('n0/e0').spec, llm: LLAMA_8B, gpu: H100 });
     expect(one.stepMs).toBeGreaterThan(5);
     expect(one.stepMs).toBeLessThan(9);
     expect(one.prefillMsPerToken).toBeGreaterThan(0.02);
     expect(one.prefillMsPerToken).toBeLessThan(0.06);
-    const two = rooflineCosts({
+    const two = linearCosts({
       ...makeView('n0/e0').spec,
       llm: LLAMA_8B,
       gpu: H100,
       gpuIndices: [0, 1],
       weightBytes: 8e9,
     });
-    expect(two.prefillMsPerToken).toBeCloseTo(one.prefillMsPerToken / 2, 9);
+    // All-reduces eat part of what a second GPU brings.
+    expect(two.prefillMsPerToken).toBeGreaterThan(one.prefillMsPerToken / 2);
+    expect(two.prefillMsPerToken).toBeLessThan(one.prefillMsPerToken * 0.9);
     expect(two.stepMs).toBeLessThan(one.stepMs);
   });
 });

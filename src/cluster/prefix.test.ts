@@ -2,14 +2,14 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { makeView } from '../../test/engine-view-fixture.js';
 import { makeStage } from '../../test/stage-fixture.js';
-import { type EngineRecord, rooflineCosts } from './engine-record.js';
+import { type EngineRecord, linearCosts } from './engine-record.js';
 import { PrefixIndex } from './prefix.js';
 
 function engine(engineId: string, model = 'model-a'): EngineRecord {
   const view = makeView(engineId, {}, { model });
   return {
     view,
-    costs: rooflineCosts(view.spec),
+    costs: linearCosts(view.spec),
     pendingLeases: 0,
     pendingKvTokens: 0,
     stale: false,

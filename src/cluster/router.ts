@@ -15,8 +15,8 @@ import {
   type EngineRecord,
   isRunning,
   leasesOf,
+  linearCosts,
   placesOf,
-  rooflineCosts,
   type SeatLimits,
 } from './engine-record.js';
 import { ENGINE_FILTERS } from './filter/registry.js';
@@ -31,7 +31,7 @@ export interface ClusterRouterConfig extends SeatLimits, PrefixLimits {
   readonly staleAfterMs: number;
   /** Round trip to a node, milliseconds. */
   readonly rttMs: (nodeId: string) => number;
-  /** What work costs on an engine; the default is a roofline. */
+  /** What work costs on an engine; the default is read off the step-time model. */
   readonly costs: (spec: EngineSpec) => EngineCosts;
 }
 
@@ -43,7 +43,7 @@ export const DEFAULT_ROUTER_CONFIG: ClusterRouterConfig = {
   maxWorkflows: 20_000,
   staleAfterMs: Number.POSITIVE_INFINITY,
   rttMs: () => 0,
-  costs: rooflineCosts,
+  costs: linearCosts,
 };
 
 /** Why nothing here takes a stage. `too-large` does not change by waiting, the others may. */

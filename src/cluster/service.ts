@@ -1,4 +1,3 @@
-import type { Dispatcher } from 'undici';
 import { ChurnMap } from '../model/churn-map.js';
 import type { Clock, Timer } from '../model/clock.js';
 import type {
@@ -11,20 +10,9 @@ import type {
   ReserveResult,
 } from '../model/fleet.js';
 import type { Prediction, Stage } from '../model/stage.js';
+import type { EngineEndpoint, HoldEnd } from '../node/service.js';
 import type { ClusterRouter } from './router.js';
 import { type ModelPresence, ServedModels } from './served-models.js';
-
-/** How a held reservation ends. */
-export type HoldEnd =
-  | { readonly kind: 'grant'; readonly lease: Lease }
-  | { readonly kind: 'released'; readonly reason: string };
-
-/** Where an engine is reached: the agent's own connection pool. */
-export interface EngineEndpoint {
-  readonly dispatcher: Dispatcher;
-  readonly origin: string;
-  readonly upstreamModel: string;
-}
 
 /** What a router needs of a node's agent; a function call in one process, a stream between processes. */
 export interface NodeLink {

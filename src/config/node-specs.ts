@@ -121,6 +121,8 @@ function toEngineSpec(
     ...shared,
     llm: sizing.llm,
     gpu: sizing.gpu,
+    weightDtype: engine.dtype,
+    kvDtype: engine.kvDtype,
     weightBytes: sizing.weightBytes,
     kvPoolBytes: sizing.kvPoolBytes,
     kvBytesPerToken: sizing.kvBytesPerToken,

@@ -6,13 +6,14 @@ import type {
   StageHandle,
   StageListener,
 } from '../bus/contract.js';
-import type { ClusterService, EngineEndpoint } from '../cluster/service.js';
+import type { ClusterService } from '../cluster/service.js';
 import { ChurnMap } from '../model/churn-map.js';
 import type { Clock, Timer } from '../model/clock.js';
 import { MaestroError } from '../model/error.js';
 import type { Lease, PlaceExplanation } from '../model/fleet.js';
 import type { OutcomeKind, Prediction, SloClass, Stage, StageContext, StageOutcome } from '../model/stage.js';
 import { OUTCOME_KINDS } from '../model/stage.js';
+import type { EngineEndpoint } from '../node/service.js';
 import type { DecisionLog } from '../observe/decision-log.js';
 import type { OnlinePredictor } from '../predict/predictor.js';
 import type { Dispatch, GlobalScheduler } from './scheduler.js';

@@ -1,5 +1,5 @@
 import type { GpuSpec } from './gpu.js';
-import type { LlmSpec } from './llm.js';
+import type { Dtype, LlmSpec } from './llm.js';
 
 /**
  * Where a model's weights are on a node:
@@ -40,6 +40,9 @@ export interface EngineSpec {
   /** Undefined when nothing is known of the model or GPU: seats are then learned and KV is counted in tokens. */
   readonly llm?: LlmSpec;
   readonly gpu?: GpuSpec;
+  /** Number formats of weights and KV cache; bf16 where nothing says otherwise. */
+  readonly weightDtype?: Dtype;
+  readonly kvDtype?: 'bf16' | 'fp8';
   readonly weightBytes: number;
   readonly kvPoolBytes: number;
   /** KV bytes a token and GPU; 1 when unknown, so that bytes are tokens. */
