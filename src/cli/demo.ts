@@ -24,7 +24,6 @@ interface DemoArguments {
   readonly fleet: string;
   readonly trace: string;
   readonly policy?: string;
-  readonly limitWorkflows?: number;
 }
 
 /** `maestro demo`: the first five minutes of a new user. */
@@ -72,7 +71,7 @@ async function demo(options: DemoArguments): Promise<void> {
     throw error;
   }
   if (options.exit) await served.stop(0);
-  else process.stdout.write(`still serving at ${served.address}; Ctrl-C stops\n`);
+  else if (!stop.signal.aborted) process.stdout.write(`still serving at ${served.address}; Ctrl-C stops\n`);
 }
 
 function demoConfig({ fleet, policy }: DemoArguments) {

@@ -10,7 +10,6 @@ interface UpArguments {
   readonly vllm?: readonly string[];
   readonly port?: number;
   readonly host?: string;
-  readonly policy?: string;
 }
 
 /** Wall milliseconds that open requests get to finish after a signal. */
