@@ -1,0 +1,115 @@
+import { describe, expect, it } from 'vitest';
+import { ManualClock } from '../../model/clock.js';
+import { FakeGpuSource, type GpuReading } from './gpu-source.js';
+import { checkHost, readHost } from './host.js';
+import { TelemetryWatch } from './telemetry-watch.js';
+
+const GIB = 1024 ** 3;
+
+function reading(usedBytes: number, totalBytes = 80 * GIB, index = 0): GpuReading {
+  return {
+    index,
+    uuid: undefined,
+    name: undefined,
+    usedBytes,
+    totalBytes,
+    utilization: undefined,
+    temperatureC: undefined,
+    powerW: undefined,
+    xid: undefined,
+  };
+}
+
+async function watched(next: readonly GpuReading[] | Error) {
+  const clock = new ManualClock();
+  const source = new FakeGpuSource(next);
+  const problems: string[] = [];
+  const watch = new TelemetryWatch({
+    source,
+    clock,
+    gpuBytes: [80 * GIB],
+    onProblem: (refusal, message) => problems.push(`${refusal}: ${message}`),
+  });
+  await watch.start();
+  const pass = async (ms: number) => {
+    clock.advance(ms);
+    await new Promise((resolve) => setImmediate(resolve));
+  };
+  return { clock, source, watch, problems, pass };
+}
+
+describe('TelemetryWatch', () => {
+  it('tells what the source told, and follows it', async () => {
+    const { source, watch, pass } = await watched([reading(5 * GIB)]);
+    expect(watch.usedBytes()).toEqual([5 * GIB]);
+    source.next = [reading(6 * GIB)];
+    await pass(1000);
+    expect(watch.usedBytes()).toEqual([6 * GIB]);
+    watch.stop();
+  });
+
+  const REFUSED: [string, readonly GpuReading[] | Error, string][] = [
+    ['a source that fails', new Error('no driver'), 'failed'],
+    ['a GPU that is not listed', [reading(0, 80 * GIB, 3)], 'missing-gpu'],
+    ['no number', [reading(Number.NaN)], 'not-a-number'],
+    ['negative memory', [reading(-1)], 'negative'],
+    ['more than there is', [reading(90 * GIB)], 'above-total'],
+    ['another card', [reading(GIB, 24 * GIB)], 'wrong-total'],
+  ];
+  it.each(REFUSED)(
+    'refuses and counts %s, and keeps the last good reading while it is fresh',
+    async (_name, bad, why) => {
+      const { source, watch, problems, pass } = await watched([reading(GIB)]);
+      source.next = bad;
+      await pass(1000);
+      await pass(1000);
+      expect(watch.usedBytes()).toEqual([GIB]);
+      expect(watch.refused).toMatchObject({ [why]: 2 });
+      expect(problems).toHaveLength(1);
+      expect(problems[0]).toContain(why);
+      await pass(4000);
+      expect(watch.usedBytes()).toBeUndefined();
+      expect(watch.refused.stale).toBe(1);
+      source.next = [reading(2 * GIB)];
+      await pass(1000);
+      expect(watch.usedBytes()).toEqual([2 * GIB]);
+      watch.stop();
+    },
+  );
+
+  it('does not ask again while an answer is outstanding', async () => {
+    const { watch, source, pass } = await watched([reading(GIB)]);
+    let asked = 0;
+    source.read = () => {
+      asked += 1;
+      return new Promise(() => {});
+    };
+    await pass(1000);
+    await pass(10_000);
+    expect(asked).toBe(1);
+    expect(watch.usedBytes()).toBeUndefined();
+    watch.stop();
+  });
+});
+
+describe('host', () => {
+  it('reads this machine', async () => {
+    const host = await readHost();
+    expect(host.cpuCores).toBeGreaterThan(0);
+    expect(host.memoryAvailableBytes).toBeLessThanOrEqual(host.memoryTotalBytes);
+  });
+
+  it('refuses what cannot be', () => {
+    const good = {
+      cpuCores: 1,
+      cpuLoad: 0,
+      memoryTotalBytes: 10,
+      memoryAvailableBytes: 5,
+      swapUsedBytes: 0,
+      disks: [],
+    };
+    expect(checkHost(good)).toBe(good);
+    expect(() => checkHost({ ...good, memoryTotalBytes: 0 })).toThrow(/0 bytes of memory/);
+    expect(() => checkHost({ ...good, memoryAvailableBytes: 11 })).toThrow(/11 bytes available/);
+  });
+});
