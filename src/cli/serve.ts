@@ -5,6 +5,7 @@ import { toEmulatedNodes, toNodeSpecs } from '../config/node-specs.js';
 import type { MaestroConfig } from '../config/schema.js';
 import { serviceTimes, stepShapes } from '../config/service-times.js';
 import { type EmulatedFleet, startEmulatedFleet } from '../engine/emulator/fleet.js';
+import type { TelemetryWatch } from '../engine/telemetry/telemetry-watch.js';
 import { unknownEngineSpec } from '../engine/vllm/discover.js';
 import {
   createGateway,
@@ -17,6 +18,7 @@ import type { GlobalService } from '../global/service.js';
 import { MaestroError } from '../model/error.js';
 import type { NodeSpec } from '../model/fleet.js';
 import { createLogger } from '../observe/log.js';
+import { watchGpus } from './gpu-telemetry.js';
 
 export interface ServeOptions {
   readonly config: MaestroConfig;
@@ -52,6 +54,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
     const urls = new Map(fleet?.engines.map(({ engineId, url }) => [engineId, url]));
     const nodes = options.vllmUrls ? discoveredNodes(options.vllmUrls) : toNodeSpecs(config, urls);
     const wallClock = new WallClock();
+    const watches = fleet ? new Map<string, TelemetryWatch>() : await watchGpus(config, nodes, wallClock, logger);
     const levels = createLocalLevels({
       config,
       nodes,
@@ -60,7 +63,11 @@ export async function serve(options: ServeOptions): Promise<Served> {
       logger,
       engineApiKeys: options.vllmUrls ? new Map() : engineApiKeys(config),
       serviceTimeMs: serviceTimes(stepShapes(config)),
-      ...(fleet ? { telemetry: (nodeId: string) => () => deviceReading(fleet, nodeId) } : {}),
+      telemetry: (nodeId: string) => {
+        if (fleet) return () => deviceReading(fleet, nodeId);
+        const watch = watches.get(nodeId);
+        return watch && (() => watch.usedBytes());
+      },
     });
     const { scheduling } = levels;
     const gateway = createGateway({
@@ -74,6 +81,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
     const stop = async (drainMs: number) => {
       await gateway.close(drainMs);
       await levels.stop();
+      for (const watch of watches.values()) watch.stop();
       await fleet?.stop();
     };
     await levels.start();

@@ -59,6 +59,16 @@ const node = z
     hostMemory: bytes()
       .exactOptional()
       .describe('Host RAM for the weights of sleeping engines. Needed where an engine can sleep.'),
+    telemetry: z
+      .union([
+        z.enum(['none', 'nvidia-smi']),
+        z.url({ protocol: /^https?$/, error: 'must be none, nvidia-smi or the URL of a DCGM exporter' }),
+      ])
+      .default('none')
+      .describe(
+        'What tells how much GPU memory is in use, so that a model wakes only into room that is there: `nvidia-smi` on this host, or the ' +
+          'metrics page of a DCGM exporter (`http://host:9400/metrics`). Emulated engines bring their own.',
+      ),
     engines: z.array(engine).prefault([]).describe('The vLLM servers of the node.'),
   })
   .transform(rename({ hostMemory: 'hostMemoryBytes' }));
