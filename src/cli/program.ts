@@ -49,6 +49,11 @@ export const COMMANDS: readonly LazyCommand[] = [
     summary: 'why a request went where it went',
     load: async () => (await import('./explain.js')).registerExplain,
   },
+  {
+    name: 'doctor',
+    summary: 'say what is wrong with this host and its engines, and how to fix it',
+    load: async () => (await import('./doctor.js')).registerDoctor,
+  },
 ];
 
 /**

@@ -6,7 +6,6 @@ import type { MaestroConfig } from '../config/schema.js';
 import { serviceTimes, stepShapes } from '../config/service-times.js';
 import { type EmulatedFleet, startEmulatedFleet } from '../engine/emulator/fleet.js';
 import type { TelemetryWatch } from '../engine/telemetry/telemetry-watch.js';
-import { unknownEngineSpec } from '../engine/vllm/discover.js';
 import {
   createGateway,
   createGatewayMetrics,
@@ -16,9 +15,9 @@ import {
 } from '../gateway/index.js';
 import type { GlobalService } from '../global/service.js';
 import { MaestroError } from '../model/error.js';
-import type { NodeSpec } from '../model/fleet.js';
 import { createLogger } from '../observe/log.js';
 import { watchGpus } from './gpu-telemetry.js';
+import { discoveredNodes } from './vllm-urls.js';
 
 export interface ServeOptions {
   readonly config: MaestroConfig;
@@ -132,22 +131,6 @@ const LISTEN_PROBLEMS: Readonly<Record<string, string>> = {
 
 function deviceReading(fleet: EmulatedFleet, nodeId: string): number[] {
   return fleet.device(nodeId).gpus.map(({ usedBytes }) => usedBytes);
-}
-
-/** One node for each host; which servers share GPUs cannot be seen from outside. */
-function discoveredNodes(urls: readonly string[]): NodeSpec[] {
-  const byHost = new Map<string, string[]>();
-  for (const url of urls) {
-    const { hostname } = new URL(url);
-    byHost.set(hostname, [...(byHost.get(hostname) ?? []), url]);
-  }
-  return [...byHost].map(([hostname, hostUrls]) => ({
-    nodeId: hostname,
-    clusterId: 'local',
-    gpus: [],
-    hostMemoryBytes: Number.POSITIVE_INFINITY,
-    engines: hostUrls.map((url) => unknownEngineSpec(new URL(url).host, hostname, url.replace(/\/+$/, ''))),
-  }));
 }
 
 /**

@@ -4,6 +4,7 @@ import type { MaestroConfig } from '../config/schema.js';
 import { MaestroError } from '../model/error.js';
 import { demoFleetPath } from './package-files.js';
 import { type Served, serve, stopOnSignal } from './serve.js';
+import { parseUrls } from './vllm-urls.js';
 
 interface UpArguments {
   readonly fleet?: string;
@@ -63,16 +64,6 @@ function printServing({ address, scheduling, fleet }: Served): void {
     process.stdout.write(`  ${name}: ${enginesUp} of ${engines} engines answer${fleet ? ' (emulated)' : ''}\n`);
   }
   process.stdout.write(`${ready ? 'ready' : 'not ready yet'}: ${reason}\n`);
-}
-
-function parseUrls(text: string): string[] {
-  return text.split(',').map((part) => {
-    const url = part.trim();
-    if (!/^https?:\/\//.test(url) || !URL.canParse(url)) {
-      throw new InvalidArgumentError(`"${url}" is not a URL such as http://127.0.0.1:8000.`);
-    }
-    return url;
-  });
 }
 
 export function parsePort(text: string): number {

@@ -1,0 +1,71 @@
+import type { Command } from 'commander';
+import { engineApiKeys } from '../config/keys.js';
+import { loadConfig } from '../config/load.js';
+import { toNodeSpecs } from '../config/node-specs.js';
+import { MaestroError } from '../model/error.js';
+import type { NodeSpec } from '../model/fleet.js';
+import { examine } from '../observe/doctor/examine.js';
+import type { Finding, Severity } from '../observe/doctor/finding.js';
+import { paint, printJson } from './output.js';
+import { discoveredNodes, parseUrls } from './vllm-urls.js';
+
+interface DoctorArguments {
+  readonly fleet?: string;
+  readonly vllm?: readonly string[];
+  readonly json?: boolean;
+}
+
+/** `maestro doctor`: what is wrong with this set-up, and how to fix it. */
+export function registerDoctor(program: Command): void {
+  program
+    .command('doctor')
+    .summary('say what is wrong with this host and its engines, and how to fix it')
+    .description(
+      'Looks at this host (Node, limits, memory, disks, GPUs) and at every vLLM server that is named: does it answer, can it sleep, are its ' +
+        'control endpoints open to the network. Changes nothing. Ends with 1 where something will fail or is unsafe.',
+    )
+    .option('--fleet <file>', 'fleet file whose engines are looked at; emulated ones are left out')
+    .option('--vllm <urls>', 'base URLs of vLLM servers, separated by commas', parseUrls)
+    .option('--json', 'print one JSON document')
+    .addHelpText('after', '\nExample:\n  $ maestro doctor --vllm http://127.0.0.1:8000\n')
+    .action(doctor);
+}
+
+async function doctor(options: DoctorArguments): Promise<void> {
+  if (options.fleet !== undefined && options.vllm !== undefined) {
+    throw new MaestroError('invalid_request', 'Give --fleet or --vllm, not both.');
+  }
+  const findings = options.vllm ? await examine(discoveredNodes(options.vllm)) : await examineFleet(options.fleet);
+  if (options.json) printJson({ ok: !has(findings, 'problem'), findings });
+  else print(findings);
+  if (has(findings, 'problem')) process.exitCode = 1;
+}
+
+function examineFleet(file: string | undefined): Promise<Finding[]> {
+  if (file === undefined) return examine([]);
+  const config = loadConfig(file);
+  const nodes = toNodeSpecs(config, new Map()).map(
+    (node): NodeSpec => ({ ...node, engines: node.engines.filter(({ url }) => URL.canParse(url)) }),
+  );
+  return examine(nodes, engineApiKeys(config));
+}
+
+const MARKS: Readonly<Record<Severity, readonly [string, 'green' | 'yellow' | 'red']>> = {
+  ok: ['ok     ', 'green'],
+  warning: ['warning', 'yellow'],
+  problem: ['PROBLEM', 'red'],
+};
+
+function print(findings: readonly Finding[]): void {
+  for (const { severity, subject, message, fix } of findings) {
+    const [mark, colour] = MARKS[severity];
+    process.stdout.write(`${paint(colour, mark)}  ${subject}: ${message}\n`);
+    if (fix !== undefined) process.stdout.write(`         ${fix}\n`);
+  }
+  const count = (severity: Severity) => findings.filter((finding) => finding.severity === severity).length;
+  process.stdout.write(`\nproblems: ${count('problem')}, warnings: ${count('warning')}, fine: ${count('ok')}\n`);
+}
+
+function has(findings: readonly Finding[], severity: Severity): boolean {
+  return findings.some((finding) => finding.severity === severity);
+}

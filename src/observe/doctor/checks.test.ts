@@ -1,0 +1,152 @@
+import { describe, expect, it } from 'vitest';
+import type { DiscoveredEngine } from '../../engine/vllm/discover.js';
+import { unknownEngineSpec } from '../../engine/vllm/discover.js';
+import { findGpu } from '../../model/gpu-catalogue.js';
+import { checkEngine, isLoopback } from './engine-checks.js';
+import type { Finding } from './finding.js';
+import { checkGpus } from './gpu-checks.js';
+import { checkHostMemory, checkNodeVersion, checkOnnx, checkOpenFiles } from './host-checks.js';
+
+const GIB = 1024 ** 3;
+
+function brief(findings: readonly Finding[]): string[] {
+  return findings.map(({ severity, check }) => `${severity} ${check}`);
+}
+
+describe('host', () => {
+  it.each([
+    ['v20.19.0', 'ok'],
+    ['20.20.2', 'ok'],
+    ['v22.1.0', 'ok'],
+    ['20.18.3', 'problem'],
+    ['18.20.0', 'problem'],
+  ])('Node %s: %s', (version, severity) => {
+    expect(checkNodeVersion(version).severity).toBe(severity);
+  });
+
+  it('says which evaluator the predictors run on', () => {
+    expect(checkOnnx({ version: '1.30.0' }).severity).toBe('ok');
+    expect(checkOnnx({ reason: 'Cannot find module' })).toMatchObject({
+      severity: 'warning',
+      message: expect.stringContaining('TypeScript evaluator'),
+    });
+  });
+
+  it.each([
+    ['Max open files            1024                 524288               files', 'warning'],
+    ['Max open files            unlimited            unlimited            files', 'ok'],
+    ['Max open files            65536                65536                files', 'ok'],
+    [undefined, 'ok'],
+  ])('open files: %s', (limits, severity) => {
+    expect(checkOpenFiles(limits).severity).toBe(severity);
+  });
+
+  const HOST = {
+    cpuCores: 8,
+    cpuLoad: 0,
+    memoryTotalBytes: 100 * GIB,
+    memoryAvailableBytes: 60 * GIB,
+    swapUsedBytes: 0,
+    disks: [{ mount: '/', totalBytes: 100 * GIB, freeBytes: 50 * GIB }],
+  };
+  it.each([
+    ['fits', HOST, 50 * GIB, ['ok host-memory']],
+    ['fits only when others leave', HOST, 80 * GIB, ['warning host-memory']],
+    ['never fits', HOST, 120 * GIB, ['problem host-memory']],
+    ['swaps', { ...HOST, swapUsedBytes: 20 * GIB }, 0, ['ok host-memory', 'warning swap']],
+    [
+      'a full disk',
+      { ...HOST, disks: [{ mount: '/var', totalBytes: GIB, freeBytes: 1 }] },
+      0,
+      ['ok host-memory', 'warning disk'],
+    ],
+  ])('memory: %s', (_name, host, neededBytes, expected) => {
+    expect(brief(checkHostMemory(host, neededBytes))).toEqual(expected);
+  });
+});
+
+const FOUND: DiscoveredEngine = {
+  modelNames: ['tiny'],
+  root: 'tiny-llama',
+  llm: undefined,
+  version: '0.29.0',
+  maxModelLen: 2048,
+  kvPoolTokens: 1000,
+  maxNumSeqs: 128,
+  tensorParallelSize: 1,
+  schedulingPolicy: 'priority',
+  devMode: true,
+  sleepMode: true,
+  level: 0,
+  metrics: undefined,
+};
+
+describe('engines', () => {
+  const spec = { ...unknownEngineSpec('e1', 'n1', 'http://127.0.0.1:8000'), model: 'tiny', sleepCapable: true };
+  const CASES: [string, Partial<DiscoveredEngine>, readonly string[], readonly string[]][] = [
+    ['all is well', {}, [], ['ok reachable', 'ok sleep', 'ok exposure']],
+    ['sleep mode off', { sleepMode: false }, [], ['ok reachable', 'problem sleep', 'ok exposure']],
+    ['no sleep endpoints', { devMode: false, sleepMode: undefined }, [], ['ok reachable', 'problem sleep']],
+    ['open to the network', {}, ['10.0.0.5:8000'], ['ok reachable', 'ok sleep', 'problem exposure']],
+    [
+      'another order inside',
+      { schedulingPolicy: 'fcfs' },
+      [],
+      ['ok reachable', 'ok sleep', 'ok exposure', 'warning priority'],
+    ],
+    ['an untried version', { version: '0.41.0' }, [], ['ok reachable', 'warning version', 'ok sleep', 'ok exposure']],
+    ['another model', { modelNames: ['big'] }, [], ['ok reachable', 'problem model', 'ok sleep', 'ok exposure']],
+  ];
+  it.each(CASES)('%s', (_name, found, exposedAt, expected) => {
+    const findings = checkEngine({ spec, found: { ...FOUND, ...found }, exposedAt });
+    expect(brief(findings)).toEqual(expected);
+    for (const finding of findings) expect(finding.fix === undefined).toBe(finding.severity === 'ok');
+  });
+
+  it('an engine with development endpoints on another host is exposed by that alone', () => {
+    const remote = { ...spec, url: 'http://gpu7:8000' };
+    expect(brief(checkEngine({ spec: remote, found: FOUND, exposedAt: [] }))).toContain('problem exposure');
+  });
+
+  it('an engine that does not answer is told with the reason', () => {
+    const [finding] = checkEngine({ spec, found: { reason: 'connect ECONNREFUSED' }, exposedAt: [] });
+    expect(finding).toMatchObject({ severity: 'problem', message: expect.stringContaining('ECONNREFUSED') });
+  });
+
+  it.each([
+    ['127.0.0.1', true],
+    ['localhost', true],
+    ['[::1]', true],
+    ['127.8.8.8', true],
+    ['10.0.0.1', false],
+    ['127.example.com', false],
+  ])('%s is loopback: %s', (host, expected) => {
+    expect(isLoopback(host)).toBe(expected);
+  });
+});
+
+describe('GPUs', () => {
+  const gpu = findGpu('h100-sxm')!;
+  const node = { nodeId: 'n', clusterId: 'c', gpus: [gpu, gpu], hostMemoryBytes: 1, engines: [] };
+  const reading = (index: number, totalBytes = gpu.memoryBytes) => ({
+    index,
+    uuid: undefined,
+    name: 'NVIDIA H100 80GB HBM3',
+    usedBytes: 0,
+    totalBytes,
+    utilization: undefined,
+    temperatureC: undefined,
+    powerW: undefined,
+    xid: undefined,
+  });
+
+  it.each([
+    ['as configured', [reading(0), reading(1)], ['ok gpu', 'ok gpu']],
+    ['one is missing', [reading(0)], ['ok gpu', 'problem gpu']],
+    ['another card', [reading(0), reading(1, 24 * GIB)], ['ok gpu', 'problem gpu']],
+    ['an Xid', [reading(0), { ...reading(1), xid: 79 }], ['ok gpu', 'ok gpu', 'problem xid']],
+    ['no driver', { reason: 'nvidia-smi is not installed' }, ['warning driver']],
+  ])('%s', (_name, seen, expected) => {
+    expect(brief(checkGpus(node, seen))).toEqual(expected);
+  });
+});

@@ -1,0 +1,116 @@
+import { isIP } from 'node:net';
+import type { DiscoveredEngine } from '../../engine/vllm/discover.js';
+import type { EngineSpec } from '../../model/fleet.js';
+import { type Finding, ok, problem, warning } from './finding.js';
+
+/** What was seen of an engine. */
+export interface EngineProbe {
+  readonly spec: EngineSpec;
+  /** What it tells of itself, or why it does not. */
+  readonly found: DiscoveredEngine | { readonly reason: string };
+  /** Addresses of this host, other than loopback, at which its development endpoints answered. */
+  readonly exposedAt: readonly string[];
+}
+
+/** vLLM versions whose behaviour the conformance suite has been run against. */
+const KNOWN_VERSIONS = ['0.29', '0.32'];
+
+export function checkEngine({ spec, found, exposedAt }: EngineProbe): Finding[] {
+  const subject = spec.engineId;
+  if ('reason' in found) {
+    return [
+      problem(
+        'reachable',
+        subject,
+        `${spec.url} does not answer: ${found.reason}`,
+        'Start the server, or correct `url`. A vLLM that loads its model listens only when it is done.',
+      ),
+    ];
+  }
+  const findings = [
+    ok('reachable', subject, `${spec.url} serves ${found.modelNames.join(', ')} (vLLM ${found.version ?? '?'})`),
+  ];
+  const { version } = found;
+  if (version !== undefined && !KNOWN_VERSIONS.some((known) => version.startsWith(`${known}.`))) {
+    findings.push(
+      warning(
+        'version',
+        subject,
+        `vLLM ${version} has not been tried; ${KNOWN_VERSIONS.join(' and ')} have`,
+        'Run the conformance suite against it: MAESTRO_VLLM_URL=URL npm run test:conformance.',
+      ),
+    );
+  }
+  if (spec.model !== '' && !found.modelNames.includes(spec.model)) {
+    findings.push(
+      problem(
+        'model',
+        subject,
+        `it serves ${found.modelNames.join(', ')}, the config says ${spec.model}`,
+        'Set `servedName` to a name that it serves, or start it with --served-model-name.',
+      ),
+    );
+  }
+  findings.push(...checkSleep(subject, spec, found), ...checkExposure(subject, spec, found, exposedAt));
+  if (found.schedulingPolicy === 'fcfs') {
+    findings.push(
+      warning(
+        'priority',
+        subject,
+        'it schedules first come, first served, so the order of what waits inside it is not ours',
+        'Start it with --scheduling-policy priority.',
+      ),
+    );
+  }
+  return findings;
+}
+
+function checkSleep(subject: string, spec: EngineSpec, found: DiscoveredEngine): Finding[] {
+  if (!spec.sleepCapable) return [];
+  if (!found.devMode) {
+    return [
+      problem(
+        'sleep',
+        subject,
+        'the config lets it sleep, but it has no sleep endpoints',
+        'Start it with VLLM_SERVER_DEV_MODE=1 and --enable-sleep-mode, bound to 127.0.0.1.',
+      ),
+    ];
+  }
+  if (found.sleepMode === false) {
+    return [
+      problem(
+        'sleep',
+        subject,
+        'sleep mode is not enabled: /sleep answers 200 and frees nothing',
+        'Start it with --enable-sleep-mode.',
+      ),
+    ];
+  }
+  return [ok('sleep', subject, 'it can sleep')];
+}
+
+function checkExposure(
+  subject: string,
+  { url }: EngineSpec,
+  { devMode }: DiscoveredEngine,
+  exposedAt: readonly string[],
+): Finding[] {
+  if (!devMode) return [];
+  const at = isLoopback(new URL(url).hostname) ? exposedAt : [new URL(url).host];
+  if (at.length === 0) return [ok('exposure', subject, 'its development endpoints answer on loopback only')];
+  return [
+    problem(
+      'exposure',
+      subject,
+      `its development endpoints (sleep, weights, arbitrary calls in the workers) answer without a password at ${at.join(', ')}`,
+      'Bind it to loopback (--host 127.0.0.1 or --uds PATH) and run Maestro beside it, or turn VLLM_SERVER_DEV_MODE off.',
+    ),
+  ];
+}
+
+export function isLoopback(hostname: string): boolean {
+  const host = hostname.replace(/^\[|\]$/g, '');
+  if (host === 'localhost' || host === '::1') return true;
+  return isIP(host) === 4 && host.startsWith('127.');
+}

@@ -1,0 +1,107 @@
+import type { HostReading } from '../../engine/telemetry/host.js';
+import { type Finding, ok, problem, warning } from './finding.js';
+
+const HOST = 'host';
+const GIB = 1024 ** 3;
+
+/** Oldest Node that the product is tested with. */
+const MIN_NODE = [20, 19] as const;
+
+/** A stream holds a socket to its client and one to its engine. */
+const FILES_PER_STREAM = 2;
+/** Open streams that a gateway should be able to hold. */
+const WANTED_STREAMS = 10_000;
+
+export function checkNodeVersion(version: string): Finding {
+  const [major = 0, minor = 0] = version.replace(/^v/, '').split('.').map(Number);
+  if (major > MIN_NODE[0] || (major === MIN_NODE[0] && minor >= MIN_NODE[1]))
+    return ok('node', HOST, `Node ${version}`);
+  return problem(
+    'node',
+    HOST,
+    `Node ${version} is older than ${MIN_NODE.join('.')}`,
+    `Install Node ${MIN_NODE.join('.')} or later.`,
+  );
+}
+
+/** @param loaded The version of ONNX Runtime that was loaded, or why it could not be. */
+export function checkOnnx(loaded: { readonly version: string } | { readonly reason: string }): Finding {
+  if ('version' in loaded) return ok('onnx', HOST, `ONNX Runtime ${loaded.version} runs the predictors`);
+  return warning(
+    'onnx',
+    HOST,
+    `ONNX Runtime is not usable (${loaded.reason}); the predictors run on the TypeScript evaluator, with the same results`,
+    'Nothing must be done. To use it: npm install onnxruntime-node (on Linux behind a proxy with ONNXRUNTIME_NODE_INSTALL=skip).',
+  );
+}
+
+/** @param limits The text of `/proc/self/limits`; undefined where there is none. */
+export function checkOpenFiles(limits: string | undefined): Finding {
+  const match = limits === undefined ? undefined : /^Max open files\s+(\S+)/m.exec(limits);
+  if (!match) return ok('open-files', HOST, 'the limit of open files is not known on this system');
+  const soft = match[1] === 'unlimited' ? Number.POSITIVE_INFINITY : Number(match[1]);
+  const wanted = FILES_PER_STREAM * WANTED_STREAMS;
+  if (soft >= wanted)
+    return ok('open-files', HOST, `${soft} open files allow ${Math.floor(soft / FILES_PER_STREAM)} open streams`);
+  return warning(
+    'open-files',
+    HOST,
+    `${soft} open files allow only about ${Math.floor(soft / FILES_PER_STREAM)} open streams`,
+    `Raise it: ulimit -n ${2 ** 16} in the shell, LimitNOFILE=${2 ** 16} in a systemd unit.`,
+  );
+}
+
+const LOW_DISK_BYTES = GIB;
+
+/** @param neededBytes Weights of all engines here that can sleep: at level 1 they lie in host memory. */
+export function checkHostMemory(host: HostReading, neededBytes: number): Finding[] {
+  const findings: Finding[] = [];
+  const total = gib(host.memoryTotalBytes);
+  if (neededBytes > host.memoryTotalBytes) {
+    findings.push(
+      problem(
+        'host-memory',
+        HOST,
+        `the weights of the engines that can sleep are ${gib(neededBytes)}, this host has ${total}`,
+        'Let fewer engines sleep (`sleep: false`), give `hostMemory` a value that fits, or add memory.',
+      ),
+    );
+  } else if (neededBytes > host.memoryAvailableBytes) {
+    findings.push(
+      warning(
+        'host-memory',
+        HOST,
+        `the weights of the engines that can sleep are ${gib(neededBytes)}, of which ${gib(host.memoryAvailableBytes)} are available now`,
+        'Look what else uses memory on this host before engines are put to sleep.',
+      ),
+    );
+  } else {
+    findings.push(ok('host-memory', HOST, `${gib(host.memoryAvailableBytes)} of ${total} host memory available`));
+  }
+  if (host.swapUsedBytes > 0.05 * host.memoryTotalBytes) {
+    findings.push(
+      warning(
+        'swap',
+        HOST,
+        `${gib(host.swapUsedBytes)} are swapped out; a wake from swapped weights takes minutes`,
+        'Turn swap off on GPU hosts (swapoff -a), or set vm.swappiness=1.',
+      ),
+    );
+  }
+  for (const { mount, freeBytes } of host.disks) {
+    if (freeBytes >= LOW_DISK_BYTES || mount.startsWith('/boot')) continue;
+    findings.push(
+      warning(
+        'disk',
+        HOST,
+        `${mount} has ${gib(freeBytes)} left`,
+        'Make room: logs, decision logs and model files go there.',
+      ),
+    );
+  }
+  return findings;
+}
+
+export function gib(bytes: number): string {
+  return `${(bytes / GIB).toFixed(1)} GiB`;
+}
