@@ -17,6 +17,7 @@ import type { GlobalService } from '../global/service.js';
 import { MaestroError } from '../model/error.js';
 import { createLogger } from '../observe/log.js';
 import { watchGpus } from './gpu-telemetry.js';
+import { startEngines } from './started-engines.js';
 import { discoveredNodes } from './vllm-urls.js';
 
 export interface ServeOptions {
@@ -49,10 +50,15 @@ export async function serve(options: ServeOptions): Promise<Served> {
   const clock = new WallClock(timeScale);
   const emulated = options.vllmUrls ? [] : toEmulatedNodes(config);
   const fleet = emulated.length > 0 ? await startEmulatedFleet({ nodes: emulated, timeScale, logger }) : undefined;
+  const wallClock = new WallClock();
+  const started = startEngines(
+    options.vllmUrls ? { ...config, fleet: { ...config.fleet, nodes: [] } } : config,
+    wallClock,
+    logger,
+  );
   try {
     const urls = new Map(fleet?.engines.map(({ engineId, url }) => [engineId, url]));
     const nodes = options.vllmUrls ? discoveredNodes(options.vllmUrls) : toNodeSpecs(config, urls);
-    const wallClock = new WallClock();
     const watches = fleet ? new Map<string, TelemetryWatch>() : await watchGpus(config, nodes, wallClock, logger);
     const levels = createLocalLevels({
       config,
@@ -81,7 +87,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
       await gateway.close(drainMs);
       await levels.stop();
       for (const watch of watches.values()) watch.stop();
-      await fleet?.stop();
+      await Promise.all([started.end(), fleet?.stop()]);
     };
     await levels.start();
     try {
@@ -92,7 +98,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
     }
     return { scheduling, address: gateway.address, clock, fleet, stop };
   } catch (error) {
-    await fleet?.stop();
+    await Promise.all([started.end(), fleet?.stop()]);
     throw error;
   }
 }

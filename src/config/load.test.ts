@@ -50,6 +50,18 @@ const WRONG: readonly (readonly [text: string, expected: string])[] = [
     'fleet: {nodes: [{id: n, gpus: {type: h100-smx, count: 1}}]}',
     '1:38 fleet.nodes[0].gpus.type: unknown GPU type "h100-smx"',
   ],
+  [
+    fleet('{id: a, model: qwen3-8b, gpus: [0], launch: {weights: w}}'),
+    '7:47 fleet.nodes[0].engines[0].launch: a started engine needs a url',
+  ],
+  [
+    fleet('{id: a, model: qwen3-8b, gpus: [0], url: "http://10.0.0.1:8001", launch: {weights: w}}'),
+    '7:52 fleet.nodes[0].engines[0].url: a started engine listens on loopback only',
+  ],
+  [
+    fleet('{id: a, model: qwen3-8b, gpus: [0], url: "http://127.0.0.1", launch: {weights: w}}'),
+    '7:52 fleet.nodes[0].engines[0].url: a started engine needs a port',
+  ],
   ['fleet: {nodes: [{id: n}, {id: n}]}', '1:31 fleet.nodes[1].id: node id "n" is used twice'],
   [
     'fleet: {nodes: [{id: n, engines: [{id: e, model: qwen3-8b, url: "http://a"}]}], timeScale: 2}',

@@ -104,6 +104,7 @@ function checkEngine({ fields, path }: Entry, node: Entry, ownModels: readonly N
   }
   if (emulated && indices.length === 0)
     report('gpus', 'an emulated engine needs a GPU', 'Name one by its index, for example gpus: [0].');
+  if (fields['launch'] !== undefined) checkLaunch(fields, report);
   if (fields['startAsleep'] === true && !emulated) {
     report(
       'startAsleep',
@@ -114,6 +115,28 @@ function checkEngine({ fields, path }: Entry, node: Entry, ownModels: readonly N
     report('startAsleep', 'the engine cannot begin asleep, because sleep is false');
   }
   return findings;
+}
+
+/** A started engine needs an address of its own, that nobody outside this host can reach. */
+function checkLaunch(fields: Written, report: (field: string, message: string, fix?: string) => void): void {
+  const url = fields['url'];
+  if (typeof url !== 'string' || !URL.canParse(url)) {
+    report(
+      'launch',
+      'a started engine needs a url',
+      'Say where it shall listen, for example url: http://127.0.0.1:8001.',
+    );
+    return;
+  }
+  const { hostname, port } = new URL(url);
+  if (port === '') report('url', 'a started engine needs a port', `Write ${url.replace(/\/+$/, '')}:8001.`);
+  if (!LOOPBACK.test(hostname)) {
+    report(
+      'url',
+      'a started engine listens on loopback only: its control endpoints have no password',
+      'Use 127.0.0.1; run Maestro on the host of its GPUs.',
+    );
+  }
 }
 
 function checkServedNames(root: Written, engines: readonly Entry[]): Finding[] {
@@ -224,7 +247,8 @@ function checkListen(root: Written): Finding[] {
 }
 
 function canSleep(engine: Written): boolean {
-  return engine['sleep'] === undefined ? engine['url'] === undefined : engine['sleep'] === true;
+  const started = engine['url'] === undefined || engine['launch'] !== undefined;
+  return engine['sleep'] === undefined ? started : engine['sleep'] === true;
 }
 
 /** The GPU types of a node as written, one entry a GPU. */

@@ -3,6 +3,27 @@ import { bytes, envName, flops, identifier, modelName, rate, rename } from './fi
 
 const count = () => z.int().positive();
 
+/** How Maestro itself starts a vLLM server, with the flags that docs/operations.md gives reasons for. */
+const launch = z
+  .strictObject({
+    program: z
+      .union([
+        z
+          .string()
+          .min(1)
+          .transform((program) => [program, 'serve']),
+        z.array(z.string().min(1)).min(1),
+      ])
+      .prefault('vllm')
+      .describe('The program: `vllm` or its path, to which `serve` is added; or a list, taken as it is.'),
+    weights: z.string().min(1).describe('Path or Hugging Face id of the weights.'),
+    args: z.array(z.string()).default([]).describe('Further flags; they win over those that Maestro sets.'),
+    env: z.record(envName(), z.string()).default({}).describe('Further environment variables.'),
+    toolCallParser: z.string().min(1).exactOptional().describe('vLLM `--tool-call-parser`; allows tool calls.'),
+    reasoningParser: z.string().min(1).exactOptional().describe('vLLM `--reasoning-parser`.'),
+  })
+  .describe('Start the server instead of expecting it to run: it is watched, and started again when it ends.');
+
 const engine = z
   .strictObject({
     id: identifier().describe('Name of the engine, unique in the fleet.'),
@@ -13,7 +34,10 @@ const engine = z
     url: z
       .url({ protocol: /^https?$/, error: 'must be a URL such as http://127.0.0.1:8000' })
       .exactOptional()
-      .describe('Base URL of a vLLM server that already runs. Absent: the engine is emulated.'),
+      .describe(
+        'Base URL of a vLLM server: one that already runs, or that `launch` starts there. Absent: the engine is emulated.',
+      ),
+    launch: launch.exactOptional(),
     gpus: z
       .array(z.int().nonnegative())
       .default([])
@@ -32,7 +56,7 @@ const engine = z
     sleep: z
       .boolean()
       .exactOptional()
-      .describe('Whether the engine runs with sleep mode. Default: true when emulated, false with `url`.'),
+      .describe('Whether the engine runs with sleep mode. Default: true when emulated or started here.'),
     startAsleep: z.boolean().default(false).describe('Whether an emulated engine begins asleep (level 1).'),
     residue: bytes()
       .prefault('1GiB')
@@ -76,6 +100,17 @@ const node = z
 export const fleetSchema = z
   .strictObject({
     nodes: z.array(node).prefault([]).describe('The GPU hosts.'),
+    stateDir: z
+      .string()
+      .min(1)
+      .default('.maestro')
+      .describe('Folder for the logs of started engines and for the records by which they are found again.'),
+    onExit: z
+      .enum(['stop', 'keep'])
+      .default('stop')
+      .describe(
+        'What becomes of started engines when Maestro ends: `stop` after the drain, or `keep` for its next run.',
+      ),
     timeScale: z
       .number()
       .positive()

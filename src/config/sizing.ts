@@ -22,7 +22,7 @@ export interface EngineSizing {
 
 /** Whether the engine runs with sleep mode. */
 export function isSleepCapable(engine: EngineConfig): boolean {
-  return engine.sleep ?? engine.url === undefined;
+  return engine.sleep ?? (engine.url === undefined || engine.launch !== undefined);
 }
 
 /** GPU memory that the other engines of a GPU hold while this one is awake alone. */

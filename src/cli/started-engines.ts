@@ -1,0 +1,54 @@
+import type { MaestroConfig } from '../config/schema.js';
+import { isSleepCapable } from '../config/sizing.js';
+import type { EngineLaunch } from '../engine/supervise/launch-command.js';
+import { StartLocks } from '../engine/supervise/start-locks.js';
+import { EngineSupervisor } from '../engine/supervise/supervisor.js';
+import type { Clock } from '../model/clock.js';
+import type { Logger } from '../observe/log.js';
+
+/** The vLLM servers that this process starts and watches. */
+export interface StartedEngines {
+  readonly supervisors: readonly EngineSupervisor[];
+  /** Ends them, or leaves them to the next run, as the config says. */
+  end(): Promise<void>;
+}
+
+/** Begins to keep every engine with a `launch` running; returns at once, for a start takes minutes. */
+export function startEngines(config: MaestroConfig, wallClock: Clock, logger: Logger): StartedEngines {
+  const { nodes, stateDir, onExit } = config.fleet;
+  const supervisors = nodes.flatMap((node) => {
+    const locks = new StartLocks();
+    return launches(node).map((launch) => new EngineSupervisor({ launch, stateDir, clock: wallClock, locks, logger }));
+  });
+  for (const supervisor of supervisors) supervisor.start();
+  const end = async () => {
+    await Promise.all(supervisors.map((supervisor) => (onExit === 'keep' ? supervisor.release() : supervisor.stop())));
+  };
+  return { supervisors, end };
+}
+
+function launches(node: MaestroConfig['fleet']['nodes'][number]): EngineLaunch[] {
+  return node.engines.flatMap((engine): EngineLaunch[] => {
+    if (!engine.launch || engine.url === undefined) return [];
+    const { program, weights, args, env, toolCallParser, reasoningParser } = engine.launch;
+    return [
+      {
+        engineId: engine.id,
+        program,
+        weights,
+        servedName: engine.servedName ?? engine.model,
+        url: engine.url,
+        gpuIndices: engine.gpus,
+        sleep: isSleepCapable(engine),
+        maxNumSeqs: engine.maxNumSeqs,
+        kvDtype: engine.kvDtype,
+        args,
+        env,
+        ...(engine.maxModelLen === undefined ? {} : { maxModelLen: engine.maxModelLen }),
+        ...(engine.kvMemoryBytes === undefined ? {} : { kvMemoryBytes: engine.kvMemoryBytes }),
+        ...(toolCallParser === undefined ? {} : { toolCallParser }),
+        ...(reasoningParser === undefined ? {} : { reasoningParser }),
+      },
+    ];
+  });
+}

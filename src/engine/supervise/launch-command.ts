@@ -1,0 +1,79 @@
+/** How to start a vLLM server: the contract between the fleet file and the process. */
+export interface EngineLaunch {
+  readonly engineId: string;
+  /** Program and arguments before ours, such as `['vllm', 'serve']`. */
+  readonly program: readonly string[];
+  /** Path or Hugging Face id of the weights. */
+  readonly weights: string;
+  readonly servedName: string;
+  /** Base URL at which it will answer; must be loopback. */
+  readonly url: string;
+  readonly gpuIndices: readonly number[];
+  readonly sleep: boolean;
+  readonly maxNumSeqs: number;
+  readonly maxModelLen?: number;
+  readonly kvMemoryBytes?: number;
+  readonly kvDtype: 'bf16' | 'fp8';
+  readonly toolCallParser?: string;
+  readonly reasoningParser?: string;
+  /** Further flags, after ours, so that they win. */
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+}
+
+/**
+ * Share of the GPU that must be free at the start: vLLM refuses to start below it even where the KV pool is given in bytes, so on a shared GPU it is small.
+ */
+const SHARED_GPU_UTILIZATION = 0.1;
+
+/**
+ * The command line. Sleep mode and the development endpoints for the weight cache; `priority` so that what waits inside follows our order; cached tokens,
+ * times and request ids in the answers, which the predictors learn from.
+ */
+export function launchCommand(launch: EngineLaunch): string[] {
+  const { hostname, port } = new URL(launch.url);
+  const command = [
+    ...launch.program,
+    launch.weights,
+    '--served-model-name',
+    launch.servedName,
+    '--host',
+    hostname.replace(/^\[|\]$/g, ''),
+    '--port',
+    port,
+    '--tensor-parallel-size',
+    String(Math.max(1, launch.gpuIndices.length)),
+    '--max-num-seqs',
+    String(launch.maxNumSeqs),
+    '--scheduling-policy',
+    'priority',
+    '--enable-prompt-tokens-details',
+    '--enable-request-id-headers',
+    '--enable-server-load-tracking',
+  ];
+  if (launch.sleep) command.push('--enable-sleep-mode');
+  if (launch.maxModelLen !== undefined) command.push('--max-model-len', String(launch.maxModelLen));
+  if (launch.kvMemoryBytes !== undefined) {
+    command.push('--kv-cache-memory-bytes', String(launch.kvMemoryBytes));
+    command.push('--gpu-memory-utilization', String(SHARED_GPU_UTILIZATION));
+  }
+  if (launch.kvDtype === 'fp8') command.push('--kv-cache-dtype', 'fp8');
+  if (launch.toolCallParser !== undefined) {
+    command.push('--enable-auto-tool-choice', '--tool-call-parser', launch.toolCallParser);
+  }
+  if (launch.reasoningParser !== undefined) command.push('--reasoning-parser', launch.reasoningParser);
+  return [...command, ...launch.args];
+}
+
+/** The environment, on top of `base`: the engine's GPUs, and the endpoints by which it is put to sleep. */
+export function launchEnvironment(
+  launch: EngineLaunch,
+  base: Readonly<Record<string, string | undefined>>,
+): Record<string, string | undefined> {
+  return {
+    ...base,
+    VLLM_SERVER_DEV_MODE: '1',
+    ...(launch.gpuIndices.length > 0 ? { CUDA_VISIBLE_DEVICES: launch.gpuIndices.join(',') } : {}),
+    ...launch.env,
+  };
+}

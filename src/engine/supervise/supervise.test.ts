@@ -1,0 +1,171 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { CrashBackoff } from './crash-backoff.js';
+import { classifyExit, type EndedProcess, type ExitReason } from './exit-reason.js';
+import { type EngineLaunch, launchCommand, launchEnvironment } from './launch-command.js';
+import { logTail, openLog } from './log-file.js';
+import { parseStat, processEntry } from './process-table.js';
+import { bootId, forgetRunRecord, readLiveRunRecord, writeRunRecord } from './run-record.js';
+import { StartLocks } from './start-locks.js';
+
+describe('classifyExit', () => {
+  const GUARD =
+    'ValueError: Free memory on device cuda:0 (9.1/79.2 GiB) on startup is less than desired GPU memory utilization (0.92, 72.8 GiB).';
+  const CASES: [string, Partial<EndedProcess>, ExitReason][] = [
+    ['asked, whatever the code', { asked: true, code: 0, served: true }, 'stopped'],
+    ['code 0 without being asked is a dead engine', { code: 0, served: true }, 'engine-died'],
+    [
+      'the engine says that it died',
+      { code: 1, served: true, logTail: 'EngineDeadError: EngineCore encountered' },
+      'engine-died',
+    ],
+    ['the start-up guard', { code: 1, logTail: GUARD }, 'no-room'],
+    ['others gave memory back', { code: 1, logTail: 'AssertionError: Error in memory profiling.' }, 'no-room'],
+    [
+      'GPU memory',
+      { code: 1, served: true, logTail: 'torch.OutOfMemoryError: CUDA out of memory. Tried' },
+      'out-of-memory',
+    ],
+    ['the port', { code: 1, logTail: 'OSError: [Errno 98] Address already in use' }, 'port-taken'],
+    ['argparse', { code: 2, logTail: 'vllm serve: error: unrecognized arguments: --foo' }, 'bad-arguments'],
+    ['a value refused at start', { code: 1, logTail: 'ValueError: model type `x` is not supported' }, 'bad-arguments'],
+    ['a ValueError of one request, later', { code: 1, served: true, logTail: 'ValueError: whatever' }, 'crashed'],
+    ['killed from outside', { code: null, signal: 'SIGKILL', served: true }, 'killed'],
+    ['killed, as a shell tells it', { code: 137, served: true }, 'killed'],
+    ['a segmentation fault', { code: null, signal: 'SIGSEGV', served: true }, 'crashed'],
+  ];
+  it.each(CASES)('%s', (_name, given, reason) => {
+    const plain: EndedProcess = { code: 1, signal: null, asked: false, served: false, logTail: '' };
+    expect(classifyExit({ ...plain, ...given })).toBe(reason);
+  });
+});
+
+describe('CrashBackoff', () => {
+  it('doubles up to a limit and forgets after sound service', () => {
+    const backoff = new CrashBackoff({ firstMs: 10, mostMs: 50, soundMs: 1000 });
+    expect([backoff.failed(0), backoff.failed(1), backoff.failed(2), backoff.failed(3)]).toEqual([10, 20, 40, 50]);
+    backoff.serving(100);
+    expect(backoff.failed(1099)).toBe(50);
+    backoff.serving(2000);
+    backoff.serving(2500);
+    expect(backoff.failed(3000)).toBe(10);
+    expect(backoff.count).toBe(1);
+  });
+});
+
+const LAUNCH: EngineLaunch = {
+  engineId: 'e1',
+  program: ['vllm', 'serve'],
+  weights: 'meta-llama/Llama-3.1-8B-Instruct',
+  servedName: 'llama',
+  url: 'http://127.0.0.1:8001',
+  gpuIndices: [2, 3],
+  sleep: true,
+  maxNumSeqs: 64,
+  maxModelLen: 8192,
+  kvMemoryBytes: 1000,
+  kvDtype: 'bf16',
+  args: ['--max-num-seqs', '32'],
+  env: { HF_HOME: '/data' },
+};
+
+describe('launchCommand', () => {
+  it('follows the launch contract and lets own flags win', () => {
+    const command = launchCommand(LAUNCH);
+    expect(command.slice(0, 3)).toEqual(['vllm', 'serve', 'meta-llama/Llama-3.1-8B-Instruct']);
+    const text = command.join(' ');
+    for (const part of [
+      '--host 127.0.0.1 --port 8001',
+      '--tensor-parallel-size 2',
+      '--enable-sleep-mode',
+      '--scheduling-policy priority',
+      '--kv-cache-memory-bytes 1000 --gpu-memory-utilization 0.1',
+    ]) {
+      expect(text).toContain(part);
+    }
+    expect(text.endsWith('--max-num-seqs 32')).toBe(true);
+    expect(launchCommand({ ...LAUNCH, sleep: false }).join(' ')).not.toContain('sleep');
+  });
+
+  it('gives the engine its GPUs and the control endpoints', () => {
+    expect(launchEnvironment(LAUNCH, { PATH: '/bin', HF_HOME: '/other' })).toEqual({
+      PATH: '/bin',
+      VLLM_SERVER_DEV_MODE: '1',
+      CUDA_VISIBLE_DEVICES: '2,3',
+      HF_HOME: '/data',
+    });
+  });
+});
+
+describe('StartLocks', () => {
+  it('starts one at a time on a GPU, in order, and others beside it', async () => {
+    const locks = new StartLocks();
+    const log: string[] = [];
+    const turn = () => new Promise((resolve) => setImmediate(resolve));
+    const start = (name: string, gpus: number[], fails = false) =>
+      locks.hold(gpus, async () => {
+        log.push(`+${name}`);
+        await turn();
+        await turn();
+        log.push(`-${name}`);
+        if (fails) throw new Error(name);
+      });
+    const all = Promise.allSettled([start('a', [0], true), start('b', [0, 1]), start('c', [1]), start('d', [2])]);
+    expect(locks.busy([1])).toBe(true);
+    await all;
+    const order = (name: string) => log.indexOf(name);
+    expect(order('-a')).toBeLessThan(order('+b'));
+    expect(order('-b')).toBeLessThan(order('+c'));
+    expect(order('+d')).toBeLessThan(order('-a'));
+    expect(locks.busy([0, 1, 2])).toBe(false);
+  });
+});
+
+describe('files', () => {
+  let folder = '';
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'maestro-supervise-'));
+  });
+  afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+  it('keeps the logs of the last runs', () => {
+    const path = join(folder, 'logs', 'e.log');
+    for (const text of ['one', 'two', 'three', 'four', 'five']) writeFileSync(openLog(path), text);
+    expect(readFileSync(path, 'utf8')).toBe('five');
+    expect([1, 2, 3].map((index) => logTail(`${path}.${index}`))).toEqual(['four', 'three', 'two']);
+    expect(logTail(`${path}.4`)).toBe('');
+    expect(logTail(path, 3)).toBe('ive');
+  });
+
+  it('knows its process again, and no other that has the same pid', () => {
+    const path = join(folder, 'run', 'e.json');
+    const me = processEntry(process.pid)!;
+    const record = { engineId: 'e', pid: me.pid, startTicks: me.startTicks, bootId: bootId(), command: ['x'] };
+    writeRunRecord(path, record);
+    expect(readLiveRunRecord(path)).toEqual(record);
+    writeRunRecord(path, { ...record, startTicks: me.startTicks - 1 });
+    expect(readLiveRunRecord(path)).toBeUndefined();
+    writeRunRecord(path, { ...record, bootId: 'another' });
+    expect(readLiveRunRecord(path)).toBeUndefined();
+    writeFileSync(path, '{"pid":');
+    expect(readLiveRunRecord(path)).toBeUndefined();
+    forgetRunRecord(path);
+    expect(readLiveRunRecord(path)).toBeUndefined();
+  });
+});
+
+describe('parseStat', () => {
+  it('reads names with spaces and parentheses', () => {
+    const rest = Array.from({ length: 30 }, (_, index) => index + 100).join(' ');
+    expect(parseStat(`42 (VLLM::Engine (0)) S 7 42 ${rest}`)).toEqual({
+      pid: 42,
+      state: 'S',
+      parent: 7,
+      group: 42,
+      startTicks: 116,
+    });
+    expect(parseStat('gone')).toBeUndefined();
+  });
+});

@@ -1,0 +1,259 @@
+import { join } from 'node:path';
+import type { Clock, Timer } from '../../model/clock.js';
+import { VllmClient } from '../vllm/client.js';
+import { CrashBackoff, type CrashBackoffConfig, DEFAULT_CRASH_BACKOFF } from './crash-backoff.js';
+import { adoptEngine, type EngineProcess, endGroup, portIsFree, spawnEngine, sweepGroup } from './engine-process.js';
+import { classifyExit, type ExitReason, isHopeless } from './exit-reason.js';
+import { type EngineLaunch, launchCommand, launchEnvironment } from './launch-command.js';
+import { logTail, openLog } from './log-file.js';
+import { processEntry } from './process-table.js';
+import { bootId, forgetRunRecord, readLiveRunRecord, writeRunRecord } from './run-record.js';
+import type { StartLocks } from './start-locks.js';
+
+/** The few log calls that are used here; a pino logger fits. */
+export interface SupervisorLogger {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+export interface SupervisorOptions {
+  readonly launch: EngineLaunch;
+  /** Folder for logs and run records. */
+  readonly stateDir: string;
+  /** Real time: processes do not follow an emulated clock. */
+  readonly clock: Clock;
+  readonly locks: StartLocks;
+  readonly logger: SupervisorLogger;
+  readonly backoff?: CrashBackoffConfig;
+  /** A start that takes longer than this has failed. Reading weights from a slow disk takes minutes. */
+  readonly startLimitMs?: number;
+  /** Between SIGTERM and SIGKILL. */
+  readonly graceMs?: number;
+  readonly environment?: Readonly<Record<string, string | undefined>>;
+}
+
+/**
+ * - `waiting`: for its turn on the GPU, or for the next try; - `starting`: runs, does not answer yet; - `serving`;
+ * - `given-up`: its command line is wrong; - `stopping`; - `stopped`.
+ */
+export type SupervisedState = 'waiting' | 'starting' | 'serving' | 'given-up' | 'stopping' | 'stopped';
+
+const READY_POLL_MS = 250;
+const DEFAULT_START_LIMIT_MS = 30 * 60_000;
+const DEFAULT_GRACE_MS = 10_000;
+
+/**
+ * Keeps one vLLM process running: starts it, waits until it serves, tells why it ended, and starts it again after a growing pause. The process leads its own group
+ * and writes its own log, so it outlives this program; the next run finds it by its record and goes on with it.
+ */
+export class EngineSupervisor {
+  readonly engineId: string;
+  /** Why it ended, by reason, since the start. */
+  readonly exits = new Map<ExitReason, number>();
+  private current: SupervisedState = 'stopped';
+  private readonly backoff: CrashBackoff;
+  private process: EngineProcess | undefined;
+  private retry: Timer | undefined;
+  private lastFailure: string | undefined;
+  private running: Promise<void> = Promise.resolve();
+  private wakeRetry: (() => void) | undefined;
+
+  constructor(private readonly options: SupervisorOptions) {
+    this.engineId = options.launch.engineId;
+    this.backoff = new CrashBackoff(options.backoff ?? DEFAULT_CRASH_BACKOFF);
+  }
+
+  get state(): SupervisedState {
+    return this.current;
+  }
+
+  get pid(): number | undefined {
+    return this.process?.pid;
+  }
+
+  /** The last reason why it is not serving, in words; undefined while all is well. */
+  get failure(): string | undefined {
+    return this.lastFailure;
+  }
+
+  get logPath(): string {
+    return join(this.options.stateDir, 'logs', `${this.engineId}.log`);
+  }
+
+  private get recordPath(): string {
+    return join(this.options.stateDir, 'run', `${this.engineId}.json`);
+  }
+
+  /** Begins to keep the engine running; returns at once. */
+  start(): void {
+    if (this.current !== 'stopped') return;
+    this.current = 'waiting';
+    this.running = this.run();
+  }
+
+  /** Lets go of the engine without ending it: the next run of this program takes it over. */
+  async release(): Promise<void> {
+    if (this.current === 'stopped') return;
+    this.current = 'stopped';
+    this.retry?.cancel();
+    this.wakeRetry?.();
+  }
+
+  /** Ends the engine and everything it has started. Drain it first: vLLM breaks open streams off at SIGTERM. */
+  async stop(): Promise<void> {
+    if (this.current === 'stopped') return;
+    this.current = 'stopping';
+    this.retry?.cancel();
+    this.wakeRetry?.();
+    const { process } = this;
+    if (process) await endGroup(process.pid, this.options.graceMs ?? DEFAULT_GRACE_MS, this.options.clock);
+    await this.running;
+    forgetRunRecord(this.recordPath);
+    this.current = 'stopped';
+  }
+
+  private get wanted(): boolean {
+    return this.current !== 'stopping' && this.current !== 'stopped';
+  }
+
+  private async run(): Promise<void> {
+    const { locks, launch, logger, clock } = this.options;
+    while (this.wanted) {
+      this.process = this.adopt();
+      let served = false;
+      try {
+        served = this.process
+          ? await this.untilServing(this.process)
+          : await locks.hold(launch.gpuIndices, async () => this.wanted && this.startProcess());
+      } catch (error) {
+        this.lastFailure = error instanceof Error ? error.message : String(error);
+        logger.error({ engine: this.engineId, err: error }, 'the engine could not be started');
+      }
+      if (!this.process) {
+        if (this.wanted) await this.pause(this.backoff.failed(clock.nowMs()));
+        continue;
+      }
+      const { pid, ended } = this.process;
+      const exit = await this.endOf(ended);
+      if (!exit) return;
+      await this.settle(pid, exit, served);
+    }
+  }
+
+  /** The end of the process; undefined when it has been let go meanwhile. */
+  private async endOf(ended: EngineProcess['ended']): Promise<Awaited<EngineProcess['ended']> | undefined> {
+    const released = new Promise<undefined>((resolve) => {
+      this.wakeRetry = () => {
+        if (this.current === 'stopped') resolve(undefined);
+      };
+    });
+    return Promise.race([ended, released]);
+  }
+
+  private adopt(): EngineProcess | undefined {
+    const { launch, clock, logger } = this.options;
+    const record = readLiveRunRecord(this.recordPath);
+    if (!record || record.engineId !== launch.engineId) return undefined;
+    if (record.command.join('\0') !== launchCommand(launch).join('\0')) {
+      logger.warn(
+        { engine: this.engineId, pid: record.pid },
+        'an engine of another configuration still runs and is taken over; restart it to apply changes',
+      );
+    }
+    logger.info({ engine: this.engineId, pid: record.pid }, 'took over a running engine');
+    return adoptEngine(record.pid, record.startTicks, clock);
+  }
+
+  private async startProcess(): Promise<boolean> {
+    const { launch, logger } = this.options;
+    const { hostname, port } = new URL(launch.url);
+    if (!(await portIsFree(hostname.replace(/^\[|\]$/g, ''), Number(port)))) {
+      throw new Error(`${launch.url} is in use by another process; free the port or choose another \`url\``);
+    }
+    const command = launchCommand(launch);
+    this.current = 'starting';
+    const process = await spawnEngine({
+      command,
+      env: launchEnvironment(launch, this.options.environment ?? globalThis.process.env),
+      logFile: openLog(this.logPath),
+    });
+    this.process = process;
+    const startTicks = processEntry(process.pid)?.startTicks;
+    if (startTicks !== undefined) {
+      writeRunRecord(this.recordPath, {
+        engineId: launch.engineId,
+        pid: process.pid,
+        startTicks,
+        bootId: bootId(),
+        command,
+      });
+    }
+    logger.info({ engine: this.engineId, pid: process.pid, log: this.logPath }, 'engine started');
+    return this.untilServing(process);
+  }
+
+  /** Polls until the server answers; false when it has ended or was told to stop. The start ends by force when it takes too long. */
+  private async untilServing(process: EngineProcess): Promise<boolean> {
+    const { clock, launch, startLimitMs = DEFAULT_START_LIMIT_MS, graceMs = DEFAULT_GRACE_MS } = this.options;
+    let ended = false;
+    void process.ended.then(() => {
+      ended = true;
+    });
+    const client = new VllmClient({ url: launch.url });
+    const untilMs = clock.nowMs() + startLimitMs;
+    try {
+      while (!ended && this.wanted) {
+        if ((await client.health(2_000)).ok) {
+          this.current = 'serving';
+          this.lastFailure = undefined;
+          this.backoff.serving(clock.nowMs());
+          return true;
+        }
+        if (clock.nowMs() >= untilMs) {
+          this.lastFailure = `did not serve within ${Math.round(startLimitMs / 1000)} s`;
+          await endGroup(process.pid, graceMs, clock);
+          return false;
+        }
+        await new Promise<void>((resolve) => clock.after(READY_POLL_MS, resolve));
+      }
+      return false;
+    } finally {
+      await client.close();
+    }
+  }
+
+  private async settle(
+    pid: number,
+    exit: { readonly code: number | null; readonly signal: string | null },
+    served: boolean,
+  ): Promise<void> {
+    const { clock, logger } = this.options;
+    this.process = undefined;
+    forgetRunRecord(this.recordPath);
+    const reason = classifyExit({ ...exit, asked: !this.wanted, served, logTail: logTail(this.logPath) });
+    this.exits.set(reason, (this.exits.get(reason) ?? 0) + 1);
+    const orphans = await sweepGroup(pid, clock);
+    if (!this.wanted) return;
+    this.lastFailure = `ended: ${reason}`;
+    const fields = { engine: this.engineId, pid, reason, ...exit, orphans, log: this.logPath };
+    if (isHopeless(reason)) {
+      this.current = 'given-up';
+      logger.error(fields, 'the engine does not start with its command line; correct the fleet file and restart');
+      return new Promise((resolve) => {
+        this.wakeRetry = resolve;
+      });
+    }
+    const waitMs = this.backoff.failed(clock.nowMs());
+    logger.warn({ ...fields, waitMs }, 'the engine has ended and is started again');
+    await this.pause(waitMs);
+  }
+
+  private pause(waitMs: number): Promise<void> {
+    this.current = 'waiting';
+    return new Promise((resolve) => {
+      this.wakeRetry = resolve;
+      this.retry = this.options.clock.after(waitMs, resolve);
+    });
+  }
+}

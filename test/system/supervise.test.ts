@@ -1,0 +1,161 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { request } from 'undici';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { WallClock } from '../../src/bus/wall-clock.js';
+import { groupMembers, processEntry } from '../../src/engine/supervise/process-table.js';
+import { StartLocks } from '../../src/engine/supervise/start-locks.js';
+import { EngineSupervisor, type SupervisorOptions } from '../../src/engine/supervise/supervisor.js';
+
+const FAKE = fileURLToPath(new URL('./fake-vllm-process.mjs', import.meta.url));
+const QUIET = { info: () => undefined, warn: () => undefined, error: () => undefined };
+
+let stateDir = '';
+let port = 0;
+const supervisors: EngineSupervisor[] = [];
+
+beforeEach(async () => {
+  stateDir = mkdtempSync(join(tmpdir(), 'maestro-supervise-'));
+  port = await freePort();
+});
+
+afterEach(async () => {
+  await Promise.all(supervisors.splice(0).map((supervisor) => supervisor.stop()));
+  rmSync(stateDir, { recursive: true, force: true });
+});
+
+function supervisor(env: Record<string, string> = {}, options: Partial<SupervisorOptions> = {}): EngineSupervisor {
+  const made = new EngineSupervisor({
+    launch: {
+      engineId: 'e1',
+      program: [process.execPath, FAKE],
+      weights: 'tiny',
+      servedName: 'tiny',
+      url: `http://127.0.0.1:${port}`,
+      gpuIndices: [0],
+      sleep: true,
+      maxNumSeqs: 8,
+      kvDtype: 'bf16',
+      args: [],
+      env,
+    },
+    stateDir,
+    clock: new WallClock(),
+    locks: new StartLocks(),
+    logger: QUIET,
+    backoff: { firstMs: 50, mostMs: 200, soundMs: 60_000 },
+    graceMs: 1_000,
+    ...options,
+  });
+  supervisors.push(made);
+  made.start();
+  return made;
+}
+
+describe('EngineSupervisor', () => {
+  it('starts an engine, waits until it serves, and ends its whole group', async () => {
+    const engine = supervisor();
+    await until(() => engine.state === 'serving');
+    const pids = await serverPids();
+    expect(pids[0]).toBe(engine.pid);
+    expect(groupMembers(engine.pid!)).toEqual(expect.arrayContaining(pids));
+    await engine.stop();
+    expect(pids.filter(alive)).toEqual([]);
+    expect(readFileSync(engine.logPath, 'utf8')).toContain('engine pid');
+  });
+
+  it('starts it again when it ends with code 0, and tells why it ended', async () => {
+    const engine = supervisor();
+    await until(() => engine.state === 'serving');
+    const [first] = await serverPids();
+    await request(`http://127.0.0.1:${port}/die`).catch(() => undefined);
+    await until(() => engine.state === 'serving' && engine.pid !== first);
+    expect([...engine.exits]).toEqual([['engine-died', 1]]);
+  });
+
+  it('sweeps the engine that a killed API server leaves behind', async () => {
+    const engine = supervisor();
+    await until(() => engine.state === 'serving');
+    const [server, child] = await serverPids();
+    process.kill(server!, 'SIGKILL');
+    await until(() => !alive(child!) && engine.state === 'serving');
+    expect([...engine.exits]).toEqual([['killed', 1]]);
+  });
+
+  it('kills what does not go by itself', async () => {
+    const engine = supervisor({ FAKE_STUBBORN: '1' });
+    await until(() => engine.state === 'serving');
+    const pids = await serverPids();
+    await engine.stop();
+    expect(pids.filter(alive)).toEqual([]);
+  });
+
+  it('takes a running engine over after a restart of its own, and can still end it', async () => {
+    const before = supervisor();
+    await until(() => before.state === 'serving');
+    const pids = await serverPids();
+    await before.release();
+    expect(pids.every(alive)).toBe(true);
+    const after = supervisor();
+    await until(() => after.state === 'serving');
+    expect(after.pid).toBe(pids[0]);
+    expect(await serverPids()).toEqual(pids);
+    await after.stop();
+    expect(pids.filter(alive)).toEqual([]);
+  });
+
+  it('sees the end of an engine that it took over', async () => {
+    const before = supervisor();
+    await until(() => before.state === 'serving');
+    await before.release();
+    const after = supervisor();
+    await until(() => after.state === 'serving');
+    const adopted = after.pid;
+    process.kill(adopted!, 'SIGKILL');
+    await until(() => after.state === 'serving' && after.pid !== adopted);
+  });
+
+  it('gives a wrong command line up instead of trying for ever', async () => {
+    const engine = supervisor({ FAKE_REFUSES: 'unrecognized arguments: --typo' });
+    await until(() => engine.state === 'given-up');
+    expect(engine.failure).toContain('bad-arguments');
+    expect([...engine.exits]).toEqual([['bad-arguments', 1]]);
+  });
+
+  it('does not start on a port that somebody else has, and starts when it is free', async () => {
+    const other = createServer().listen(port, '127.0.0.1');
+    const engine = supervisor();
+    await until(() => engine.failure?.includes('in use') ?? false);
+    other.close();
+    await until(() => engine.state === 'serving');
+  });
+});
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port: free } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return free;
+}
+
+async function serverPids(): Promise<number[]> {
+  const { body } = await request(`http://127.0.0.1:${port}/pids`);
+  return (await body.json()) as number[];
+}
+
+function alive(pid: number): boolean {
+  const entry = processEntry(pid);
+  return entry !== undefined && entry.state !== 'Z';
+}
+
+async function until(holds: () => boolean): Promise<void> {
+  const deadline = performance.now() + 20_000;
+  while (!holds()) {
+    if (performance.now() > deadline) throw new Error('waited 20 s in vain');
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
