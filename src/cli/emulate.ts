@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { WallClock } from '../bus/wall-clock.js';
+import { VLLM_VERSIONS, type VllmVersion } from '../engine/emulator/dialect.js';
 import { launchEmulator } from '../engine/emulator/launch.js';
 import type { EmulatorOptions } from '../engine/emulator/options.js';
 import { MaestroError } from '../model/error.js';
@@ -41,6 +42,8 @@ interface EmulateArguments {
   readonly enableAutoToolChoice?: boolean;
   readonly toolCallParser?: string;
   readonly maxNumQueuedReqs?: number;
+  readonly vllmVersion?: VllmVersion;
+  readonly enableScaleOut?: boolean;
   readonly runner?: 'generate' | 'pooling';
   readonly apiKey?: string[];
   readonly seed?: number;
@@ -88,6 +91,12 @@ export function registerEmulate(program: Command): void {
     .option('--enable-server-load-tracking', 'count requests in /load')
     .option('--enable-auto-tool-choice', 'allow tool_choice auto; needs --tool-call-parser')
     .option('--tool-call-parser <name>', 'allow tool calls')
+    .addOption(
+      new Option('--vllm-version <version>', 'release whose behaviour is shown')
+        .choices(VLLM_VERSIONS)
+        .default('0.29.0'),
+    )
+    .option('--enable-scale-out', '0.32: allow the render endpoints')
     .option('--max-num-queued-reqs <n>', 'refuse requests beyond this many with 503', positiveInteger)
     .addOption(new Option('--runner <kind>', '`pooling` serves embeddings only').choices(['generate', 'pooling']))
     .option('--api-key <keys...>', 'keys that /v1 asks for')
@@ -113,6 +122,7 @@ async function emulate(args: EmulateArguments): Promise<void> {
   const options: EmulatorOptions = {
     ...rest,
     devMode: rest.devMode ?? process.env['VLLM_SERVER_DEV_MODE'] === '1',
+    responsesStore: process.env['VLLM_ENABLE_RESPONSES_API_STORE'] === '1',
     ...(servedModelName ? { servedModelNames: servedModelName } : {}),
     ...(kvCacheDtype ? { kvDtype: kvCacheDtype } : {}),
     ...(apiKey ? { apiKeys: apiKey } : {}),

@@ -1,13 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import type { EmulatorContext } from './context.js';
 import { embeddingsEndpoint } from './embeddings.js';
-import { Generation } from './generation.js';
+import { generate } from './generate-endpoint.js';
 import type { Call, Handler, Routes } from './http.js';
 import { envelope } from './http-error.js';
 import { jsonBody } from './json-body.js';
 import { judgeModel, throwIssues } from './judge.js';
-import { VLLM_VERSION } from './options.js';
-import { planChoices } from './plan.js';
+import { countMessageTokens, parseMessagesRequest } from './messages-request.js';
 import {
   type GenerationRequest,
   parseChatRequest,
@@ -16,6 +15,8 @@ import {
   readBody,
   readMessages,
 } from './request.js';
+import { ResponseStore } from './response-store.js';
+import { notCancellable, parseResponsesRequest, responseNotFound } from './responses-request.js';
 import { detokenize, renderChat, tokenize } from './tokens.js';
 
 /** Endpoints that a server has with and without development mode. */
@@ -25,7 +26,7 @@ export function apiRoutes(context: EmulatorContext): Routes {
   const routes = new Map<string, Record<string, Handler>>([
     ['/health', { GET: empty }],
     ['/ping', { GET: empty, POST: empty }],
-    ['/version', { GET: ({ reply }) => reply.json(200, JSON.stringify({ version: VLLM_VERSION })) }],
+    ['/version', { GET: ({ reply }) => reply.json(200, JSON.stringify({ version: context.version })) }],
     ['/load', { GET: ({ reply }) => reply.json(200, JSON.stringify({ server_load: context.load })) }],
     ['/v1/models', { GET: ({ reply }) => reply.json(200, JSON.stringify(modelList(context))) }],
     [
@@ -49,103 +50,108 @@ export function apiRoutes(context: EmulatorContext): Routes {
     maxModelLen: model.maxModelLen,
     autoToolChoice: options.enableAutoToolChoice ?? false,
     toolParser: Boolean(options.toolCallParser),
+    version: context.version,
   };
+  const store = new ResponseStore(options.responsesStore ?? false);
   const chat: Handler = async (call) => generate(context, call, parseChatRequest(await jsonBody(call), requestContext));
   routes.set('/v1/chat/completions', { POST: chat });
   routes.set('/invocations', { POST: chat });
   routes.set('/v1/completions', {
     POST: async (call) => generate(context, call, parseCompletionRequest(await jsonBody(call), requestContext)),
   });
+  routes.set('/v1/responses', {
+    POST: async (call) => {
+      const {
+        generation,
+        echo,
+        store: kept,
+        messages,
+      } = parseResponsesRequest(await jsonBody(call), requestContext, store);
+      const onBody = (id: string, body: string) => kept && store.keep(id, messages, body);
+      generate(context, call, generation, { echo, onBody });
+    },
+  });
+  routes.set('/v1/responses/{id}', { GET: (call) => storedResponse(store, call) });
+  routes.set('/v1/responses/{id}/cancel', {
+    POST: ({ parameter = '' }) => {
+      throw store.body(parameter) === undefined ? responseNotFound(parameter) : notCancellable();
+    },
+  });
+  routes.set('/v1/messages', {
+    POST: async (call) => generate(context, call, parseMessagesRequest(await jsonBody(call), requestContext)),
+  });
+  routes.set('/v1/messages/count_tokens', {
+    POST: async (call) => {
+      const tokens = countMessageTokens(await jsonBody(call), requestContext);
+      const body = { input_tokens: tokens, context_management: { original_input_tokens: tokens } };
+      call.reply.json(200, JSON.stringify(body));
+    },
+  });
+  routes.set('/v1/chat/completions/render', {
+    POST: async (call) => {
+      refuseScaleOut(context);
+      call.reply.json(200, JSON.stringify(rendered(parseChatRequest(await jsonBody(call), requestContext), 0)));
+    },
+  });
+  routes.set('/v1/completions/render', {
+    POST: async (call) => {
+      refuseScaleOut(context);
+      const request = parseCompletionRequest(await jsonBody(call), requestContext);
+      call.reply.json(200, JSON.stringify(request.prompts.map((_, index) => rendered(request, index))));
+    },
+  });
   return routes;
 }
 
-/** `priority` of the body, unless a header says otherwise; a header that is no integer is ignored. */
-function priorityOf(call: Call, request: GenerationRequest): number {
-  const header = call.request.headers['x-vllm-priority'];
-  return typeof header === 'string' && /^\s*[+-]?\d+\s*$/.test(header) ? Number(header) : request.priority;
+function storedResponse(store: ResponseStore, { parameter = '', reply }: Call): void {
+  const body = store.body(parameter);
+  if (body === undefined) throw responseNotFound(parameter);
+  reply.json(200, body);
 }
 
-function generate(context: EmulatorContext, call: Call, parsed: GenerationRequest): void {
-  const { options, model, loop, ledger, metrics } = context;
-  const request = { ...parsed, priority: priorityOf(call, parsed) };
-  const limit = options.maxNumQueuedReqs;
-  if (limit !== undefined && loop.size + request.n * request.prompts.length > limit) {
-    throw envelope(
-      503,
-      'Service Unavailable',
-      'The engine is currently busy and cannot accept new requests. Please try again later or on a different instance.',
-    );
-  }
-  const header = call.request.headers['x-request-id'];
-  const id = (typeof header === 'string' ? header : request.requestId) ?? randomBytes(8).toString('hex');
-  const responseId = `${request.kind === 'chat' ? 'chatcmpl' : 'cmpl'}-${id}`;
-  const plans = planChoices(request, {
-    responseId,
-    blockSize: model.blockSize,
-    seed: options.seed ?? 0,
-    garbage: context.sleep.garbage,
-  });
-  const entry = ledger.open({
-    id: responseId,
-    route: call.path,
-    stream: request.stream,
-    priority: request.priority,
-    promptTokens: request.prompts.reduce((sum, prompt) => sum + prompt.tokens, 0),
-    arrivedMs: context.clock.nowMs() - context.startedMs,
-  });
-  const { reply } = call;
-  const tracked = options.enableServerLoadTracking ? 1 : 0;
-  context.load += tracked;
-  const generation = new Generation(
-    request,
-    { kind: request.kind, id: responseId, created: Math.floor(Date.now() / 1000), model: request.model },
-    plans,
-    {
-      fingerprint: context.fingerprint,
-      forceUsage: options.enableForceIncludeUsage ?? false,
-      promptTokensDetails: options.enablePromptTokensDetails ?? false,
-      perRequestMetrics: options.enablePerRequestMetrics ?? false,
-      mergeFrames: (options.timeScale ?? 1) > 1,
-      blockSize: model.blockSize,
-    },
-    {
-      startStream: () => reply.startStream(),
-      write: (frame) => reply.write(frame),
-      endStream: () => reply.endStream(),
-      json: (status, body) => reply.json(status, body, status === 200, status === 200 ? orcaHeader(context, call) : []),
-      cut: () => reply.cut(),
-    },
-    {
-      loop,
-      metrics,
-      ledger,
-      entry,
-      nowMs: () => context.clock.nowMs() - context.startedMs,
-      onOver: () => {
-        context.open.delete(generation);
-        context.load -= tracked;
-      },
-    },
+/** From 0.32 on, endpoints for splitting a server in parts must be asked for. */
+function refuseScaleOut({ version, options }: EmulatorContext): void {
+  if (version === '0.29.0' || options.enableScaleOut) return;
+  throw envelope(
+    403,
+    'PermissionDeniedError',
+    'Scale-out endpoints are disabled. Restart vllm serve with --enable-scale-out to enable them.',
   );
-  context.open.add(generation);
-  reply.onAbandoned(() => generation.disconnected());
-  generation.start();
 }
 
-/** The ORCA load report that a router may ask for; streams never carry it. */
-function orcaHeader(context: EmulatorContext, call: Call): string[] {
-  const format = call.request.headers['endpoint-load-metrics-format'];
-  const { waiting, kvUsage } = context.metrics.lastReport();
-  const float = (value: number) => (Number.isInteger(value) ? `${value}.0` : String(value));
-  if (format === 'JSON') {
-    const metrics = `{"num_requests_waiting": ${float(waiting)}, "kv_cache_usage_perc": ${float(kvUsage)}}`;
-    return ['endpoint-load-metrics', `JSON {"named_metrics": ${metrics}}`];
-  }
-  if (format === 'TEXT') {
-    const metrics = `named_metrics.num_requests_waiting=${float(waiting)}, named_metrics.kv_cache_usage_perc=${float(kvUsage)}`;
-    return ['endpoint-load-metrics', `TEXT ${metrics}`];
-  }
-  return [];
+/** What a router asks for to hash the prompt as the engine will see it. */
+function rendered(request: GenerationRequest, index: number) {
+  const prefix = request.kind === 'chat' ? 'chatcmpl' : 'cmpl';
+  return {
+    request_id: `${prefix}-${request.requestId ?? randomBytes(8).toString('hex')}`,
+    token_ids: [...request.prompts[index]!.ids],
+    assistant_tokens_mask: null,
+    token_offsets: null,
+    features: null,
+    content_parts: null,
+    sampling_params: {
+      presence_penalty: 0,
+      frequency_penalty: 0,
+      repetition_penalty: 1,
+      temperature: 0.9,
+      top_p: 0.95,
+      min_p: 0,
+      stop: request.stop,
+      stop_token_ids: [],
+      max_tokens: request.maxTokens,
+      output_kind: 2,
+      skip_clone: true,
+      bad_words: [],
+      skip_reading_prefix_cache: false,
+    },
+    model: request.model,
+    stream: request.stream,
+    stream_options: null,
+    cache_salt: request.cacheSalt ?? null,
+    priority: request.priority,
+    kv_transfer_params: null,
+    ec_transfer_params: null,
+  };
 }
 
 function modelList({ model, options }: EmulatorContext) {

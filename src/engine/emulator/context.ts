@@ -1,5 +1,6 @@
 import type { Clock } from '../../model/clock.js';
 import type { DeviceHandle } from './device-host.js';
+import type { VllmVersion } from './dialect.js';
 import type { EngineLoop } from './engine-loop.js';
 import type { FaultPlan } from './faults.js';
 import type { Generation } from './generation.js';
@@ -19,6 +20,7 @@ export interface EmulatorContext {
   readonly ledger: Ledger;
   readonly faults: FaultPlan;
   readonly device: DeviceHandle;
+  readonly version: VllmVersion;
   readonly fingerprint: string;
   readonly startedMs: number;
   /** Requests that have been accepted and have not ended. */

@@ -2,8 +2,7 @@ import type { EmulatorContext } from './context.js';
 import { parseBool } from './fields.js';
 import type { Call, Handler, Routes } from './http.js';
 import { badValue, httpException, internalError, validationError } from './http-error.js';
-import { VLLM_VERSION } from './options.js';
-import { parsePauseMode } from './sleep.js';
+import { type PauseMode, parsePauseMode } from './sleep.js';
 
 /** Endpoints of VLLM_SERVER_DEV_MODE=1. Parameters are query parameters; bodies of sleep and wake are ignored. */
 export function devRoutes(context: EmulatorContext): Routes {
@@ -17,9 +16,11 @@ export function devRoutes(context: EmulatorContext): Routes {
     [
       '/wake_up',
       {
-        POST: async ({ query, reply }) => {
-          await sleep.wakeUp(query.has('tags') ? query.getAll('tags') : undefined);
-          reply.empty();
+        POST: async (call) => {
+          const tags = call.query.has('tags') ? call.query.getAll('tags') : undefined;
+          await sleep.wakeUp(tags);
+          if (context.version === '0.29.0') call.reply.empty();
+          else json(call, { status: sleep.isSleeping ? 'sleeping' : 'awake', tags: tags ?? null });
         },
       },
     ],
@@ -55,14 +56,35 @@ export function devRoutes(context: EmulatorContext): Routes {
   ]);
 }
 
-async function sleepEndpoint({ sleep }: EmulatorContext, { query, reply }: Call): Promise<void> {
+async function sleepEndpoint({ sleep, version }: EmulatorContext, { query, reply }: Call): Promise<void> {
   const text = query.get('level') ?? '1';
+  if (version !== '0.29.0') {
+    const { level, mode } = strictSleepParameters(text, query.get('mode') ?? 'abort');
+    await sleep.sleep(level, mode);
+    reply.json(200, JSON.stringify({ status: 'sleeping', level }));
+    return;
+  }
   if (!/^\s*[+-]?\d+\s*$/.test(text)) throw badValue(`invalid literal for int() with base 10: '${text}'`);
   const modeText = query.get('mode') ?? 'abort';
   const mode = parsePauseMode(modeText);
   if (!mode) throw internalError(`Call to sleep method failed: Invalid pause mode: ${modeText}`);
   await sleep.sleep(Number(text), mode);
   reply.empty();
+}
+
+/** 0.32 validates what 0.29 takes as it comes. */
+function strictSleepParameters(levelText: string, modeText: string): { level: number; mode: PauseMode } {
+  const complain = (type: string, msg: string, ctx?: Record<string, unknown>) =>
+    validationError([{ type, loc: ['query', 'level'], msg, input: levelText, ...(ctx ? { ctx } : {}) }]);
+  if (!/^\s*[+-]?\d+\s*$/.test(levelText)) {
+    throw complain('int_parsing', 'Input should be a valid integer, unable to parse string as an integer');
+  }
+  const level = Number(levelText);
+  if (level < 0) throw complain('greater_than_equal', 'Input should be greater than or equal to 0', { ge: 0 });
+  if (level > 2) throw complain('less_than_equal', 'Input should be less than or equal to 2', { le: 2 });
+  const mode = parsePauseMode(modeText);
+  if (!mode) throw badLiteral('mode', modeText, "'abort', 'wait' or 'keep'");
+  return { level, mode };
 }
 
 async function pauseEndpoint({ sleep }: EmulatorContext, call: Call): Promise<void> {
@@ -101,7 +123,7 @@ async function rpcEndpoint({ sleep, model }: EmulatorContext, call: Call): Promi
   call.reply.json(200, JSON.stringify({ results: Array.from({ length: model.tp }, () => null) }));
 }
 
-function serverInfo({ model, options }: EmulatorContext, { query }: Call) {
+function serverInfo({ model, options, version }: EmulatorContext, { query }: Call) {
   const format = query.get('config_format') ?? 'text';
   if (format !== 'text' && format !== 'json') throw badLiteral('config_format', format, "'text' or 'json'");
   const policy = options.schedulingPolicy ?? 'fcfs';
@@ -141,7 +163,7 @@ function serverInfo({ model, options }: EmulatorContext, { query }: Call) {
   return {
     vllm_config: format === 'json' ? config : text,
     vllm_env: { VLLM_SERVER_DEV_MODE: true },
-    system_env: { vllm_version: VLLM_VERSION, nvidia_gpu_models: model.gpu.name },
+    system_env: { vllm_version: version, nvidia_gpu_models: model.gpu.name },
   };
 }
 

@@ -9,9 +9,9 @@ const CHAT = '{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1795
 const COMPLETION = '{"id":"cmpl-1","object":"text_completion","created":1795245019,"model":"tiny",';
 
 describe('FrameWriter', () => {
-  const plain = new FrameWriter(chat, F);
-  const withUsage = new FrameWriter(chat, undefined);
-  const texts = new FrameWriter(completion, F);
+  const plain = new FrameWriter(chat, F, false);
+  const withUsage = new FrameWriter(chat, F, true);
+  const texts = new FrameWriter(completion, F, false);
   const usage = { promptTokens: 19, completionTokens: 6 };
   const table: readonly (readonly [name: string, frame: string, captured: string])[] = [
     [
@@ -46,13 +46,13 @@ describe('FrameWriter', () => {
     ],
     [
       'usage frame',
-      withUsage.usage({ ...usage, cachedTokens: 0, createdCacheTokens: 0 }, F, undefined),
-      `${CHAT}"choices":[],"usage":{"prompt_tokens":19,"total_tokens":25,"completion_tokens":6,"prompt_tokens_details":{"cached_tokens":0,"created_cache_tokens":0}},"system_fingerprint":"${F}"}`,
+      withUsage.end({ ...usage, cachedTokens: 0, createdCacheTokens: 0 }, true, undefined),
+      `${CHAT}"choices":[],"usage":{"prompt_tokens":19,"total_tokens":25,"completion_tokens":6,"prompt_tokens_details":{"cached_tokens":0,"created_cache_tokens":0}},"system_fingerprint":"${F}"}\n\ndata: [DONE]`,
     ],
     [
       'usage frame without details',
-      withUsage.usage(usage, F, undefined),
-      `${CHAT}"choices":[],"usage":{"prompt_tokens":19,"total_tokens":25,"completion_tokens":6},"system_fingerprint":"${F}"}`,
+      withUsage.end(usage, true, undefined),
+      `${CHAT}"choices":[],"usage":{"prompt_tokens":19,"total_tokens":25,"completion_tokens":6},"system_fingerprint":"${F}"}\n\ndata: [DONE]`,
     ],
     [
       'tool call',
@@ -91,8 +91,8 @@ describe('FrameWriter', () => {
     ],
     [
       'completion usage frame',
-      texts.usage({ promptTokens: 4, completionTokens: 6, cachedTokens: 0 }, F, undefined),
-      `${COMPLETION}"choices":[],"usage":{"prompt_tokens":4,"total_tokens":10,"completion_tokens":6,"prompt_tokens_details":{"cached_tokens":0}},"system_fingerprint":"${F}"}`,
+      texts.end({ promptTokens: 4, completionTokens: 6, cachedTokens: 0 }, true, undefined),
+      `${COMPLETION}"choices":[],"usage":{"prompt_tokens":4,"total_tokens":10,"completion_tokens":6,"prompt_tokens_details":{"cached_tokens":0}},"system_fingerprint":"${F}"}\n\ndata: [DONE]`,
     ],
   ];
 

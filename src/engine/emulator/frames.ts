@@ -1,9 +1,14 @@
+import { internalError } from './http-error.js';
+
+/** Which API an answer speaks. */
+export type AnswerKind = 'chat' | 'completion' | 'responses' | 'messages';
+
 /**
  * The bytes of answers: event-stream frames and JSON bodies with vLLM's keys in vLLM's order. Everything here is a pure function of
  * numbers and texts, so that the captures of the real server can be held against it.
  */
 export interface ResponseHead {
-  readonly kind: 'chat' | 'completion';
+  readonly kind: AnswerKind;
   readonly id: string;
   /** Unix seconds. */
   readonly created: number;
@@ -39,21 +44,54 @@ export function errorFrame(message: string): string {
   return `data: {"error": {"message": ${text}, "type": "InternalServerError", "param": null, "code": 500}}\n\n`;
 }
 
-/** Writes the frames of one stream. */
-export class FrameWriter {
+/** What every API must be able to write of an answer. Frames are whole events; an empty string is nothing. */
+export interface AnswerFrames {
+  /** At once when a stream begins, before the engine has said anything. */
+  begin(): string;
+  /** Before the first token of a choice. */
+  role(index: number, usage: ChoiceUsage | undefined): string;
+  content(index: number, text: string, usage: ChoiceUsage | undefined, promptIds?: readonly number[]): string;
+  /** The end of a choice, with the last text where there is some. */
+  closing(
+    index: number,
+    text: string,
+    finish: FinishWord,
+    stopReason: string | null,
+    usage: ChoiceUsage | undefined,
+  ): string;
+  toolCallOpening(index: number, callId: string, name: string, usage: ChoiceUsage | undefined): string;
+  toolCallArguments(index: number, text: string, usage: ChoiceUsage | undefined): string;
+  toolCallClosing(index: number, finish: FinishWord, usage: ChoiceUsage | undefined): string;
+  /** The end of the stream; `usageAsked` where the client or the server wants a usage frame. */
+  end(usage: TotalUsage, usageAsked: boolean, metrics: RequestMetrics | undefined): string;
+  /** What a stream whose engine has died ends with; undefined: the connection is cut. */
+  broken(message: string): string | undefined;
+  /** The whole answer, where it is not streamed. */
+  body(choices: readonly BodyChoice[], usage: TotalUsage, metrics: RequestMetrics | undefined): string;
+  /** The whole answer of a request whose engine has died. */
+  errorBody(message: string): string;
+}
+
+/** Chat and text completions. */
+export class FrameWriter implements AnswerFrames {
   private readonly open: string;
 
   constructor(
     private readonly head: ResponseHead,
-    /** On the frames that end a choice, unless a usage frame follows that carries it. */
-    private readonly fingerprint: string | undefined,
+    private readonly serverFingerprint: string,
+    /** A usage frame follows the choices, and carries the fingerprint instead of the frames that end a choice. */
+    private readonly usageFollows: boolean,
   ) {
     const object = head.kind === 'chat' ? 'chat.completion.chunk' : 'text_completion';
     this.open = `data: {"id":${JSON.stringify(head.id)},"object":"${object}","created":${head.created},"model":${JSON.stringify(head.model)},"choices":[`;
   }
 
-  /** Chat only: the role, before the first content. */
+  begin(): string {
+    return '';
+  }
+
   role(index: number, usage: ChoiceUsage | undefined): string {
+    if (this.head.kind === 'completion') return '';
     return (
       `${this.open}{"index":${index},"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]` +
       `${this.usageField(usage)},"prompt_token_ids":null,"prompt_text":null}\n\n`
@@ -65,7 +103,6 @@ export class FrameWriter {
     return this.chat(index, `{"content":${JSON.stringify(text)}}`, usage);
   }
 
-  /** The frame that carries the finish reason, with the last text where there is some. */
   closing(
     index: number,
     text: string,
@@ -73,7 +110,7 @@ export class FrameWriter {
     stopReason: string | null,
     usage: ChoiceUsage | undefined,
   ): string {
-    const tail = this.fingerprint === undefined ? '' : `,"system_fingerprint":"${this.fingerprint}"`;
+    const tail = this.fingerprintField();
     if (this.head.kind === 'completion') return this.completion(index, text, finish, stopReason, usage, tail);
     return this.chatClosing(index, `{"content":${JSON.stringify(text)}}`, finish, stopReason, usage, tail);
   }
@@ -89,18 +126,38 @@ export class FrameWriter {
   }
 
   toolCallClosing(index: number, finish: FinishWord, usage: ChoiceUsage | undefined): string {
-    const tail = this.fingerprint === undefined ? '' : `,"system_fingerprint":"${this.fingerprint}"`;
+    const tail = this.fingerprintField();
     return this.chatClosing(index, '{}', finish, null, usage, tail);
   }
 
-  usage(usage: TotalUsage, fingerprint: string, metrics: RequestMetrics | undefined): string {
+  end(usage: TotalUsage, usageAsked: boolean, metrics: RequestMetrics | undefined): string {
+    return usageAsked ? this.usage(usage, metrics) + DONE_FRAME : DONE_FRAME;
+  }
+
+  broken(message: string): string {
+    return errorFrame(message) + DONE_FRAME;
+  }
+
+  body(choices: readonly BodyChoice[], usage: TotalUsage, metrics: RequestMetrics | undefined): string {
+    return responseBody(this.head, choices, usage, this.serverFingerprint, metrics);
+  }
+
+  errorBody(message: string): string {
+    return JSON.stringify(internalError(message).body);
+  }
+
+  private fingerprintField(): string {
+    return this.usageFollows ? '' : `,"system_fingerprint":"${this.serverFingerprint}"`;
+  }
+
+  private usage(usage: TotalUsage, metrics: RequestMetrics | undefined): string {
     let fields = countFields(usage);
     if (usage.cachedTokens !== undefined) {
       const created = this.head.kind === 'chat' ? `,"created_cache_tokens":${usage.createdCacheTokens ?? 0}` : '';
       fields += `,"prompt_tokens_details":{"cached_tokens":${usage.cachedTokens}${created}}`;
     }
     const measured = metrics === undefined ? '' : `,"metrics":${JSON.stringify(metrics)}`;
-    return `${this.open}],"usage":{${fields}},"system_fingerprint":"${fingerprint}"${measured}}\n\n`;
+    return `${this.open}],"usage":{${fields}},"system_fingerprint":"${this.serverFingerprint}"${measured}}\n\n`;
   }
 
   private chat(index: number, delta: string, usage: ChoiceUsage | undefined): string {

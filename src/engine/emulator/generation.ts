@@ -1,17 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { EndKind, EngineLoop, LiveSequence, SequenceListener } from './engine-loop.js';
-import {
-  type BodyChoice,
-  DONE_FRAME,
-  errorFrame,
-  type FinishWord,
-  FrameWriter,
-  type RequestMetrics,
-  type ResponseHead,
-  responseBody,
-  type TotalUsage,
-} from './frames.js';
-import { ENGINE_DEAD, internalError } from './http-error.js';
+import type { AnswerFrames, BodyChoice, FinishWord, RequestMetrics, TotalUsage } from './frames.js';
+import { ENGINE_DEAD } from './http-error.js';
 import type { Ledger, LedgerEntry } from './ledger.js';
 import type { VllmMetrics } from './metrics.js';
 import type { OutputScript } from './output.js';
@@ -38,7 +28,6 @@ export interface ChoicePlan {
 }
 
 export interface GenerationSettings {
-  readonly fingerprint: string;
   /** With a usage on every frame, whatever the client asked for. */
   readonly forceUsage: boolean;
   readonly promptTokensDetails: boolean;
@@ -60,14 +49,13 @@ interface ChoiceState extends ChoicePlan {
 /** One request on its way through the engine, and the answer it becomes. */
 export class Generation implements SequenceListener {
   private readonly choices: ChoiceState[];
-  private readonly frames: FrameWriter;
   private readonly usageOnFrames: boolean;
   private readonly usageFrame: boolean;
   private over = false;
 
   constructor(
     private readonly request: GenerationRequest,
-    private readonly head: ResponseHead,
+    private readonly frames: AnswerFrames,
     plans: readonly ChoicePlan[],
     private readonly settings: GenerationSettings,
     private readonly sink: AnswerSink,
@@ -83,7 +71,6 @@ export class Generation implements SequenceListener {
   ) {
     this.usageOnFrames = settings.forceUsage || request.continuousUsage;
     this.usageFrame = settings.forceUsage || request.includeUsage;
-    this.frames = new FrameWriter(head, this.usageFrame ? undefined : settings.fingerprint);
     const arrivalMs = parts.loop.nowMs();
     this.choices = plans.map((plan) => ({
       ...plan,
@@ -114,7 +101,10 @@ export class Generation implements SequenceListener {
   }
 
   start(): void {
-    if (this.request.stream) this.sink.startStream();
+    if (this.request.stream) {
+      this.sink.startStream();
+      this.write(this.frames.begin());
+    }
     this.parts.metrics.accepted(this.request.n);
     for (const choice of this.choices) this.parts.loop.submit(choice.sequence);
   }
@@ -164,11 +154,14 @@ export class Generation implements SequenceListener {
     this.finishAll('failed');
     for (const choice of unstarted) this.parts.loop.withdraw(choice.sequence);
     if (how === 'cut') this.sink.cut();
-    else if (!this.request.stream) this.sink.json(500, JSON.stringify(internalError(ENGINE_DEAD).body));
+    else if (!this.request.stream) this.sink.json(500, this.frames.errorBody(ENGINE_DEAD));
     else {
-      this.sink.write(errorFrame(ENGINE_DEAD));
-      this.sink.write(DONE_FRAME);
-      this.sink.endStream();
+      const last = this.frames.broken(ENGINE_DEAD);
+      if (last === undefined) this.sink.cut();
+      else {
+        this.sink.write(last);
+        this.sink.endStream();
+      }
     }
   }
 
@@ -179,7 +172,7 @@ export class Generation implements SequenceListener {
   private open(choice: ChoiceState): void {
     if (choice.opened) return;
     choice.opened = true;
-    if (this.head.kind === 'chat') this.write(this.frames.role(choice.index, this.usageNow(choice, 0)));
+    this.write(this.frames.role(choice.index, this.usageNow(choice, 0)));
   }
 
   private writeTokens(choice: ChoiceState, upTo: number): void {
@@ -229,12 +222,11 @@ export class Generation implements SequenceListener {
     const usage = this.totalUsage();
     const metrics = this.settings.perRequestMetrics ? requestMetrics(this.choices[0]!.sequence) : undefined;
     if (this.request.stream) {
-      if (this.usageFrame) this.write(this.frames.usage(usage, this.settings.fingerprint, metrics));
-      this.write(DONE_FRAME);
+      this.write(this.frames.end(usage, this.usageFrame, metrics));
       this.sink.endStream();
     } else {
       const choices = this.choices.map((choice) => bodyChoice(choice, this.request.echo));
-      const body = responseBody(this.head, choices, usage, this.settings.fingerprint, metrics);
+      const body = this.frames.body(choices, usage, metrics);
       this.parts.entry.tokens = usage.completionTokens;
       this.parts.entry.bytesSent += Buffer.byteLength(body);
       this.sink.json(200, body);
@@ -249,6 +241,7 @@ export class Generation implements SequenceListener {
   }
 
   private write(frame: string): void {
+    if (frame === '') return;
     this.parts.entry.bytesSent += Buffer.byteLength(frame);
     this.sink.write(frame);
   }

@@ -7,6 +7,8 @@ export class HttpError extends Error {
     readonly body: unknown,
     /** Answers that are made outside the router carry no `vary` header: 401 and 500. */
     readonly vary = true,
+    /** What pydantic complains of, where that is the refusal. */
+    readonly issues?: readonly ValidationIssue[],
   ) {
     super(JSON.stringify(body));
   }
@@ -15,6 +17,7 @@ export class HttpError extends Error {
 const PHRASES: Readonly<Record<number, string>> = {
   400: 'Bad Request',
   401: 'Unauthorized',
+  403: 'Forbidden',
   404: 'Not Found',
   405: 'Method Not Allowed',
   500: 'Internal Server Error',
@@ -72,7 +75,9 @@ export function validationError(issues: readonly ValidationIssue[]): HttpError {
   });
   const count = `${issues.length} validation error${issues.length === 1 ? '' : 's'}:`;
   const first = issues[0];
-  return envelope(400, 'Bad Request', count + lines.join(''), first ? (first.param ?? first.loc.join('.')) : null);
+  const param = first ? (first.param ?? first.loc.join('.')) : null;
+  const error = { message: count + lines.join(''), type: 'Bad Request', param, code: 400 };
+  return new HttpError(400, { error }, true, issues);
 }
 
 export function unsupportedMediaType(): HttpError {

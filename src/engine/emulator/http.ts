@@ -8,6 +8,8 @@ export interface Call {
   readonly query: URLSearchParams;
   readonly request: IncomingMessage;
   readonly reply: Reply;
+  /** What stands at `{id}` in the path of the route. */
+  readonly parameter?: string;
   /** The whole body. */
   body(): Promise<Buffer>;
 }
@@ -20,6 +22,8 @@ export type Routes = ReadonlyMap<string, Readonly<Record<string, Handler>>>;
 export interface ReplyOptions {
   /** --enable-request-id-headers: every answer carries the request's id, made up when the client sent none. */
   readonly requestIds: boolean;
+  /** Every origin is allowed: the default of 0.29, but not of 0.32. */
+  readonly anyOrigin: boolean;
 }
 
 let dateSecond = 0;
@@ -108,7 +112,8 @@ export class Reply {
   private head(status: number, headers: readonly string[], vary: boolean, last: readonly string[] = []): void {
     const { request, response } = this;
     const list = ['date', dateNow(), 'server', 'uvicorn', ...headers];
-    if (request.headers.origin !== undefined && vary) list.push('access-control-allow-origin', '*');
+    if (request.headers.origin !== undefined && vary && this.options.anyOrigin)
+      list.push('access-control-allow-origin', '*');
     if (vary) list.push('vary', 'Origin');
     if (this.options.requestIds) {
       const sent = request.headers['x-request-id'];
@@ -128,6 +133,12 @@ export class Reply {
 export async function dispatch(routes: Routes, call: Call): Promise<void> {
   const { method, path, reply } = call;
   const methods = routes.get(path);
+  const segments = methods ? [] : path.split('/');
+  // The one kind of path with a parameter: /v1/responses/{id}, perhaps with a verb behind it.
+  if (segments.length >= 4 && segments[3] !== '') {
+    const pattern = [...segments.slice(0, 3), '{id}', ...segments.slice(4)].join('/');
+    if (routes.has(pattern)) return dispatch(routes, { ...call, path: pattern, parameter: segments[3]! });
+  }
   if (!methods) {
     const trimmed = path.replace(/\/$/, '');
     if (trimmed !== path && routes.has(trimmed)) {

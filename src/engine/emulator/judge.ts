@@ -61,23 +61,29 @@ export function rejectMedia(messages: readonly ChatMessage[], model: string): vo
   }
 }
 
-/** The limit on the answer: what is asked for, when it fits; else what the context leaves. */
+/**
+ * The limit on the answer: what is asked for, when it fits; else what the context leaves. From 0.32 on, what is asked for beside a prompt that leaves less is cut.
+ *
+ * @param name How the API calls the limit.
+ */
 export function judgeMaxTokens(
   asked: number | undefined,
   promptTokens: number,
-  context: Pick<RequestContext, 'maxModelLen'>,
+  context: Pick<RequestContext, 'maxModelLen' | 'version'>,
+  name = 'max_tokens',
 ): number {
   const limit = context.maxModelLen;
   if (asked !== undefined && asked < 1) {
-    throw badValue(`max_tokens must be at least 1, got ${asked}.`, 'max_tokens', String(asked));
+    throw badValue(`${name} must be at least 1, got ${asked}.`, name, String(asked));
   }
   if (asked !== undefined && asked > limit) {
     throw badValue(
-      `max_tokens=${asked} cannot be greater than max_model_len=max_total_tokens=${limit}. Please request fewer output tokens.`,
-      'max_tokens',
+      `${name}=${asked} cannot be greater than max_model_len=max_total_tokens=${limit}. Please request fewer output tokens.`,
+      name,
       String(asked),
     );
   }
+  if (context.version !== '0.29.0') return judgePromptAlone(asked, promptTokens, limit);
   const requested = asked ?? 1;
   if (promptTokens + requested > limit) {
     // The real server stops counting the prompt at the first token that is one too many.
@@ -91,6 +97,16 @@ export function judgeMaxTokens(
     );
   }
   return asked ?? limit - promptTokens;
+}
+
+function judgePromptAlone(asked: number | undefined, promptTokens: number, limit: number): number {
+  if (promptTokens < limit) return Math.min(asked ?? limit, limit - promptTokens);
+  throw badValue(
+    `This model's maximum context length is ${limit} tokens. However, your prompt contains at least ${limit + 1} input tokens, which exceeds ` +
+      'this limit even without any output tokens. Please reduce the length of the input prompt.',
+    'input_tokens',
+    String(limit + 1),
+  );
 }
 
 export function judgeSampling(

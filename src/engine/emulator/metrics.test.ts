@@ -73,6 +73,9 @@ describe('VllmMetrics', () => {
         'cache_config_info',
       ]),
       ...kinds('counter', [
+        'estimated_flops_per_gpu_total',
+        'estimated_read_bytes_per_gpu_total',
+        'estimated_write_bytes_per_gpu_total',
         'prefix_cache_queries_total',
         'prefix_cache_hits_total',
         'external_prefix_cache_queries_total',

@@ -1,4 +1,5 @@
 import type { EngineStats } from '../batch-engine.js';
+import type { VllmVersion } from './dialect.js';
 import { Counter, type Family, Gauge, Histogram } from './exposition.js';
 import type { EmulatorModel } from './options.js';
 
@@ -25,6 +26,7 @@ export interface FinishedRequest {
   readonly queueMs: number;
   readonly firstTokenMs: number;
   readonly endMs: number;
+  readonly preemptions?: number;
 }
 
 /**
@@ -34,11 +36,14 @@ export interface FinishedRequest {
 export class VllmMetrics {
   private readonly registry: Registry;
   private readonly of: ReturnType<typeof declareFamilies>;
+  /** Series that 0.32 has and 0.29 has not. */
+  private readonly newer: ReturnType<typeof declareNewerFamilies> | undefined;
   private last: EngineStats | undefined;
 
   constructor(
     private readonly model: EmulatorModel,
     createdSeconds: number,
+    version: VllmVersion = '0.29.0',
   ) {
     this.registry = new Registry({ engine: '0', model_name: model.servedModelNames[0]! }, createdSeconds);
     this.of = declareFamilies(this.registry, tokenBounds(model.maxModelLen));
@@ -46,6 +51,10 @@ export class VllmMetrics {
       this.registry.counter(`${source}_queries`, 'Queries of a cache that this server does not have.').add(0);
       this.registry.counter(`${source}_hits`, 'Hits of a cache that this server does not have.').add(0);
     }
+    for (const resource of ['flops', 'read_bytes', 'write_bytes']) {
+      this.registry.counter(`estimated_${resource}_per_gpu`, 'Estimated work of a GPU; not estimated here.').add(0);
+    }
+    if (version !== '0.29.0') this.newer = declareNewerFamilies(this.registry);
     for (const reason of FINISH_REASONS) this.of.success.add(0, { finished_reason: reason });
     this.setSleepState(0);
     this.describeCache();
@@ -66,6 +75,7 @@ export class VllmMetrics {
     this.of.promptTokensBySource.set(stats.cachedPromptTokens, { source: 'local_cache_hit' });
     this.of.promptTokensBySource.set(0, { source: 'external_kv_transfer' });
     this.of.promptTokensCached.set(stats.cachedPromptTokens);
+    this.newer?.cachedBySource.set(stats.cachedPromptTokens, { source: 'local_cache_hit' });
     this.of.generationTokens.set(stats.generatedTokens);
     const steps = stats.steps - (this.last?.steps ?? 0);
     if (steps > 0) {
@@ -99,6 +109,7 @@ export class VllmMetrics {
     this.of.prefillComputed.observe(request.promptTokens - request.cachedTokens);
     const started = request.arrivalMs + request.queueMs;
     const decodeMs = request.endMs - request.firstTokenMs;
+    this.newer?.requestPreemptions.observe(request.preemptions ?? 0);
     this.of.e2e.observe((request.endMs - request.arrivalMs) / 1000);
     this.of.queueTime.observe(request.queueMs / 1000);
     this.of.inferenceTime.observe((request.endMs - started) / 1000);
@@ -107,6 +118,11 @@ export class VllmMetrics {
     const gaps = request.outputTokens - 1;
     this.of.tpot.observe(gaps > 0 ? decodeMs / gaps / 1000 : 0);
     if (gaps > 0) this.of.itl.observe(decodeMs / gaps / 1000, gaps);
+  }
+
+  /** A request was turned away because the queue is full. */
+  refused(): void {
+    this.newer?.rejections.add(1, { reason: 'max_num_queued_reqs' });
   }
 
   accepted(n: number): void {
@@ -251,6 +267,16 @@ function declareFamilies(registry: Registry, tokens: readonly number[]) {
       tokens,
     ),
   };
+}
+
+function declareNewerFamilies(registry: Registry) {
+  const families = {
+    rejections: registry.counter('admission_rejections', 'Requests rejected at admission, by reason.'),
+    cachedBySource: registry.counter('prompt_tokens_cached_by_source', 'Number of cached prompt tokens by source.'),
+    requestPreemptions: registry.histogram('request_num_preemptions', 'Preemptions of a request.', PARAMS_N),
+  };
+  for (const reason of ['max_num_queued_reqs', 'max_num_queued_tokens']) families.rejections.add(0, { reason });
+  return families;
 }
 
 /** 1, 2, 5, 10, 20, 50, … up to the context length. */

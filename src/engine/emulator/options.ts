@@ -12,9 +12,7 @@ import {
   weightBytesPerGpu,
 } from '../../model/memory.js';
 import { GiB } from '../../model/units.js';
-
-/** The release whose behaviour on the wire is emulated. */
-export const VLLM_VERSION = '0.29.0';
+import type { VllmVersion } from './dialect.js';
 
 /**
  * HBM that a sleeping engine keeps on each GPU: CUDA context, graphs, communication buffers. About 1 GiB (1.1 at TP 4 in vLLM issue
@@ -54,6 +52,12 @@ export interface EmulatorOptions {
   readonly enableAutoToolChoice?: boolean;
   readonly toolCallParser?: string;
   readonly maxNumQueuedReqs?: number;
+  /** Release whose behaviour is shown; default 0.29.0. */
+  readonly vllmVersion?: VllmVersion;
+  /** 0.32 and later: render endpoints, off by default there. */
+  readonly enableScaleOut?: boolean;
+  /** VLLM_ENABLE_RESPONSES_API_STORE=1: responses are kept, and can be asked for, continued and cancelled. */
+  readonly responsesStore?: boolean;
   /** `pooling` serves embeddings and nothing else, as vLLM does. */
   readonly runner?: 'generate' | 'pooling';
   readonly apiKeys?: readonly string[];

@@ -19,7 +19,7 @@ export function planChoices(request: GenerationRequest, context: PlanContext): C
     for (let sample = 0; sample < request.n; sample++) {
       plans.push({
         index: promptIndex * request.n + sample,
-        externalId: request.kind === 'chat' ? context.responseId : `${context.responseId}-${promptIndex}`,
+        externalId: request.kind === 'completion' ? `${context.responseId}-${promptIndex}` : context.responseId,
         script: scriptOf(request, prompt, mix(promptSeed + sample), context.garbage),
         promptTokens: prompt.tokens,
         promptIds: prompt.ids,

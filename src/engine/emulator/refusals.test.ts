@@ -20,7 +20,13 @@ const { cases } = JSON.parse(readFileSync(new URL('./testdata/refusals.json', im
 
 async function refusalOf({ name, path, contentType, body }: RefusalCase): Promise<unknown> {
   const parser = name.startsWith('tools-');
-  const context = { servedModelNames: ['tiny'], maxModelLen: 2048, autoToolChoice: parser, toolParser: parser };
+  const context = {
+    servedModelNames: ['tiny'],
+    maxModelLen: 2048,
+    autoToolChoice: parser,
+    toolParser: parser,
+    version: '0.29.0' as const,
+  };
   const call = {
     request: { headers: contentType === null ? {} : { 'content-type': contentType } },
     body: async () => Buffer.from(body),

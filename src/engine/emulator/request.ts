@@ -1,5 +1,7 @@
+import type { VllmVersion } from './dialect.js';
 import { FieldReader, isObject } from './fields.js';
-import { badValue, validationError } from './http-error.js';
+import type { AnswerKind } from './frames.js';
+import { badValue, envelope, validationError } from './http-error.js';
 import {
   checkStreamOptions,
   judgeMaxTokens,
@@ -18,6 +20,7 @@ export interface RequestContext {
   readonly maxModelLen: number;
   readonly autoToolChoice: boolean;
   readonly toolParser: boolean;
+  readonly version: VllmVersion;
 }
 
 export type ToolChoice =
@@ -51,7 +54,7 @@ export interface PromptSpec {
 
 /** A generation request that passed validation. */
 export interface GenerationRequest {
-  readonly kind: 'chat' | 'completion';
+  readonly kind: AnswerKind;
   readonly model: string;
   readonly prompts: readonly PromptSpec[];
   readonly n: number;
@@ -125,7 +128,15 @@ export function parseCompletionRequest(body: unknown, context: RequestContext): 
   checkStreamOptions(fields, common.stream);
   const raw = readPrompts(fields.raw('prompt'));
   if (raw.length === 0) throw badValue('Either prompt or prompt_embeds must be provided and non-empty.', 'prompt');
-  if (fields.raw('suffix')) throw badValue('suffix is not currently supported');
+  if (fields.raw('suffix')) {
+    if (context.version === '0.29.0') throw badValue('suffix is not currently supported');
+    throw envelope(
+      400,
+      'BadRequestError',
+      'suffix is only supported for models with FIM completion rendering',
+      'suffix',
+    );
+  }
   const model = judgeModel(common.model, context);
   const prompts = raw.map((prompt) =>
     typeof prompt === 'string'
@@ -184,7 +195,7 @@ export function readMessages(fields: FieldReader): ChatMessage[] {
   return messages as ChatMessage[];
 }
 
-interface CommonFields
+export interface CommonFields
   extends Pick<
     GenerationRequest,
     | 'n'
@@ -209,7 +220,7 @@ interface CommonFields
 }
 
 /** Fields that both kinds share, read in the order in which pydantic names their faults. */
-function readCommon(fields: FieldReader): CommonFields {
+export function readCommon(fields: FieldReader): CommonFields {
   const model = fields.string('model');
   const maxTokens = fields.int('max_tokens');
   const n = fields.int('n');
@@ -298,7 +309,7 @@ function readPrompts(prompt: unknown): (string | number[])[] {
   return prompt.filter((entry) => typeof entry === 'string' || Array.isArray(entry));
 }
 
-function promptOf(ids: Uint32Array, text: string, common: CommonFields): PromptSpec {
+export function promptOf(ids: Uint32Array, text: string, common: CommonFields): PromptSpec {
   const tokens = common.hints.promptTokens ?? ids.length;
   return { ids, text, tokens: Math.max(1, Math.min(tokens, common.truncatePromptTokens ?? tokens)) };
 }

@@ -6,6 +6,7 @@ import { apiRoutes } from './api-routes.js';
 import type { EmulatorContext } from './context.js';
 import { devRoutes } from './dev-routes.js';
 import type { DeviceHandle } from './device-host.js';
+import { inDialect } from './dialect.js';
 import { emulatorRoutes } from './emulator-routes.js';
 import { EngineLoop } from './engine-loop.js';
 import { FaultPlan } from './faults.js';
@@ -44,7 +45,8 @@ export class EmulatedVllm {
   constructor(private readonly config: EmulatedVllmConfig) {
     const { options, clock, device } = config;
     const model = resolveModel(options);
-    const metrics = new VllmMetrics(model, Date.now() / 1000);
+    const version = options.vllmVersion ?? '0.29.0';
+    const metrics = new VllmMetrics(model, Date.now() / 1000, version);
     const faults = new FaultPlan();
     const engine = new BatchEngine({
       llm: model.llm,
@@ -88,7 +90,8 @@ export class EmulatedVllm {
       ledger: new Ledger(LEDGER_CAPACITY),
       faults,
       device,
-      fingerprint: `vllm-0.29.0-${fingerprint.toString(16).padStart(8, '0')}`,
+      version,
+      fingerprint: `vllm-${version}-${fingerprint.toString(16).padStart(8, '0')}`,
       startedMs: clock.nowMs(),
       open: new Set(),
       load: 0,
@@ -154,7 +157,10 @@ export class EmulatedVllm {
 
   private async serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { options, ledger } = this.context;
-    const reply = new Reply(request, response, { requestIds: options.enableRequestIdHeaders ?? false });
+    const reply = new Reply(request, response, {
+      requestIds: options.enableRequestIdHeaders ?? false,
+      anyOrigin: this.context.version === '0.29.0',
+    });
     try {
       const url = request.url ?? '/';
       const mark = url.indexOf('?');
@@ -162,7 +168,7 @@ export class EmulatedVllm {
       const method = request.method ?? 'GET';
       this.authorise(request, method, path);
       if (method === 'OPTIONS' && isPreflight(request)) {
-        answerPreflight(request, response);
+        answerPreflight(request, response, this.context.version === '0.29.0');
         return;
       }
       if (this.dead) {
@@ -180,9 +186,10 @@ export class EmulatedVllm {
       };
       await dispatch(this.routes, call);
     } catch (error) {
-      if (error instanceof HttpError && /^\/v1\/(chat\/)?completions/.test(request.url ?? ''))
+      if (error instanceof HttpError && /^\/v1\/((chat\/)?completions|responses|messages)/.test(request.url ?? ''))
         ledger.totals.refused += 1;
-      reply.fail(error);
+      const { version, model } = this.context;
+      reply.fail(error instanceof HttpError ? inDialect(error, version, model.servedModelNames) : error);
     }
   }
 
@@ -200,19 +207,21 @@ function isPreflight(request: IncomingMessage): boolean {
   return request.headers.origin !== undefined && request.headers['access-control-request-method'] !== undefined;
 }
 
-function answerPreflight(request: IncomingMessage, response: ServerResponse): void {
+/** 0.29 allows every origin, 0.32 none. */
+function answerPreflight(request: IncomingMessage, response: ServerResponse, allowed: boolean): void {
+  const text = allowed ? 'OK' : 'Disallowed CORS origin';
   response.sendDate = false;
-  response.writeHead(200, [
+  response.writeHead(allowed ? 200 : 400, [
     ...['date', new Date().toUTCString(), 'server', 'uvicorn'],
     ...[
       'vary',
       'Origin, Access-Control-Request-Method, Access-Control-Request-Headers, Access-Control-Request-Private-Network',
     ],
-    ...['access-control-allow-origin', '*'],
+    ...(allowed ? ['access-control-allow-origin', '*'] : []),
     ...['access-control-allow-methods', 'DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, QUERY'],
     ...['access-control-max-age', '600'],
     ...['access-control-allow-headers', request.headers['access-control-request-headers'] ?? ''],
-    ...['content-length', '2', 'content-type', 'text/plain; charset=utf-8'],
+    ...['content-length', String(text.length), 'content-type', 'text/plain; charset=utf-8'],
   ]);
-  response.end('OK');
+  response.end(text);
 }
