@@ -100,9 +100,10 @@ async function abortEndpoint({ loop }: EmulatorContext, call: Call): Promise<voi
   if (!body) throw httpException(400, 'Invalid JSON format');
   const asked = body['request_ids'];
   const ids: string[] = Array.isArray(asked) ? asked.map(String) : typeof asked === 'string' ? [...asked] : [];
+  // An empty list stands for all. Otherwise the real server does not look whether the ids exist.
+  const aborted = ids.length > 0 ? ids.length : loop.size;
   loop.abort(ids);
-  // The real server does not look whether the ids exist.
-  call.reply.json(200, JSON.stringify({ status: 'aborted', aborted: ids.length }));
+  call.reply.json(200, JSON.stringify({ status: 'aborted', aborted }));
 }
 
 async function rpcEndpoint({ sleep, model }: EmulatorContext, call: Call): Promise<void> {

@@ -78,6 +78,7 @@ export class EmulatedVllm {
       metrics,
       device,
       enabled: options.enableSleepMode ?? false,
+      partlyAwakeIsAwake: version === '0.29.0',
     });
     const fingerprint = hashText(JSON.stringify([model.llm, model.gpu.name, model.tp, model.dtype]));
     this.context = {

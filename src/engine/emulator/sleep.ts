@@ -16,6 +16,7 @@ export interface SleepConfig {
   readonly loop: EngineLoop;
   readonly metrics: VllmMetrics;
   readonly device: DeviceHandle;
+  readonly partlyAwakeIsAwake: boolean;
   /** --enable-sleep-mode; without it sleep pauses and frees nothing. */
   readonly enabled: boolean;
 }
@@ -107,7 +108,9 @@ export class SleepMachine {
         await this.remap(wanted);
         for (const tag of wanted) this.asleep.delete(tag);
       }
-      if (asked === undefined || asked.length > 0) metrics.setSleepState(0);
+      // 0.29 tells that it is awake when a part of it is; 0.32 waits for the rest.
+      const told = this.config.partlyAwakeIsAwake || this.asleep.size === 0;
+      if (told && (asked === undefined || asked.length > 0)) metrics.setSleepState(0);
       if (this.asleep.size === 0) loop.resume();
     });
   }

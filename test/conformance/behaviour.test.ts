@@ -1,0 +1,304 @@
+import { connect } from 'node:net';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { OpenRequest } from './stream.js';
+import { emulatorTarget, realTarget, type Target } from './target.js';
+import { ask, json } from './wire.js';
+
+const TARGETS: readonly (readonly [string, () => Promise<Target | undefined>])[] = [
+  ['emulator 0.29.0', () => emulatorTarget('0.29.0', { enableSleepMode: true }, 20)],
+  ['emulator 0.32.0', () => emulatorTarget('0.32.0', { enableSleepMode: true }, 20)],
+  ['real server', realTarget],
+];
+
+/** Long enough that nothing of it ends by itself while a test looks. */
+const LONG = 1_800;
+
+/**
+ * A server on a CPU hands its tokens out in bursts: what a test wants to see in the middle may be over by then, and is tried again. The emulator gets no second
+ * try.
+ */
+const retryOf = (name: string) => (name === 'real server' ? 5 : 0);
+
+describe.each(TARGETS)('behaviour: %s', (name, open) => {
+  const options = { retry: retryOf(name), timeout: 60_000 };
+  let target: Target;
+  let none = false;
+  const requests: OpenRequest[] = [];
+
+  beforeAll(async () => {
+    const opened = await open();
+    none = opened === undefined;
+    if (opened) target = opened;
+  });
+  afterEach(async () => {
+    for (const request of requests.splice(0)) request.leave();
+    if (none || !target.devMode) return;
+    await ask(target, 'POST', '/resume');
+    await ask(target, 'POST', '/wake_up');
+    await ask(target, 'POST', '/abort_requests', {});
+    await gauge('num_requests_running', (value) => value === 0);
+  });
+  afterAll(() => target?.close());
+
+  /** `skip` throws, so nothing after it runs. */
+  const needs = (skip: (reason?: string) => void, ...what: ('devMode' | 'priority' | 'seats4')[]): void => {
+    if (none) skip('MAESTRO_VLLM_URL names no server');
+    else if (what.includes('devMode') && !target.devMode) skip('the development endpoints are off');
+    else if (what.includes('priority') && target.policy !== 'priority') skip('it schedules first come, first served');
+    else if (what.includes('seats4') && target.maxNumSeqs !== 4) skip(`made for 4 seats, not ${target.maxNumSeqs}`);
+  };
+  const completion = (more: object = {}) => ({
+    model: target.model,
+    prompt: 'the way of water',
+    max_tokens: LONG,
+    ignore_eos: true,
+    stream: true,
+    ...more,
+  });
+  const send = (body: object = completion(), headers: Record<string, string> = {}, path = '/v1/completions') => {
+    const request = new OpenRequest(target, path, body, headers);
+    requests.push(request);
+    return request;
+  };
+  const running = (request: OpenRequest) => request.until(({ frames }) => frames.length >= 3);
+  const metric = async (name: string): Promise<number> => {
+    const { body } = await ask(target, 'GET', '/metrics');
+    const lines = body
+      .split('\n')
+      .filter((line) => line.startsWith(`vllm:${name}{`) || line.startsWith(`vllm:${name} `));
+    return lines.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
+  };
+  const gauge = async (name: string, holds: (value: number) => boolean): Promise<void> => {
+    while (!holds(await metric(name))) await new Promise((resolve) => setTimeout(resolve, 20));
+  };
+  /** Real servers take a moment from a socket to the engine; gauges lag even more, so what they will show is polled for. */
+  const settle = () => new Promise<void>((resolve) => setTimeout(resolve, target.real ? 500 : 100));
+  const flag = async (path: '/is_sleeping' | '/is_paused') => Object.values(json(await ask(target, 'GET', path)))[0];
+  const post = (path: string, body?: unknown) => ask(target, 'POST', path, body);
+  const finishOf = ({ frames }: OpenRequest) =>
+    frames
+      .flatMap((frame) => (frame.startsWith('{') ? (JSON.parse(frame).choices?.[0]?.finish_reason ?? []) : []))
+      .at(-1);
+
+  it(
+    'sleep ends what runs with `abort` and [DONE], and what has no token with [DONE] alone',
+    options,
+    async ({ skip }) => {
+      needs(skip, 'devMode');
+      const stream = await running(send());
+      const whole = send(completion({ stream: false }));
+      await settle();
+      expect((await post('/sleep?level=1')).status).toBe(200);
+      await Promise.all([stream.end(), whole.end()]);
+      expect(finishOf(stream)).toBe('abort');
+      expect(stream.frames.at(-1)).toBe('[DONE]');
+      expect(whole.text).toContain('"finish_reason":"abort"');
+      const queued = await send().until(({ text }) => text.includes('\r\n\r\n'));
+      expect(queued.text).toContain('200 OK');
+      await post('/sleep?level=1');
+      await queued.end();
+      expect(queued.frames).toEqual(['[DONE]']);
+    },
+  );
+
+  it(
+    'queues while asleep: a stream has its headers, the other nothing, until the whole engine is awake',
+    options,
+    async ({ skip }) => {
+      needs(skip, 'devMode');
+      await post('/sleep?level=1');
+      expect(await flag('/is_sleeping')).toBe(true);
+      const stream = send(completion({ max_tokens: 3 }));
+      const whole = send(completion({ max_tokens: 3, stream: false }));
+      await stream.until(({ text }) => text.includes('text/event-stream'));
+      await post('/wake_up?tags=weights');
+      expect(await flag('/is_sleeping')).toBe(true);
+      expect([stream.frames, whole.text]).toEqual([[], '']);
+      await post('/wake_up');
+      await Promise.all([stream.end(), whole.end()]);
+      expect(stream.frames.at(-1)).toBe('[DONE]');
+      expect(whole.text).toContain('"completion_tokens":3');
+      expect(await flag('/is_sleeping')).toBe(false);
+    },
+  );
+
+  it('drops a queued request when its client leaves', options, async ({ skip }) => {
+    needs(skip, 'devMode');
+    await post('/sleep?level=1');
+    const gone = await send(completion({ max_tokens: 2 })).until(({ text }) => text.includes('200 OK'));
+    gone.leave();
+    await settle();
+    const before = await metric('generation_tokens_total');
+    await post('/wake_up');
+    const next = await send(completion({ max_tokens: 2 })).end();
+    expect(next.frames.at(-1)).toBe('[DONE]');
+    await gauge('generation_tokens_total', (value) => value - before === 2);
+  });
+
+  it(
+    'answers health, models, version and metrics while asleep, and takes unknown or awake tags',
+    options,
+    async ({ skip }) => {
+      needs(skip, 'devMode');
+      await post('/sleep?level=1');
+      for (const path of ['/health', '/v1/models', '/version', '/metrics']) {
+        expect((await ask(target, 'GET', path)).status).toBe(200);
+      }
+      expect((await post('/wake_up?tags=nonsense')).status).toBe(200);
+      expect(await flag('/is_sleeping')).toBe(true);
+      await post('/wake_up?tags=weights');
+      expect((await post('/wake_up?tags=weights')).status).toBe(200);
+      // 0.29 tells that it is awake when a part of it is.
+      expect(await metricOf('engine_sleep_state', 'awake')).toBe(target.version.startsWith('0.29.') ? 1 : 0);
+      expect(await flag('/is_sleeping')).toBe(true);
+    },
+  );
+
+  const metricOf = async (name: string, state: string): Promise<number> => {
+    const { body } = await ask(target, 'GET', '/metrics');
+    const line = body.split('\n').find((each) => each.startsWith(`vllm:${name}{`) && each.includes(`"${state}"`));
+    return Number(line?.split(' ').at(-1));
+  };
+
+  it('keeps its level at a second sleep, but overwrites the gauge', options, async ({ skip }) => {
+    needs(skip, 'devMode');
+    await post('/sleep?level=1');
+    expect(await metricOf('engine_sleep_state', 'weights_offloaded')).toBe(1);
+    await post('/sleep?level=2');
+    expect(await metricOf('engine_sleep_state', 'discard_all')).toBe(1);
+    await post('/wake_up');
+    expect(finishOf(await send(completion({ max_tokens: 2 })).end())).toBe('length');
+  });
+
+  it('answers sleep and wake in the form of its version, and ignores a body', options, async ({ skip }) => {
+    needs(skip, 'devMode');
+    const newer = !target.version.startsWith('0.29.');
+    const asleep = await post('/sleep', { level: 2, mode: 'wait' });
+    expect(asleep.body).toBe(newer ? '{"status":"sleeping","level":1}' : '');
+    expect(await metricOf('engine_sleep_state', 'weights_offloaded')).toBe(1);
+    expect((await post('/wake_up?tags=weights')).body).toBe(newer ? '{"status":"sleeping","tags":["weights"]}' : '');
+    expect((await post('/wake_up')).body).toBe(newer ? '{"status":"awake","tags":null}' : '');
+  });
+
+  it('mode wait answers when nothing runs any more; mode keep freezes and resumes', options, async ({ skip }) => {
+    needs(skip, 'devMode');
+    const short = await running(send(completion({ max_tokens: 60 })));
+    await post('/sleep?level=1&mode=wait');
+    expect(short.frames.at(-1)).toBe('[DONE]');
+    await post('/wake_up');
+    const kept = await running(send(completion({ max_tokens: 400 })));
+    const preemptions = await metric('num_preemptions_total');
+    await post('/sleep?level=1&mode=keep');
+    await settle();
+    const frozen = kept.frames.length;
+    await settle();
+    expect(kept.frames.length).toBe(frozen);
+    await post('/wake_up');
+    await kept.end();
+    expect(finishOf(kept)).toBe('length');
+    await gauge('num_preemptions_total', (value) => value - preemptions === 1);
+  });
+
+  it('pauses and resumes: /is_sleeping is true, new streams wait', options, async ({ skip }) => {
+    needs(skip, 'devMode');
+    expect((await post('/pause')).body).toBe('{"status":"paused"}');
+    expect([await flag('/is_sleeping'), await flag('/is_paused')]).toEqual([true, true]);
+    const waiting = await send(completion({ max_tokens: 2 })).until(({ text }) => text.includes('200 OK'));
+    expect(waiting.frames).toEqual([]);
+    expect((await post('/resume')).body).toBe('{"status":"resumed"}');
+    expect((await waiting.end()).frames.at(-1)).toBe('[DONE]');
+    expect((await post('/pause?mode=nap')).status).toBe(400);
+  });
+
+  it(
+    'aborts by engine id, counts ids that it does not know, and aborts all for an empty list',
+    options,
+    async ({ skip }) => {
+      needs(skip, 'devMode');
+      const mine = await running(send(completion({ request_id: 'mine' })));
+      expect(json(await post('/abort_requests', { request_ids: ['cmpl-mine'] }))).toEqual({
+        status: 'aborted',
+        aborted: 1,
+      });
+      expect(mine.ended).toBe(false);
+      await post('/abort_requests', { request_ids: ['cmpl-mine-0'] });
+      await mine.end();
+      expect([finishOf(mine), mine.frames.at(-1)]).toEqual(['abort', '[DONE]']);
+      const chat = {
+        model: target.model,
+        messages: [{ role: 'user', content: 'x' }],
+        max_tokens: LONG,
+        ignore_eos: true,
+      };
+      const talk = await running(send({ ...chat, stream: true, request_id: 'talk' }, {}, '/v1/chat/completions'));
+      await post('/abort_requests', { request_ids: ['chatcmpl-talk'] });
+      expect(finishOf(await talk.end())).toBe('abort');
+      const both = await Promise.all([running(send()), running(send())]);
+      expect(json(await post('/abort_requests', { request_ids: [] }))).toEqual({ status: 'aborted', aborted: 2 });
+      await Promise.all(both.map((request) => request.end()));
+      expect((await post('/abort_requests')).status).toBe(400);
+    },
+  );
+
+  it('stops computing when a client leaves in the middle', options, async ({ skip }) => {
+    needs(skip);
+    const stream = await running(send());
+    stream.leave();
+    await gauge('num_requests_running', (value) => value === 0);
+  });
+
+  it(
+    'serves who waits in order of priority, the header before the body, and displaces nobody',
+    options,
+    async ({ skip }) => {
+      needs(skip, 'devMode', 'priority', 'seats4');
+      const fillers = await Promise.all([0, 1, 2, 3].map(() => running(send())));
+      const order: string[] = [];
+      const late = (name: string, priority: number, headers: Record<string, string> = {}) => {
+        const request = send(completion({ max_tokens: 30, priority }), headers);
+        void request
+          .until(({ frames }) => frames.length > 0)
+          .then(
+            () => order.push(name),
+            () => order.push(`${name} failed`),
+          );
+        return request;
+      };
+      const waiting = [late('10', 10), late('5', 5), late('-5', -5), late('-9', 99, { 'X-Vllm-Priority': '-9' })];
+      await Promise.all(waiting.map((request) => request.until(({ text }) => text.includes('200 OK'))));
+      await settle();
+      const preemptions = await metric('num_preemptions_total');
+      // One seat, so that they pass through it one after the other.
+      fillers[0]!.leave();
+      await Promise.all(waiting.map((request) => request.end()));
+      expect(order).toEqual(['-9', '-5', '5', '10']);
+      expect((await metric('num_preemptions_total')) - preemptions).toBe(0);
+    },
+  );
+
+  it('interleaves the choices of n=2 and counts the prompt once', options, async ({ skip }) => {
+    needs(skip);
+    const stream = await send(completion({ n: 2, max_tokens: 3, stream_options: { include_usage: true } })).end();
+    const frames = stream.frames.filter((frame) => frame.startsWith('{')).map((frame) => JSON.parse(frame));
+    const indices = new Set(frames.flatMap(({ choices }) => choices.map(({ index }: { index: number }) => index)));
+    expect([...indices].sort()).toEqual([0, 1]);
+    const { usage } = frames.find(({ choices }) => choices.length === 0);
+    expect(usage.completion_tokens).toBe(6);
+    expect(usage.prompt_tokens).toBeLessThan(10);
+  });
+
+  it('closes idle connections by itself, after several requests on one', options, async ({ skip }) => {
+    needs(skip);
+    const { hostname, port } = new URL(target.url);
+    const socket = connect(Number(port), hostname);
+    let received = '';
+    socket.on('data', (chunk) => {
+      received += chunk.toString('latin1');
+    });
+    const closed = new Promise<void>((resolve) => socket.on('end', resolve));
+    socket.write('GET /version HTTP/1.1\r\nHost: h\r\n\r\nGET /version HTTP/1.1\r\nHost: h\r\n\r\n');
+    await closed;
+    socket.destroy();
+    expect(received.match(/HTTP\/1\.1 200/g)).toHaveLength(2);
+  });
+});
