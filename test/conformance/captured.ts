@@ -22,10 +22,15 @@ type StoredShape = Omit<AnswerShape, 'json' | 'frames'> & { readonly json?: numb
 /** A prompt that no small context holds. */
 const LONG = 'water '.repeat(4000);
 
+/** `captured`: every endpoint and field. `captured-options`: keys, ids and usage as flags change them, on a server that has these flags. */
+export type CaseFile = 'captured' | 'captured-options';
+
 /** The captured cases, for the version and model of the target. */
-export function capturedCases(target: Target): CapturedCase[] {
-  const file = new URL('./testdata/captured.json', import.meta.url);
+export function capturedCases(target: Target, name: CaseFile = 'captured'): CapturedCase[] {
+  const file = new URL(`./testdata/${name}.json`, import.meta.url);
   const { shapes, cases } = JSON.parse(readFileSync(file, 'utf8')) as { shapes: unknown[]; cases: StoredCase[] };
+  // Those about keys bring their own.
+  const ownKeys = name === 'captured-options';
   const newer = !target.version.startsWith('0.29.');
   const resolve = ({ json, frames, ...rest }: StoredShape): AnswerShape => ({
     ...rest,
@@ -34,7 +39,7 @@ export function capturedCases(target: Target): CapturedCase[] {
   });
   return cases.map(({ name, request, expect, expect032 }) => ({
     name,
-    request: requestFor(request, target),
+    request: requestFor(request, ownKeys ? { ...target, apiKey: undefined } : target),
     expected: resolve(newer ? (expect032 ?? expect) : expect),
   }));
 }

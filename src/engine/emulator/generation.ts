@@ -159,7 +159,7 @@ export class Generation implements SequenceListener {
       const last = this.frames.broken(ENGINE_DEAD);
       if (last === undefined) this.sink.cut();
       else {
-        this.sink.write(last);
+        this.write(last);
         this.sink.endStream();
       }
     }
@@ -240,10 +240,14 @@ export class Generation implements SequenceListener {
     this.parts.onOver();
   }
 
-  private write(frame: string): void {
-    if (frame === '') return;
-    this.parts.entry.bytesSent += Buffer.byteLength(frame);
-    this.sink.write(frame);
+  /** Writes frames, each in a chunk of its own, as uvicorn does. */
+  private write(frames: string): void {
+    this.parts.entry.bytesSent += Buffer.byteLength(frames);
+    for (let start = 0; start < frames.length; ) {
+      const end = frames.indexOf('\n\n', start) + 2;
+      this.sink.write(start === 0 && end === frames.length ? frames : frames.slice(start, end));
+      start = end;
+    }
   }
 
   private usageNow(choice: ChoiceState, completionTokens: number) {

@@ -1,0 +1,68 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { OpenRequest } from './stream.js';
+import { emulatorTarget, type Target } from './target.js';
+import { ask } from './wire.js';
+
+/**
+ * What open requests hear when the engine dies under them, as it was seen on real vLLM 0.29.0 with its engine process killed. A server dies once, so a real one
+ * is not asked for this.
+ */
+describe('the death of an engine', () => {
+  let target: Target | undefined;
+  afterEach(() => target?.close());
+
+  const chat = { model: 'tiny', messages: [{ role: 'user', content: 'x' }], max_tokens: 1_500, ignore_eos: true };
+  const CASES: [string, string, object, (text: string) => void][] = [
+    [
+      'a chat stream ends with an error frame and [DONE]',
+      '/v1/chat/completions',
+      { ...chat, stream: true },
+      (text) =>
+        expect(text).toMatch(/data: \{"error": \{"message": "EngineCore encountered.*\n\n\r\n.*\r\ndata: \[DONE\]/s),
+    ],
+    [
+      'a messages stream ends with an error event and nothing after it',
+      '/v1/messages',
+      { ...chat, stream: true },
+      (text) => {
+        expect(text).toMatch(/event: error\ndata: \{"type":"error","error":\{"type":"internal_error"/);
+        expect(text).not.toContain('message_stop');
+      },
+    ],
+    [
+      'a responses stream is cut off',
+      '/v1/responses',
+      { model: 'tiny', input: 'x', max_output_tokens: 1_500, ignore_eos: true, stream: true },
+      (text) => {
+        expect(text).toContain('event: response.in_progress');
+        expect(text).not.toMatch(/response\.(completed|failed)/);
+        expect(text.endsWith('0\r\n\r\n')).toBe(false);
+      },
+    ],
+    [
+      'a whole chat answer is a 500',
+      '/v1/chat/completions',
+      chat,
+      (text) => expect(text).toMatch(/^HTTP\/1\.1 500 .*"type":"InternalServerError","param":null,"code":500\}\}$/s),
+    ],
+    [
+      'a whole messages answer is a 500 in its own shape',
+      '/v1/messages',
+      chat,
+      (text) => expect(text).toMatch(/^HTTP\/1\.1 500 .*\{"type":"error","error":\{"type":"InternalServerError"/s),
+    ],
+  ];
+  it.each(CASES)('%s', async (_name, path, body, check) => {
+    target = await emulatorTarget('0.29.0');
+    await ask(target, 'POST', '/_emulator/fault', { kind: 'die', how: 'error', afterTokens: 20 });
+    check((await new OpenRequest(target, path, body).end()).text);
+  });
+
+  it('the other way, every connection is cut', async () => {
+    target = await emulatorTarget('0.29.0');
+    await ask(target, 'POST', '/_emulator/fault', { kind: 'die', how: 'cut', afterTokens: 20 });
+    const { text } = await new OpenRequest(target, '/v1/chat/completions', { ...chat, stream: true }).end();
+    expect(text).toContain('data: {');
+    expect(text).not.toContain('[DONE]');
+  });
+});
