@@ -68,6 +68,8 @@ const FILTER_CASES: [string, EngineRecord, PlaceRequest, boolean][] = [
   ['model', record(), request({ stage: makeStage({ model: 'model-b' }) }), false],
   ['excluded', record(), request({ excluded: new Set(['n0/e1']) }), true],
   ['excluded', record(), request({ excluded: new Set(['n0/e0']) }), false],
+  ['pinned', record(), request({ stage: makeStage({ promptTokens: 1_000, onlyEngineId: 'n0/e0' }) }), true],
+  ['pinned', record(), request({ stage: makeStage({ promptTokens: 1_000, onlyEngineId: 'n0/e1' }) }), false],
   ['healthy', record({ state: 'running' }), request(), true],
   ['healthy', record({ state: 'sleeping', readyInMs: 900 }), request(), true],
   ['healthy', record({ state: 'waking', readyInMs: 100 }), request(), true],

@@ -200,6 +200,12 @@ export class ClusterRouter {
       else refusals[refusal] = (refusals[refusal] ?? 0) + 1;
       return refusal === undefined;
     };
+    const pinned = request.stage.onlyEngineId;
+    if (pinned !== undefined) {
+      const only = this.engines.get(pinned);
+      if (only) look(only);
+      return found;
+    }
     for (const engine of request.cachedTokens.keys()) look(engine);
     let running = 0;
     index.visitLeastLoaded((engine) => {

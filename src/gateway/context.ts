@@ -6,6 +6,7 @@ import type { GatewayMetrics } from '../observe/metrics.js';
 import type { GatewayConfig } from './config.js';
 import type { ConversationIndex } from './conversation-index.js';
 import type { KeyRing } from './keys.js';
+import type { ResponseHomes } from './response-homes.js';
 import type { RoomPool } from './room-pool.js';
 import type { TokenEstimator } from './token-estimate.js';
 import type { WorkflowClock } from './workflow-clock.js';
@@ -27,4 +28,5 @@ export interface GatewayContext {
   /** Room for open requests and their bodies. */
   readonly budget: QueueBudget;
   readonly rooms: RoomPool;
+  readonly responses: ResponseHomes;
 }

@@ -248,6 +248,8 @@ export class Exchange implements StageListener, UpstreamSink {
     if (facts.promptTokens !== undefined && scan.mediaCount === 0) {
       this.context.tokens.observe(stage.model, fields.promptBytes, facts.promptTokens);
     }
+    const responseId = this.call?.responseId;
+    if (responseId !== undefined) this.context.responses.remember(responseId, stage.tenant, this.start!);
     this.writer.end(rest);
     // An engine that has answered in full has read the whole request, so nothing holds on to its bytes.
     if (this.pooledRoom) this.context.rooms.give(this.pooledRoom);

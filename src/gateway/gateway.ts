@@ -18,8 +18,10 @@ import { IDENTITY_SOURCES } from './identity.js';
 import { KeyRing } from './keys.js';
 import { answerLocally } from './local-routes.js';
 import { OpenList } from './open-list.js';
+import { ResponseHomes } from './response-homes.js';
 import { RoomPool } from './room-pool.js';
 import { INFERENCE_ROUTE_NAMES, matchRoute } from './routes.js';
+import { answerStored } from './stored-response.js';
 import { TokenEstimator } from './token-estimate.js';
 import { WorkflowClock } from './workflow-clock.js';
 
@@ -84,6 +86,7 @@ class HttpGateway implements Gateway {
       tokens: new TokenEstimator(),
       budget: new QueueBudget({ maxCount: config.maxOpenRequests, maxBytes: config.maxOpenBytes }),
       rooms: new RoomPool(),
+      responses: new ResponseHomes(),
     };
     const { timeouts } = config;
     this.server = createServer({
@@ -171,6 +174,10 @@ class HttpGateway implements Gateway {
     const { route, parameter, identity: path } = match;
     if (route.kind === 'local') {
       answerLocally(this.context, { route, parameter, path, requestId, req, res, draining: this.draining });
+      return;
+    }
+    if (route.kind === 'stored') {
+      answerStored(this.context, { route, parameter, requestId, req, res });
       return;
     }
     if (this.draining) {

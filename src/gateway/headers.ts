@@ -14,6 +14,8 @@ const FORWARDED = [
   'x-parent-session-id',
   'x-session-affinity',
   'x-correlation-id',
+  'anthropic-version',
+  'anthropic-beta',
   'x-claude-code-session-id',
   'x-claude-code-agent-id',
   'x-claude-code-parent-agent-id',

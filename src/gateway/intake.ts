@@ -46,11 +46,14 @@ export function takeIn(context: GatewayContext, request: IntakeRequest, body: Bu
   context.metrics.identityResolved(identity.source, identity.classClamped);
   const promptTokens =
     fields.promptTokens ?? context.tokens.estimate(model.name, fields.promptBytes) + scan.mediaCount * TOKENS_PER_MEDIA;
+  const previous = decodeField(body, scan, 'previous_response_id');
+  const home = typeof previous === 'string' ? context.responses.find(previous, request.key?.tenant) : undefined;
   const contextRoom = Math.max(1, model.maxModelLen - promptTokens);
   const stage: Stage = {
     stageId: request.requestId,
     workflowId: identity.workflowId,
     ...(identity.sessionFinal ? { finalStage: true } : {}),
+    ...(home ? { onlyEngineId: home.start.engineId } : {}),
     tenant: identity.tenant,
     template: identity.template,
     role: identity.role,

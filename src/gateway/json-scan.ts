@@ -7,6 +7,7 @@ export const WANTED_FIELDS = [
   'prompt',
   'input',
   'instructions',
+  'previous_response_id',
   'system',
   'stream',
   'stream_options',

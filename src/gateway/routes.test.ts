@@ -4,7 +4,9 @@ import { matchRoute } from './routes.js';
 /** Route name, or why there is none. */
 function outcome(method: string, target: string): string {
   const match = matchRoute(method, target);
-  return match.kind === 'route' ? `${match.route.name}${match.parameter && ` ${match.parameter}`}` : match.kind;
+  if (match.kind !== 'route') return match.kind;
+  const name = match.route.kind === 'stored' ? `stored ${match.route.action}` : match.route.name;
+  return `${name}${match.parameter && ` ${match.parameter}`}`;
 }
 
 describe('matchRoute', () => {
@@ -19,6 +21,12 @@ describe('matchRoute', () => {
     ['GET', '/v1/models/org%2Fname', 'model org/name'],
     ['GET', '/v1/maestro/requests/req-1', 'explain req-1'],
     ['GET', '/v1/maestro/fleet', 'fleet'],
+    ['GET', '/v1/responses/resp_1', 'stored get resp_1'],
+    ['GET', '/v1/responses/resp_1?stream=true', 'stored get resp_1'],
+    ['POST', '/v1/responses/resp_1/cancel', 'stored cancel resp_1'],
+    ['POST', '/v1/responses/resp_1', 'method-not-allowed'],
+    ['GET', '/v1/responses/resp_1/input_items', 'not-found'],
+    ['GET', '/v1/responses/../x', 'not-found'],
     ['GET', '/v1/chat/completions', 'method-not-allowed'],
     ['PUT', '/health', 'method-not-allowed'],
     ['OPTIONS', '/v1/models', 'method-not-allowed'],
@@ -68,7 +76,7 @@ describe('matchRoute', () => {
 
   // Every other endpoint of vLLM 0.29: some steer the engine, some have no key of their own.
   it.each(
-    '/invocations /pooling /score /rerank /v1/score /v1/rerank /pause /resume /sleep /wake_up /is_sleeping /update_weights /scale_elastic_ep /tokenize /detokenize /load /version /ping /collective_rpc /reset_prefix_cache /server_info /abort_requests /v1/responses/resp_1 /v1/messages/batches /v1/load_lora_adapter /inference/v1/generate /openapi.json /docs'.split(
+    '/invocations /pooling /score /rerank /v1/score /v1/rerank /pause /resume /sleep /wake_up /is_sleeping /update_weights /scale_elastic_ep /tokenize /detokenize /load /version /ping /collective_rpc /reset_prefix_cache /server_info /abort_requests /v1/responses/resp_1/input_items /v1/messages/batches /v1/load_lora_adapter /inference/v1/generate /openapi.json /docs'.split(
       ' ',
     ),
   )('%s of the engine cannot be reached', (path) => {

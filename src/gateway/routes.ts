@@ -29,7 +29,13 @@ export interface LocalRoute {
   readonly authenticated: boolean;
 }
 
-export type Route = InferenceRoute | LocalRoute;
+/** A response that an engine keeps: goes to the engine that has it. */
+export interface StoredRoute {
+  readonly kind: 'stored';
+  readonly action: 'get' | 'cancel';
+}
+
+export type Route = InferenceRoute | LocalRoute | StoredRoute;
 
 interface RouteEntry {
   readonly method: 'GET' | 'POST';
@@ -134,6 +140,9 @@ const WITH_PARAMETER = [
   { prefix: '/v1/maestro/requests/', entry: local('explain', true), pattern: /^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$/ },
 ] as const;
 
+const GET_STORED: RouteEntry = { method: 'GET', route: { kind: 'stored', action: 'get' } };
+const CANCEL_STORED: RouteEntry = { method: 'POST', route: { kind: 'stored', action: 'cancel' } };
+
 /** Names of the generating routes, for metric labels. */
 export const INFERENCE_ROUTE_NAMES = [
   'chat',
@@ -177,6 +186,8 @@ export function matchRoute(method: string, target: string): RouteMatch {
   }
   const exact = EXACT.get(path);
   if (exact) return answerTo(method, exact, '', identity);
+  const stored = /^\/v1\/responses\/([A-Za-z0-9][A-Za-z0-9._:@-]{0,127})(\/cancel)?$/.exec(path);
+  if (stored) return answerTo(method, stored[2] ? CANCEL_STORED : GET_STORED, stored[1]!, identity);
   for (const { prefix, entry, pattern } of WITH_PARAMETER) {
     if (!path.startsWith(prefix)) continue;
     const parameter = decodeParameter(path.slice(prefix.length));

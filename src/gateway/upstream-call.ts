@@ -6,6 +6,9 @@ import type { BrokenStream } from './answers.js';
 import type { ApiDialect } from './routes.js';
 import { SseRelay } from './sse-relay.js';
 
+/** The id stands first in a whole answer of the Responses API. */
+const RESPONSE_ID = /^\{\s*"id":\s?"([A-Za-z0-9._:@-]{1,128})"/;
+
 /** Longest error body of an engine that is read. */
 const MAX_ERROR_BYTES = 64 * 1024;
 
@@ -59,6 +62,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
   private refusal: Buffer[] | undefined;
   private refusalBytes = 0;
   private batch: Buffer[] = [];
+  private firstChunk: Buffer | undefined;
 
   constructor(
     private readonly sink: UpstreamSink,
@@ -83,6 +87,14 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
       responseId: relay?.responseId,
       nextSequence: relay?.nextSequence() ?? 0,
     };
+  }
+
+  /** Id that the engine gave the answer; undefined outside of the Responses API. */
+  get responseId(): string | undefined {
+    if (this.dialect !== 'responses') return undefined;
+    return this.relay
+      ? this.relay.responseId
+      : RESPONSE_ID.exec(this.firstChunk?.toString('latin1', 0, 256) ?? '')?.[1];
   }
 
   /** The engine has sent an error event and nothing before it. */
@@ -130,6 +142,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
       return;
     }
     this.tail?.push(chunk);
+    this.firstChunk ??= chunk;
     const content = this.relay ? this.relay.push(chunk) : chunk;
     if (!content) return;
     this.batch.push(content);

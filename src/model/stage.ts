@@ -53,6 +53,8 @@ export interface Stage {
   readonly features: StageFeatures;
   /** The client says that this is the last call of its workflow. */
   readonly finalStage?: boolean;
+  /** The only engine that can serve it: it continues a response which that engine keeps. */
+  readonly onlyEngineId?: string;
 }
 
 /** What the workflow tracker adds before prediction. */

@@ -5,6 +5,7 @@ import { HEALTHY } from './healthy.js';
 import { KV_FREE } from './kv-free.js';
 import { MODEL_ALLOWED } from './model-allowed.js';
 import { NOT_EXCLUDED } from './not-excluded.js';
+import { PINNED } from './pinned.js';
 import { SEAT_FREE } from './seat-free.js';
 
 /**
@@ -14,6 +15,7 @@ import { SEAT_FREE } from './seat-free.js';
 export const ENGINE_FILTERS: readonly EngineFilter[] = [
   MODEL_ALLOWED,
   NOT_EXCLUDED,
+  PINNED,
   HEALTHY,
   FRESH,
   FITS_POOL,
