@@ -42,6 +42,13 @@ const REJECTION_KINDS: Partial<Record<ErrorCode, OutcomeKind>> = {
   internal: 'internal',
 };
 
+/** Errors of a connection attempt that are about this process or host, and not about the engine. */
+const OWN_SHORTAGES: ReadonlySet<unknown> = new Set(['EMFILE', 'ENFILE', 'EADDRNOTAVAIL', 'ENOBUFS', 'ENOMEM']);
+
+function isOwnShortage(cause: Error): boolean {
+  return OWN_SHORTAGES.has((cause as NodeJS.ErrnoException).code);
+}
+
 /**
  * One inference request from its first byte to its last. Whatever happens, it settles on exactly one outcome, once, and gives back all it
  * holds when the client's response is closed. The response's `close` is the one event that tells a lost client in every phase.
@@ -231,6 +238,19 @@ export class Exchange implements StageListener, UpstreamSink {
   }
 
   private placeAgain(cause: Error): void {
+    if (isOwnShortage(cause)) {
+      // Nothing is wrong with the engine, so it must not be taken for dead.
+      const error = new MaestroError(
+        'queue_full',
+        'This gateway has no free sockets. Raise its limit of open files (ulimit -n).',
+        {
+          reason: 'no-sockets',
+          cause,
+        },
+      );
+      this.fail(error, 'rejected', 'no-sockets');
+      return;
+    }
     this.phase = 'queued';
     this.start = undefined;
     this.call = undefined;

@@ -185,7 +185,7 @@ describe('/v1/responses', () => {
     });
   });
 
-  it('says that responses are not kept here', async () => {
+  it('a response that nobody remembers is a 404', async () => {
     expect((await fetch(`${rig.url}/v1/responses/resp_1`)).status).toBe(404);
   });
 });
