@@ -1,5 +1,5 @@
 import { connect, type Socket } from 'node:net';
-import type { AttachResult, DeviceSnapshot, TakeResult } from './device.js';
+import type { AttachResult, DeviceSnapshot, TakeResult } from '../device.js';
 import type { DeviceHandle } from './device-host.js';
 import { type DeviceCall, type DeviceReply, readMessages, writeMessage } from './device-wire.js';
 

@@ -7,8 +7,8 @@ import type {
   DeviceSnapshot,
   HbmKind,
   TakeResult,
-} from './device.js';
-import { EmulatedDevice } from './device.js';
+} from '../device.js';
+import { EmulatedDevice } from '../device.js';
 
 export interface AttachRequest {
   readonly name: string;

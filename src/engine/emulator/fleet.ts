@@ -9,7 +9,7 @@ import type { GpuSpec } from '../../model/gpu.js';
 import type { Dtype, LlmSpec } from '../../model/llm.js';
 import { findLlm } from '../../model/llm-catalogue.js';
 import { type KvDtype, weightBytesPerGpu } from '../../model/memory.js';
-import type { DeviceSnapshot } from './device.js';
+import type { DeviceSnapshot } from '../device.js';
 import { DeviceHost } from './device-host.js';
 import { type DeviceServer, serveDevice } from './device-server.js';
 import { DEFAULT_RESIDUE_BYTES } from './options.js';

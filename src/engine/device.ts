@@ -1,5 +1,5 @@
-import type { GpuSpec } from '../../model/gpu.js';
-import { hostLinkBandwidth } from '../weight-moves.js';
+import type { GpuSpec } from '../model/gpu.js';
+import { hostLinkBandwidth } from './weight-moves.js';
 
 /** As many GPUs as no host has: what each of them would get, times their number, is what the host gives in all. */
 const MANY = 1024;

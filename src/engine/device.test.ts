@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { ManualClock } from '../../model/clock.js';
-import type { GpuSpec } from '../../model/gpu.js';
-import { findGpu } from '../../model/gpu-catalogue.js';
-import { GB, GiB } from '../../model/units.js';
+import { ManualClock } from '../model/clock.js';
+import type { GpuSpec } from '../model/gpu.js';
+import { findGpu } from '../model/gpu-catalogue.js';
+import { GB, GiB } from '../model/units.js';
 import { EmulatedDevice, HBM_KINDS } from './device.js';
-import { DeviceHost } from './device-host.js';
+import { DeviceHost } from './emulator/device-host.js';
 
 const H100: GpuSpec = findGpu('h100-sxm')!;
 

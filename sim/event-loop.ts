@@ -1,0 +1,62 @@
+import { type HeapEntry, StableHeap } from '../src/model/heap.js';
+
+export type Scheduled = HeapEntry<() => void>;
+
+/**
+ * Virtual time. Events fire in order of their time, and of two at the same time the one that was set first, so a run is the same every time. What is set by
+ * {@link soon} runs after the present event, before time moves on.
+ */
+export class EventLoop {
+  nowMs = 0;
+  /** Events that have fired. */
+  fired = 0;
+  private readonly heap = new StableHeap<() => void>();
+  private readonly queue: (() => void)[] = [];
+  private stopped = false;
+
+  at(atMs: number, run: () => void): Scheduled {
+    return this.heap.push(run, Math.max(this.nowMs, atMs));
+  }
+
+  after(delayMs: number, run: () => void): Scheduled {
+    return this.heap.push(run, this.nowMs + Math.max(0, delayMs));
+  }
+
+  cancel(event: Scheduled | undefined): void {
+    if (event) this.heap.remove(event);
+  }
+
+  /** Moves an event to another time; false when it has fired. */
+  move(event: Scheduled, atMs: number): boolean {
+    return this.heap.rekey(event, Math.max(this.nowMs, atMs));
+  }
+
+  soon(run: () => void): void {
+    this.queue.push(run);
+  }
+
+  stop(): void {
+    this.stopped = true;
+  }
+
+  /** Runs until nothing is left, or {@link stop}, or until the next event lies after `untilMs`. */
+  run(untilMs = Number.POSITIVE_INFINITY): void {
+    const { heap } = this;
+    this.drain();
+    while (!this.stopped) {
+      const next = heap.peek();
+      if (!next || next.key > untilMs) return;
+      this.nowMs = next.key;
+      heap.pop();
+      this.fired += 1;
+      next.value();
+      if (this.queue.length > 0) this.drain();
+    }
+  }
+
+  private drain(): void {
+    const { queue } = this;
+    for (let index = 0; index < queue.length; index++) queue[index]!();
+    queue.length = 0;
+  }
+}

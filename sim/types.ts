@@ -1,0 +1,93 @@
+import type { OrderingPolicy } from '../src/global/order/policy.js';
+import type { NodeSpec } from '../src/model/fleet.js';
+import type { SloClass } from '../src/model/stage.js';
+import type { ServiceTimeModel } from '../src/predict/service-time.js';
+import type { TraceWorkflow } from '../traces/workflow.js';
+import type { FleetSummary, StageRecord, WorkflowRecord } from './report/types.js';
+
+/** Where stages go. `maestro` is the router in full; the others are what plain balancers do, on the same nodes. */
+export const PLACEMENTS = ['maestro', 'round-robin', 'least-loaded'] as const;
+export type Placement = (typeof PLACEMENTS)[number];
+
+/** What KV memory is promised to a stage: the predictor's calibrated bound, the limit of the request, or what it will truly use. */
+export const RESERVATIONS = ['predicted', 'max-tokens', 'oracle'] as const;
+export type Reservation = (typeof RESERVATIONS)[number];
+
+/** What the schedulers are told of a stage before it runs. */
+export type PredictionMode =
+  /** As live: learned online from what has ended. */
+  | { readonly kind: 'online' }
+  /** Nothing: every stage looks alike. */
+  | { readonly kind: 'none' }
+  /** The truth, through the same door as the oracle policies. */
+  | { readonly kind: 'oracle' }
+  /** The truth times exp(sigma × a standard normal), drawn once for each stage. */
+  | { readonly kind: 'noise'; readonly sigma: number };
+
+/** Something that breaks, and when. Times in milliseconds of the run. */
+export type SimFault =
+  | { readonly kind: 'engine-crash'; readonly engineId: string; readonly atMs: number; readonly downMs: number }
+  | { readonly kind: 'node-death'; readonly nodeId: string; readonly atMs: number; readonly downMs: number };
+
+/** A workflow with the moment of its arrival in this run. */
+export interface Arrival {
+  readonly atMs: number;
+  readonly workflow: TraceWorkflow;
+  readonly sloClass: string;
+  /** After the arrival. */
+  readonly deadlineMs: number;
+  /** Duration alone on an idle, warm fleet; undefined where it is not known. */
+  readonly isolatedMs?: number | undefined;
+}
+
+/** Everything that decides a run. The same scenario gives the same result, to the byte. */
+export interface SimScenario {
+  /** In order of time; read as the run goes on, so that a long trace needs no memory. */
+  readonly arrivals: Iterable<Arrival>;
+  readonly nodes: readonly NodeSpec[];
+  readonly classes: readonly SloClass[];
+  readonly policy: OrderingPolicy;
+  readonly placement: Placement;
+  readonly reservation: Reservation;
+  readonly prediction: PredictionMode;
+  readonly serviceTimeMs?: ServiceTimeModel | undefined;
+  readonly lookAhead: number;
+  readonly minResidencyMs: number;
+  readonly kvOverflowTarget: number;
+  /** Round trip between the global level and a cluster, milliseconds; 0 where none is given. */
+  readonly rttMs: Readonly<Record<string, number>>;
+  readonly seed: number;
+  readonly faults: readonly SimFault[];
+  /** The run ends here although work is left: what has not ended is a miss. Infinity: when all has ended. */
+  readonly horizonMs: number;
+  /** `requests` keeps a record of every stage; `timeline` samples of every engine as well. */
+  readonly detail: 'summary' | 'requests' | 'timeline';
+  readonly controller?: SimController | undefined;
+}
+
+/** What may look at a run and change its policy, as the self-tuning policy does. */
+export interface SimController {
+  readonly intervalMs: number;
+  /** Called at every interval; a returned policy takes the place of the present one. */
+  tick(nowMs: number): OrderingPolicy | undefined;
+  /** A workflow has arrived, or one of its stages has ended. */
+  arrived?(arrival: Arrival, nowMs: number): void;
+}
+
+export interface SimResult {
+  readonly workflows: readonly WorkflowRecord[];
+  readonly stages: readonly StageRecord[];
+  readonly fleet: FleetSummary;
+  readonly counters: SimCounters;
+}
+
+export interface SimCounters {
+  readonly events: number;
+  readonly stages: number;
+  readonly workflows: number;
+  readonly simulatedMs: number;
+  /** Stages by outcome. */
+  readonly outcomes: Readonly<Record<string, number>>;
+  /** Leases and holds that were left when all had ended; anything but 0 is a bug. */
+  readonly left: number;
+}

@@ -1,0 +1,152 @@
+import { BaselineRouter } from '../../src/cluster/baseline-router.js';
+import { ClusterRouter } from '../../src/cluster/router.js';
+import type { Demand } from '../../src/model/fleet.js';
+import type { EventLoop } from '../event-loop.js';
+import type { Placement } from '../types.js';
+import type { Job } from './job.js';
+import type { SimNode } from './node.js';
+
+export interface ClusterListener {
+  /** The stage runs in `job.engineId` of `job.node` from now on. */
+  started(job: Job, coldStartMs: number): void;
+  bounced(job: Job, reason: string): void;
+  capacityChanged(cluster: SimCluster): void;
+}
+
+/** A stage that no engine takes after this many tries goes back to the queue. */
+const MAX_TRIES = 4;
+/** Every wait for one particular engine lasts at least so long. */
+const MIN_WAIT_MS = 50;
+const EPOCH = 1;
+const NONE: ReadonlySet<string> = new Set();
+
+/** Level 2 in virtual time: asks the router, reserves at nodes, and looks elsewhere when that fails. The twin of the live cluster service. */
+export class SimCluster {
+  readonly router: ClusterRouter;
+  private readonly nodes = new Map<string, SimNode>();
+  private capacityDue = false;
+
+  constructor(
+    readonly clusterId: string,
+    readonly rttMs: number,
+    placement: Placement,
+    lookAhead: number,
+    private readonly interactive: ReadonlySet<string>,
+    private readonly loop: EventLoop,
+    private readonly listener: ClusterListener,
+  ) {
+    const config = { clusterId, lookAhead };
+    this.router = placement === 'maestro' ? new ClusterRouter(config) : new BaselineRouter(placement, config);
+  }
+
+  add(node: SimNode): void {
+    this.nodes.set(node.spec.nodeId, node);
+  }
+
+  absorb(node: SimNode, engineIds: readonly string[]): void {
+    for (const engineId of engineIds) this.router.update(node.view(engineId), this.loop.nowMs);
+    this.announceCapacity();
+  }
+
+  place(job: Job): void {
+    const { router, loop } = this;
+    job.state = 'placing';
+    job.node = undefined;
+    for (let attempt = 0; attempt < MAX_TRIES; attempt++) {
+      const place = router.place(job.stage, job.prediction, loop.nowMs, job.excluded ?? NONE);
+      if (place.kind === 'bounce') {
+        this.listener.bounced(job, place.reason);
+        return;
+      }
+      const { engineId } = place;
+      const node = this.nodes.get(place.nodeId)!;
+      const reservation = node.reserve(this.demand(job, engineId, place.kvTokens));
+      router.update(node.view(engineId), loop.nowMs);
+      if (reservation.kind === 'refuse') {
+        job.excluded ??= new Set();
+        job.excluded.add(engineId);
+        continue;
+      }
+      job.node = node;
+      job.engineId = engineId;
+      job.state = 'held';
+      router.started(job.stage.stageId, engineId, job.stage, loop.nowMs);
+      if (reservation.kind === 'grant') this.listener.started(job, reservation.lease.coldStartMs);
+      else if (place.kind === 'hold') this.limitWait(job, place.waitMs);
+      return;
+    }
+    this.listener.bounced(job, 'refused-by-nodes');
+  }
+
+  granted(job: Job, coldStartMs: number): void {
+    loopCancel(this.loop, job);
+    this.listener.started(job, coldStartMs);
+  }
+
+  /** The node let a held stage go: it looks elsewhere. */
+  released(job: Job): void {
+    this.leaveEngine(job);
+    this.place(job);
+  }
+
+  /** Ends whatever the stage has here. */
+  finish(job: Job, use: { readonly promptTokens?: number; readonly outputTokens?: number }): void {
+    loopCancel(this.loop, job);
+    const { node, engineId, stage } = job;
+    if (!node || engineId === undefined) return;
+    if (job.state === 'held') node.cancel(stage.stageId);
+    else node.release(stage.stageId, use);
+    this.router.ended(stage.stageId, engineId, this.loop.nowMs);
+    this.router.update(node.view(engineId), this.loop.nowMs);
+    this.announceCapacity();
+  }
+
+  private demand({ stage, orderKey }: Job, engineId: string, kvTokens: number): Demand {
+    return {
+      stageId: stage.stageId,
+      engineId,
+      sloClass: stage.sloClass,
+      interactive: this.interactive.has(stage.sloClass),
+      promptTokens: stage.promptTokens,
+      kvTokens,
+      maxKvTokens: stage.promptTokens + stage.maxTokens,
+      orderKey,
+      epoch: EPOCH,
+    };
+  }
+
+  /** A wait for one engine is worth only so much: after twice the expected wait the stage looks elsewhere. */
+  private limitWait(job: Job, waitMs: number): void {
+    job.waitTimer = this.loop.after(2 * waitMs + MIN_WAIT_MS, () => {
+      job.waitTimer = undefined;
+      if (job.state !== 'held') return;
+      job.node!.cancel(job.stage.stageId);
+      this.leaveEngine(job);
+      this.place(job);
+    });
+  }
+
+  private leaveEngine(job: Job): void {
+    loopCancel(this.loop, job);
+    const { engineId, node, stage } = job;
+    if (!node || engineId === undefined) return;
+    this.router.ended(stage.stageId, engineId, this.loop.nowMs);
+    job.excluded ??= new Set();
+    job.excluded.add(engineId);
+    this.router.update(node.view(engineId), this.loop.nowMs);
+  }
+
+  private announceCapacity(): void {
+    if (this.capacityDue) return;
+    this.capacityDue = true;
+    this.loop.soon(() => {
+      this.capacityDue = false;
+      this.listener.capacityChanged(this);
+    });
+  }
+}
+
+function loopCancel(loop: EventLoop, job: Job): void {
+  loop.cancel(job.waitTimer);
+  job.waitTimer = undefined;
+}

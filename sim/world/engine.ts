@@ -1,0 +1,117 @@
+import { BatchEngine, type EngineEvent } from '../../src/engine/batch-engine.js';
+import type { EngineSpec } from '../../src/model/fleet.js';
+import { DEFAULT_BLOCK_TOKENS } from '../../src/model/memory.js';
+import type { EventLoop, Scheduled } from '../event-loop.js';
+
+/** What an engine is asked to do. */
+export interface EngineWork {
+  readonly stageId: string;
+  readonly promptTokens: number;
+  readonly outputTokens: number;
+  readonly priority: number;
+  readonly blockHashes: readonly (string | number)[];
+}
+
+export interface EngineListener {
+  firstToken(stageId: string, cachedTokens: number): void;
+  finished(stageId: string, outputTokens: number, cachedTokens: number): void;
+}
+
+/** One vLLM process in virtual time: the batching model, woken only when something happens in it. */
+export class SimEngine {
+  private engine: BatchEngine;
+  private timer: Scheduled | undefined;
+  private timerMs = Number.POSITIVE_INFINITY;
+  private dirty = false;
+  private readonly events: EngineEvent[] = [];
+
+  constructor(
+    readonly spec: EngineSpec,
+    private readonly loop: EventLoop,
+    private readonly listener: EngineListener,
+  ) {
+    this.engine = newEngine(spec);
+  }
+
+  add(work: EngineWork): void {
+    const { nowMs } = this.loop;
+    this.engine.add({ ...work, id: work.stageId, arrivalMs: nowMs }, nowMs);
+    this.reschedule();
+  }
+
+  abort(stageId: string): void {
+    if (this.engine.abort(stageId, this.loop.nowMs)) this.reschedule();
+  }
+
+  /** The process has died and starts anew: nothing of what it did is left. */
+  restart(): void {
+    this.loop.cancel(this.timer);
+    this.timer = undefined;
+    this.timerMs = Number.POSITIVE_INFINITY;
+    this.engine = newEngine(this.spec);
+  }
+
+  /** Its KV memory is given back: the prefix cache is lost. Nothing runs when a node puts it to sleep. */
+  forgetCache(): void {
+    this.engine.resetPrefixCache(true);
+  }
+
+  /** Brings it to now and returns its counters and gauges. */
+  stats(): ReturnType<BatchEngine['stats']> {
+    this.advance();
+    return this.engine.stats();
+  }
+
+  /** Requests that come at one moment join the same step, so the next event is looked up when all of them are there. */
+  private reschedule(): void {
+    if (this.dirty) return;
+    this.dirty = true;
+    this.loop.soon(() => {
+      this.dirty = false;
+      this.setTimer();
+    });
+  }
+
+  private setTimer(): void {
+    const nextMs = this.engine.nextEventMs();
+    if (nextMs === this.timerMs) return;
+    this.timerMs = nextMs;
+    if (nextMs === Number.POSITIVE_INFINITY) {
+      this.loop.cancel(this.timer);
+      this.timer = undefined;
+    } else if (!this.timer || !this.loop.move(this.timer, nextMs)) {
+      this.timer = this.loop.at(nextMs, () => {
+        this.timer = undefined;
+        this.timerMs = Number.POSITIVE_INFINITY;
+        this.advance();
+        this.reschedule();
+      });
+    }
+  }
+
+  private advance(): void {
+    const { events, listener } = this;
+    this.engine.advance(this.loop.nowMs, events);
+    for (const event of events) {
+      if (event.kind === 'first-token') listener.firstToken(event.id, event.cachedTokens);
+      else if (event.kind === 'finished') listener.finished(event.id, event.outputTokens, event.cachedTokens);
+    }
+    events.length = 0;
+  }
+}
+
+function newEngine(spec: EngineSpec): BatchEngine {
+  const { llm, gpu } = spec;
+  if (!llm || !gpu) throw new Error(`simulated engine ${spec.engineId} needs a model and a GPU of the catalogues`);
+  return new BatchEngine({
+    llm,
+    gpu,
+    tp: Math.max(1, spec.gpuIndices.length),
+    weightDtype: spec.weightDtype ?? 'bf16',
+    kvDtype: spec.kvDtype ?? 'bf16',
+    maxNumSeqs: spec.maxNumSeqs,
+    maxModelLen: spec.maxModelLen,
+    numGpuBlocks: Math.floor(spec.kvPoolTokens / DEFAULT_BLOCK_TOKENS),
+    schedulingPolicy: 'priority',
+  });
+}

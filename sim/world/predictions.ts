@@ -1,0 +1,90 @@
+import { SeededRng } from '../../src/model/rng.js';
+import type { Prediction, Stage, StageContext, StageOutcome } from '../../src/model/stage.js';
+import { OnlinePredictor } from '../../src/predict/predictor.js';
+import type { TraceRow } from '../../traces/schema.js';
+import type { PredictionMode, Reservation, SimScenario } from '../types.js';
+import type { WorkflowFuture } from './foresight.js';
+
+/** Tokens that every stage is taken for where nothing is predicted. */
+const BLIND_TOKENS = 256;
+
+/** What the schedulers are told of a stage: by the live predictor, or by whatever takes its place in an experiment. */
+export class Predictions {
+  private readonly online: OnlinePredictor;
+  private readonly mode: PredictionMode;
+  private readonly reservation: Reservation;
+  private readonly rng: SeededRng;
+
+  constructor(
+    scenario: Pick<SimScenario, 'prediction' | 'reservation' | 'kvOverflowTarget' | 'serviceTimeMs' | 'seed'>,
+  ) {
+    this.mode = scenario.prediction;
+    this.reservation = scenario.reservation;
+    this.rng = new SeededRng(scenario.seed ^ 0x5eed);
+    this.online = new OnlinePredictor({
+      targetOverflow: scenario.kvOverflowTarget,
+      serviceTimeMs: scenario.serviceTimeMs,
+    });
+  }
+
+  predict(
+    stage: Stage,
+    context: StageContext,
+    row: TraceRow,
+    outputTokens: number,
+    future: WorkflowFuture,
+  ): Prediction {
+    const base = this.online.predict(stage, context);
+    const seen = this.seen(base, row, outputTokens, future);
+    if (this.reservation === 'predicted') return seen;
+    const tokens = this.reservation === 'oracle' ? outputTokens : stage.maxTokens;
+    const kvTokens = stage.promptTokens + tokens;
+    return { ...seen, kvTokens: { q50: kvTokens, bound: kvTokens } };
+  }
+
+  observe(stage: Stage, context: StageContext, outcome: StageOutcome): void {
+    this.online.observe(stage, context, outcome);
+  }
+
+  workflowEnded(workflowId: string): void {
+    this.online.workflowEnded(workflowId);
+  }
+
+  private seen(base: Prediction, row: TraceRow, outputTokens: number, future: WorkflowFuture): Prediction {
+    switch (this.mode.kind) {
+      case 'online':
+        return base;
+      case 'none':
+        return { ...base, ...lengths(BLIND_TOKENS), serviceMs: 1, remainingMs: 0, source: 'none' };
+      case 'oracle':
+        return this.truth(base, row, outputTokens, future, 1);
+      case 'noise':
+        return this.truth(base, row, outputTokens, future, Math.exp(this.mode.sigma * this.normal()));
+    }
+  }
+
+  private truth(
+    base: Prediction,
+    row: TraceRow,
+    outputTokens: number,
+    future: WorkflowFuture,
+    factor: number,
+  ): Prediction {
+    return {
+      ...base,
+      ...lengths(Math.max(1, Math.round(outputTokens * factor))),
+      serviceMs: future.serviceMs(row) * factor,
+      remainingMs: future.remainingMs(row) * factor,
+      source: 'foresight',
+    };
+  }
+
+  private normal(): number {
+    return Math.sqrt(-2 * Math.log(1 - this.rng.next())) * Math.cos(2 * Math.PI * this.rng.next());
+  }
+}
+
+/** A length that is taken for sure. The promise of KV memory stays the calibrated one. */
+function lengths(tokens: number): Pick<Prediction, 'outputTokens'> {
+  return { outputTokens: { q30: tokens, q50: tokens, q95: tokens, mean: tokens } };
+}

@@ -1,0 +1,75 @@
+import type { TraceRow } from '../../traces/schema.js';
+import { isRoot, waitMs } from '../../traces/workflow.js';
+import type { WorkflowRecord } from '../report/types.js';
+import type { Arrival } from '../types.js';
+
+/** A workflow under way: which of its stages still wait for others. */
+export interface Run {
+  readonly arrival: Arrival;
+  readonly record: WorkflowRecord;
+  readonly followers: ReadonlyMap<string, readonly TraceRow[]>;
+  readonly waiting: Map<string, number>;
+  /** Stages that have not completed, and those that are under way. */
+  left: number;
+  inFlight: number;
+}
+
+/** A stage that may start, and how long after now. */
+export interface ReadyStage {
+  readonly row: TraceRow;
+  readonly delayMs: number;
+}
+
+export function openRun(arrival: Arrival): Run {
+  const { workflow, sloClass } = arrival;
+  const followers = new Map<string, TraceRow[]>();
+  const waiting = new Map<string, number>();
+  for (const row of workflow.rows) {
+    const before = new Set(row.wait_for ?? []);
+    if (before.size === 0) continue;
+    waiting.set(row.request_id, before.size);
+    for (const id of before) {
+      const list = followers.get(id);
+      if (list) list.push(row);
+      else followers.set(id, [row]);
+    }
+  }
+  return {
+    arrival,
+    followers,
+    waiting,
+    left: workflow.rows.length,
+    inFlight: 0,
+    record: {
+      workflowId: workflow.workflowId,
+      template: workflow.template ?? 'default',
+      tenant: workflow.tenant ?? 'default',
+      sloClass,
+      arrivalMs: arrival.atMs,
+      deadlineMs: arrival.atMs + arrival.deadlineMs,
+      stages: workflow.rows.length,
+      completed: false,
+      met: false,
+      isolatedMs: arrival.isolatedMs,
+    },
+  };
+}
+
+/** The stages that wait for none. They start as far after the arrival as in the trace. */
+export function rootsOf({ arrival: { workflow } }: Run): ReadyStage[] {
+  return workflow.rows
+    .filter(isRoot)
+    .map((row) => ({ row, delayMs: Math.max(0, (row.timestamp ?? 0) - (workflow.arrivalMs ?? 0)) }));
+}
+
+/** The stages that waited for this one last. */
+export function completeStage(run: Run, row: TraceRow): ReadyStage[] {
+  run.left -= 1;
+  const ready: ReadyStage[] = [];
+  for (const follower of run.followers.get(row.request_id) ?? []) {
+    const left = run.waiting.get(follower.request_id)! - 1;
+    run.waiting.set(follower.request_id, left);
+    if (left === 0) ready.push({ row: follower, delayMs: waitMs(follower) });
+  }
+  return ready;
+}

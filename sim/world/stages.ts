@@ -1,0 +1,95 @@
+import { DEFAULT_BLOCK_TOKENS } from '../../src/model/memory.js';
+import type { Stage } from '../../src/model/stage.js';
+import type { TraceRow } from '../../traces/schema.js';
+import { blockTokensOf, hashRunsOf } from '../../traces/workflow.js';
+import type { Run } from './runs.js';
+
+/** Limit of a stage for which the trace has none. */
+const DEFAULT_MAX_TOKENS = 4_096;
+/** Steps per doubling of the length, as the gateway hashes a growing prompt. */
+const STEPS_PER_DOUBLING = 8;
+const NONE: readonly never[] = [];
+
+export interface EngineLimits {
+  readonly maxModelLen: number;
+}
+
+/** The stage as the gateway would describe it: everything that is known before it runs. */
+export function stageOf(
+  run: Run,
+  row: TraceRow,
+  stageId: string,
+  weight: number,
+  limits: EngineLimits,
+  nowMs: number,
+): Stage {
+  const { record, arrival } = run;
+  const promptTokens = Math.max(1, row.input_length);
+  const room = Math.max(1, limits.maxModelLen - promptTokens);
+  const model = row.model ?? 'default';
+  return {
+    stageId,
+    workflowId: record.workflowId,
+    tenant: record.tenant,
+    template: record.template,
+    role: row.role ?? 'default',
+    model,
+    sloClass: record.sloClass,
+    arrivalMs: nowMs,
+    deadlineMs: record.deadlineMs,
+    weight,
+    promptTokens,
+    promptTokensExact: true,
+    maxTokens: Math.min(row.max_tokens ?? DEFAULT_MAX_TOKENS, room),
+    bodyBytes: 4 * promptTokens,
+    prefixHashes: prefixHashes(row, model),
+    features: {
+      toolsOffered: row.tools_offered ?? 0,
+      toolChoice: row.tools_offered ? 'auto' : 'none',
+      responseFormat: row.response_format ?? 'text',
+      lastMessageKind: row.last_message_kind ?? 'none',
+      messageCount: 1,
+      temperature: row.temperature,
+      reasoning: false,
+      stream: true,
+    },
+    ...(run.left === 1 && arrival.workflow.rows.length > 0 ? { finalStage: true } : {}),
+  };
+}
+
+/** Names of the growing prefix at boundaries that depend only on the distance from the start, so that prompts of any length meet at them. */
+function prefixHashes(row: TraceRow, model: string): readonly string[] {
+  const runs = hashRunsOf(row);
+  if (runs.length === 0) return NONE;
+  const hashes: string[] = [];
+  let before = 0;
+  let boundary = 1;
+  let step = 1;
+  for (const [firstId, count] of runs) {
+    while (boundary <= before + count) {
+      hashes.push(`${model}/${firstId + (boundary - before - 1)}`);
+      if (boundary >= 2 * STEPS_PER_DOUBLING * step) step *= 2;
+      boundary += step;
+    }
+    before += count;
+  }
+  return hashes;
+}
+
+/** Hashes of the engine's own blocks: each coarse block of the trace becomes several. */
+export function engineBlocks(row: TraceRow): readonly number[] {
+  const runs = hashRunsOf(row);
+  if (runs.length === 0) return NONE;
+  const parts = Math.max(1, Math.round(blockTokensOf(row) / DEFAULT_BLOCK_TOKENS));
+  const full = Math.floor(row.input_length / DEFAULT_BLOCK_TOKENS);
+  const blocks: number[] = [];
+  for (const [firstId, count] of runs) {
+    for (let id = firstId; id < firstId + count; id++) {
+      for (let part = 0; part < parts; part++) {
+        if (blocks.length === full) return blocks;
+        blocks.push(id * parts + part);
+      }
+    }
+  }
+  return blocks;
+}

@@ -1,0 +1,90 @@
+import type { EngineView, PlaceExplanation, PlaceResult } from '../model/fleet.js';
+import type { Prediction, Stage } from '../model/stage.js';
+import { ClusterRouter, type ClusterRouterConfig, DEFAULT_ROUTER_CONFIG } from './router.js';
+
+const NO_EXPLANATION: PlaceExplanation = { candidates: [], refusals: {} };
+
+/**
+ * What plain load balancers do, behind the calls of {@link ClusterRouter}, to measure the router against: `round-robin` takes the next running engine of
+ * the model that has a place, `least-loaded` the one with the fewest leases. Neither looks at prefixes, prefill or costs; where no engine of the model
+ * is awake, both take the first that sleeps.
+ */
+export class BaselineRouter extends ClusterRouter {
+  private readonly byModel = new Map<string, EngineView[]>();
+  private readonly places: Map<string, number> = new Map();
+  private turn = 0;
+  private readonly limits: ClusterRouterConfig;
+
+  constructor(
+    private readonly kind: 'round-robin' | 'least-loaded',
+    config: Partial<ClusterRouterConfig> = {},
+  ) {
+    super(config);
+    this.limits = { ...DEFAULT_ROUTER_CONFIG, ...config };
+  }
+
+  override update(view: EngineView, nowMs: number): void {
+    super.update(view, nowMs);
+    const { engineId, model } = view.spec;
+    let views = this.byModel.get(model);
+    if (!views) {
+      views = [];
+      this.byModel.set(model, views);
+    }
+    const place = this.places.get(engineId);
+    if (place === undefined) {
+      this.places.set(engineId, views.length);
+      views.push(view);
+    } else views[place] = view;
+  }
+
+  override place(
+    stage: Stage,
+    prediction: Prediction,
+    _nowMs: number,
+    excluded: ReadonlySet<string> = new Set(),
+  ): PlaceResult {
+    const views = this.byModel.get(stage.model) ?? [];
+    const chosen = this.choose(views, prediction.kvTokens.bound, excluded) ?? firstAsleep(views, excluded);
+    if (!chosen)
+      return { kind: 'bounce', reason: views.length === 0 ? 'unknown-model' : 'no-room', explanation: NO_EXPLANATION };
+    const { engineId, nodeId } = chosen.spec;
+    const kvTokens = Math.min(prediction.kvTokens.bound, chosen.kvPoolTokens);
+    return { kind: 'place', engineId, nodeId, kvTokens, expectedDelayMs: 0, explanation: NO_EXPLANATION };
+  }
+
+  private choose(
+    views: readonly EngineView[],
+    kvTokens: number,
+    excluded: ReadonlySet<string>,
+  ): EngineView | undefined {
+    let least: EngineView | undefined;
+    for (let step = 0; step < views.length; step++) {
+      const view = views[(this.turn + step) % views.length]!;
+      if (!this.takes(view, kvTokens) || excluded.has(view.spec.engineId)) continue;
+      if (this.kind === 'round-robin') {
+        this.turn = (this.turn + step + 1) % views.length;
+        return view;
+      }
+      if (!least || view.leases < least.leases) least = view;
+    }
+    return least;
+  }
+
+  private takes({ state, leases, seats, reservedKvTokens, kvPoolTokens }: EngineView, kvTokens: number): boolean {
+    if (state !== 'running' || leases >= Math.min(seats, this.limits.unlimitedSeats) + this.limits.lookAhead)
+      return false;
+    return reservedKvTokens === 0 || reservedKvTokens + kvTokens <= kvPoolTokens;
+  }
+}
+
+function firstAsleep(views: readonly EngineView[], excluded: ReadonlySet<string>): EngineView | undefined {
+  return views.find(
+    ({ spec, state, readyInMs }) =>
+      state !== 'running' &&
+      state !== 'down' &&
+      state !== 'failed' &&
+      Number.isFinite(readyInMs) &&
+      !excluded.has(spec.engineId),
+  );
+}
