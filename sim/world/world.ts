@@ -2,13 +2,13 @@ import { GlobalScheduler } from '../../src/global/scheduler.js';
 import type { Dispatch } from '../../src/global/scheduler-types.js';
 import { WorkflowTracker } from '../../src/global/tracker.js';
 import { ChurnMap } from '../../src/model/churn-map.js';
-import type { EngineSpec } from '../../src/model/fleet.js';
 import type { OutcomeKind, StageOutcome } from '../../src/model/stage.js';
 import { MINUTE_MS } from '../../src/model/units.js';
 import type { TraceRow } from '../../traces/schema.js';
 import { EventLoop } from '../event-loop.js';
 import type { Arrival, SimResult, SimScenario } from '../types.js';
 import { type ClusterListener, SimCluster } from './cluster.js';
+import { sleepersOf } from './first-state.js';
 import { WorkflowFuture } from './foresight.js';
 import type { Job } from './job.js';
 import { type NodeListener, SimNode } from './node.js';
@@ -390,20 +390,3 @@ export class World implements NodeListener, ClusterListener {
 
 /** What waits waits until it is served: a benchmark counts a late workflow as late, not as turned away. */
 const NO_TIMEOUTS = { interactiveTimeoutMs: 1e15, batchTimeoutMs: 1e15 };
-
-/** Engines are awake in the order of the file as long as their GPUs have room; the others begin asleep. */
-function sleepersOf(
-  engines: readonly EngineSpec[],
-  gpus: readonly { readonly memoryBytes: number }[],
-): (engineId: string) => boolean {
-  const free = gpus.map(({ memoryBytes }) => memoryBytes);
-  for (const { gpuIndices, residueBytes } of engines) for (const gpu of gpuIndices) free[gpu]! -= residueBytes;
-  const awake = new Set<string>();
-  for (const { engineId, gpuIndices, weightBytes, kvPoolBytes, sleepCapable } of engines) {
-    const needed = weightBytes + kvPoolBytes;
-    if (sleepCapable && gpuIndices.some((gpu) => free[gpu]! < needed)) continue;
-    for (const gpu of gpuIndices) free[gpu]! -= needed;
-    awake.add(engineId);
-  }
-  return (engineId) => !awake.has(engineId);
-}

@@ -21,11 +21,11 @@ export interface DeviceConfig {
 
 export type AttachResult =
   | { readonly kind: 'attached'; readonly processId: number }
-  /** The start-up guard refuses: less memory is free than the fraction that the process asked for. */
+  /** The start-up guard refuses: less memory is free than the fraction that the holder asked for. */
   | { readonly kind: 'refused'; readonly message: string };
 
 export interface TakeResult {
-  /** Bytes of this kind that the process now holds on its fullest GPU. */
+  /** Bytes of this kind that the holder now holds on its fullest GPU. */
   readonly heldBytes: number;
   /** What was missing on the GPU with the least room; 0 when all of it was taken. */
   readonly missingBytes: number;
@@ -33,7 +33,7 @@ export interface TakeResult {
 
 export interface CopyRequest {
   readonly direction: CopyDirection;
-  /** Bytes to or from each GPU of the process, all at once. */
+  /** Bytes to or from each GPU of the holder, all at once. */
   readonly bytesPerGpu: number;
   /** Upper limit of the rate of one GPU, bytes a second. */
   readonly maxBandwidth?: number;
@@ -84,7 +84,7 @@ interface CopyState {
 
 /**
  * One GPU host as its processes see it: HBM of every GPU, pinned host memory, and the links between them. Pure state: time comes
- * in as `nowMs`, and copies progress as a fluid that simultaneous copies share. It outlives every process on it.
+ * in as `nowMs`, and copies progress as a fluid that simultaneous copies share. It outlives every holder on it.
  */
 export class EmulatedDevice {
   private readonly processes = new Map<number, ProcessState>();
@@ -99,7 +99,7 @@ export class EmulatedDevice {
     this.releases = config.gpus.map(() => 0);
   }
 
-  /** A process starts on these GPUs. vLLM refuses when less than `memoryUtilization` of the total is free, whatever it needs. */
+  /** A holder starts on these GPUs. vLLM refuses when less than `memoryUtilization` of the total is free, whatever it needs. */
   attach(name: string, pid: number, gpuIndices: readonly number[], memoryUtilization: number): AttachResult {
     for (const index of gpuIndices) {
       const gpu = this.config.gpus[index];
@@ -129,7 +129,7 @@ export class EmulatedDevice {
     return { kind: 'attached', processId };
   }
 
-  /** The process died: everything it held is free. Returns its copies, which are gone without an end. */
+  /** The holder died: everything it held is free. Returns its copies, which are gone without an end. */
   detach(processId: number, nowMs: number): number[] {
     this.progress(nowMs);
     if (!this.processes.has(processId)) return [];
@@ -142,18 +142,18 @@ export class EmulatedDevice {
   }
 
   /**
-   * Raises what the process holds of `kind` to `bytesPerGpu` on each of its GPUs. Where that does not fit, what fits is taken and
+   * Raises what the holder holds of `kind` to `bytesPerGpu` on each of its GPUs. Where that does not fit, what fits is taken and
    * stays taken, as mapped memory does after an out-of-memory error.
    */
   take(processId: number, kind: HbmKind, bytesPerGpu: number): TakeResult {
-    const process = this.process(processId);
+    const holder = this.processOf(processId);
     let missingBytes = 0;
     let heldBytes = 0;
-    for (const [position, gpuIndex] of process.gpuIndices.entries()) {
-      const held = process.held[kind][position]!;
+    for (const [position, gpuIndex] of holder.gpuIndices.entries()) {
+      const held = holder.held[kind][position]!;
       const wanted = Math.max(0, bytesPerGpu - held);
       const taken = Math.min(wanted, this.config.gpus[gpuIndex]!.memoryBytes - this.usedBytes(gpuIndex));
-      process.held[kind][position] = held + taken;
+      holder.held[kind][position] = held + taken;
       heldBytes = Math.max(heldBytes, held + taken);
       missingBytes = Math.max(missingBytes, wanted - taken);
     }
@@ -161,19 +161,19 @@ export class EmulatedDevice {
   }
 
   free(processId: number, kind: HbmKind): void {
-    const process = this.process(processId);
-    for (const [position, gpuIndex] of process.gpuIndices.entries()) {
-      if (process.held[kind][position]! > 0) this.releases[gpuIndex]! += 1;
-      process.held[kind][position] = 0;
+    const holder = this.processOf(processId);
+    for (const [position, gpuIndex] of holder.gpuIndices.entries()) {
+      if (holder.held[kind][position]! > 0) this.releases[gpuIndex]! += 1;
+      holder.held[kind][position] = 0;
     }
   }
 
-  /** Pins host memory up to `bytes` in total; false when the host has not enough. It stays pinned until the process dies. */
+  /** Pins host memory up to `bytes` in total; false when the host has not enough. It stays pinned until the holder dies. */
   pin(processId: number, bytes: number): boolean {
-    const process = this.process(processId);
-    const more = Math.max(0, bytes - process.pinnedBytes);
+    const holder = this.processOf(processId);
+    const more = Math.max(0, bytes - holder.pinnedBytes);
     if (this.pinnedBytes() + more > this.config.hostMemoryBytes) return false;
-    process.pinnedBytes += more;
+    holder.pinnedBytes += more;
     return true;
   }
 
@@ -183,7 +183,7 @@ export class EmulatedDevice {
     this.copies.push({
       copyId,
       processId,
-      gpuIndices: this.process(processId).gpuIndices,
+      gpuIndices: this.processOf(processId).gpuIndices,
       direction: request.direction,
       maxBandwidth: request.maxBandwidth ?? Number.POSITIVE_INFINITY,
       remainingBytes: request.bytesPerGpu,
@@ -235,12 +235,12 @@ export class EmulatedDevice {
         usedBytes: this.usedBytes(index),
         releases: this.releases[index]!,
         processes: all
-          .filter((process) => process.gpuIndices.includes(index))
-          .map((process) => ({
-            processId: process.processId,
-            name: process.name,
-            pid: process.pid,
-            usedBytes: heldOn(process, index),
+          .filter((holder) => holder.gpuIndices.includes(index))
+          .map((holder) => ({
+            processId: holder.processId,
+            name: holder.name,
+            pid: holder.pid,
+            usedBytes: heldOn(holder, index),
           })),
       })),
       host: { totalBytes: this.config.hostMemoryBytes, pinnedBytes: this.pinnedBytes() },
@@ -248,21 +248,21 @@ export class EmulatedDevice {
     };
   }
 
-  private process(processId: number): ProcessState {
-    const process = this.processes.get(processId);
-    if (!process) throw new Error(`EmulatedDevice: process ${processId} is not attached`);
-    return process;
+  private processOf(processId: number): ProcessState {
+    const holder = this.processes.get(processId);
+    if (!holder) throw new Error(`EmulatedDevice: holder ${processId} is not attached`);
+    return holder;
   }
 
   private usedBytes(gpuIndex: number): number {
     let used = 0;
-    for (const process of this.processes.values()) used += heldOn(process, gpuIndex);
+    for (const holder of this.processes.values()) used += heldOn(holder, gpuIndex);
     return used;
   }
 
   private pinnedBytes(): number {
     let pinned = 0;
-    for (const process of this.processes.values()) pinned += process.pinnedBytes;
+    for (const holder of this.processes.values()) pinned += holder.pinnedBytes;
     return pinned;
   }
 
@@ -294,8 +294,8 @@ export class EmulatedDevice {
   }
 }
 
-function heldOn(process: ProcessState, gpuIndex: number): number {
-  const position = process.gpuIndices.indexOf(gpuIndex);
+function heldOn(holder: ProcessState, gpuIndex: number): number {
+  const position = holder.gpuIndices.indexOf(gpuIndex);
   if (position < 0) return 0;
-  return HBM_KINDS.reduce((sum, kind) => sum + process.held[kind][position]!, 0);
+  return HBM_KINDS.reduce((sum, kind) => sum + holder.held[kind][position]!, 0);
 }
