@@ -228,7 +228,7 @@ export class World implements NodeListener, ClusterListener {
 
   capacityChanged(cluster: SimCluster): void {
     const tell = () => {
-      this.scheduler.capacity(cluster.router.capacity(this.loop.nowMs));
+      this.scheduler.capacityChanged(cluster.router.capacityChanges(this.loop.nowMs));
       this.pumpSoon();
     };
     if (cluster.rttMs === 0) tell();

@@ -74,6 +74,8 @@ export class ClusterRouter {
   private readonly engines = new Map<string, EngineRecord>();
   private readonly models = new Map<string, ModelIndex>();
   private readonly prefixes: PrefixIndex;
+  /** Models whose capacity is not what was last told. */
+  private readonly changedModels = new Set<string>();
   private readonly startedAtMs = new LruMap<string, number>(MAX_STARTED);
   private readonly byObservation = new StableHeap<EngineRecord>();
   private readonly observations = new Map<EngineRecord, HeapEntry<EngineRecord>>();
@@ -109,7 +111,7 @@ export class ClusterRouter {
     engine.stale = false;
     engine.pendingLeases = 0;
     engine.pendingKvTokens = 0;
-    this.index(model).put(engine);
+    this.put(engine);
     this.observe(engine);
   }
 
@@ -122,6 +124,7 @@ export class ClusterRouter {
     const index = this.index(model);
     index.remove(engine);
     if (index.size === 0) this.models.delete(model);
+    this.changedModels.add(model);
     const entry = this.observations.get(engine);
     if (entry) this.byObservation.remove(entry);
     this.observations.delete(engine);
@@ -142,7 +145,11 @@ export class ClusterRouter {
     const scored = this.candidates(request, index, refusals).map((engine) => score(request, engine));
     scored.sort((a, b) => a.score.totalMs - b.score.totalMs || leasesOf(a.engine) - leasesOf(b.engine));
     const best = scored[0];
-    if (!best) return bounceAll(request, index);
+    if (!best) {
+      // The global level has counted on a start that did not come.
+      this.changedModels.add(stage.model);
+      return bounceAll(request, index);
+    }
     const awaited = this.worthWaiting(request, best);
     const explanation: PlaceExplanation = {
       candidates: (awaited ? [awaited, ...scored] : scored).slice(0, EXPLAINED_CANDIDATES).map(({ score }) => score),
@@ -153,7 +160,7 @@ export class ClusterRouter {
     chosen.engine.pendingLeases += 1;
     const kvTokens = Math.min(prediction.kvTokens.bound, chosen.engine.view.kvPoolTokens);
     chosen.engine.pendingKvTokens += kvTokens;
-    index.put(chosen.engine);
+    this.put(chosen.engine);
     if (!awaited)
       return { kind: 'place', engineId, nodeId, kvTokens, expectedDelayMs: best.score.totalMs, explanation };
     // Worth waiting until the wait alone has cost what starting elsewhere would have cost more.
@@ -186,6 +193,21 @@ export class ClusterRouter {
     const models = new Map<string, ModelCapacity>();
     for (const [model, index] of this.models) models.set(model, index.capacity());
     return { clusterId: this.config.clusterId, observedAtMs: nowMs, models };
+  }
+
+  /** The same of the models for which it has changed since the last call; one that no engine serves any more can start nothing. */
+  capacityChanges(nowMs: number): ClusterView {
+    this.markStale(nowMs);
+    const models = new Map<string, ModelCapacity>();
+    for (const model of this.changedModels) models.set(model, this.models.get(model)?.capacity() ?? nothing(model));
+    this.changedModels.clear();
+    return { clusterId: this.config.clusterId, observedAtMs: nowMs, models };
+  }
+
+  private put(engine: EngineRecord): void {
+    const { model } = engine.view.spec;
+    this.index(model).put(engine);
+    this.changedModels.add(model);
   }
 
   /** Engines that pass all filters, each once: those with a warm prefix, the least loaded, and the soonest ready of the sleeping. */
@@ -261,7 +283,7 @@ export class ClusterRouter {
     for (let first = this.byObservation.peek(); first && first.key < oldestMs; first = this.byObservation.peek()) {
       this.byObservation.pop();
       first.value.stale = true;
-      this.index(first.value.view.spec.model).put(first.value);
+      this.put(first.value);
     }
   }
 }
@@ -310,4 +332,8 @@ function losesCache(before: EngineView, now: EngineView): boolean {
       now.state === 'sleeping-deep' ||
       now.state === 'down')
   );
+}
+
+function nothing(model: string): ModelCapacity {
+  return { model, starts: 0, maxKvTokens: 0, readyInMs: Number.POSITIVE_INFINITY };
 }

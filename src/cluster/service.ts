@@ -86,7 +86,7 @@ export class ClusterService {
     }
   }
 
-  /** `listener` hears of every change of what can start; several changes in one turn are told once. */
+  /** `listener` hears of every model whose capacity has changed; several changes in one turn are told once. */
   onCapacity(listener: (view: ClusterView) => void): void {
     this.capacityListener = listener;
     this.announceCapacity();
@@ -262,7 +262,7 @@ export class ClusterService {
     this.capacityDue = true;
     queueMicrotask(() => {
       this.capacityDue = false;
-      this.capacityListener?.(this.options.router.capacity(this.options.clock.nowMs()));
+      this.capacityListener?.(this.options.router.capacityChanges(this.options.clock.nowMs()));
     });
   }
 }

@@ -5,9 +5,9 @@ interface Remaining {
   readonly clusterId: string;
   starts: number;
   maxKvTokens: number;
-  readonly readyInMs: number;
+  readyInMs: number;
   coldStarts: number;
-  readonly coldReadyInMs: number;
+  coldReadyInMs: number;
 }
 
 /** What the clusters said they can start, kept up to date between their reports. */
@@ -24,6 +24,25 @@ export class CapacityLedger {
       else this.byModel.set(model, [remainingOf(view.clusterId, capacity)]);
     }
     this.modelsOf.set(view.clusterId, [...view.models.keys()]);
+  }
+
+  /** A cluster's newest report on some of its models; what is known of the others stays. */
+  update({ clusterId, models }: ClusterView): void {
+    for (const [model, capacity] of models) {
+      const rest = this.byModel.get(model);
+      const known = rest?.find((remaining) => remaining.clusterId === clusterId);
+      if (known) {
+        known.starts = capacity.starts;
+        known.maxKvTokens = capacity.maxKvTokens;
+        known.readyInMs = capacity.readyInMs;
+        known.coldStarts = capacity.coldStarts ?? 0;
+        known.coldReadyInMs = capacity.coldReadyInMs ?? Number.POSITIVE_INFINITY;
+        continue;
+      }
+      if (rest) rest.push(remainingOf(clusterId, capacity));
+      else this.byModel.set(model, [remainingOf(clusterId, capacity)]);
+      this.modelsOf.set(clusterId, [...(this.modelsOf.get(clusterId) ?? []), model]);
+    }
   }
 
   removeCluster(clusterId: string): void {

@@ -145,6 +145,11 @@ export class GlobalScheduler {
     this.capacities.replace(view);
   }
 
+  /** A cluster's report on the models whose capacity has changed since its last one. */
+  capacityChanged(view: ClusterView): void {
+    this.capacities.update(view);
+  }
+
   removeCluster(clusterId: string): void {
     this.capacities.removeCluster(clusterId);
   }

@@ -78,7 +78,7 @@ export class GlobalService implements Scheduling {
   constructor(private readonly options: GlobalServiceOptions) {
     for (const cluster of options.clusters.values()) {
       cluster.onCapacity((view) => {
-        options.scheduler.capacity(view);
+        options.scheduler.capacityChanged(view);
         this.pumpSoon();
       });
     }
