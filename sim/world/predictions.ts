@@ -1,9 +1,12 @@
+import type { Foresight } from '../../src/global/order/policy.js';
 import { SeededRng } from '../../src/model/rng.js';
 import type { Prediction, Stage, StageContext, StageOutcome } from '../../src/model/stage.js';
 import { OnlinePredictor } from '../../src/predict/predictor.js';
+import type { ServiceTimeModel } from '../../src/predict/service-time.js';
 import type { TraceRow } from '../../traces/schema.js';
 import type { PredictionMode, Reservation, SimScenario } from '../types.js';
-import type { WorkflowFuture } from './foresight.js';
+import { WorkflowFuture } from './foresight.js';
+import type { Run } from './runs.js';
 
 /** Tokens that every stage is taken for where nothing is predicted. */
 const BLIND_TOKENS = 256;
@@ -14,12 +17,15 @@ export class Predictions {
   private readonly mode: PredictionMode;
   private readonly reservation: Reservation;
   private readonly rng: SeededRng;
+  private readonly serviceTimeMs: ServiceTimeModel | undefined;
+  private readonly futures = new WeakMap<Run, WorkflowFuture>();
 
   constructor(
     scenario: Pick<SimScenario, 'prediction' | 'reservation' | 'kvOverflowTarget' | 'serviceTimeMs' | 'seed'>,
   ) {
     this.mode = scenario.prediction;
     this.reservation = scenario.reservation;
+    this.serviceTimeMs = scenario.serviceTimeMs;
     this.rng = new SeededRng(scenario.seed ^ 0x5eed);
     this.online = new OnlinePredictor({
       targetOverflow: scenario.kvOverflowTarget,
@@ -27,15 +33,9 @@ export class Predictions {
     });
   }
 
-  predict(
-    stage: Stage,
-    context: StageContext,
-    row: TraceRow,
-    outputTokens: number,
-    future: WorkflowFuture,
-  ): Prediction {
+  predict(stage: Stage, context: StageContext, run: Run, row: TraceRow, outputTokens: number): Prediction {
     const base = this.online.predict(stage, context);
-    const seen = this.seen(base, row, outputTokens, future);
+    const seen = this.seen(base, run, row, outputTokens);
     if (this.reservation === 'predicted') return seen;
     const tokens = this.reservation === 'oracle' ? outputTokens : stage.maxTokens;
     const kvTokens = stage.promptTokens + tokens;
@@ -50,26 +50,27 @@ export class Predictions {
     this.online.workflowEnded(workflowId);
   }
 
-  private seen(base: Prediction, row: TraceRow, outputTokens: number, future: WorkflowFuture): Prediction {
+  /** The truth about a stage. */
+  foresight(run: Run, row: TraceRow, outputTokens: number): Foresight {
+    const future = this.futureOf(run);
+    return { outputTokens, serviceMs: future.serviceMs(row), remainingMs: future.remainingMs(row) };
+  }
+
+  private seen(base: Prediction, run: Run, row: TraceRow, outputTokens: number): Prediction {
     switch (this.mode.kind) {
       case 'online':
         return base;
       case 'none':
         return { ...base, ...lengths(BLIND_TOKENS), serviceMs: 1, remainingMs: 0, source: 'none' };
       case 'oracle':
-        return this.truth(base, row, outputTokens, future, 1);
+        return this.truth(base, run, row, outputTokens, 1);
       case 'noise':
-        return this.truth(base, row, outputTokens, future, Math.exp(this.mode.sigma * this.normal()));
+        return this.truth(base, run, row, outputTokens, Math.exp(this.mode.sigma * this.normal()));
     }
   }
 
-  private truth(
-    base: Prediction,
-    row: TraceRow,
-    outputTokens: number,
-    future: WorkflowFuture,
-    factor: number,
-  ): Prediction {
+  private truth(base: Prediction, run: Run, row: TraceRow, outputTokens: number, factor: number): Prediction {
+    const future = this.futureOf(run);
     return {
       ...base,
       ...lengths(Math.max(1, Math.round(outputTokens * factor))),
@@ -77,6 +78,15 @@ export class Predictions {
       remainingMs: future.remainingMs(row) * factor,
       source: 'foresight',
     };
+  }
+
+  private futureOf(run: Run): WorkflowFuture {
+    let future = this.futures.get(run);
+    if (!future) {
+      future = new WorkflowFuture(run.arrival.workflow, this.serviceTimeMs);
+      this.futures.set(run, future);
+    }
+    return future;
   }
 
   private normal(): number {

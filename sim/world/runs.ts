@@ -12,6 +12,8 @@ export interface Run {
   /** Stages that have not completed, and those that are under way. */
   left: number;
   inFlight: number;
+  /** Place in the list of open runs. */
+  slot: number;
 }
 
 /** A stage that may start, and how long after now. */
@@ -22,22 +24,10 @@ export interface ReadyStage {
 
 export function openRun(arrival: Arrival): Run {
   const { workflow, sloClass } = arrival;
-  const followers = new Map<string, TraceRow[]>();
-  const waiting = new Map<string, number>();
-  for (const row of workflow.rows) {
-    const before = new Set(row.wait_for ?? []);
-    if (before.size === 0) continue;
-    waiting.set(row.request_id, before.size);
-    for (const id of before) {
-      const list = followers.get(id);
-      if (list) list.push(row);
-      else followers.set(id, [row]);
-    }
-  }
   return {
     arrival,
-    followers,
-    waiting,
+    ...edgesOf(workflow.rows),
+    slot: -1,
     left: workflow.rows.length,
     inFlight: 0,
     record: {
@@ -53,6 +43,27 @@ export function openRun(arrival: Arrival): Run {
       isolatedMs: arrival.isolatedMs,
     },
   };
+}
+
+const NO_FOLLOWERS: ReadonlyMap<string, readonly TraceRow[]> = new Map();
+const NO_WAITING = new Map<string, number>();
+
+/** Who waits for whom. Most workflows of a chat trace have one stage, and need no tables. */
+function edgesOf(rows: readonly TraceRow[]): Pick<Run, 'followers' | 'waiting'> {
+  if (rows.every(isRoot)) return { followers: NO_FOLLOWERS, waiting: NO_WAITING };
+  const followers = new Map<string, TraceRow[]>();
+  const waiting = new Map<string, number>();
+  for (const row of rows) {
+    const before = new Set(row.wait_for ?? []);
+    if (before.size === 0) continue;
+    waiting.set(row.request_id, before.size);
+    for (const id of before) {
+      const list = followers.get(id);
+      if (list) list.push(row);
+      else followers.set(id, [row]);
+    }
+  }
+  return { followers, waiting };
 }
 
 /** The stages that wait for none. They start as far after the arrival as in the trace. */

@@ -1,3 +1,4 @@
+import type { Foresight } from '../../src/global/order/policy.js';
 import { GlobalScheduler } from '../../src/global/scheduler.js';
 import type { Dispatch } from '../../src/global/scheduler-types.js';
 import { WorkflowTracker } from '../../src/global/tracker.js';
@@ -9,7 +10,6 @@ import { EventLoop } from '../event-loop.js';
 import type { Arrival, SimResult, SimScenario } from '../types.js';
 import { type ClusterListener, SimCluster } from './cluster.js';
 import { sleepersOf } from './first-state.js';
-import { WorkflowFuture } from './foresight.js';
 import type { Job } from './job.js';
 import { type NodeListener, SimNode } from './node.js';
 import { Predictions } from './predictions.js';
@@ -31,11 +31,11 @@ export class World implements NodeListener, ClusterListener {
   private readonly nodes: SimNode[] = [];
   private readonly clusterOf = new Map<SimNode, SimCluster>();
   private readonly jobs = new ChurnMap<Job>();
-  private readonly futures = new Map<Run, WorkflowFuture>();
   private readonly weights: ReadonlyMap<string, number>;
   private readonly maxModelLen = new Map<string, number>();
   private readonly recorder: Recorder;
-  private readonly openRuns = new Set<Run>();
+  /** In no order: the last takes the place of one that leaves. A set under such churn would keep what has left alive. */
+  private readonly openRuns: Run[] = [];
   private arrivals: Iterator<Arrival>;
   private arrivalsLeft = true;
   private sequence = 0;
@@ -45,6 +45,9 @@ export class World implements NodeListener, ClusterListener {
 
   constructor(private readonly scenario: SimScenario) {
     const { nodes, classes, policy, placement, lookAhead, minResidencyMs, rttMs } = scenario;
+    this.predictions = new Predictions(scenario);
+    // The one door to the future: only what is named oracle gets through it.
+    const foresight = policy.name.startsWith('oracle-') ? (stageId: string) => this.truthOf(stageId) : undefined;
     this.scheduler = new GlobalScheduler(
       {
         policy,
@@ -52,11 +55,11 @@ export class World implements NodeListener, ClusterListener {
         maxCount: 1_000_000,
         maxCountPerTenant: 1_000_000,
         maxBytes: Number.MAX_SAFE_INTEGER,
+        foresight,
         ...NO_TIMEOUTS,
       },
       this.tracker,
     );
-    this.predictions = new Predictions(scenario);
     this.weights = new Map(classes.map(({ name, weight }) => [name, weight]));
     this.arrivals = scenario.arrivals[Symbol.iterator]();
     const interactive = new Set(classes.filter(({ kind }) => kind === 'interactive').map(({ name }) => name));
@@ -106,7 +109,7 @@ export class World implements NodeListener, ClusterListener {
 
   /** Something is under way or still to come. */
   private get busy(): boolean {
-    return this.arrivalsLeft || this.openRuns.size > 0;
+    return this.arrivalsLeft || this.openRuns.length > 0;
   }
 
   private left(): number {
@@ -132,8 +135,7 @@ export class World implements NodeListener, ClusterListener {
 
   private arrive(arrival: Arrival): void {
     const run = openRun(arrival);
-    this.openRuns.add(run);
-    this.futures.set(run, new WorkflowFuture(arrival.workflow, this.scenario.serviceTimeMs));
+    run.slot = this.openRuns.push(run) - 1;
     this.scenario.controller?.arrived?.(arrival, this.loop.nowMs);
     this.startAll(run, rootsOf(run));
   }
@@ -158,8 +160,7 @@ export class World implements NodeListener, ClusterListener {
     const stage = stageOf(run, row, stageId, this.weights.get(run.record.sloClass) ?? 1, limits, nowMs);
     const outputTokens = Math.max(1, Math.min(row.output_length, stage.maxTokens));
     const context = this.tracker.begin(stage, nowMs);
-    const future = this.futures.get(run)!;
-    const prediction = this.predictions.predict(stage, context, row, outputTokens, future);
+    const prediction = this.predictions.predict(stage, context, run, row, outputTokens);
     const job: Job = {
       stage,
       context,
@@ -188,6 +189,11 @@ export class World implements NodeListener, ClusterListener {
     const result = this.scheduler.submit(stage, context, prediction, nowMs);
     if (result.kind === 'rejected') this.end(job, 'rejected', result.reason);
     else this.pumpSoon();
+  }
+
+  private truthOf(stageId: string): Foresight | undefined {
+    const job = this.jobs.get(stageId);
+    return job && this.predictions.foresight(job.run, job.row, job.outputTokens);
   }
 
   private pumpSoon(): void {
@@ -341,8 +347,11 @@ export class World implements NodeListener, ClusterListener {
     record.completed = run.left === 0;
     record.endMs = nowMs;
     record.met = record.completed && nowMs <= record.deadlineMs;
-    this.openRuns.delete(run);
-    this.futures.delete(run);
+    const last = this.openRuns.pop()!;
+    if (last !== run) {
+      this.openRuns[run.slot] = last;
+      last.slot = run.slot;
+    }
     this.recorder.workflow(run);
     if (!this.busy) this.loop.stop();
   }

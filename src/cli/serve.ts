@@ -3,8 +3,9 @@ import { WallClock } from '../bus/wall-clock.js';
 import { engineApiKeys, gatewayKeys } from '../config/keys.js';
 import { toEmulatedNodes, toNodeSpecs } from '../config/node-specs.js';
 import type { MaestroConfig } from '../config/schema.js';
-import { serviceTimes, stepShapes } from '../config/service-times.js';
+import { stepShapes } from '../config/service-times.js';
 import { type EmulatedFleet, startEmulatedFleet } from '../engine/emulator/fleet.js';
+import { serviceTimes } from '../engine/service-times.js';
 import type { TelemetryWatch } from '../engine/telemetry/telemetry-watch.js';
 import {
   createGateway,

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { RELEGATION_OFFSET_MS } from './order/maestro.js';
+import { RELEGATION_OFFSET_MS } from './order/relegation.js';
 import { PriorityScale } from './priority.js';
 
 describe('PriorityScale', () => {

@@ -1,12 +1,14 @@
 import type { SloClass } from '../model/stage.js';
 import type { QueueDiscipline } from './model-queue.js';
 import { MAESTRO } from './order/maestro.js';
-import type { OrderingPolicy } from './order/policy.js';
+import type { Foresight, OrderingPolicy } from './order/policy.js';
 
 export interface GlobalSchedulerConfig extends QueueDiscipline {
   readonly policy: OrderingPolicy;
   /** Classes by name; a stage of an unknown class counts as interactive. */
   readonly classes: readonly SloClass[];
+  /** The truth about a stage, by its id; only a simulator has it. */
+  readonly foresight?: ((stageId: string) => Foresight | undefined) | undefined;
   readonly maxCount: number;
   readonly maxBytes: number;
   readonly maxCountPerTenant: number;

@@ -371,7 +371,8 @@ export class GlobalScheduler {
 
   private orderInput(queued: QueuedStage, queue: ModelQueue, nowMs: number): OrderInput {
     const { stage, prediction, workflow, enqueuedAtMs } = queued;
-    return { stage, prediction, workflow, enqueuedAtMs, nowMs, loadStep: queue.load.step };
+    const foresight = this.config.foresight?.(stage.stageId);
+    return { stage, prediction, workflow, enqueuedAtMs, nowMs, foresight, loadStep: queue.load.step };
   }
 
   private retryAfterMs(model: string, nowMs: number): number {

@@ -1,13 +1,9 @@
 import { type OrderInput, type OrderingPolicy, remainingWorkMs } from './policy.js';
+import { isRelegated, RELEGATION_OFFSET_MS, type Relegation, relegationChangeMs } from './relegation.js';
 
 /** How much a millisecond of remaining work weighs against a millisecond of deadline, by load step. */
 const WORK_WEIGHT: readonly number[] = [0, 1, 3, 8, 16];
-/** Load step from which workflows that cannot be in time any more are put behind the others. */
-const RELEGATION_STEP = 2;
-/** Share of the expected work that must fit before the deadline; below 1 because a false "too late" is the costly error. */
-const OPTIMISM = 0.7;
-/** Puts a relegated stage behind all others and keeps the order among the relegated (about 58 days). */
-export const RELEGATION_OFFSET_MS = 5e9;
+const RULE: Relegation = { fromStep: 2, optimism: 0.7, onlyUnstarted: true };
 /** After so long in the queue a stage counts as due so much earlier. Bounded: unbounded ageing turns into FCFS in overload. */
 const WAIT_BOOSTS: readonly { readonly waitedMs: number; readonly boostMs: number }[] = [
   { waitedMs: 10_000, boostMs: 1_000 },
@@ -37,31 +33,19 @@ export const MAESTRO: OrderingPolicy = {
     const { workflow, stage, loadStep } = input;
     const weight = WORK_WEIGHT[Math.min(loadStep, WORK_WEIGHT.length - 1)]! / Math.max(stage.weight, 1e-3);
     const base = workflow.deadlineMs + weight * remainingWorkMs(input) - boostMs(input);
-    return isRelegated(input) ? base + RELEGATION_OFFSET_MS : base;
+    return isRelegated(input, RULE) ? base + RELEGATION_OFFSET_MS : base;
   },
   changesAtMs(input) {
-    const { nowMs, enqueuedAtMs, workflow } = input;
+    const { nowMs, enqueuedAtMs } = input;
     let nextMs = Number.POSITIVE_INFINITY;
     for (const { waitedMs } of WAIT_BOOSTS) {
       const atMs = enqueuedAtMs + waitedMs;
       if (atMs > nowMs) nextMs = Math.min(nextMs, atMs);
     }
-    const doomedAtMs = hopelessFromMs(input);
-    if (workflow.dispatchedStages === 0 && doomedAtMs > nowMs) nextMs = Math.min(nextMs, doomedAtMs);
+    nextMs = Math.min(nextMs, relegationChangeMs(input, RULE));
     return nextMs;
   },
 };
-
-function isRelegated(input: OrderInput): boolean {
-  return (
-    input.loadStep >= RELEGATION_STEP && input.workflow.dispatchedStages === 0 && input.nowMs >= hopelessFromMs(input)
-  );
-}
-
-/** From this moment on even an optimistic estimate ends after the deadline. */
-function hopelessFromMs(input: OrderInput): number {
-  return input.workflow.deadlineMs - OPTIMISM * remainingWorkMs(input);
-}
 
 function boostMs({ nowMs, enqueuedAtMs }: OrderInput): number {
   let boost = 0;

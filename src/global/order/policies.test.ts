@@ -3,9 +3,11 @@ import { makePrediction, makeStage } from '../../../test/stage-fixture.js';
 import type { Stage } from '../../model/stage.js';
 import { WorkflowTracker } from '../tracker.js';
 import { LoadSteps } from './load-steps.js';
-import { MAESTRO, RELEGATION_OFFSET_MS } from './maestro.js';
+import { MAESTRO } from './maestro.js';
+import { ORACLE_EDF, ORACLE_SRTF, ORACLE_SRW } from './oracle.js';
 import type { OrderInput } from './policy.js';
 import { findOrderingPolicy, ORDERING_POLICIES, ORDERING_POLICY_NAMES } from './registry.js';
+import { RELEGATION_OFFSET_MS } from './relegation.js';
 
 interface Case {
   stage?: Partial<Stage>;
@@ -45,6 +47,16 @@ const CASES: [string, Case, Case][] = [
   ['srtf', { serviceMs: 500, remainingMs: 100 }, { serviceMs: 10, remainingMs: 700 }],
   ['plas', { attainedMs: 10, serviceMs: 9e6 }, { attainedMs: 11, serviceMs: 1 }],
   ['maestro', { stage: { deadlineMs: 100 }, remainingMs: 9000 }, { stage: { deadlineMs: 101 } }],
+  ['srw', { stage: { promptTokens: 100 }, remainingMs: 1000 }, { stage: { promptTokens: 5000 } }],
+  ['wfq', { stage: { arrivalMs: 0 }, remainingMs: 500 }, { stage: { arrivalMs: 100 }, remainingMs: 500 }],
+  ['hybrid', { stage: { deadlineMs: 10_000 } }, { stage: { deadlineMs: 9_000 }, remainingMs: 5_000 }],
+  ['kairos-like', { remainingMs: 0, stage: { arrivalMs: 90 } }, { remainingMs: 9_000, stage: { arrivalMs: 5 } }],
+  ['qoserve-like', { stage: { deadlineMs: 9_000 } }, { stage: { deadlineMs: 100 }, remainingMs: 5_000 }],
+  [
+    'edf-relegation',
+    { stage: { deadlineMs: 90_000 }, loadStep: 1 },
+    { stage: { deadlineMs: 1_000 }, remainingMs: 5_000, loadStep: 1, started: true },
+  ],
 ];
 
 describe('ordering policies', () => {
@@ -103,6 +115,26 @@ describe('maestro', () => {
   it('lets a valuable workflow go before an equal one', () => {
     const key = (weight: number) => MAESTRO.key(input({ stage: { weight }, remainingMs: 9_000, loadStep: 1 }));
     expect(key(2)).toBeLessThan(key(1));
+  });
+});
+
+describe('oracles', () => {
+  const known = (remainingMs: number) => ({
+    ...input({ remainingMs: 1_000_000 - remainingMs, stage: { deadlineMs: 10_000 }, loadStep: 1 }),
+    foresight: { outputTokens: 10, serviceMs: 100, remainingMs },
+  });
+
+  it('go by what will be, whatever was predicted', () => {
+    for (const policy of [ORACLE_SRTF, ORACLE_SRW]) expect(policy.key(known(10))).toBeLessThan(policy.key(known(500)));
+    expect(ORACLE_EDF.key(known(50_000))).toBeGreaterThan(RELEGATION_OFFSET_MS);
+    expect(ORACLE_EDF.key(known(10))).toBe(10_000);
+  });
+
+  it('say so when they are asked without foresight, and cannot be chosen for serving', () => {
+    for (const policy of [ORACLE_EDF, ORACLE_SRTF, ORACLE_SRW]) {
+      expect(() => policy.key(input({ loadStep: 1 }))).toThrow(/foresight/);
+      expect(findOrderingPolicy(policy.name)).toBeUndefined();
+    }
   });
 });
 

@@ -1,6 +1,13 @@
 import type { Prediction, Stage } from '../../model/stage.js';
 import type { WorkflowState } from '../tracker.js';
 
+/** The truth about a stage and its workflow, from a trace. Milliseconds on a fleet at work, without queueing. */
+export interface Foresight {
+  readonly outputTokens: number;
+  readonly serviceMs: number;
+  readonly remainingMs: number;
+}
+
 /** All that an ordering policy may look at. Nothing in it knows the future of the workflow. */
 export interface OrderInput {
   readonly stage: Stage;
@@ -9,6 +16,8 @@ export interface OrderInput {
   /** When the stage entered our queue; it keeps this through bounces. */
   readonly enqueuedAtMs: number;
   readonly nowMs: number;
+  /** What only a trace knows; handed to policies named `oracle-*` in the simulator, and to nobody else. */
+  readonly foresight?: Foresight | undefined;
   /** How long the model's queue is, as an index into the fixed steps of `load-steps.ts`; 0 is no queue to speak of. */
   readonly loadStep: number;
 }
@@ -30,6 +39,15 @@ export interface OrderingPolicy {
   key(input: OrderInput): number;
   /** The next moment, after `nowMs`, at which the key changes by time alone; Infinity when it does not. Absent: never. */
   changesAtMs?(input: OrderInput): number;
+}
+
+/**
+ * KV token-milliseconds from the start of this stage to the end of its workflow: prompt and half of the output for as long as it runs, and the same context for
+ * what comes after it.
+ */
+export function remainingTokenTime(input: OrderInput): number {
+  const { stage, prediction } = input;
+  return (stage.promptTokens + prediction.outputTokens.q50 / 2) * remainingWorkMs(input);
 }
 
 /** Expected work of the workflow from the start of this stage to its end, milliseconds on an idle fleet. */

@@ -1,19 +1,45 @@
 import { EDF } from './edf.js';
+import { EDF_RELEGATION } from './edf-relegation.js';
 import { FCFS } from './fcfs.js';
 import { FCFS_WORKFLOW } from './fcfs-workflow.js';
+import { HYBRID } from './hybrid.js';
+import { KAIROS } from './kairos.js';
 import { LLF } from './llf.js';
 import { MAESTRO } from './maestro.js';
+import { ORACLE_EDF, ORACLE_SRTF, ORACLE_SRW } from './oracle.js';
 import { PLAS } from './plas.js';
 import type { OrderingPolicy } from './policy.js';
+import { QOSERVE } from './qoserve.js';
 import { SJF } from './sjf.js';
 import { SRTF } from './srtf.js';
+import { SRW } from './srw.js';
+import { WFQ } from './wfq.js';
 
-/** Every ordering policy. A new one is a file in this folder and a line here. */
-export const ORDERING_POLICIES: readonly OrderingPolicy[] = [FCFS, FCFS_WORKFLOW, EDF, LLF, SJF, SRTF, PLAS, MAESTRO];
+/** Every ordering policy that can serve. A new one is a file in this folder and a line here. */
+export const ORDERING_POLICIES: readonly OrderingPolicy[] = [
+  FCFS,
+  FCFS_WORKFLOW,
+  EDF,
+  EDF_RELEGATION,
+  LLF,
+  SJF,
+  SRTF,
+  SRW,
+  PLAS,
+  WFQ,
+  HYBRID,
+  KAIROS,
+  QOSERVE,
+  MAESTRO,
+];
 
-/** The names that configuration files and command lines may use. */
+/** Policies that know the future: for the simulator alone, to see what better knowledge could bring. */
+export const ORACLE_POLICIES: readonly OrderingPolicy[] = [ORACLE_EDF, ORACLE_SRTF, ORACLE_SRW];
+
+/** The names that configuration files may use. */
 export const ORDERING_POLICY_NAMES: readonly string[] = ORDERING_POLICIES.map((policy) => policy.name);
 
+/** The policy of a name that can serve. */
 export function findOrderingPolicy(name: string): OrderingPolicy | undefined {
   return ORDERING_POLICIES.find((policy) => policy.name === name);
 }
