@@ -86,6 +86,9 @@ export interface SimCounters {
   readonly stages: number;
   readonly workflows: number;
   readonly simulatedMs: number;
+  /** Of completed stages, and how many of them were in a prefix cache. */
+  readonly promptTokens: number;
+  readonly cachedTokens: number;
   /** Stages by outcome. */
   readonly outcomes: Readonly<Record<string, number>>;
   /** Leases and holds that were left when all had ended; anything but 0 is a bug. */

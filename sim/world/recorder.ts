@@ -16,6 +16,8 @@ export class Recorder {
   private readonly hbm: HbmSample[] = [];
   private readonly outcomes: Record<string, number> = {};
   private stageCount = 0;
+  private promptTokens = 0;
+  private cachedTokens = 0;
 
   constructor(
     private readonly scenario: SimScenario,
@@ -36,6 +38,10 @@ export class Recorder {
     const name = reason === undefined ? kind : `${kind}:${reason}`;
     this.outcomes[name] = (this.outcomes[name] ?? 0) + 1;
     this.stageCount += 1;
+    if (kind === 'completed') {
+      this.promptTokens += job.stage.promptTokens;
+      this.cachedTokens += job.cachedTokens;
+    }
     if (this.scenario.detail === 'summary') return;
     const { stage, firstTokenMs, outputTokens } = job;
     const endMs = this.loop.nowMs;
@@ -103,6 +109,8 @@ export class Recorder {
         stages: this.stageCount,
         workflows: this.workflows.length,
         simulatedMs: this.loop.nowMs,
+        promptTokens: this.promptTokens,
+        cachedTokens: this.cachedTokens,
         outcomes: this.outcomes,
         left,
       },

@@ -9,6 +9,7 @@ import type { TraceRow } from '../../traces/schema.js';
 import { EventLoop } from '../event-loop.js';
 import type { Arrival, SimResult, SimScenario } from '../types.js';
 import { type ClusterListener, SimCluster } from './cluster.js';
+import { planFaults } from './faults.js';
 import { sleepersOf } from './first-state.js';
 import type { Job } from './job.js';
 import { type NodeListener, SimNode } from './node.js';
@@ -98,7 +99,7 @@ export class World implements NodeListener, ClusterListener {
   run(): SimResult {
     const { loop, scenario } = this;
     this.nextArrival();
-    this.planFaults();
+    planFaults(scenario.faults, scenario.nodes, loop, (engineId, downMs) => this.crash(engineId, downMs));
     this.endIdleWorkflows();
     this.runController();
     this.recorder.begin(() => this.busy);
@@ -374,18 +375,6 @@ export class World implements NodeListener, ClusterListener {
       }
       if (this.busy) this.runController();
     });
-  }
-
-  private planFaults(): void {
-    for (const fault of this.scenario.faults) {
-      this.loop.at(fault.atMs, () => {
-        if (fault.kind === 'engine-crash') this.crash(fault.engineId, fault.downMs);
-        else {
-          const node = this.nodes.find(({ spec }) => spec.nodeId === fault.nodeId);
-          for (const { engineId } of node?.spec.engines ?? []) this.crash(engineId, fault.downMs);
-        }
-      });
-    }
   }
 
   private crash(engineId: string, downMs: number): void {

@@ -1,0 +1,132 @@
+import { serviceTimes } from '../../src/engine/service-times.js';
+import type { StepShape } from '../../src/engine/step-time.js';
+import { ORACLE_POLICIES, ORDERING_POLICIES } from '../../src/global/order/registry.js';
+import type { NodeSpec } from '../../src/model/fleet.js';
+import { isolatedDuration } from '../../traces/replay/isolated.js';
+import { jainIndex, quantile } from '../report/stats.js';
+import { runSimulation } from '../simulation.js';
+import type { SimResult, SimScenario } from '../types.js';
+import { arrivalsOf } from '../workload.js';
+import type { RunRow, SweepCell, SweepWorkload } from './types.js';
+
+/** The scenario of a cell. */
+export function scenarioOf(
+  workload: SweepWorkload,
+  cell: SweepCell,
+  detail: SimScenario['detail'] = 'summary',
+): SimScenario {
+  const shapes = shapesOf(workload.nodes);
+  const policy = [...ORDERING_POLICIES, ...ORACLE_POLICIES].find(({ name }) => name === cell.policy);
+  if (!policy) throw new Error(`no ordering policy is called ${cell.policy}`);
+  const arrivals = arrivalsOf(workload.workflows, {
+    load: cell.load * workload.capacitySpeed,
+    seed: cell.seed,
+    deadlineRule: cell.deadlineRule,
+    classes: workload.classes,
+    defaultClass: workload.defaultClass,
+    isolatedMs: isolatedDuration((model) => shapes.get(model)),
+  });
+  return {
+    arrivals,
+    nodes: workload.nodes,
+    classes: workload.classes,
+    policy,
+    placement: cell.placement,
+    reservation: cell.reservation,
+    prediction: cell.prediction,
+    serviceTimeMs: serviceTimes(shapes),
+    lookAhead: workload.lookAhead,
+    minResidencyMs: workload.minResidencyMs,
+    kvOverflowTarget: workload.kvOverflowTarget,
+    rttMs: workload.rttMs,
+    seed: cell.seed,
+    faults: [],
+    // What is unfinished when arrivals end gets as long again, then it is a miss.
+    horizonMs: 2 * (arrivals.at(-1)?.atMs ?? 0) + longestDeadline(arrivals),
+    detail,
+  };
+}
+
+export function runCell(workload: SweepWorkload, cell: SweepCell): RunRow {
+  const scenario = scenarioOf(workload, cell);
+  return rowOf(workload, cell, runSimulation(scenario), scenario);
+}
+
+export function rowOf(workload: SweepWorkload, cell: SweepCell, result: SimResult, scenario: SimScenario): RunRow {
+  const arrivals = scenario.arrivals as readonly { atMs: number }[];
+  const lastMs = arrivals.at(-1)?.atMs ?? 0;
+  const warmupMs = workload.warmupShare * lastMs;
+  const counted = result.workflows.filter(({ arrivalMs }) => arrivalMs >= warmupMs);
+  const met = counted.filter((workflow) => workflow.met);
+  const slowdowns = counted.flatMap(({ endMs, arrivalMs, isolatedMs, completed }) =>
+    completed && endMs !== undefined && isolatedMs ? [(endMs - arrivalMs) / isolatedMs] : [],
+  );
+  const { kv, coldStarts, preemptions } = result.fleet;
+  return {
+    workload: cell.workload,
+    deadlineRule: cell.deadlineRule,
+    policy: cell.policy,
+    load: cell.load,
+    seed: cell.seed,
+    placement: cell.placement,
+    reservation: cell.reservation,
+    prediction: cell.prediction.kind === 'noise' ? `noise ${cell.prediction.sigma}` : cell.prediction.kind,
+    workflows: counted.length,
+    attainment: share(met.length, counted.length),
+    attainmentByClass: attainmentBy(counted, ({ sloClass }) => sloClass),
+    goodputPerSecond: met.length / Math.max(1e-3, (lastMs - warmupMs) / 1000),
+    kv: {
+      reservedByteSeconds: kv!.reservedByteSeconds,
+      maxTokenByteSeconds: kv!.maxTokenByteSeconds,
+      usedByteSeconds: kv!.usedByteSeconds,
+      nodeOverflowRate: kv!.nodeOverflowRate ?? 0,
+    },
+    coldStarts: coldStarts!,
+    slowdown: {
+      p50: quantile(slowdowns, 0.5) ?? 0,
+      p99: quantile(slowdowns, 0.99) ?? 0,
+      max: slowdowns.reduce((most, each) => Math.max(most, each), 0),
+    },
+    preemptions: preemptions!,
+    fairness: jainIndex(Object.values(attainmentBy(counted, ({ tenant }) => tenant))) ?? 1,
+    cachedShare: share(result.counters.cachedTokens, result.counters.promptTokens),
+    simulatedSeconds: Math.round(result.counters.simulatedMs / 1000),
+    stages: result.counters.stages,
+  };
+}
+
+type Workflow = SimResult['workflows'][number];
+
+function attainmentBy(workflows: readonly Workflow[], group: (workflow: Workflow) => string): Record<string, number> {
+  const counts = new Map<string, { met: number; all: number }>();
+  for (const workflow of workflows) {
+    const name = group(workflow);
+    const count = counts.get(name) ?? { met: 0, all: 0 };
+    counts.set(name, count);
+    count.all += 1;
+    if (workflow.met) count.met += 1;
+  }
+  return Object.fromEntries(
+    [...counts].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, { met, all }]) => [name, met / all]),
+  );
+}
+
+function share(part: number, whole: number): number {
+  return whole === 0 ? 0 : part / whole;
+}
+
+function longestDeadline(arrivals: readonly { readonly deadlineMs: number }[]): number {
+  return arrivals.reduce((longest, { deadlineMs }) => Math.max(longest, deadlineMs), 0);
+}
+
+/** What serves each model; of several engines of a model the first counts. */
+export function shapesOf(nodes: readonly NodeSpec[]): Map<string, StepShape> {
+  const shapes = new Map<string, StepShape>();
+  for (const { engines } of nodes) {
+    for (const { model, llm, gpu, gpuIndices, weightDtype = 'bf16', kvDtype = 'bf16' } of engines) {
+      if (!llm || !gpu || shapes.has(model)) continue;
+      shapes.set(model, { llm, gpu, tp: Math.max(1, gpuIndices.length), weightDtype, kvDtype });
+    }
+  }
+  return shapes;
+}

@@ -1,0 +1,67 @@
+import type { NodeSpec } from '../../src/model/fleet.js';
+import type { SloClass } from '../../src/model/stage.js';
+import type { TraceWorkflow } from '../../traces/workflow.js';
+import type { Placement, PredictionMode, Reservation } from '../types.js';
+import type { DeadlineRule } from '../workload.js';
+
+/** A workload on its fleet: what a sweep varies policies and loads over. Plain data, so that it goes to a worker as it is. */
+export interface SweepWorkload {
+  readonly name: string;
+  readonly workflows: readonly TraceWorkflow[];
+  readonly nodes: readonly NodeSpec[];
+  readonly classes: readonly SloClass[];
+  readonly defaultClass: string;
+  readonly rttMs: Readonly<Record<string, number>>;
+  /** Speed of the arrivals, relative to the trace, that counts as load 1. */
+  readonly capacitySpeed: number;
+  /** Workflows that arrive earlier are not counted, as a share of the time of arrivals. */
+  readonly warmupShare: number;
+  readonly lookAhead: number;
+  readonly minResidencyMs: number;
+  readonly kvOverflowTarget: number;
+}
+
+/** What one run of a sweep is. */
+export interface SweepCell {
+  readonly workload: string;
+  readonly deadlineRule: DeadlineRule;
+  /** Name of a policy: one that serves, `maestro` with its portfolio, or an oracle. */
+  readonly policy: string;
+  readonly load: number;
+  readonly seed: number;
+  readonly placement: Placement;
+  readonly reservation: Reservation;
+  readonly prediction: PredictionMode;
+}
+
+/** What a run gave; one element of `runs[]` of a report. Wall times stand elsewhere, so that a rerun gives the same bytes. */
+export interface RunRow {
+  readonly workload: string;
+  readonly deadlineRule: DeadlineRule;
+  readonly policy: string;
+  readonly load: number;
+  readonly seed: number;
+  readonly placement: Placement;
+  readonly reservation: Reservation;
+  readonly prediction: string;
+  /** Workflows that count, and the share of them that was in time. */
+  readonly workflows: number;
+  readonly attainment: number;
+  readonly attainmentByClass: Readonly<Record<string, number>>;
+  readonly goodputPerSecond: number;
+  readonly kv: {
+    readonly reservedByteSeconds: number;
+    readonly maxTokenByteSeconds: number;
+    readonly usedByteSeconds: number;
+    readonly nodeOverflowRate: number;
+  };
+  readonly coldStarts: { readonly count: number; readonly requestSeconds: number };
+  readonly slowdown: { readonly p50: number; readonly p99: number; readonly max: number };
+  readonly preemptions: number;
+  /** Jain's index over the attainment of tenants, 1 when all are served alike. */
+  readonly fairness: number;
+  /** Share of prompt tokens found in a prefix cache. */
+  readonly cachedShare: number;
+  readonly simulatedSeconds: number;
+  readonly stages: number;
+}
