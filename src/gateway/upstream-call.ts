@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import type { Dispatcher } from 'undici';
+import { type Dispatcher, errors } from 'undici';
 import type { StageStart } from '../bus/contract.js';
 import { type AnswerFacts, JsonTail } from './answer-facts.js';
 import type { BrokenStream } from './answers.js';
@@ -11,6 +11,9 @@ const RESPONSE_ID = /^\{\s*"id":\s?"([A-Za-z0-9._:@-]{1,128})"/;
 
 /** Longest error body of an engine that is read. */
 const MAX_ERROR_BYTES = 64 * 1024;
+
+/** Times that a request is sent again because its connection turned out to be closed. The next idle one of the pool may be too. */
+const MAX_RESENDS = 3;
 
 export interface UpstreamHead {
   readonly status: number;
@@ -63,6 +66,9 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
   private refusalBytes = 0;
   private batch: Buffer[] = [];
   private firstChunk: Buffer | undefined;
+  /** Sends the request. */
+  private dispatch: (() => void) | undefined;
+  private resends = 0;
 
   constructor(
     private readonly sink: UpstreamSink,
@@ -73,10 +79,17 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
 
   send(start: StageStart, path: string, headers: string[], body: Buffer): void {
     // The limits on time are the exchange's, which knows the phases; undici's own would cut a silent model after five minutes.
-    start.dispatcher.dispatch(
-      { origin: start.origin, path, method: 'POST', headers, body, headersTimeout: 0, bodyTimeout: 0 },
-      this,
-    );
+    const request = {
+      origin: start.origin,
+      path,
+      method: 'POST',
+      headers,
+      body,
+      headersTimeout: 0,
+      bodyTimeout: 0,
+    } as const;
+    this.dispatch = () => start.dispatcher.dispatch(request, this);
+    this.dispatch();
   }
 
   /** How far the stream has come, for an error event in it. */
@@ -173,7 +186,11 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
 
   onResponseError(_controller: Dispatcher.DispatchController, cause: Error): void {
     if (this.over) return;
-    if (!this.controller) this.finish({ kind: 'unsent', cause });
+    if (!this.head && this.resends < MAX_RESENDS && closedWhileIdle(cause)) {
+      this.resends += 1;
+      this.controller = undefined;
+      this.dispatch?.();
+    } else if (!this.controller) this.finish({ kind: 'unsent', cause });
     else this.finish(this.broken('connection-lost', this.takeBatch(), this.relay?.errorTold === true, cause));
   }
 
@@ -201,4 +218,12 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
     this.batch = [];
     return batch;
   }
+}
+
+/**
+ * Did the engine close a connection that had been idle, just as the request went out? It looks like this: a connection that has carried answers before breaks without
+ * a byte of this one. A server without CPU time does so often, since it reads a request that came in time only after its keep-alive timer has run.
+ */
+function closedWhileIdle(cause: Error): boolean {
+  return cause instanceof errors.SocketError && (cause.socket?.bytesRead ?? 0) > 0;
 }
