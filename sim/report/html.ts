@@ -85,7 +85,8 @@ function header({ title, subtitle, run }: Report): string {
   ].join('');
 }
 
-function figureMarkup(figure: Figure): string {
+/** A chart with its caption and legend. */
+export function figureMarkup(figure: Figure): string {
   return [
     `<figure${figure.wide ? ' class="wide"' : ''}>`,
     `<figcaption><h3>${escapeXml(figure.title)}</h3><p>${escapeXml(figure.caption)}</p></figcaption>`,

@@ -1,7 +1,5 @@
-import type { Report } from './schema.js';
-
 /** `report.json`: one JSON document with a final newline. */
-export function renderJson(report: Report): string {
+export function renderJson(report: object): string {
   return `${JSON.stringify(report, rounded, 2)}\n`;
 }
 

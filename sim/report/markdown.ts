@@ -239,7 +239,7 @@ function bullets(lines: readonly [string, string][]): string {
 }
 
 /** A table; the first column is text, cells that start with a digit are aligned to the right by their column. */
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const isNumeric = (column: number): boolean => rows.every((row) => /^(?:[-−<>]? ?\d|–)/.test(row[column] ?? MISSING));
   const rule = head.map((_, column) => (column > 0 && isNumeric(column) ? '---:' : '---'));
   const lines = [head, rule, ...rows.map((row) => row.map(escapeMarkdown))];
@@ -255,7 +255,7 @@ export function escapeMarkdown(text: string): string {
     .replace(/[\\`*_[\]|]/g, '\\$&');
 }
 
-function code(text: string): string {
+export function code(text: string): string {
   const line = text.replace(/\s+/g, ' ');
   const longestRun = Math.max(0, ...[...line.matchAll(/`+/g)].map(([run]) => run.length));
   const fence = '`'.repeat(longestRun + 1);

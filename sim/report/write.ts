@@ -15,24 +15,30 @@ export interface WrittenReport {
   readonly jsonPath: string;
 }
 
-/**
- * Writes `report.html`, `report.md` and `report.json` into `directory`, which is made when it is absent. Each file appears whole or
- * not at all.
- */
+/** Writes `report.html`, `report.md` and `report.json` into `directory`. */
 export async function writeReport(directory: string, input: ReportInput): Promise<WrittenReport> {
   const report = buildReport(input);
+  const [htmlPath, markdownPath, jsonPath] = await writeFiles(directory, [
+    ['report.html', renderHtml(report, input)],
+    ['report.md', renderMarkdown(report)],
+    ['report.json', renderJson(report)],
+  ] as const);
+  return { report, htmlPath: htmlPath!, markdownPath: markdownPath!, jsonPath: jsonPath! };
+}
+
+/** Writes files into `directory`, which is made when it is absent, and returns their paths. Each appears whole or not at all. */
+export async function writeFiles(
+  directory: string,
+  files: readonly (readonly [name: string, content: string])[],
+): Promise<string[]> {
   await mkdir(directory, { recursive: true });
-  const write = async (name: string, content: string): Promise<string> => {
+  const paths: string[] = [];
+  for (const [name, content] of files) {
     const path = join(directory, name);
     const partial = join(directory, `.${name}.${process.pid}.partial`);
     await writeFile(partial, content);
     await rename(partial, path);
-    return path;
-  };
-  return {
-    report,
-    htmlPath: await write('report.html', renderHtml(report, input)),
-    markdownPath: await write('report.md', renderMarkdown(report)),
-    jsonPath: await write('report.json', renderJson(report)),
-  };
+    paths.push(path);
+  }
+  return paths;
 }

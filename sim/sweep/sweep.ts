@@ -1,11 +1,13 @@
+import { type ChildProcess, fork } from 'node:child_process';
 import { availableParallelism } from 'node:os';
-import { Worker } from 'node:worker_threads';
+import { fileURLToPath } from 'node:url';
+import { runCell } from './run-cell.js';
 import type { RunRow, SweepCell, SweepWorkload } from './types.js';
 
 export interface SweepOptions {
   readonly workloads: readonly SweepWorkload[];
   readonly cells: readonly SweepCell[];
-  /** Threads; default: one for each core. */
+  /** Processes; default: one for each core. With 1, the runs go on in the calling process. */
   readonly jobs?: number;
   /** Called as each run ends, in any order. */
   readonly onRow?: (index: number, row: RunRow) => void;
@@ -16,16 +18,25 @@ export type WorkerAnswer =
   | { readonly index: number; readonly row: RunRow }
   | { readonly index: number; readonly error: string };
 
-/** Runs every cell, several at once, each on a thread of its own; the rows come back in the order of the cells. */
+/** Runs every cell, several at once, each in a process of its own, which shares no garbage collector with the others; the rows come back in the order of the cells. */
 export async function runSweep(options: SweepOptions): Promise<RunRow[]> {
   const { workloads, cells, onRow } = options;
   const rows = new Array<RunRow | undefined>(cells.length).fill(undefined);
-  let next = 0;
   const jobs = Math.max(1, Math.min(options.jobs ?? availableParallelism(), cells.length));
+  if (jobs === 1) {
+    const byName = new Map(workloads.map((workload) => [workload.name, workload]));
+    return cells.map((cell, index) => {
+      const row = runCell(byName.get(cell.workload)!, cell);
+      onRow?.(index, row);
+      return row;
+    });
+  }
+  let next = 0;
   await Promise.all(
     Array.from({ length: jobs }, async () => {
-      const worker = new Worker(WORKER, { workerData: workloads });
+      const worker = fork(WORKER, { serialization: 'advanced' });
       try {
+        worker.send(workloads);
         while (next < cells.length) {
           const index = next++;
           const answer = await ask(worker, index, cells[index]!);
@@ -34,7 +45,7 @@ export async function runSweep(options: SweepOptions): Promise<RunRow[]> {
           onRow?.(index, answer.row);
         }
       } finally {
-        await worker.terminate();
+        worker.kill();
       }
     }),
   );
@@ -42,12 +53,17 @@ export async function runSweep(options: SweepOptions): Promise<RunRow[]> {
 }
 
 /** Beside this file, from source as from the build. */
-const WORKER = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url);
+const WORKER = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url));
 
-function ask(worker: Worker, index: number, cell: SweepCell): Promise<WorkerAnswer> {
+function ask(worker: ChildProcess, index: number, cell: SweepCell): Promise<WorkerAnswer> {
   return new Promise((resolve, reject) => {
-    worker.once('message', resolve);
-    worker.once('error', reject);
-    worker.postMessage({ index, cell });
+    const onExit = (code: number | null, signal: string | null) =>
+      reject(new Error(`a process of the sweep ended (${signal ?? `exit code ${code}`}); was there memory enough?`));
+    worker.once('exit', onExit);
+    worker.once('message', (answer) => {
+      worker.removeListener('exit', onExit);
+      resolve(answer as WorkerAnswer);
+    });
+    worker.send({ index, cell });
   });
 }

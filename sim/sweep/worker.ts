@@ -1,17 +1,19 @@
-import { parentPort, workerData } from 'node:worker_threads';
 import { runCell } from './run-cell.js';
 import type { WorkerAnswer } from './sweep.js';
 import type { SweepCell, SweepWorkload } from './types.js';
 
-const workloads = new Map((workerData as SweepWorkload[]).map((workload) => [workload.name, workload]));
+/** A process of a sweep: is told the workloads first, then one cell after the other, and answers each with its row. */
+let workloads: ReadonlyMap<string, SweepWorkload> | undefined;
 
-parentPort!.on('message', ({ index, cell }: { index: number; cell: SweepCell }) => {
-  parentPort!.postMessage(answer(index, cell));
+process.on('message', (message: readonly SweepWorkload[] | { index: number; cell: SweepCell }) => {
+  if ('index' in message) process.send!(answer(message.index, message.cell));
+  else workloads = new Map(message.map((workload) => [workload.name, workload]));
 });
+process.on('disconnect', () => process.exit());
 
 function answer(index: number, cell: SweepCell): WorkerAnswer {
   try {
-    return { index, row: runCell(workloads.get(cell.workload)!, cell) };
+    return { index, row: runCell(workloads!.get(cell.workload)!, cell) };
   } catch (error) {
     return { index, error: error instanceof Error ? (error.stack ?? error.message) : String(error) };
   }

@@ -42,6 +42,8 @@ interface EmulateArguments {
   readonly enableAutoToolChoice?: boolean;
   readonly toolCallParser?: string;
   readonly maxNumQueuedReqs?: number;
+  readonly maxNumQueuedTokens?: number;
+  readonly shutdownTimeout?: number;
   readonly vllmVersion?: VllmVersion;
   readonly enableScaleOut?: boolean;
   readonly runner?: 'generate' | 'pooling';
@@ -98,6 +100,12 @@ export function registerEmulate(program: Command): void {
     )
     .option('--enable-scale-out', '0.32: allow the render endpoints')
     .option('--max-num-queued-reqs <n>', 'refuse requests beyond this many with 503', positiveInteger)
+    .option(
+      '--max-num-queued-tokens <n>',
+      'refuse requests beyond this many unread prompt tokens with 503',
+      positiveInteger,
+    )
+    .option('--shutdown-timeout <s>', 'seconds that open requests get after SIGTERM', naturalNumber)
     .addOption(new Option('--runner <kind>', '`pooling` serves embeddings only').choices(['generate', 'pooling']))
     .option('--api-key <keys...>', 'keys that /v1 asks for')
     .option('--seed <n>', 'seed of texts and lengths', naturalNumber)
@@ -118,11 +126,13 @@ async function emulate(args: EmulateArguments): Promise<void> {
   if (args.startAsleep && !args.enableSleepMode) {
     throw new MaestroError('invalid_request', '--start-asleep needs --enable-sleep-mode.');
   }
-  const { servedModelName, kvCacheDtype, apiKey, device, gpus, exitWithStdin, ...rest } = args;
+  const { servedModelName, kvCacheDtype, apiKey, device, gpus, exitWithStdin, shutdownTimeout, ...rest } = args;
   const options: EmulatorOptions = {
     ...rest,
     devMode: rest.devMode ?? process.env['VLLM_SERVER_DEV_MODE'] === '1',
     responsesStore: process.env['VLLM_ENABLE_RESPONSES_API_STORE'] === '1',
+    keepAliveOnEngineDeath: process.env['VLLM_KEEP_ALIVE_ON_ENGINE_DEATH'] === '1',
+    ...(shutdownTimeout === undefined ? {} : { shutdownTimeoutS: shutdownTimeout }),
     ...(servedModelName ? { servedModelNames: servedModelName } : {}),
     ...(kvCacheDtype ? { kvDtype: kvCacheDtype } : {}),
     ...(apiKey ? { apiKeys: apiKey } : {}),
@@ -137,9 +147,9 @@ async function emulate(args: EmulateArguments): Promise<void> {
     onDeviceLost: () => process.exit(1),
   });
   const leave = () => {
-    void emulator.close();
-    // Clients that never close must not keep the process.
-    setTimeout(() => process.exit(0), 300);
+    void emulator.terminate().then(() => process.exit(0));
+    // Clients that never close must not keep the process, save after a drain, where they do so for vLLM too.
+    if (!shutdownTimeout) setTimeout(() => process.exit(0), 300);
   };
   process.once('SIGTERM', leave);
   // Ctrl-C reaches the whole process group; a parent decides for itself when its engines end.

@@ -35,6 +35,11 @@ export const COMMANDS: readonly LazyCommand[] = [
     load: async () => (await import('./replay.js')).registerReplay,
   },
   {
+    name: 'sim',
+    summary: 'replay a trace in the simulator under several policies and loads',
+    load: async () => (await import('./sim.js')).registerSim,
+  },
+  {
     name: 'trace',
     summary: 'import, check and compose workload traces',
     load: async () => (await import('./trace.js')).registerTrace,

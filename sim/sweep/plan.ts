@@ -1,0 +1,34 @@
+import { createHash } from 'node:crypto';
+import { factsOf, type WorkloadFacts } from './facts.js';
+import type { SweepCell, SweepWorkload } from './types.js';
+
+/** Where the row of a cell stands in the report. */
+export type ReportPart = 'runs' | 'ablations' | 'noise' | 'placement';
+
+export interface PlannedCell extends SweepCell {
+  readonly part: ReportPart;
+}
+
+/** Everything about a sweep but its results: plain data that any shard of it writes down and that the report is built from. */
+export interface SweepPlan {
+  /** Equal for sweeps that give equal results: a digest of the workloads and the cells. */
+  readonly key: string;
+  readonly title: string;
+  /** The command, without what does not change the results. */
+  readonly command: string;
+  readonly workloads: readonly WorkloadFacts[];
+  readonly notes: readonly string[];
+  readonly cells: readonly PlannedCell[];
+}
+
+export function planSweep(
+  about: Pick<SweepPlan, 'title' | 'command' | 'notes'>,
+  workloads: readonly (SweepWorkload & { readonly about: string })[],
+  cells: readonly PlannedCell[],
+): SweepPlan {
+  const digest = createHash('sha256');
+  for (const workload of workloads) digest.update(JSON.stringify(workload));
+  digest.update(JSON.stringify(cells));
+  const { title, command, notes } = about;
+  return { key: digest.digest('hex').slice(0, 16), title, command, workloads: workloads.map(factsOf), notes, cells };
+}

@@ -1,0 +1,36 @@
+import type { WorkloadFacts } from './facts.js';
+import type { ReportPart, SweepPlan } from './plan.js';
+import { type CellSummary, summarise } from './summary.js';
+import type { RunRow } from './types.js';
+
+/** `report.json` of a sweep. Nothing in it depends on the machine or the moment: the same sweep gives the same bytes. */
+export interface SweepReport {
+  readonly kind: 'maestro-sweep';
+  readonly version: 1;
+  readonly title: string;
+  readonly command: string;
+  readonly workloads: readonly WorkloadFacts[];
+  readonly notes: readonly string[];
+  /** The main comparison: one row for each workload × rule × policy × load × seed. */
+  readonly runs: readonly RunRow[];
+  /** `runs` over their seeds. */
+  readonly cells: readonly CellSummary[];
+  /** The policy `maestro` with one of its parts switched off, or another in its place. */
+  readonly ablations: readonly RunRow[];
+  /** Policies on predictions of another quality. */
+  readonly noise: readonly RunRow[];
+  /** Policies on another placement or reservation. */
+  readonly placement: readonly RunRow[];
+}
+
+/** @param rows One for each cell of the plan, in its order. */
+export function buildSweepReport(plan: SweepPlan, rows: readonly RunRow[]): SweepReport {
+  const part = (name: ReportPart) => rows.filter((_, index) => plan.cells[index]!.part === name);
+  const { title, command, workloads, notes } = plan;
+  const runs = part('runs');
+  return {
+    ...{ kind: 'maestro-sweep', version: 1, title, command, workloads, notes },
+    ...{ runs, cells: summarise(runs) },
+    ...{ ablations: part('ablations'), noise: part('noise'), placement: part('placement') },
+  };
+}

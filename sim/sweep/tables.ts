@@ -1,0 +1,149 @@
+import { formatMs, formatNumber, formatPercent, trimmed } from '../report/format.js';
+import type { CellSummary, Estimate } from './summary.js';
+
+/** Cells that stand in one table: one workload under one rule. */
+export interface CellGroup {
+  readonly workload: string;
+  readonly deadlineRule: CellSummary['deadlineRule'];
+  readonly loads: readonly number[];
+  /** Best first, by mean attainment over the loads; those with foresight last. */
+  readonly policies: readonly string[];
+  readonly cell: (policy: string, load: number) => CellSummary | undefined;
+}
+
+export function groupCells(cells: readonly CellSummary[]): CellGroup[] {
+  const keys = new Map<string, CellSummary[]>();
+  for (const cell of cells) {
+    const key = JSON.stringify([cell.workload, cell.deadlineRule]);
+    keys.set(key, [...(keys.get(key) ?? []), cell]);
+  }
+  return [...keys.values()].map((members) => {
+    const loads = [...new Set(members.map(({ load }) => load))].sort((a, b) => a - b);
+    const names = [...new Set(members.map(({ policy }) => policy))];
+    const cell = (policy: string, load: number) =>
+      members.find((member) => member.policy === policy && member.load === load);
+    const rank = (policy: string) =>
+      loads.reduce((sum, load) => sum + (cell(policy, load)?.attainment.mean ?? 0), hasForesight(policy) ? -1e6 : 0);
+    const { workload, deadlineRule } = members[0]!;
+    return { workload, deadlineRule, loads, policies: names.sort((a, b) => rank(b) - rank(a)), cell };
+  });
+}
+
+export function hasForesight(policy: string): boolean {
+  return policy.startsWith('oracle-') || policy.startsWith('clairvoyant');
+}
+
+/** The policy that serves and is best at a load; undefined where there is none. */
+export function bestAt({ policies, cell }: CellGroup, load: number): CellSummary | undefined {
+  return policies
+    .filter((policy) => !hasForesight(policy))
+    .map((policy) => cell(policy, load))
+    .filter((summary) => summary !== undefined)
+    .reduce<CellSummary | undefined>(
+      (best, each) => (best === undefined || each.attainment.mean > best.attainment.mean ? each : best),
+      undefined,
+    );
+}
+
+/** "93.1 ± 1.2 %". */
+export function percentWithInterval({ mean, ci95 }: Estimate, seeds: number): string {
+  if (seeds < 2) return formatPercent(mean);
+  return `${trimmed(mean * 100, 1)} ± ${trimmed(ci95 * 100, 1)} %`;
+}
+
+export interface TextTable {
+  readonly columns: readonly string[];
+  readonly rows: readonly { readonly cells: readonly string[]; readonly best?: readonly number[] }[];
+}
+
+/** Attainment of each policy at each load. `best` names the columns in which a row is the best that serves. */
+export function attainmentTable(group: CellGroup): TextTable {
+  const best = group.loads.map((load) => bestAt(group, load)?.attainment.mean);
+  return {
+    columns: ['policy', ...group.loads.map((load) => `load ${trimmed(load, 2)}`)],
+    rows: group.policies.map((policy) => ({
+      cells: [
+        policy,
+        ...group.loads.map((load) => {
+          const cell = group.cell(policy, load);
+          return cell ? percentWithInterval(cell.attainment, cell.seeds) : '–';
+        }),
+      ],
+      best: group.loads.flatMap((load, index) =>
+        !hasForesight(policy) && group.cell(policy, load)?.attainment.mean === best[index] ? [index + 1] : [],
+      ),
+    })),
+  };
+}
+
+/** What else differs between the policies at one load. */
+export function costTable(group: CellGroup, load: number): TextTable {
+  const classes = [
+    ...new Set(group.policies.flatMap((policy) => Object.keys(group.cell(policy, load)?.attainmentByClass ?? {}))),
+  ];
+  return {
+    columns: [
+      ...['policy', ...classes, 'goodput', 'KV reserved / max-token', 'reserved / used', 'over-commitment'],
+      ...['cold-start wait', 'prompt from cache', 'slowdown p50', 'p99', 'max', 'preemptions', 'fairness'],
+    ],
+    rows: group.policies.flatMap((policy) => {
+      const cell = group.cell(policy, load);
+      if (!cell) return [];
+      return [
+        {
+          cells: [
+            policy,
+            ...classes.map((name) => formatPercent(cell.attainmentByClass[name]?.mean)),
+            `${formatNumber(cell.goodputPerSecond.mean * 60)} /min`,
+            formatPercent(cell.reservedOfMaxToken.mean),
+            `${trimmed(cell.reservedOfUsed.mean, 2)}×`,
+            formatPercent(cell.nodeOverflowRate.mean),
+            formatMs(cell.coldStartSeconds.mean * 1000),
+            formatPercent(cell.cachedShare.mean),
+            `${formatNumber(cell.slowdownP50.mean)}×`,
+            `${formatNumber(cell.slowdownP99.mean)}×`,
+            `${formatNumber(cell.slowdownMax.mean)}×`,
+            formatNumber(cell.preemptions.mean),
+            trimmed(cell.fairness.mean, 3),
+          ],
+        },
+      ];
+    }),
+  };
+}
+
+/** A table of variants (ablations, noise, placement): one row for each variant and load, named by what is changed. */
+export function variantTable(cells: readonly CellSummary[], title: string): TextTable {
+  return {
+    columns: [
+      'workload',
+      'rule',
+      title,
+      'load',
+      'attainment',
+      'KV reserved / max-token',
+      'cold-start wait',
+      'prompt from cache',
+    ],
+    rows: cells.map((cell) => ({
+      cells: [
+        ...[cell.workload, cell.deadlineRule, variantName(cell), trimmed(cell.load, 2)],
+        percentWithInterval(cell.attainment, cell.seeds),
+        formatPercent(cell.reservedOfMaxToken.mean),
+        formatMs(cell.coldStartSeconds.mean * 1000),
+        formatPercent(cell.cachedShare.mean),
+      ],
+    })),
+  };
+}
+
+export function variantName({ policy, placement, reservation, prediction }: CellSummary): string {
+  return [
+    policy,
+    placement === 'maestro' ? '' : `placement ${placement}`,
+    reservation === 'predicted' ? '' : `reservation ${reservation}`,
+    prediction === 'online' ? '' : `prediction ${prediction}`,
+  ]
+    .filter((part) => part !== '')
+    .join(', ');
+}

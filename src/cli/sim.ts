@@ -1,0 +1,261 @@
+import { availableParallelism, cpus } from 'node:os';
+import { basename, join } from 'node:path';
+import { type Command, InvalidArgumentError } from 'commander';
+import { renderJson } from '../../sim/report/json.js';
+import { executeSweep } from '../../sim/sweep/execute.js';
+import { findings } from '../../sim/sweep/findings.js';
+import { readJournal } from '../../sim/sweep/journal.js';
+import { type PlannedCell, planSweep, type SweepPlan } from '../../sim/sweep/plan.js';
+import { buildSweepReport, type SweepReport } from '../../sim/sweep/report.js';
+import { attainmentTable, groupCells } from '../../sim/sweep/tables.js';
+import type { RunRow } from '../../sim/sweep/types.js';
+import { writeSweepReport } from '../../sim/sweep/write.js';
+import { PLACEMENTS, type Placement, RESERVATIONS, type Reservation } from '../../sim/types.js';
+import { DEADLINE_RULES, type DeadlineRule } from '../../sim/workload.js';
+import { readTrace } from '../../traces/reader.js';
+import { parseModelMap } from '../../traces/replay/models.js';
+import { loadConfig } from '../config/load.js';
+import { ORACLE_POLICIES, ORDERING_POLICIES } from '../global/order/registry.js';
+import { MaestroError } from '../model/error.js';
+import { progressLine, renderTable } from './output.js';
+import { demoFleetPath, demoTracePath } from './package-files.js';
+import { sweepWorkload } from './sweep-workload.js';
+
+interface SimArguments {
+  readonly trace: string;
+  readonly fleet: string;
+  readonly policy: readonly string[];
+  readonly load: readonly number[];
+  readonly seeds: number;
+  readonly deadline: DeadlineRule;
+  readonly placement: Placement;
+  readonly reservation: Reservation;
+  readonly capacity?: number;
+  readonly warmup: number;
+  readonly limitWorkflows?: number;
+  readonly modelMap?: string;
+  readonly shard?: { readonly index: number; readonly of: number };
+  readonly jobs: number;
+  readonly out?: string;
+  readonly json?: boolean;
+}
+
+const POLICY_NAMES = [...ORDERING_POLICIES, ...ORACLE_POLICIES].map(({ name }) => name);
+
+/** `maestro sim`: replays a trace in virtual time under several policies, loads and seeds, and compares them. */
+export function registerSim(program: Command): void {
+  const sim = program
+    .command('sim')
+    .summary('replay a trace in the simulator under several policies and loads')
+    .description(
+      'Replays a trace through the scheduler of the live system in virtual time, on a modelled fleet, once for each policy, load and seed. ' +
+        'Load 1 is the highest rate at which fcfs keeps its backlog bounded, found by bisection first. ' +
+        'A sweep that was cut off goes on where it stopped when it is started again with the same --out.',
+    )
+    .option('--trace <file>', 'canonical trace with arrivals (default: the one of the demo)', demoTracePath())
+    .option('--fleet <file>', 'config file with the fleet (default: the one of the demo)', demoFleetPath())
+    .option('--policy <names>', `comma-separated, or "all": ${POLICY_NAMES.join(', ')}`, policies, [
+      'fcfs',
+      'edf',
+      'maestro',
+    ])
+    .option('--load <numbers>', 'comma-separated; 1 is the capacity', numbers, [0.9, 1.2])
+    .option('--seeds <n>', 'runs of each; every seed deals the workflows anew to the arrival times', positiveInteger, 5)
+    .option('--deadline <rule>', DEADLINE_RULES.join(', '), oneOf(DEADLINE_RULES), 'class')
+    .option('--placement <name>', PLACEMENTS.join(', '), oneOf(PLACEMENTS), 'maestro')
+    .option('--reservation <name>', RESERVATIONS.join(', '), oneOf(RESERVATIONS), 'predicted')
+    .option('--capacity <x>', 'speed of the arrivals, relative to the trace, that is load 1 (default: found)', positive)
+    .option('--warmup <share>', 'workflows of this first share of the arrivals are not counted', fraction, 0.1)
+    .option('--limit-workflows <n>', 'only the first so many workflows', positiveInteger)
+    .option('--model-map <map>', 'served models for recorded ones: a=b,c=d; * stands for all others')
+    .option('--shard <i/n>', 'only the i-th of n parts of the sweep; needs --out; see "maestro sim merge"', shardOf)
+    .option('--jobs <n>', 'processes', positiveInteger, availableParallelism())
+    .option('--out <dir>', 'write report.html, report.md and report.json there')
+    .option('--json', 'print the report as one JSON document')
+    .addHelpText(
+      'after',
+      '\nExamples:\n' +
+        '  $ maestro sim --out report                                   the demo workload under fcfs, edf and maestro\n' +
+        '  $ maestro sim --trace T.jsonl.gz --fleet F.yaml --policy all --load 0.9,1.2,1.5 --out report\n' +
+        '  $ maestro sim --shard 1/8 --out part-1                       on the first of eight machines\n' +
+        '  $ maestro sim merge part-1 part-2 … --out report             with the folders of all eight\n',
+    )
+    .action(simulate);
+  sim
+    .command('merge')
+    .summary('one report out of the parts of a sweep')
+    .argument('<dirs...>', 'folders that "maestro sim --shard" wrote')
+    .requiredOption('--out <dir>', 'write report.html, report.md and report.json there')
+    .action(merge);
+}
+
+async function simulate(options: SimArguments): Promise<void> {
+  const { trace, shard, out, jobs } = options;
+  if (shard && out === undefined) {
+    throw new MaestroError('invalid_request', '--shard needs --out: the folder where its runs are kept for the merge.');
+  }
+  const { rows } = await readTrace(trace);
+  const progress = progressLine();
+  if (options.capacity === undefined) progress.update('looking for the load that the fleet can just carry');
+  const workload = sweepWorkload({
+    name: basename(trace).replace(/\.jsonl(\.gz)?$/, ''),
+    about: `${basename(trace)} on ${basename(options.fleet)}`,
+    rows,
+    config: loadConfig(options.fleet),
+    modelMap: options.modelMap === undefined ? new Map() : parseModelMap(options.modelMap),
+    limitWorkflows: options.limitWorkflows,
+    capacitySpeed: options.capacity,
+    warmupShare: options.warmup,
+  });
+  const plan = planSweep(
+    {
+      title: `${workload.name}: ${options.policy.join(', ')}`,
+      command: commandOf(options, workload.capacitySpeed),
+      notes: NOTES,
+    },
+    [workload],
+    cellsOf(workload.name, options),
+  );
+  const startedMs = performance.now();
+  const found = await executeSweep(plan, [workload], {
+    ...{ directory: out, shard, jobs },
+    onProgress: (done, total) => progress.update(`${done} of ${total} runs`),
+  });
+  progress.done();
+  if (shard) {
+    process.stderr.write(
+      `part ${shard.index} of ${shard.of} is in ${out}; "maestro sim merge" makes the report of all\n`,
+    );
+    return;
+  }
+  const wallSeconds = (performance.now() - startedMs) / 1000;
+  await tell(buildSweepReport(plan, complete(plan, found)), { ...options, wallSeconds });
+}
+
+async function merge(dirs: readonly string[], { out }: { readonly out: string }): Promise<void> {
+  const journals = dirs.map((dir) => {
+    const journal = readJournal(dir);
+    if (!journal) throw new MaestroError('invalid_request', `${dir} holds no runs.jsonl of "maestro sim --out".`);
+    return journal;
+  });
+  const { plan } = journals[0]!;
+  const odd = journals.findIndex((journal) => journal.plan.key !== plan.key);
+  if (odd >= 0) {
+    throw new MaestroError('invalid_request', `${dirs[odd]} is part of another sweep than ${dirs[0]}.`);
+  }
+  const rows = new Map(journals.flatMap((journal) => [...journal.rows]));
+  await tell(buildSweepReport(plan, complete(plan, rows)), { out });
+}
+
+function complete(plan: SweepPlan, rows: ReadonlyMap<number, RunRow>): RunRow[] {
+  return plan.cells.map((cell, index) => {
+    const row = rows.get(index);
+    if (row) return row;
+    throw new MaestroError(
+      'invalid_request',
+      `run ${index + 1} of ${plan.cells.length} (${cell.policy}, load ${cell.load}, seed ${cell.seed}) is missing: a part has not ended or was not named.`,
+    );
+  });
+}
+
+async function tell(
+  report: SweepReport,
+  { out, json, wallSeconds }: { readonly out?: string; readonly json?: boolean; readonly wallSeconds?: number },
+): Promise<void> {
+  if (json) process.stdout.write(renderJson(report));
+  else process.stdout.write(terminalText(report));
+  if (out === undefined) return;
+  await writeSweepReport(out, report, { machine: `${cpus().length} × ${cpus()[0]?.model ?? 'CPU'}`, wallSeconds });
+  process.stderr.write(`report: ${join(out, 'report.html')} (.md, .json)\n`);
+}
+
+function terminalText(report: SweepReport): string {
+  const tables = groupCells(report.cells).map((group) => {
+    const { columns, rows } = attainmentTable(group);
+    const table = renderTable(
+      columns.map((title, index) => ({ title, align: index === 0 ? 'left' : 'right' }) as const),
+      rows.map(({ cells }) => [...cells]),
+    );
+    return `workflows in time: ${group.workload}, deadlines ${group.deadlineRule}\n${table}`;
+  });
+  const capacity = report.workloads.map(
+    ({ name, capacitySpeed, capacityPerHour }) =>
+      `load 1 of ${name}: ${capacityPerHour} workflows an hour, ${capacitySpeed} times as fast as the trace`,
+  );
+  return `${[...capacity, ...tables, findings(report).join('\n')].join('\n\n')}\n`;
+}
+
+const NOTES = [
+  'Simulated on the engine model of docs/simulator.md; only measured GPUs and real vLLM are evidence of truth.',
+  'Unfinished workflows are misses. Intervals: 95 %, Student’s t over the seeds.',
+];
+
+function cellsOf(
+  workload: string,
+  { policy, load, seeds, deadline, placement, reservation }: SimArguments,
+): PlannedCell[] {
+  return load.flatMap((each) =>
+    policy.flatMap((name) =>
+      Array.from({ length: seeds }, (_, index) => ({
+        ...{ part: 'runs' as const, workload, deadlineRule: deadline, policy: name, load: each, seed: index + 1 },
+        ...{ placement, reservation, prediction: { kind: 'online' as const } },
+      })),
+    ),
+  );
+}
+
+/** The command that gives the same results, without what does not change them. */
+function commandOf(options: SimArguments, capacity: number): string {
+  const { trace, fleet, policy, load, seeds, deadline, placement, reservation, warmup, limitWorkflows, modelMap } =
+    options;
+  return [
+    `maestro sim --trace ${basename(trace)} --fleet ${basename(fleet)} --policy ${policy.join(',')} --load ${load.join(',')} --seeds ${seeds}`,
+    `--deadline ${deadline} --placement ${placement} --reservation ${reservation} --capacity ${capacity} --warmup ${warmup}`,
+    ...(limitWorkflows === undefined ? [] : [`--limit-workflows ${limitWorkflows}`]),
+    ...(modelMap === undefined ? [] : [`--model-map "${modelMap}"`]),
+  ].join(' ');
+}
+
+function policies(text: string): string[] {
+  if (text === 'all') return POLICY_NAMES;
+  const names = text.split(',').map((name) => name.trim());
+  const unknown = names.find((name) => !POLICY_NAMES.includes(name));
+  if (unknown !== undefined) throw new InvalidArgumentError(`"${unknown}" is none of ${POLICY_NAMES.join(', ')}.`);
+  return [...new Set(names)];
+}
+
+function numbers(text: string): number[] {
+  return [...new Set(text.split(',').map(positive))].sort((a, b) => a - b);
+}
+
+function positive(text: string): number {
+  const value = Number(text);
+  if (!(value > 0 && Number.isFinite(value))) throw new InvalidArgumentError('must be positive numbers.');
+  return value;
+}
+
+function positiveInteger(text: string): number {
+  const value = Number(text);
+  if (!(value > 0 && Number.isSafeInteger(value))) throw new InvalidArgumentError('must be a positive whole number.');
+  return value;
+}
+
+function fraction(text: string): number {
+  const value = Number(text);
+  if (!(value >= 0 && value < 1) || text.trim() === '') throw new InvalidArgumentError('must be from 0 to below 1.');
+  return value;
+}
+
+function oneOf<T extends string>(names: readonly T[]): (text: string) => T {
+  return (text) => {
+    const name = names.find((each) => each === text);
+    if (name === undefined) throw new InvalidArgumentError(`must be one of ${names.join(', ')}.`);
+    return name;
+  };
+}
+
+function shardOf(text: string): { index: number; of: number } {
+  const [index = 0, of = 0] = /^(\d+)\/(\d+)$/.exec(text)?.slice(1).map(Number) ?? [];
+  if (index < 1 || index > of) throw new InvalidArgumentError('must be like 2/8: the second of eight parts.');
+  return { index, of };
+}

@@ -1,0 +1,56 @@
+import { findCapacity } from '../../sim/sweep/capacity.js';
+import type { SweepWorkload } from '../../sim/sweep/types.js';
+import { chooseModels } from '../../traces/replay/models.js';
+import type { TraceRow } from '../../traces/schema.js';
+import { groupWorkflows } from '../../traces/workflow.js';
+import { toNodeSpecs } from '../config/node-specs.js';
+import type { MaestroConfig } from '../config/schema.js';
+import { MaestroError } from '../model/error.js';
+
+export interface WorkloadArguments {
+  readonly name: string;
+  readonly about: string;
+  readonly rows: readonly TraceRow[];
+  readonly config: MaestroConfig;
+  /** Served models for recorded ones. */
+  readonly modelMap: ReadonlyMap<string, string>;
+  readonly limitWorkflows?: number | undefined;
+  /** Speed of the arrivals that is load 1; found by bisection where it is not given. */
+  readonly capacitySpeed?: number | undefined;
+  readonly warmupShare: number;
+  readonly rttMs?: Readonly<Record<string, number>>;
+}
+
+/** A trace on a fleet, ready for a sweep. Refuses what cannot be simulated, naming the fix. */
+export function sweepWorkload(args: WorkloadArguments): SweepWorkload & { readonly about: string } {
+  const { name, about, rows, config, modelMap, limitWorkflows, capacitySpeed, warmupShare, rttMs = {} } = args;
+  const unmodelled = config.fleet.nodes.flatMap(({ engines }) => engines).find(({ url }) => url !== undefined);
+  if (unmodelled) {
+    throw new MaestroError(
+      'invalid_request',
+      `engine ${unmodelled.id} of the fleet file has a url: the simulator only knows engines that are described by their model and GPU. Leave url out.`,
+    );
+  }
+  const nodes = toNodeSpecs(config);
+  const served = [...new Set(nodes.flatMap(({ engines }) => engines.map(({ model }) => model)))];
+  const modelFor = chooseModels(rows, modelMap, served);
+  const all = groupWorkflows(rows.map((row) => ({ ...row, model: modelFor(row) })));
+  const timed = all.filter(({ arrivalMs }) => arrivalMs !== undefined);
+  if (timed.length === 0) {
+    throw new MaestroError(
+      'invalid_request',
+      `${name} has no arrival times. Give its workflows those of another trace: maestro trace compose SPEC -o OUT (docs/traces.md).`,
+    );
+  }
+  const workload = {
+    ...{ name, about, nodes, rttMs, warmupShare },
+    workflows: timed.slice(0, limitWorkflows),
+    classes: config.classes,
+    defaultClass: config.defaultClass,
+    capacitySpeed: capacitySpeed ?? 1,
+    lookAhead: config.scheduling.lookAhead,
+    minResidencyMs: config.scheduling.minResidencyMs,
+    kvOverflowTarget: config.scheduling.kvOverflowTarget,
+  };
+  return capacitySpeed === undefined ? { ...workload, capacitySpeed: findCapacity(workload) } : workload;
+}
