@@ -1,18 +1,22 @@
 import type { WorkflowRecord } from '../report/types.js';
 import { runSimulation } from '../simulation.js';
+import { repeatWorkflows } from './repeat.js';
 import { scenarioOf } from './run-cell.js';
 import type { SweepWorkload } from './types.js';
 
-/** The backlog counts as bounded while it is, late in the run, not above so many times what it was early on, and a few workflows. */
-const GROWTH = 1.5;
-const SLACK_WORKFLOWS = 3;
+/** Rounds of the workload in a run of the search: the first fills the fleet; the backlog of the last is compared with that of the second. */
+const ROUNDS = 4;
+/** The backlog counts as bounded while that of the last round is not above so many times that of the second, and a few workflows. */
+const GROWTH = 1.25;
+const SLACK_WORKFLOWS = 2;
 const STEPS = 9;
 
 /**
  * Capacity of the fleet for a workload: the highest speed of arrivals, relative to the trace, at which `fcfs` on the shared placement keeps the backlog bounded, by
  * bisection on a logarithmic scale, to about 1 %.
  */
-export function findCapacity(workload: SweepWorkload): number {
+export function findCapacity(given: SweepWorkload): number {
+  const workload = { ...given, workflows: repeatWorkflows(given.workflows, ROUNDS) };
   let low = 1;
   let high = 1;
   if (bounded(workload, 1)) {
@@ -48,8 +52,8 @@ function bounded(workload: SweepWorkload, speed: number): boolean {
   );
   const { workflows } = runSimulation(scenario);
   const lastMs = workflows.reduce((last, { arrivalMs }) => Math.max(last, arrivalMs), 0);
-  const early = meanBacklog(workflows, 0.25 * lastMs, 0.5 * lastMs);
-  const late = meanBacklog(workflows, 0.75 * lastMs, lastMs);
+  const early = meanBacklog(workflows, lastMs / ROUNDS, (2 * lastMs) / ROUNDS);
+  const late = meanBacklog(workflows, lastMs - lastMs / ROUNDS, lastMs);
   return late <= GROWTH * early + SLACK_WORKFLOWS;
 }
 

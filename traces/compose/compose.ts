@@ -3,24 +3,33 @@ import { dirname, resolve } from 'node:path';
 import { parse } from 'yaml';
 import { MaestroError } from '../../src/model/error.js';
 import { nextInt, type Rng, SeededRng } from '../../src/model/rng.js';
+import { blockIdEnd, shiftBlocks } from '../blocks.js';
 import { readTrace } from '../reader.js';
 import type { Trace, TraceHeader, TraceRow } from '../schema.js';
-import { groupWorkflows, hashRunsOf, isRoot, type TraceWorkflow } from '../workflow.js';
+import { groupWorkflows, isRoot, type TraceWorkflow } from '../workflow.js';
 import { type ComposePart, type ComposeSpec, composeSpecSchema } from './spec.js';
 import { cutAbove, splitAtUserMessages } from './split.js';
 
-/** Builds the workload of a spec file. Equal spec, traces and seed give an equal trace. */
-export async function composeFile(specPath: string, seed?: number): Promise<Trace> {
+/**
+ * Builds the workload of a spec file. Equal spec, traces and seed give an equal trace.
+ *
+ * @param open Opens a trace that the spec names, by its full path.
+ */
+export async function composeFile(
+  specPath: string,
+  seed?: number,
+  open: (path: string) => Promise<Trace> = readTrace,
+): Promise<Trace> {
   const parsed = composeSpecSchema.safeParse(await readYaml(specPath));
   if (!parsed.success) {
     const issues = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
     throw new MaestroError('invalid_request', `${specPath}: ${issues.join('; ')}`);
   }
-  const open = new Map<string, Promise<Trace>>();
+  const opened = new Map<string, Promise<Trace>>();
   const load = (path: string) => {
     const full = resolve(dirname(specPath), path);
-    const trace = open.get(full) ?? readTrace(full);
-    open.set(full, trace);
+    const trace = opened.get(full) ?? open(full);
+    opened.set(full, trace);
     return trace;
   };
   return await compose(seed === undefined ? parsed.data : { ...parsed.data, seed }, load);
@@ -181,19 +190,6 @@ function shuffle<T>(items: T[], rng: Rng): void {
     const other = nextInt(rng, last + 1);
     [items[last], items[other]] = [items[other]!, items[last]!];
   }
-}
-
-function blockIdEnd(rows: readonly TraceRow[]): number {
-  let end = 0;
-  for (const row of rows) for (const [first, count] of hashRunsOf(row)) end = Math.max(end, first + count);
-  return end;
-}
-
-function shiftBlocks(row: TraceRow, offset: number): TraceRow {
-  const runs = hashRunsOf(row);
-  if (runs.length === 0) return row;
-  const { hash_ids: _, ...rest } = row;
-  return { ...rest, hash_runs: runs.map(([first, count]) => [first + offset, count]) };
 }
 
 function describe(path: string, header: TraceHeader | undefined): string {
