@@ -105,7 +105,10 @@ export class SimNode {
     process.engine.restart();
     this.manager.engineEvent({ kind: 'engine-down', engineId, reason: 'refused' }, this.loop.nowMs);
     this.pumpSoon();
+    const { incarnation } = process;
     this.loop.after(downMs, () => {
+      // It died again meanwhile: then that death decides when it comes back.
+      if (process.incarnation !== incarnation) return;
       // Whoever has taken its memory meanwhile keeps it: then it comes up asleep.
       const { weightBytes, kvPoolBytes, residueBytes, gpuIndices } = process.engine.spec;
       const needed = weightBytes + kvPoolBytes + residueBytes;

@@ -1,0 +1,63 @@
+import type { PlannedCell, ReportPart } from '../../sim/sweep/plan.js';
+import type { SweepCell } from '../../sim/sweep/types.js';
+import { ORACLE_POLICIES, ORDERING_POLICIES } from '../../src/global/order/registry.js';
+import type { SloSpec } from './spec.js';
+
+const PLAIN = {
+  placement: 'maestro',
+  reservation: 'predicted',
+  prediction: { kind: 'online' },
+} as const satisfies Partial<SweepCell>;
+
+/** Changes to a run of `maestro`, one at a time; the first row of each part is `maestro` as it is. */
+const VARIANTS: readonly (readonly [part: ReportPart, change: Partial<SweepCell>])[] = [
+  ['ablations', {}],
+  // The ordering that the self-tuning begins with, for good.
+  ['ablations', { policy: 'started-srw' }],
+  ['ablations', { policy: 'fcfs' }],
+  ['ablations', { placement: 'least-loaded' }],
+  ['ablations', { reservation: 'max-tokens' }],
+  ['ablations', { prediction: { kind: 'none' } }],
+  ['noise', { prediction: { kind: 'oracle' } }],
+  ...[0.5, 1, 2].map((sigma) => ['noise', { prediction: { kind: 'noise', sigma } }] as const),
+  ['noise', { prediction: { kind: 'none' } }],
+  ['noise', { policy: 'fcfs', prediction: { kind: 'none' } }],
+  ...(['maestro', 'least-loaded', 'round-robin'] as const).flatMap((placement) =>
+    (['maestro', 'fcfs'] as const).map((policy) => ['placement', { placement, policy }] as const),
+  ),
+  ['placement', { reservation: 'max-tokens' }],
+  ['placement', { reservation: 'oracle' }],
+];
+
+/** Every run of the benchmark: first the comparison of the policies, then what is changed one at a time. */
+export function cellsOf(spec: SloSpec, workloads: readonly string[], quick: boolean): PlannedCell[] {
+  const policies = [...ORDERING_POLICIES, ...ORACLE_POLICIES].map(({ name }) => name);
+  const seeds = Array.from(
+    { length: quick ? spec.seeds.quick : spec.seeds.full },
+    (_, index) => spec.firstSeed + index,
+  );
+  const runs = workloads.flatMap((workload) =>
+    spec.deadlineRules.flatMap((deadlineRule) =>
+      spec.loads.flatMap((load) =>
+        policies.flatMap((policy) =>
+          seeds.map((seed): PlannedCell => ({ part: 'runs', workload, deadlineRule, policy, load, seed, ...PLAIN })),
+        ),
+      ),
+    ),
+  );
+  if (quick) return runs;
+  const variants = workloads.flatMap((workload) =>
+    spec.variantLoads.flatMap((load) =>
+      VARIANTS.flatMap(([part, change]) =>
+        seeds.map(
+          (seed): PlannedCell => ({
+            ...{ part, workload, deadlineRule: 'class', policy: 'maestro', load, seed },
+            ...PLAIN,
+            ...change,
+          }),
+        ),
+      ),
+    ),
+  );
+  return [...runs, ...variants];
+}

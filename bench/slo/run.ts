@@ -1,0 +1,120 @@
+/**
+ * The SLO benchmark: every policy on every workload at several loads, under two rules of deadlines. `npm run bench:slo` writes `report.{html,md,json}`; `-- --quick` is a
+ * short form. What runs is in `slo.yaml`; docs/benchmark.md says how to read it.
+ */
+import { availableParallelism, cpus } from 'node:os';
+import { join, relative } from 'node:path';
+import { parseArgs } from 'node:util';
+import { findCapacity } from '../../sim/sweep/capacity.js';
+import { executeSweep } from '../../sim/sweep/execute.js';
+import { findings } from '../../sim/sweep/findings.js';
+import { planSweep } from '../../sim/sweep/plan.js';
+import { repeatWorkflows } from '../../sim/sweep/repeat.js';
+import { buildSweepReport } from '../../sim/sweep/report.js';
+import type { SweepWorkload } from '../../sim/sweep/types.js';
+import { writeSweepReport } from '../../sim/sweep/write.js';
+import { progressLine } from '../../src/cli/output.js';
+import { sweepWorkload } from '../../src/cli/sweep-workload.js';
+import { loadConfig } from '../../src/config/load.js';
+import { composeFile } from '../../traces/compose/compose.js';
+import { cellsOf } from './cells.js';
+import { MissingSource, SHIPPED, traceFolder } from './sources.js';
+import { readSpec, SLO_FOLDER, type SloSpec } from './spec.js';
+
+const { values } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    out: { type: 'string', default: 'slo-report' },
+    traces: { type: 'string' },
+    workloads: { type: 'string' },
+    jobs: { type: 'string', default: String(availableParallelism()) },
+    'find-capacity': { type: 'boolean', default: false },
+  },
+});
+
+const spec = readSpec();
+const wanted = values.workloads?.split(',') ?? spec.workloads.map(({ name }) => name);
+const unknown = wanted.filter((name) => !spec.workloads.some((workload) => workload.name === name));
+if (unknown.length > 0) {
+  console.error(
+    `--workloads: no ${unknown.join(', ')}; there are ${spec.workloads.map(({ name }) => name).join(', ')}`,
+  );
+  process.exit(2);
+}
+const folder = values.traces === undefined ? SHIPPED : await traceFolder(values.traces);
+const skipped = [...folder.skipped];
+const workloads: (SweepWorkload & { readonly about: string })[] = [];
+for (const workload of spec.workloads.filter(({ name }) => wanted.includes(name))) {
+  try {
+    workloads.push(await load(workload));
+  } catch (error) {
+    if (!(error instanceof MissingSource)) throw error;
+    skipped.push(`workload ${workload.name}: ${error.message}`);
+  }
+}
+for (const line of skipped) console.error(`skipped: ${line}`);
+if (workloads.length === 0) {
+  console.error('nothing to run');
+  process.exit(1);
+}
+
+if (values['find-capacity']) {
+  for (const workload of workloads) console.log(`${workload.name}: capacitySpeed: ${findCapacity(workload)}`);
+} else {
+  await benchmark();
+}
+
+async function load(workload: SloSpec['workloads'][number]): Promise<SweepWorkload & { readonly about: string }> {
+  const { name, about, capacitySpeed, repeat } = workload;
+  const { rows } = await composeFile(join(SLO_FOLDER, workload.spec), undefined, folder.open);
+  const loaded = sweepWorkload({
+    ...{ name, about, rows, capacitySpeed, warmupShare: spec.warmupShare },
+    config: loadConfig(join(SLO_FOLDER, workload.fleet)),
+    modelMap: new Map(),
+  });
+  const times = values.quick ? repeat.quick : repeat.full;
+  // The search for the capacity repeats the traffic itself.
+  return values['find-capacity'] ? loaded : { ...loaded, workflows: repeatWorkflows(loaded.workflows, times) };
+}
+
+async function benchmark(): Promise<void> {
+  const startedMs = performance.now();
+  const command = `npm run bench:slo${values.quick ? ' -- --quick' : ''}${values.traces === undefined ? '' : ' (other traces)'}`;
+  const plan = planSweep(
+    {
+      title: `SLO benchmark${values.quick ? ', short form' : ''}`,
+      command,
+      notes: [
+        'Simulated on the engine model of docs/simulator.md; only measured GPUs and real vLLM are evidence of truth.',
+        'Structure, token counts, prefixes and arrival gaps are recorded; models, classes, deadlines and tenants are set or drawn by the files in bench/slo; answers that no source records are sampled.',
+        'Unfinished workflows are misses. Intervals: 95 %, Student’s t over the seeds; differences are taken seed by seed.',
+        'over-commitment: share of engine-seconds in which the KV memory in use exceeded what was reserved.',
+        ...skipped.map((line) => `Skipped: ${line}.`),
+      ],
+    },
+    workloads,
+    cellsOf(
+      spec,
+      workloads.map(({ name }) => name),
+      values.quick,
+    ),
+  );
+  const progress = progressLine();
+  const rows = await executeSweep(plan, workloads, {
+    directory: values.out,
+    jobs: Number(values.jobs),
+    onProgress: (done, total) => progress.update(`${done} of ${total} runs`),
+  });
+  progress.done();
+  const report = buildSweepReport(
+    plan,
+    plan.cells.map((_, index) => rows.get(index)!),
+  );
+  const wallSeconds = Math.round((performance.now() - startedMs) / 1000);
+  const path = await writeSweepReport(values.out, report, {
+    machine: `${cpus().length} × ${cpus()[0]?.model ?? 'CPU'}`,
+    wallSeconds,
+  });
+  console.log(findings(report).join('\n'));
+  console.log(`${plan.cells.length} runs in ${wallSeconds} s; report: ${relative(process.cwd(), path)} (.md, .json)`);
+}
