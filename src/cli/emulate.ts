@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { WallClock } from '../bus/wall-clock.js';
 import { VLLM_VERSIONS, type VllmVersion } from '../engine/emulator/dialect.js';
+import { type KvEventsConfig, kvEventsConfig as readKvEventsConfig } from '../engine/emulator/kv-events/publisher.js';
 import { launchEmulator } from '../engine/emulator/launch.js';
 import type { EmulatorOptions } from '../engine/emulator/options.js';
 import { MaestroError } from '../model/error.js';
@@ -44,6 +45,7 @@ interface EmulateArguments {
   readonly maxNumQueuedReqs?: number;
   readonly maxNumQueuedTokens?: number;
   readonly shutdownTimeout?: number;
+  readonly kvEventsConfig?: unknown;
   readonly vllmVersion?: VllmVersion;
   readonly enableScaleOut?: boolean;
   readonly runner?: 'generate' | 'pooling';
@@ -105,6 +107,7 @@ export function registerEmulate(program: Command): void {
       'refuse requests beyond this many unread prompt tokens with 503',
       positiveInteger,
     )
+    .addOption(new Option('--kv-events-config <json>', 'tell over ZeroMQ what the prefix cache has').argParser(json))
     .option('--shutdown-timeout <s>', 'seconds that open requests get after SIGTERM', naturalNumber)
     .addOption(new Option('--runner <kind>', '`pooling` serves embeddings only').choices(['generate', 'pooling']))
     .option('--api-key <keys...>', 'keys that /v1 asks for')
@@ -126,12 +129,24 @@ async function emulate(args: EmulateArguments): Promise<void> {
   if (args.startAsleep && !args.enableSleepMode) {
     throw new MaestroError('invalid_request', '--start-asleep needs --enable-sleep-mode.');
   }
-  const { servedModelName, kvCacheDtype, apiKey, device, gpus, exitWithStdin, shutdownTimeout, ...rest } = args;
+  const {
+    servedModelName,
+    kvCacheDtype,
+    apiKey,
+    device,
+    gpus,
+    exitWithStdin,
+    shutdownTimeout,
+    kvEventsConfig,
+    ...rest
+  } = args;
+  const kvEvents = toKvEvents(kvEventsConfig);
   const options: EmulatorOptions = {
     ...rest,
     devMode: rest.devMode ?? process.env['VLLM_SERVER_DEV_MODE'] === '1',
     responsesStore: process.env['VLLM_ENABLE_RESPONSES_API_STORE'] === '1',
     keepAliveOnEngineDeath: process.env['VLLM_KEEP_ALIVE_ON_ENGINE_DEATH'] === '1',
+    ...(kvEvents ? { kvEvents } : {}),
     ...(shutdownTimeout === undefined ? {} : { shutdownTimeoutS: shutdownTimeout }),
     ...(servedModelName ? { servedModelNames: servedModelName } : {}),
     ...(kvCacheDtype ? { kvDtype: kvCacheDtype } : {}),
@@ -161,6 +176,12 @@ async function emulate(args: EmulateArguments): Promise<void> {
   process.stdout.write(`listening ${emulator.url}\n`);
   process.send?.({ kind: 'listening', url: emulator.url });
   await new Promise<never>(() => undefined);
+}
+
+function toKvEvents(config: unknown): KvEventsConfig | undefined {
+  return typeof config === 'object' && config !== null
+    ? readKvEventsConfig(config as Readonly<Record<string, unknown>>)
+    : undefined;
 }
 
 function positiveInteger(text: string): number {

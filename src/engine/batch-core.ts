@@ -56,7 +56,7 @@ export class BatchCore {
     this.maxModelLen = Math.min(config.maxModelLen, config.numGpuBlocks * this.blockTokens);
     this.byPriority = config.schedulingPolicy === 'priority';
     this.reserveFullPrompt = config.reserveFullPrompt ?? true;
-    this.pool = new BlockPool(config.numGpuBlocks, config.prefixCaching ?? true);
+    this.pool = new BlockPool(config.numGpuBlocks, config.prefixCaching ?? true, config.onBlockChange);
     this.decode = new DecodeSet(this.blockTokens);
     this.waiting = new WaitingQueue(this.byPriority);
     this.cost = new StepCost(config);
@@ -214,7 +214,7 @@ export class BatchCore {
     const { keys } = sequence;
     const end = Math.min(keys.length, Math.floor(tokens / this.blockTokens));
     while (sequence.keysSeen < end) {
-      const block = this.pool.name(keys[sequence.keysSeen]!);
+      const block = this.pool.name(keys[sequence.keysSeen]!, keys[sequence.keysSeen - 1]);
       if (block) sequence.named.push(block);
       sequence.keysSeen += 1;
     }

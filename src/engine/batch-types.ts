@@ -1,6 +1,7 @@
 import type { GpuSpec } from '../model/gpu.js';
 import type { Dtype, LlmSpec } from '../model/llm.js';
 import type { KvDtype } from '../model/memory.js';
+import type { BlockChange } from './kv-blocks.js';
 
 /** One engine. Defaults are vLLM's. */
 export interface BatchEngineConfig {
@@ -27,6 +28,8 @@ export interface BatchEngineConfig {
   readonly reserveFullPrompt?: boolean;
   /** Gap that the engine's CPU work leaves between steps. Default 0. */
   readonly stepOverheadMs?: number;
+  /** Hears what changes in the prefix cache, as vLLM tells it in KV events. */
+  readonly onBlockChange?: (change: BlockChange) => void;
 }
 
 export interface EngineRequest {

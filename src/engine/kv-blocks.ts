@@ -6,6 +6,12 @@ export interface CachedBlock {
   older: CachedBlock | undefined;
 }
 
+/** What has changed in what a pool knows. `parent` is the block before it in its prompt. */
+export type BlockChange =
+  | { readonly kind: 'stored'; readonly key: string | number; readonly parent: string | number | undefined }
+  | { readonly kind: 'removed'; readonly key: string | number }
+  | { readonly kind: 'cleared' };
+
 /**
  * The KV pool of an engine, in blocks. Blocks in use are only counted, unless their content has a hash: those are shared between
  * sequences and, once free, stay cached until their room is needed, least recently freed first. A free cached block counts as free.
@@ -22,6 +28,7 @@ export class BlockPool {
   constructor(
     readonly totalBlocks: number,
     private readonly caching: boolean,
+    private readonly onChange?: (change: BlockChange) => void,
   ) {
     this.limitBlocks = totalBlocks;
   }
@@ -77,10 +84,11 @@ export class BlockPool {
    * Names a block that the caller holds. Undefined when caching is off or when the content is cached already: the caller's block
    * then stays an anonymous copy.
    */
-  name(key: string | number): CachedBlock | undefined {
+  name(key: string | number, parent?: string | number): CachedBlock | undefined {
     if (!this.caching || this.cached.has(key)) return undefined;
     const block: CachedBlock = { key, refs: 1, newer: undefined, older: undefined };
     this.cached.set(key, block);
+    this.onChange?.({ kind: 'stored', key, parent });
     return block;
   }
 
@@ -107,6 +115,7 @@ export class BlockPool {
     this.oldest = undefined;
     this.newest = undefined;
     this.freeCached = 0;
+    this.onChange?.({ kind: 'cleared' });
   }
 
   private evict(): void {
@@ -114,6 +123,7 @@ export class BlockPool {
       const block = this.oldest;
       this.unlink(block);
       this.cached.delete(block.key);
+      this.onChange?.({ kind: 'removed', key: block.key });
     }
   }
 

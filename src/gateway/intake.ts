@@ -65,6 +65,7 @@ export function takeIn(context: GatewayContext, request: IntakeRequest, body: Bu
     promptTokens,
     promptTokensExact: fields.promptTokens !== undefined,
     maxTokens: Math.min(fields.maxTokens ?? contextRoom, contextRoom),
+    ...(fields.maxTokens === undefined ? {} : { outputLimited: true }),
     bodyBytes: body.length,
     prefixHashes: hashPrompt(request.route, body, scan, identity.tenant, model.name),
     features: fields.features,

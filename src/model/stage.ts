@@ -21,6 +21,8 @@ export interface StageFeatures {
   readonly temperature: number | undefined;
   readonly reasoning: boolean;
   readonly stream: boolean;
+  /** Length of the last message; an estimate from bytes will do. Absent: unknown. */
+  readonly lastMessageTokens?: number | undefined;
 }
 
 /** One LLM call of a workflow, as it enters the house. Times are on the clock of the process that holds it. */
@@ -33,6 +35,8 @@ export interface Stage {
   readonly template: string;
   /** The agent's role; `default` when nothing names one. */
   readonly role: string;
+  /** Which agent of that role, where something tells several apart. */
+  readonly agent?: string | undefined;
   /** Served model name, aliases resolved. */
   readonly model: string;
   readonly sloClass: string;
@@ -46,6 +50,8 @@ export interface Stage {
   readonly promptTokensExact: boolean;
   /** Upper bound on the output: the smaller of the request's limit and the room the model's context leaves. */
   readonly maxTokens: number;
+  /** The request names the limit itself, so vLLM refuses it where prompt and limit exceed the context; without, an answer is cut there. */
+  readonly outputLimited?: boolean;
   /** Bytes that the queued request holds in memory. */
   readonly bodyBytes: number;
   /** Hashes of the growing prompt prefix, oldest first, for prefix affinity; empty when unknown. */
@@ -55,6 +61,38 @@ export interface Stage {
   readonly finalStage?: boolean;
   /** The only engine that can serve it: it continues a response which that engine keeps. */
   readonly onlyEngineId?: string;
+}
+
+/** Output tokens of finished calls of one kind. Never changed: each further call makes a new one. */
+export interface OutputTrail {
+  readonly calls: number;
+  readonly lastTokens: number;
+  readonly beforeLastTokens: number | undefined;
+  readonly meanTokens: number;
+  readonly maxTokens: number;
+}
+
+/** What a workflow did before a stage, as far as finished calls have shown it: calls that run beside the stage are not in it. */
+export interface WorkflowPast {
+  /** Outputs of the stage's agent, of its role, and of all calls; absent before the first has finished. */
+  readonly ofAgent: OutputTrail | undefined;
+  readonly ofRole: OutputTrail | undefined;
+  readonly ofWorkflow: OutputTrail | undefined;
+  /** Outputs that the stage can build on: of the calls that finished between the last two times that a call began after others had finished. */
+  readonly ofParents: OutputTrail | undefined;
+  /** Stages of the agent that began before. */
+  readonly agentIndex: number;
+  /** How often a call of the workflow has begun after others had finished: the layer, where agents work in layers. */
+  readonly generation: number;
+  /** Prompt tokens of the agent's stage before. */
+  readonly lastPromptTokens: number | undefined;
+  /** Of the finished calls that tell: share that called a tool, how many did in a row up to now, and whether the last one did. */
+  readonly toolShare: number | undefined;
+  readonly toolRun: number;
+  readonly lastToolCalled: boolean | undefined;
+  /** Roles of the last call that finished, and of the one before it. */
+  readonly lastRole: string | undefined;
+  readonly beforeLastRole: string | undefined;
 }
 
 /** What the workflow tracker adds before prediction. */
@@ -69,6 +107,8 @@ export interface StageContext {
   readonly lastOutputTokens: number | undefined;
   /** Milliseconds since the last stage of the workflow ended; undefined for the first. */
   readonly gapMs: number | undefined;
+  /** More of the same, for the trained predictors; absent where nobody tracks it. */
+  readonly past?: WorkflowPast | undefined;
 }
 
 /** What is expected of a stage, before it runs. Tokens are whole sequences of one request. */

@@ -10,9 +10,6 @@ const TARGETS: readonly (readonly [string, () => Promise<Target | undefined>])[]
   ['real server', realTarget],
 ];
 
-/** Long enough that nothing of it ends by itself while a test looks. */
-const LONG = 1_800;
-
 /**
  * A server on a CPU hands its tokens out in bursts: what a test wants to see in the middle may be over by then, and is tried again. The emulator gets no second
  * try.
@@ -47,10 +44,12 @@ describe.each(TARGETS)('behaviour: %s', (name, open) => {
     else if (what.includes('priority') && target.policy !== 'priority') skip('it schedules first come, first served');
     else if (what.includes('seats4') && target.maxNumSeqs !== 4) skip(`made for 4 seats, not ${target.maxNumSeqs}`);
   };
+  /** Long enough that nothing of it ends by itself while a test looks. */
+  const longest = () => target.maxModelLen - 200;
   const completion = (more: object = {}) => ({
     model: target.model,
     prompt: 'the way of water',
-    max_tokens: LONG,
+    max_tokens: longest(),
     ignore_eos: true,
     stream: true,
     ...more,
@@ -85,9 +84,8 @@ describe.each(TARGETS)('behaviour: %s', (name, open) => {
     options,
     async ({ skip }) => {
       needs(skip, 'devMode');
-      const stream = await running(send());
       const whole = send(completion({ stream: false }));
-      await settle();
+      const stream = await running(send());
       expect((await post('/sleep?level=1')).status).toBe(200);
       await Promise.all([stream.end(), whole.end()]);
       expect(finishOf(stream)).toBe('abort');
@@ -114,6 +112,8 @@ describe.each(TARGETS)('behaviour: %s', (name, open) => {
       await post('/wake_up?tags=weights');
       expect(await flag('/is_sleeping')).toBe(true);
       expect([stream.frames, whole.text]).toEqual([[], '']);
+      // A gauge changes when the engine reports, and a sleeping one does not.
+      expect(await metric('num_requests_waiting')).toBe(0);
       await post('/wake_up');
       await Promise.all([stream.end(), whole.end()]);
       expect(stream.frames.at(-1)).toBe('[DONE]');
@@ -186,10 +186,11 @@ describe.each(TARGETS)('behaviour: %s', (name, open) => {
     await post('/sleep?level=1&mode=wait');
     expect(short.frames.at(-1)).toBe('[DONE]');
     await post('/wake_up');
-    const kept = await running(send(completion({ max_tokens: 400 })));
+    const kept = await running(send(completion({ max_tokens: 1_000 })));
     const preemptions = await metric('num_preemptions_total');
     await post('/sleep?level=1&mode=keep');
     await settle();
+    expect(kept.ended).toBe(false);
     const frozen = kept.frames.length;
     await settle();
     expect(kept.frames.length).toBe(frozen);
@@ -210,35 +211,36 @@ describe.each(TARGETS)('behaviour: %s', (name, open) => {
     expect((await post('/pause?mode=nap')).status).toBe(400);
   });
 
-  it(
-    'aborts by engine id, counts ids that it does not know, and aborts all for an empty list',
-    options,
-    async ({ skip }) => {
-      needs(skip, 'devMode');
-      const mine = await running(send(completion({ request_id: 'mine' })));
-      expect(json(await post('/abort_requests', { request_ids: ['cmpl-mine'] }))).toEqual({
-        status: 'aborted',
-        aborted: 1,
-      });
-      expect(mine.ended).toBe(false);
-      await post('/abort_requests', { request_ids: ['cmpl-mine-0'] });
-      await mine.end();
-      expect([finishOf(mine), mine.frames.at(-1)]).toEqual(['abort', '[DONE]']);
-      const chat = {
-        model: target.model,
-        messages: [{ role: 'user', content: 'x' }],
-        max_tokens: LONG,
-        ignore_eos: true,
-      };
-      const talk = await running(send({ ...chat, stream: true, request_id: 'talk' }, {}, '/v1/chat/completions'));
-      await post('/abort_requests', { request_ids: ['chatcmpl-talk'] });
-      expect(finishOf(await talk.end())).toBe('abort');
-      const both = await Promise.all([running(send()), running(send())]);
-      expect(json(await post('/abort_requests', { request_ids: [] }))).toEqual({ status: 'aborted', aborted: 2 });
-      await Promise.all(both.map((request) => request.end()));
-      expect((await post('/abort_requests')).status).toBe(400);
-    },
-  );
+  it('aborts a completion by engine id, and counts ids that it does not know', options, async ({ skip }) => {
+    needs(skip, 'devMode');
+    const mine = await running(send(completion({ request_id: 'mine' })));
+    expect(json(await post('/abort_requests', { request_ids: ['cmpl-mine'] }))).toEqual({
+      status: 'aborted',
+      aborted: 1,
+    });
+    expect(mine.ended).toBe(false);
+    await post('/abort_requests', { request_ids: ['cmpl-mine-0'] });
+    await mine.end();
+    expect([finishOf(mine), mine.frames.at(-1)]).toEqual(['abort', '[DONE]']);
+    expect((await post('/abort_requests')).status).toBe(400);
+  });
+
+  it('aborts a chat by the id that it shows', options, async ({ skip }) => {
+    needs(skip, 'devMode');
+    const messages = [{ role: 'user', content: 'x' }];
+    const chat = { model: target.model, messages, max_tokens: longest(), ignore_eos: true, stream: true };
+    const talk = await running(send({ ...chat, request_id: 'talk' }, {}, '/v1/chat/completions'));
+    await post('/abort_requests', { request_ids: ['chatcmpl-talk'] });
+    expect(finishOf(await talk.end())).toBe('abort');
+  });
+
+  it('aborts everything for an empty list', options, async ({ skip }) => {
+    needs(skip, 'devMode');
+    const both = await Promise.all([running(send()), running(send())]);
+    expect(json(await post('/abort_requests', { request_ids: [] }))).toEqual({ status: 'aborted', aborted: 2 });
+    await Promise.all(both.map((request) => request.end()));
+    expect(both.map(finishOf)).toEqual(['abort', 'abort']);
+  });
 
   it('stops computing when a client leaves in the middle', options, async ({ skip }) => {
     needs(skip);

@@ -65,4 +65,65 @@ describe('the death of an engine', () => {
     expect(text).toContain('data: {');
     expect(text).not.toContain('[DONE]');
   });
+
+  it('an API server that is kept alive answers errors, and lists its models', async () => {
+    target = await emulatorTarget('0.29.0', { keepAliveOnEngineDeath: true });
+    await ask(target, 'POST', '/_emulator/fault', { kind: 'die', how: 'error', afterTokens: 5 });
+    await new OpenRequest(target, '/v1/chat/completions', { ...chat, stream: true }).end();
+    const statusOf = async (method: string, path: string, body?: object) =>
+      (await ask(target!, method, path, body)).status;
+    expect(await statusOf('POST', '/v1/chat/completions', chat)).toBe(500);
+    expect(await statusOf('POST', '/v1/chat/completions', { ...chat, stream: true })).toBe(500);
+    expect(await statusOf('GET', '/health')).toBe(503);
+    expect(await statusOf('GET', '/is_sleeping')).toBe(500);
+    expect(await statusOf('GET', '/v1/models')).toBe(200);
+    expect(await statusOf('GET', '/metrics')).toBe(200);
+  });
+});
+
+describe('the end by SIGTERM', () => {
+  const completion = { model: 'tiny', prompt: 'a', ignore_eos: true, stream: true };
+
+  it('without a drain tells every open request that the engine is gone', async () => {
+    const target = await emulatorTarget('0.29.0', { maxNumSeqs: 1 });
+    const running = await new OpenRequest(target, '/v1/completions', { ...completion, max_tokens: 1_500 }).until(
+      ({ frames }) => frames.length > 2,
+    );
+    const queued = new OpenRequest(target, '/v1/completions', { ...completion, max_tokens: 5 });
+    await queued.until(({ text }) => text.includes('200 OK'));
+    await target.terminate();
+    for (const request of [running, queued]) {
+      await request.end();
+      expect(request.frames.at(-2)).toMatch(/^\{"error": \{"message": "EngineCore/);
+      expect(request.frames.at(-1)).toBe('[DONE]');
+    }
+    expect(queued.frames).toHaveLength(2);
+  });
+
+  it('with a drain lets what is here go on, refuses what comes, and tells nothing to what is unfinished at its end', async () => {
+    const target = await emulatorTarget('0.29.0', { shutdownTimeoutS: 2 });
+    const [short, long] = await Promise.all(
+      [60, 1_500].map((max_tokens) =>
+        new OpenRequest(target, '/v1/completions', { ...completion, max_tokens }).until(
+          ({ frames }) => frames.length > 2,
+        ),
+      ),
+    );
+    const gone = target.terminate();
+    const refused = await ask(target, 'POST', '/v1/completions', { ...completion, max_tokens: 2 });
+    expect([refused.status, refused.body]).toEqual([
+      500,
+      expect.stringContaining('cannot schedule new futures after shutdown'),
+    ]);
+    expect((await ask(target, 'GET', '/health')).status).toBe(200);
+    expect((await short!.end()).frames.at(-1)).toBe('[DONE]');
+    // The server closes its door when the time is up.
+    for (;;) {
+      const answer = await ask(target, 'GET', '/health').catch(() => undefined);
+      if (answer === undefined) break;
+    }
+    expect([long!.ended, long!.text.includes('[DONE]')]).toEqual([false, false]);
+    long!.leave();
+    await gone;
+  });
 });

@@ -14,6 +14,9 @@ export interface AnswerShape {
   readonly text?: string;
 }
 
+/** Families that a server may or may not show yet: 0.32 has those of sleep from the first sleep on. */
+const LATE_FAMILIES = /_created$|^vllm:sleep_mode_/;
+
 /** Fields whose values are compared. */
 const WORDS = new Set(['finish_reason', 'object', 'type', 'code', 'param', 'detail', 'role']);
 
@@ -46,7 +49,7 @@ export function answerShape({ status, headers, body }: RawAnswer): AnswerShape {
   if (type.includes('json') && body !== '') return { ...shape, json: shapeOf(JSON.parse(body)) };
   if (body.startsWith('# HELP')) {
     const families = [...body.matchAll(/^# TYPE (vllm:\S+)/gm)].map(([, name]) => name!);
-    return { ...shape, metrics: families.filter((name) => !name.endsWith('_created')).sort() };
+    return { ...shape, metrics: families.filter((name) => !LATE_FAMILIES.test(name)).sort() };
   }
   return { ...shape, text: body.slice(0, 200) };
 }

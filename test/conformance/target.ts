@@ -39,12 +39,17 @@ export const CAPTURE_FLAGS: Omit<EmulatorOptions, 'model' | 'gpu'> = {
   devMode: true,
 };
 
+interface Emulated extends Target {
+  terminate(): Promise<void>;
+  readonly kvEventPorts: readonly number[];
+}
+
 /** An emulator of this version in this process. */
 export async function emulatorTarget(
   version: VllmVersion,
   flags: Partial<EmulatorOptions> = {},
   timeScale = 4,
-): Promise<Target> {
+): Promise<Emulated> {
   const options = {
     model: 'llama-3.1-8b',
     gpu: 'h100-sxm',
@@ -55,12 +60,14 @@ export async function emulatorTarget(
   };
   const running = await launchEmulator(options, new WallClock(timeScale));
   const probed = await probe(running.url, flags.apiKeys?.[0]);
-  return { ...probed, name: `emulator ${version}`, real: false, close: () => running.close() };
+  const { close, terminate, server } = running;
+  const kvEventPorts = server.kvEvents?.ports ?? [];
+  return { ...probed, name: `emulator ${version}`, real: false, close, terminate, kvEventPorts };
 }
 
-/** The real server that `MAESTRO_VLLM_URL` names, with `MAESTRO_VLLM_API_KEY` where it asks for one; undefined without. */
+/** The real server that `MAESTRO_VLLM_URL` names (the first of several), with `MAESTRO_VLLM_API_KEY` where it asks for one; undefined without. */
 export async function realTarget(): Promise<Target | undefined> {
-  const url = process.env['MAESTRO_VLLM_URL'];
+  const [url] = process.env['MAESTRO_VLLM_URL']?.split(',') ?? [];
   if (!url) return undefined;
   const probed = await probe(url.replace(/\/+$/, ''), process.env['MAESTRO_VLLM_API_KEY']);
   return { ...probed, name: `real ${probed.version}`, real: true, close: async () => undefined };

@@ -27,5 +27,7 @@ export interface EmulatorContext {
   readonly open: Set<Generation>;
   /** What /load tells, when it is tracked. */
   load: number;
+  /** SIGTERM has come, and new requests are refused. */
+  draining: boolean;
   die(how: 'cut' | 'error'): void;
 }

@@ -1,6 +1,7 @@
 import type { Clock, Timer } from '../../model/clock.js';
 import type { BatchEngine, EngineEvent } from '../batch-engine.js';
 import type { FaultPlan } from './faults.js';
+import type { KvEventPublisher } from './kv-events/publisher.js';
 import type { VllmMetrics } from './metrics.js';
 
 /** One sequence inside the engine: a choice of a response. */
@@ -14,6 +15,7 @@ export interface LiveSequence {
   readonly maxTokens: number;
   readonly priority: number;
   readonly blockHashes: readonly (string | number)[];
+  readonly promptIds?: Uint32Array;
   readonly salt: string | undefined;
   /** Is it written while it grows? */
   readonly flows: boolean;
@@ -44,6 +46,7 @@ export interface EngineLoopConfig {
   readonly faults: FaultPlan;
   /** Streams are written at most once in this time, on the clock. */
   readonly tickMs: number;
+  readonly kvEvents?: KvEventPublisher | undefined;
   /** The fault that ends the whole process has struck. */
   onDeath(how: 'cut' | 'error'): void;
 }
@@ -83,9 +86,18 @@ export class EngineLoop {
     return this.sequences.size;
   }
 
+  /** Prompt tokens of what has no output yet. */
+  get prefillTokens(): number {
+    let tokens = 0;
+    for (const { promptTokens, firstTokenMs } of this.sequences.values())
+      if (firstTokenMs === undefined) tokens += promptTokens;
+    return tokens;
+  }
+
   submit(sequence: LiveSequence): void {
     const nowMs = this.nowMs();
     this.sequences.set(sequence.engineId, sequence);
+    if (sequence.promptIds) this.config.kvEvents?.expect(sequence.blockHashes, sequence.salt, sequence.promptIds);
     this.engine.add(
       {
         id: sequence.engineId,
@@ -202,6 +214,7 @@ export class EngineLoop {
     this.dispatch();
     if (this.flowing.size > 0 && nowMs - this.lastTickMs >= this.config.tickMs * 0.99) this.flow(nowMs);
     const { steps, running } = this.engine.stats();
+    if (steps !== this.lastSteps) this.config.kvEvents?.stepped(Date.now() / 1000);
     if (report || steps !== this.lastSteps) this.report();
     if (running === 0) for (const resolve of this.idleWaiters.splice(0)) resolve();
     this.reschedule();

@@ -3,7 +3,7 @@ import type { EmulatorContext } from './context.js';
 import { type AnswerFrames, type AnswerKind, FrameWriter, type ResponseHead } from './frames.js';
 import { type AnswerSink, Generation } from './generation.js';
 import type { Call } from './http.js';
-import { envelope } from './http-error.js';
+import { envelope, internalError } from './http-error.js';
 import { MessagesFrames } from './messages-frames.js';
 import { planChoices } from './plan.js';
 import type { GenerationRequest } from './request.js';
@@ -31,6 +31,7 @@ export function generate(
   generateOptions: GenerateOptions = {},
 ): void {
   const { options, model, loop, ledger, metrics } = context;
+  if (context.draining) throw internalError('cannot schedule new futures after shutdown');
   const request = { ...parsed, priority: priorityOf(call, parsed) };
   refuseWhenFull(context, request);
   const responseId = responseIdOf(call, request);
@@ -88,8 +89,10 @@ function priorityOf(call: Call, request: GenerationRequest): number {
 }
 
 function refuseWhenFull({ options, loop, metrics }: EmulatorContext, request: GenerationRequest): void {
-  const limit = options.maxNumQueuedReqs;
-  if (limit === undefined || loop.size + request.n * request.prompts.length <= limit) return;
+  const { maxNumQueuedReqs = Infinity, maxNumQueuedTokens = Infinity } = options;
+  const promptTokens = request.prompts.reduce((sum, prompt) => sum + prompt.tokens, 0) * request.n;
+  const fits = loop.size + request.n * request.prompts.length <= maxNumQueuedReqs;
+  if (fits && (maxNumQueuedTokens === Infinity || loop.prefillTokens + promptTokens <= maxNumQueuedTokens)) return;
   metrics.refused();
   throw envelope(
     503,

@@ -87,6 +87,7 @@ export class Generation implements SequenceListener {
         maxTokens: request.maxTokens,
         priority: request.priority,
         blockHashes: plan.blockHashes,
+        promptIds: plan.promptIds,
         salt: request.cacheSalt,
         flows: request.stream,
         arrivalMs,

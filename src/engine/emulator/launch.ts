@@ -17,6 +17,8 @@ export interface LaunchHooks {
 export interface RunningEmulator {
   readonly url: string;
   readonly server: EmulatedVllm;
+  /** What SIGTERM does; resolves when the process may end. */
+  terminate(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -50,7 +52,7 @@ export async function launchEmulator(
       ...(hooks.onDeath ? { onDeath: hooks.onDeath } : {}),
     });
     const url = await server.start();
-    return { url, server, close: () => server.close() };
+    return { url, server, terminate: () => server.terminate(), close: () => server.close() };
   } catch (error) {
     device.close();
     throw error;

@@ -13,6 +13,7 @@ import {
 } from '../../model/memory.js';
 import { GiB } from '../../model/units.js';
 import type { VllmVersion } from './dialect.js';
+import type { KvEventsConfig } from './kv-events/publisher.js';
 
 /**
  * HBM that a sleeping engine keeps on each GPU: CUDA context, graphs, communication buffers. About 1 GiB (1.1 at TP 4 in vLLM issue
@@ -52,6 +53,13 @@ export interface EmulatorOptions {
   readonly enableAutoToolChoice?: boolean;
   readonly toolCallParser?: string;
   readonly maxNumQueuedReqs?: number;
+  /** Bound on prompt tokens whose prefill is not over. */
+  readonly maxNumQueuedTokens?: number;
+  readonly kvEvents?: KvEventsConfig;
+  /** Seconds that open requests get after SIGTERM; default 0. */
+  readonly shutdownTimeoutS?: number;
+  /** VLLM_KEEP_ALIVE_ON_ENGINE_DEATH=1: the API server outlives its engine, and answers errors. */
+  readonly keepAliveOnEngineDeath?: boolean;
   /** Release whose behaviour is shown; default 0.29.0. */
   readonly vllmVersion?: VllmVersion;
   /** 0.32 and later: render endpoints, off by default there. */

@@ -12,6 +12,7 @@ import { EngineLoop } from './engine-loop.js';
 import { FaultPlan } from './faults.js';
 import { type Call, dispatch, Reply, type Routes, readAll } from './http.js';
 import { ENGINE_DEAD, HttpError, internalError } from './http-error.js';
+import { KvEventPublisher } from './kv-events/publisher.js';
 import { Ledger } from './ledger.js';
 import { VllmMetrics } from './metrics.js';
 import { defaultTickMs, type EmulatorOptions, resolveModel } from './options.js';
@@ -22,6 +23,10 @@ import { hashText } from './tokens.js';
 const LEDGER_CAPACITY = 20_000;
 /** uvicorn closes an idle connection after this. */
 const KEEP_ALIVE_MS = 5_000;
+/** How often a server that drains looks whether all is done, emulated. */
+const DRAIN_LOOK_MS = 20;
+/** What a dead engine's API server still answers. */
+const ANSWERED_WHEN_DEAD: ReadonlySet<string> = new Set(['/v1/models', '/metrics', '/version']);
 /** The paths that ask for an API key. */
 const GUARDED = /^\/(v1|v2|inference|cohere)(\/|$)/;
 
@@ -37,6 +42,7 @@ export interface EmulatedVllmConfig {
 /** One emulated vLLM server: vLLM's HTTP surface around a {@link BatchEngine} that runs on a clock. */
 export class EmulatedVllm {
   readonly context: EmulatorContext;
+  readonly kvEvents: KvEventPublisher | undefined;
   private readonly server: Server;
   private readonly routes: Routes;
   private readonly sockets = new Set<Socket>();
@@ -48,7 +54,10 @@ export class EmulatedVllm {
     const version = options.vllmVersion ?? '0.29.0';
     const metrics = new VllmMetrics(model, Date.now() / 1000, version);
     const faults = new FaultPlan();
+    const kvEvents = options.kvEvents && new KvEventPublisher(options.kvEvents, model.blockSize);
+    this.kvEvents = kvEvents;
     const engine = new BatchEngine({
+      ...(kvEvents ? { onBlockChange: (change) => kvEvents.changed(change) } : {}),
       llm: model.llm,
       gpu: model.gpu,
       tp: model.tp,
@@ -68,6 +77,7 @@ export class EmulatedVllm {
       clock,
       metrics,
       faults,
+      kvEvents,
       tickMs: (options.streamTickMs ?? defaultTickMs(timeScale)) * timeScale,
       onDeath: (how) => this.die(how),
     });
@@ -96,6 +106,7 @@ export class EmulatedVllm {
       startedMs: clock.nowMs(),
       open: new Set(),
       load: 0,
+      draining: false,
       die: (how) => this.die(how),
     };
     this.routes = new Map([
@@ -127,6 +138,7 @@ export class EmulatedVllm {
   async start(): Promise<string> {
     const { options } = this.config;
     await this.context.sleep.claim(options.startAsleep ?? false);
+    await this.kvEvents?.start();
     const host = options.host ?? '127.0.0.1';
     await new Promise<void>((resolve, reject) => {
       this.server.once('error', reject);
@@ -136,7 +148,28 @@ export class EmulatedVllm {
     return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
   }
 
-  /** What SIGTERM does: every open request hears an error, then nothing answers any more. */
+  /**
+   * What SIGTERM does. Without `--shutdown-timeout` it is {@link close}. With one, what is here goes on and what comes is refused; what is unfinished at the end hears
+   * nothing: the engine is gone and the server waits for its clients to leave.
+   */
+  async terminate(): Promise<void> {
+    const { clock, open, loop } = this.context;
+    const endMs = clock.nowMs() + (this.config.options.shutdownTimeoutS ?? 0) * 1000;
+    this.context.draining = true;
+    while (open.size > 0 && clock.nowMs() < endMs)
+      await new Promise<void>((resolve) => clock.after(DRAIN_LOOK_MS, resolve));
+    if (open.size === 0 || !this.config.options.shutdownTimeoutS) return this.close();
+    this.dead = true;
+    loop.stall();
+    await new Promise<void>((resolve) => {
+      this.server.close(() => resolve());
+      this.server.closeIdleConnections();
+    });
+    this.kvEvents?.close();
+    this.config.device.close();
+  }
+
+  /** Every open request hears an error, then nothing answers any more. */
   async close(): Promise<void> {
     this.dead = true;
     this.context.loop.die('error');
@@ -144,6 +177,7 @@ export class EmulatedVllm {
     this.server.closeIdleConnections();
     for (const socket of this.sockets) socket.destroySoon();
     await closed;
+    this.kvEvents?.close();
     this.config.device.close();
   }
 
@@ -151,6 +185,7 @@ export class EmulatedVllm {
     if (this.dead) return;
     this.dead = true;
     this.context.loop.die(how);
+    if (how === 'error' && this.config.options.keepAliveOnEngineDeath) return;
     this.server.close();
     if (how === 'cut') for (const socket of this.sockets) socket.destroy();
     this.config.onDeath?.(how);
@@ -172,7 +207,7 @@ export class EmulatedVllm {
         answerPreflight(request, response, this.context.version === '0.29.0');
         return;
       }
-      if (this.dead) {
+      if (this.dead && !ANSWERED_WHEN_DEAD.has(path)) {
         if (path === '/health') reply.empty(503);
         else reply.fail(internalError(ENGINE_DEAD));
         return;
