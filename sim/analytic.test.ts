@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { ONE_SEAT, poissonWorkflows, testScenario } from '../test/sim-scenario.js';
 import type { StageRecord } from './report/types.js';
 import { runSimulation } from './simulation.js';
-import { ONE_SEAT, poissonWorkflows, testScenario } from './test-scenario.js';
 
 const COUNT = 20_000;
 const MEAN_TOKENS = 60;

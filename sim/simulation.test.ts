@@ -1,16 +1,16 @@
 import { describe, expect, it } from 'vitest';
 import { violations } from '../test/seeds/check.js';
+import { randomWorkflows, SMALL_FLEET, testScenario } from '../test/sim-scenario.js';
 import { runSimulation } from './simulation.js';
 import { repeatWorkflows } from './sweep/repeat.js';
 import { runCell } from './sweep/run-cell.js';
 import type { SweepCell, SweepWorkload } from './sweep/types.js';
-import { randomWorkflows, SMALL_FLEET, testScenario } from './test-scenario.js';
 
 const workflows = randomWorkflows(60, 3);
 const { nodes, classes, lookAhead, minResidencyMs, kvOverflowTarget } = testScenario(SMALL_FLEET, workflows);
 const workload: SweepWorkload = {
   ...{ name: 'random', workflows, nodes, classes, defaultClass: 'interactive', rttMs: {} },
-  ...{ capacitySpeed: 1, warmupShare: 0, lookAhead, minResidencyMs, kvOverflowTarget },
+  ...{ capacitySpeed: 1, warmupShare: 0, portfolioCpuShare: 0.001, lookAhead, minResidencyMs, kvOverflowTarget },
 };
 const cell: SweepCell = {
   ...{ workload: 'random', deadlineRule: 'proportional', policy: 'edf', load: 2, seed: 1 },

@@ -1,6 +1,7 @@
 import type { OrderingPolicy } from '../src/global/order/policy.js';
+import type { TrafficObserver } from '../src/global/scheduler-types.js';
 import type { NodeSpec } from '../src/model/fleet.js';
-import type { SloClass } from '../src/model/stage.js';
+import type { Prediction, SloClass } from '../src/model/stage.js';
 import type { ServiceTimeModel } from '../src/predict/service-time.js';
 import type { TraceWorkflow } from '../traces/workflow.js';
 import type { FleetSummary, StageRecord, WorkflowRecord } from './report/types.js';
@@ -22,7 +23,9 @@ export type PredictionMode =
   /** The truth, through the same door as the oracle policies. */
   | { readonly kind: 'oracle' }
   /** The truth times exp(sigma × a standard normal), drawn once for each stage. */
-  | { readonly kind: 'noise'; readonly sigma: number };
+  | { readonly kind: 'noise'; readonly sigma: number }
+  /** What somebody was told before, by the id of the trace's row: a replay. */
+  | { readonly kind: 'told'; readonly byRequest: ReadonlyMap<string, Prediction> };
 
 /** Something that breaks, and when. Times in milliseconds of the run. */
 export type SimFault =
@@ -38,6 +41,8 @@ export interface Arrival {
   readonly deadlineMs: number;
   /** Duration alone on an idle, warm fleet; undefined where it is not known. */
   readonly isolatedMs?: number | undefined;
+  /** For a workflow that is taken up half-way: its age, the stages it has started, and the service it has had. */
+  readonly before?: { readonly ageMs: number; readonly startedStages: number; readonly attainedServiceMs: number };
 }
 
 /** Everything that decides a run. The same scenario gives the same result, to the byte. */
@@ -68,6 +73,8 @@ export interface SimScenario {
 /** What may look at a run and change its policy, as the self-tuning policy does. */
 export interface SimController {
   readonly intervalMs: number;
+  /** Follows the scheduler's work. */
+  readonly traffic?: TrafficObserver | undefined;
   /** Called at every interval; a returned policy takes the place of the present one. */
   tick(nowMs: number): OrderingPolicy | undefined;
   /** A workflow has arrived, or one of its stages has ended. */

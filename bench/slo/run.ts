@@ -33,7 +33,9 @@ const { values } = parseArgs({
 });
 
 const spec = readSpec();
-const wanted = values.workloads?.split(',') ?? spec.workloads.map(({ name }) => name);
+const size = values.quick ? 'quick' : 'full';
+const wanted =
+  values.workloads?.split(',') ?? spec.workloads.filter(({ repeat }) => repeat[size] > 0).map(({ name }) => name);
 const unknown = wanted.filter((name) => !spec.workloads.some((workload) => workload.name === name));
 if (unknown.length > 0) {
   console.error(
@@ -68,11 +70,11 @@ async function load(workload: SloSpec['workloads'][number]): Promise<SweepWorklo
   const { name, about, capacitySpeed, repeat } = workload;
   const { rows } = await composeFile(join(SLO_FOLDER, workload.spec), undefined, folder.open);
   const loaded = sweepWorkload({
-    ...{ name, about, rows, capacitySpeed, warmupShare: spec.warmupShare },
+    ...{ name, about, rows, capacitySpeed, warmupShare: spec.warmupShare, portfolioCpuShare: spec.portfolioCpuShare },
     config: loadConfig(join(SLO_FOLDER, workload.fleet)),
     modelMap: new Map(),
   });
-  const times = values.quick ? repeat.quick : repeat.full;
+  const times = Math.max(1, repeat[size]);
   // The search for the capacity repeats the traffic itself.
   return values['find-capacity'] ? loaded : { ...loaded, workflows: repeatWorkflows(loaded.workflows, times) };
 }

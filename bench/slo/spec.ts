@@ -14,6 +14,7 @@ const sloSpecSchema = z.strictObject({
   firstSeed: z.int(),
   seeds: perSize(z.int().min(1)),
   warmupShare: z.number().min(0).max(0.9),
+  portfolioCpuShare: positive,
   workloads: z
     .array(
       z.strictObject({
@@ -24,8 +25,8 @@ const sloSpecSchema = z.strictObject({
         fleet: z.string(),
         /** Speed of the arrivals, relative to the composed trace, that is load 1. */
         capacitySpeed: positive,
-        /** The traffic so many times on end: the length of the run. */
-        repeat: perSize(z.int().min(1)),
+        /** The traffic so many times on end: the length of the run; 0 leaves it out. */
+        repeat: perSize(z.int().min(0)),
       }),
     )
     .min(1),

@@ -3,6 +3,7 @@ import type { StepShape } from '../../src/engine/step-time.js';
 import { ORACLE_POLICIES, ORDERING_POLICIES } from '../../src/global/order/registry.js';
 import type { NodeSpec } from '../../src/model/fleet.js';
 import { isolatedDuration } from '../../traces/replay/isolated.js';
+import { portfolioController } from '../portfolio/controller.js';
 import { jainIndex, quantile } from '../report/stats.js';
 import { runSimulation } from '../simulation.js';
 import type { SimResult, SimScenario } from '../types.js';
@@ -44,6 +45,10 @@ export function scenarioOf(
     // What is unfinished when arrivals end gets as long again, then it is a miss.
     horizonMs: 2 * (arrivals.at(-1)?.atMs ?? 0) + longestDeadline(arrivals),
     detail,
+    // As live: whoever asks for `maestro` gets the policy that tunes itself.
+    ...(cell.policy === 'maestro'
+      ? { controller: portfolioController({ ...workload, ...cell }, { cpuShare: workload.portfolioCpuShare }) }
+      : {}),
   };
 }
 

@@ -19,6 +19,8 @@ export interface SweepWorkload {
   readonly lookAhead: number;
   readonly minResidencyMs: number;
   readonly kvOverflowTarget: number;
+  /** CPU that the self-tuning policy may spend on replays, as a share of simulated time; live it is 0.05, which makes long sweeps slow. */
+  readonly portfolioCpuShare: number;
 }
 
 /** What one run of a sweep is. */

@@ -34,6 +34,7 @@ export class Predictions {
   }
 
   predict(stage: Stage, context: StageContext, run: Run, row: TraceRow, outputTokens: number): Prediction {
+    if (this.mode.kind === 'told') return this.mode.byRequest.get(row.request_id)!;
     const base = this.online.predict(stage, context);
     const seen = this.seen(base, run, row, outputTokens);
     if (this.reservation === 'predicted') return seen;
@@ -43,7 +44,7 @@ export class Predictions {
   }
 
   observe(stage: Stage, context: StageContext, outcome: StageOutcome): void {
-    this.online.observe(stage, context, outcome);
+    if (this.mode.kind !== 'told') this.online.observe(stage, context, outcome);
   }
 
   workflowEnded(workflowId: string): void {
@@ -59,6 +60,7 @@ export class Predictions {
   private seen(base: Prediction, run: Run, row: TraceRow, outputTokens: number): Prediction {
     switch (this.mode.kind) {
       case 'online':
+      case 'told':
         return base;
       case 'none':
         return { ...base, ...lengths(BLIND_TOKENS), serviceMs: 1, remainingMs: 0, source: 'none' };

@@ -2,6 +2,7 @@ import type { Foresight } from '../../src/global/order/policy.js';
 import { GlobalScheduler } from '../../src/global/scheduler.js';
 import type { Dispatch } from '../../src/global/scheduler-types.js';
 import { WorkflowTracker } from '../../src/global/tracker.js';
+import { kvPoolTokensOf } from '../../src/global/working-set.js';
 import { ChurnMap } from '../../src/model/churn-map.js';
 import type { OutcomeKind, StageOutcome } from '../../src/model/stage.js';
 import { MINUTE_MS } from '../../src/model/units.js';
@@ -57,6 +58,8 @@ export class World implements NodeListener, ClusterListener {
         maxCountPerTenant: 1_000_000,
         maxBytes: Number.MAX_SAFE_INTEGER,
         foresight,
+        kvPoolTokens: kvPoolTokensOf(nodes),
+        traffic: scenario.controller?.traffic,
         ...NO_TIMEOUTS,
       },
       this.tracker,
@@ -161,6 +164,7 @@ export class World implements NodeListener, ClusterListener {
     const stage = stageOf(run, row, stageId, this.weights.get(run.record.sloClass) ?? 1, limits, nowMs);
     const outputTokens = Math.max(1, Math.min(row.output_length, stage.maxTokens));
     const context = this.tracker.begin(stage, nowMs);
+    if (context.stageIndex === 0 && run.arrival.before) this.tracker.resume(stage.workflowId, run.arrival.before);
     const prediction = this.predictions.predict(stage, context, run, row, outputTokens);
     const job: Job = {
       stage,

@@ -1,4 +1,5 @@
 import type { Dispatcher } from 'undici';
+import type { PortfolioSnapshot } from '../global/portfolio/service.js';
 import type { MaestroError } from '../model/error.js';
 import type { EngineState, PlaceExplanation } from '../model/fleet.js';
 import type { Prediction, SloClass, Stage, StageContext, StageOutcome } from '../model/stage.js';
@@ -89,6 +90,8 @@ export interface EngineSnapshot {
 export interface FleetSnapshot {
   readonly atMs: number;
   readonly policy: string;
+  /** How the self-tuning policy came to its ordering, where it serves. */
+  readonly portfolio?: PortfolioSnapshot;
   /** Stages waiting in our queue, by model. */
   readonly queued: Readonly<Record<string, number>>;
   readonly engines: readonly EngineSnapshot[];

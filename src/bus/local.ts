@@ -2,9 +2,13 @@ import { ClusterRouter } from '../cluster/router.js';
 import { ClusterService } from '../cluster/service.js';
 import type { MaestroConfig } from '../config/schema.js';
 import { findOrderingPolicy } from '../global/order/registry.js';
+import { PORTFOLIO_CANDIDATES, PORTFOLIO_PRIOR } from '../global/portfolio/candidates.js';
+import { Portfolio } from '../global/portfolio/portfolio.js';
+import { PortfolioService, type ReplayWorker } from '../global/portfolio/service.js';
 import { GlobalScheduler } from '../global/scheduler.js';
 import { GlobalService } from '../global/service.js';
 import { WorkflowTracker } from '../global/tracker.js';
+import { kvPoolTokensOf } from '../global/working-set.js';
 import type { Clock } from '../model/clock.js';
 import type { NodeSpec } from '../model/fleet.js';
 import { MINUTE_MS } from '../model/units.js';
@@ -27,6 +31,8 @@ export interface LocalLevelsOptions {
   readonly engineApiKeys?: ReadonlyMap<string, string>;
   /** Service time of a call alone, where model and GPU are known. */
   readonly serviceTimeMs?: ServiceTimeModel | undefined;
+  /** Replays traffic for the self-tuning policy; without it `maestro` keeps the ordering that it begins with. */
+  readonly replays?: ReplayWorker | undefined;
 }
 
 /** The three levels in one process, joined by function calls. Only engines are processes of their own. */
@@ -67,10 +73,15 @@ export function createLocalLevels(options: LocalLevelsOptions): LocalLevels {
   const tracker = new WorkflowTracker({ idleMs: WORKFLOW_IDLE_MS });
   const policy = findOrderingPolicy(rules.policy);
   if (!policy) throw new Error(`the config names ordering policy ${rules.policy}, which is not registered`);
+  const portfolio = options.replays
+    ? new Portfolio({ candidates: PORTFOLIO_CANDIDATES, prior: PORTFOLIO_PRIOR, ...rules.portfolio })
+    : undefined;
   const scheduler = new GlobalScheduler(
     {
-      policy,
+      policy: portfolio?.policy ?? policy,
+      traffic: portfolio?.traffic,
       classes,
+      kvPoolTokens: kvPoolTokensOf(options.nodes),
       maxCount: rules.queue.maxCount,
       maxBytes: rules.queue.maxBytes,
       maxCountPerTenant: rules.queue.maxCountPerTenant ?? rules.queue.maxCount,
@@ -78,6 +89,13 @@ export function createLocalLevels(options: LocalLevelsOptions): LocalLevels {
     },
     tracker,
   );
+  const tuning =
+    portfolio && options.replays
+      ? new PortfolioService({
+          ...{ clock, portfolio, scheduler, logger, worker: options.replays },
+          timeScale: config.fleet.timeScale,
+        })
+      : undefined;
   const decisionLog = new DecisionLog({
     capacity: DECISIONS_KEPT,
     file: config.observe.decisionLog,
@@ -93,7 +111,7 @@ export function createLocalLevels(options: LocalLevelsOptions): LocalLevels {
     classes,
     aliases: config.aliases,
     decisionLog,
-    fleetState: () => fleetState(nodes, clock.nowMs()),
+    fleetState: () => ({ ...fleetState(nodes, clock.nowMs()), ...(tuning ? { portfolio: tuning.snapshot() } : {}) }),
   });
   return {
     scheduling,
@@ -102,6 +120,7 @@ export function createLocalLevels(options: LocalLevelsOptions): LocalLevels {
     },
     stop: async () => {
       scheduling.close();
+      await tuning?.close();
       await Promise.all(nodes.map((node) => node.stop()));
       await decisionLog.end();
     },

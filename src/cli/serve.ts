@@ -18,6 +18,7 @@ import type { GlobalService } from '../global/service.js';
 import { MaestroError } from '../model/error.js';
 import { createLogger } from '../observe/log.js';
 import { watchGpus } from './gpu-telemetry.js';
+import { startReplayThread } from './replay-thread.js';
 import { startEngines } from './started-engines.js';
 import { discoveredNodes } from './vllm-urls.js';
 
@@ -61,6 +62,8 @@ export async function serve(options: ServeOptions): Promise<Served> {
     const urls = new Map(fleet?.engines.map(({ engineId, url }) => [engineId, url]));
     const nodes = options.vllmUrls ? discoveredNodes(options.vllmUrls) : toNodeSpecs(config, urls);
     const watches = fleet ? new Map<string, TelemetryWatch>() : await watchGpus(config, nodes, wallClock, logger);
+    const { scheduling: rules, classes } = config;
+    const tunes = rules.policy === 'maestro' && rules.portfolio.cpuShare > 0;
     const levels = createLocalLevels({
       config,
       nodes,
@@ -69,6 +72,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
       logger,
       engineApiKeys: options.vllmUrls ? new Map() : engineApiKeys(config),
       serviceTimeMs: serviceTimes(stepShapes(config)),
+      replays: tunes ? startReplayThread({ nodes, classes, rttMs: {}, ...rules }) : undefined,
       telemetry: (nodeId: string) => {
         if (fleet) return () => deviceReading(fleet, nodeId);
         const watch = watches.get(nodeId);

@@ -22,8 +22,8 @@ import { demoFleetPath, demoTracePath } from './package-files.js';
 import { sweepWorkload } from './sweep-workload.js';
 
 interface SimArguments {
-  readonly trace: string;
-  readonly fleet: string;
+  readonly trace?: string;
+  readonly fleet?: string;
   readonly policy: readonly string[];
   readonly load: readonly number[];
   readonly seeds: number;
@@ -52,8 +52,8 @@ export function registerSim(program: Command): void {
         'Load 1 is the highest rate at which fcfs keeps its backlog bounded, found by bisection first. ' +
         'A sweep that was cut off goes on where it stopped when it is started again with the same --out.',
     )
-    .option('--trace <file>', 'canonical trace with arrivals (default: the one of the demo)', demoTracePath())
-    .option('--fleet <file>', 'config file with the fleet (default: the one of the demo)', demoFleetPath())
+    .option('--trace <file>', 'canonical trace with arrivals (default: the one of the demo)')
+    .option('--fleet <file>', 'config file with the fleet (default: the one of the demo)')
     .option('--policy <names>', `comma-separated, or "all": ${POLICY_NAMES.join(', ')}`, policies, [
       'fcfs',
       'edf',
@@ -74,11 +74,7 @@ export function registerSim(program: Command): void {
     .option('--json', 'print the report as one JSON document')
     .addHelpText(
       'after',
-      '\nExamples:\n' +
-        '  $ maestro sim --out report                                   the demo workload under fcfs, edf and maestro\n' +
-        '  $ maestro sim --trace T.jsonl.gz --fleet F.yaml --policy all --load 0.9,1.2,1.5 --out report\n' +
-        '  $ maestro sim --shard 1/8 --out part-1                       on the first of eight machines\n' +
-        '  $ maestro sim merge part-1 part-2 … --out report             with the folders of all eight\n',
+      '\nExample:\n  $ maestro sim --policy fcfs,edf,maestro --load 0.9,1.2,1.5 --seeds 5 --out report\n',
     )
     .action(simulate);
   sim
@@ -86,10 +82,12 @@ export function registerSim(program: Command): void {
     .summary('one report out of the parts of a sweep')
     .argument('<dirs...>', 'folders that "maestro sim --shard" wrote')
     .requiredOption('--out <dir>', 'write report.html, report.md and report.json there')
+    .addHelpText('after', '\nExample:\n  $ maestro sim merge part-1 part-2 part-3 --out report\n')
     .action(merge);
 }
 
-async function simulate(options: SimArguments): Promise<void> {
+async function simulate(given: SimArguments): Promise<void> {
+  const options = { ...given, trace: given.trace ?? demoTracePath(), fleet: given.fleet ?? demoFleetPath() };
   const { trace, shard, out, jobs } = options;
   if (shard && out === undefined) {
     throw new MaestroError('invalid_request', '--shard needs --out: the folder where its runs are kept for the merge.');
@@ -205,7 +203,7 @@ function cellsOf(
 }
 
 /** The command that gives the same results, without what does not change them. */
-function commandOf(options: SimArguments, capacity: number): string {
+function commandOf(options: SimArguments & { trace: string; fleet: string }, capacity: number): string {
   const { trace, fleet, policy, load, seeds, deadline, placement, reservation, warmup, limitWorkflows, modelMap } =
     options;
   return [

@@ -18,12 +18,18 @@ export interface WorkloadArguments {
   /** Speed of the arrivals that is load 1; found by bisection where it is not given. */
   readonly capacitySpeed?: number | undefined;
   readonly warmupShare: number;
+  /** See {@link SweepWorkload.portfolioCpuShare}. */
+  readonly portfolioCpuShare?: number;
   readonly rttMs?: Readonly<Record<string, number>>;
 }
+
+/** A hundredth of what the live system takes: enough for an evaluation every few simulated minutes. */
+const DEFAULT_PORTFOLIO_CPU_SHARE = 0.0005;
 
 /** A trace on a fleet, ready for a sweep. Refuses what cannot be simulated, naming the fix. */
 export function sweepWorkload(args: WorkloadArguments): SweepWorkload & { readonly about: string } {
   const { name, about, rows, config, modelMap, limitWorkflows, capacitySpeed, warmupShare, rttMs = {} } = args;
+  const { portfolioCpuShare = DEFAULT_PORTFOLIO_CPU_SHARE } = args;
   const unmodelled = config.fleet.nodes.flatMap(({ engines }) => engines).find(({ url }) => url !== undefined);
   if (unmodelled) {
     throw new MaestroError(
@@ -43,7 +49,7 @@ export function sweepWorkload(args: WorkloadArguments): SweepWorkload & { readon
     );
   }
   const workload = {
-    ...{ name, about, nodes, rttMs, warmupShare },
+    ...{ name, about, nodes, rttMs, warmupShare, portfolioCpuShare },
     workflows: timed.slice(0, limitWorkflows),
     classes: config.classes,
     defaultClass: config.defaultClass,

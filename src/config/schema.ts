@@ -48,6 +48,19 @@ const queue = z
   })
   .prefault({});
 
+const portfolio = z
+  .strictObject({
+    cpuShare: z
+      .number()
+      .min(0)
+      .max(1)
+      .default(0.05)
+      .describe('Share of one core that replays of the last minutes may take; 0 keeps the ordering as it begins.'),
+    interval: duration().prefault('45s').describe('Replays are at least so far apart.'),
+  })
+  .transform(rename({ interval: 'intervalMs' }))
+  .prefault({});
+
 const scheduling = z
   .strictObject({
     policy: z.enum(ORDERING_POLICY_NAMES).default('maestro').describe('Who goes next.'),
@@ -57,6 +70,7 @@ const scheduling = z
       .default(4)
       .describe('Stages that wait inside an engine beyond its seats, to hide the round trip.'),
     queue: queue.describe('Limits of the stages that wait in our queue.'),
+    portfolio: portfolio.describe('How the policy `maestro` tunes itself.'),
     starvationBound: duration()
       .prefault('5m')
       .describe('After this wait a stage goes first, whatever the policy says.'),

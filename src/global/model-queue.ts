@@ -1,4 +1,5 @@
 import { StableHeap } from '../model/heap.js';
+import type { Stage } from '../model/stage.js';
 import { LoadSteps } from './order/load-steps.js';
 import type { QueuedStage } from './queued-stage.js';
 import { SeatInterval } from './seat-interval.js';
@@ -22,12 +23,34 @@ export interface QueueDiscipline {
 /** A whole dispatch of credit; shares such as a tenth do not add up to exactly 1 in binary. */
 const ONE = 1 - 1e-9;
 
+/** May the workflow of a stage that stands apart begin? */
+export type MayBegin = (stage: Stage) => boolean;
+
 class ClassQueue {
+  /** Stages in the order of the policy, and apart from them those whose workflows are held back from beginning. */
   readonly order: TenantQueue;
+  readonly fresh: TenantQueue;
   readonly byAge = new StableHeap<QueuedStage>();
 
   constructor(tenantSlackMs: number) {
     this.order = new TenantQueue(tenantSlackMs);
+    this.fresh = new TenantQueue(tenantSlackMs);
+  }
+
+  get size(): number {
+    return this.order.size + this.fresh.size;
+  }
+
+  of(queued: QueuedStage): TenantQueue {
+    return queued.fresh ? this.fresh : this.order;
+  }
+
+  /** First in the order of the policy, among those that may begin. */
+  first(mayBegin: MayBegin): QueuedStage | undefined {
+    const first = this.order.peek();
+    const fresh = this.fresh.peek();
+    if (!fresh || (first && first.orderKey <= fresh.orderKey)) return first;
+    return mayBegin(fresh.stage) ? fresh : first;
   }
 }
 
@@ -66,12 +89,12 @@ export class ModelQueue {
   }
 
   sizeOf(kind: 'interactive' | 'batch'): number {
-    return this.classOf(kind).order.size + (this.blocked?.kind === kind ? 1 : 0);
+    return this.classOf(kind).size + (this.blocked?.kind === kind ? 1 : 0);
   }
 
   push(queued: QueuedStage): void {
     const queue = this.classOf(queued.kind);
-    queue.order.push(queued);
+    queue.of(queued).push(queued);
     queued.ageEntry = queue.byAge.push(queued, queued.enqueuedAtMs);
     queued.listIndex = this.waiting.length;
     this.waiting.push(queued);
@@ -85,7 +108,7 @@ export class ModelQueue {
       return;
     }
     const queue = this.classOf(queued.kind);
-    queue.order.remove(queued);
+    queue.of(queued).remove(queued);
     queue.byAge.remove(queued.ageEntry!);
     queued.ageEntry = undefined;
     const last = this.waiting.pop()!;
@@ -97,21 +120,33 @@ export class ModelQueue {
     this.rekeyLeft = Math.min(this.rekeyLeft, this.waiting.length);
   }
 
-  rekey(queued: QueuedStage): void {
-    this.classOf(queued.kind).order.rekey(queued);
+  /** Puts the stage where its key says now, among the fresh or the others. */
+  rekey(queued: QueuedStage, fresh: boolean): void {
+    const queue = this.classOf(queued.kind);
+    if (fresh === queued.fresh) {
+      queue.of(queued).rekey(queued);
+      return;
+    }
+    queue.of(queued).remove(queued);
+    queued.fresh = fresh;
+    queue.of(queued).push(queued);
   }
 
   /**
    * The stage that should go next. `passed` is the stage it is let before out of turn, whose place among others it may claim.
    * While a stage is blocked, others are named only until enough of them have passed it.
    */
-  choose(nowMs: number): { readonly next: QueuedStage; readonly passed: QueuedStage | undefined } | undefined {
+  choose(
+    nowMs: number,
+    mayBegin: MayBegin,
+  ): { readonly next: QueuedStage; readonly passed: QueuedStage | undefined } | undefined {
     if (this.blocked && this.overtakes >= this.discipline.maxOvertakes) return undefined;
-    const inOrder = this.interactive.order.peek() ?? this.batch.order.peek();
-    if (!inOrder) return undefined;
+    const inOrder = this.interactive.first(mayBegin) ?? this.batch.first(mayBegin);
+    // What has waited for too long goes whatever else may begin: nothing starves behind a full memory either.
     const overdue = this.guardCredit >= ONE ? this.oldestOverdue(nowMs) : undefined;
     if (overdue) return { next: overdue, passed: inOrder };
-    const batch = this.batchCredit >= ONE ? this.batch.order.peek() : undefined;
+    if (!inOrder) return undefined;
+    const batch = this.batchCredit >= ONE ? this.batch.first(mayBegin) : undefined;
     if (batch) return { next: batch, passed: inOrder };
     return { next: inOrder, passed: undefined };
   }
@@ -132,13 +167,15 @@ export class ModelQueue {
     const { batchShare, guardShare } = this.discipline;
     if (this.blocked && !wasBlocked) this.overtakes += 1;
     if (this.oldestOverdue(nowMs)) this.guardCredit = Math.min(1 + guardShare, this.guardCredit + guardShare);
-    if (this.batch.order.size > 0 && this.interactive.order.size > 0) {
+    if (this.batch.size > 0 && this.interactive.size > 0) {
       this.batchCredit = Math.min(1 + batchShare, this.batchCredit + batchShare);
     }
     if (this.guardCredit >= ONE && this.oldestOverdue(nowMs) === queued) this.guardCredit -= 1;
     if (this.batchCredit >= ONE && queued.kind === 'batch') this.batchCredit -= 1;
     this.remove(queued);
-    this.classOf(queued.kind).order.charge(queued.stage.tenant, queued.prediction.serviceMs);
+    const { order, fresh } = this.classOf(queued.kind);
+    order.charge(queued.stage.tenant, queued.prediction.serviceMs);
+    fresh.charge(queued.stage.tenant, queued.prediction.serviceMs);
   }
 
   /** Marks all waiting stages for a new key. */

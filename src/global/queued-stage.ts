@@ -28,4 +28,6 @@ export interface QueuedStage {
   parkedEntry: HeapEntry<QueuedStage> | undefined;
   /** Index in its model queue's list of waiting stages; −1 when not in it. */
   listIndex: number;
+  /** Its workflow has not begun and waits apart, because the policy limits how many are under way. */
+  fresh: boolean;
 }

@@ -1,7 +1,16 @@
-import type { SloClass } from '../model/stage.js';
+import type { Prediction, SloClass, Stage, StageOutcome } from '../model/stage.js';
 import type { QueueDiscipline } from './model-queue.js';
 import { MAESTRO } from './order/maestro.js';
 import type { Foresight, OrderingPolicy } from './order/policy.js';
+
+/** Follows what the scheduler does, stage by stage; the self-tuning policy learns from it. */
+export interface TrafficObserver {
+  stageSubmitted(stage: Stage, prediction: Prediction, nowMs: number): void;
+  stageStarted(stageId: string, nowMs: number): void;
+  stageReturned(stageId: string): void;
+  /** Without an outcome the stage was given up before it ran. */
+  stageEnded(stageId: string, outcome: StageOutcome | undefined, nowMs: number): void;
+}
 
 export interface GlobalSchedulerConfig extends QueueDiscipline {
   readonly policy: OrderingPolicy;
@@ -9,6 +18,9 @@ export interface GlobalSchedulerConfig extends QueueDiscipline {
   readonly classes: readonly SloClass[];
   /** The truth about a stage, by its id; only a simulator has it. */
   readonly foresight?: ((stageId: string) => Foresight | undefined) | undefined;
+  /** KV memory of all engines of a model, in tokens; models of which it is not known are missing. */
+  readonly kvPoolTokens: ReadonlyMap<string, number>;
+  readonly traffic?: TrafficObserver | undefined;
   readonly maxCount: number;
   readonly maxBytes: number;
   readonly maxCountPerTenant: number;
@@ -20,6 +32,7 @@ export interface GlobalSchedulerConfig extends QueueDiscipline {
 export const DEFAULT_SCHEDULER_CONFIG: GlobalSchedulerConfig = {
   policy: MAESTRO,
   classes: [],
+  kvPoolTokens: new Map(),
   maxCount: 10_000,
   maxBytes: 1 << 30,
   maxCountPerTenant: 10_000,

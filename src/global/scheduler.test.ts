@@ -4,7 +4,7 @@ import type { ModelCapacity } from '../model/fleet.js';
 import type { Prediction, SloClass, Stage } from '../model/stage.js';
 import { EDF } from './order/edf.js';
 import { FCFS } from './order/fcfs.js';
-import { MAESTRO } from './order/maestro.js';
+import { LOAD_HYBRID } from './order/load-hybrid.js';
 import { SRTF } from './order/srtf.js';
 import { GlobalScheduler, type GlobalSchedulerConfig } from './scheduler.js';
 import { WorkflowTracker } from './tracker.js';
@@ -229,7 +229,7 @@ describe('GlobalScheduler: changing order', () => {
   });
 
   it('prefers short work as the queue grows', () => {
-    const bench = new Bench({ policy: MAESTRO });
+    const bench = new Bench({ policy: LOAD_HYBRID });
     bench.submit({ deadlineMs: 60_000 }, { serviceMs: 20_000 });
     bench.submit({ deadlineMs: 61_000 }, { serviceMs: 100 });
     bench.capacity(0);
@@ -238,7 +238,7 @@ describe('GlobalScheduler: changing order', () => {
   });
 
   it('relegates a hopeless workflow by time alone and takes its other stages back once it has started', () => {
-    const bench = new Bench({ policy: MAESTRO });
+    const bench = new Bench({ policy: LOAD_HYBRID });
     bench.submit({ workflowId: 'late', deadlineMs: 10_000, stageId: 'late1' }, { serviceMs: 2_000 });
     bench.submit({ workflowId: 'late', deadlineMs: 10_000, stageId: 'late2' }, { serviceMs: 3_000 });
     bench.submit({ workflowId: 'too', deadlineMs: 10_000, stageId: 'too' }, { serviceMs: 2_500 });

@@ -1,4 +1,3 @@
-import { QueueBudget } from '../model/bounded-queue.js';
 import { ChurnMap } from '../model/churn-map.js';
 import type { ClusterView } from '../model/fleet.js';
 import { StableHeap } from '../model/heap.js';
@@ -7,6 +6,7 @@ import { CapacityLedger } from './capacity-ledger.js';
 import { ModelQueue } from './model-queue.js';
 import type { OrderInput, OrderingPolicy } from './order/policy.js';
 import { PriorityScale } from './priority.js';
+import { QueueLimits } from './queue-limits.js';
 import type { QueuedStage } from './queued-stage.js';
 import {
   DEFAULT_SCHEDULER_CONFIG,
@@ -15,10 +15,12 @@ import {
   type SchedulerStats,
   type SubmitRejection,
   type SubmitResult,
+  type TrafficObserver,
 } from './scheduler-types.js';
 import type { WorkflowTracker } from './tracker.js';
+import { WorkingSet } from './working-set.js';
 
-export type { Dispatch, GlobalSchedulerConfig, SchedulerStats, SubmitRejection, SubmitResult };
+export type { Dispatch, GlobalSchedulerConfig, SchedulerStats, SubmitRejection, SubmitResult, TrafficObserver };
 export { DEFAULT_SCHEDULER_CONFIG };
 
 /** Stages given a new key in one call of `dispatch`, so that a load step in a long queue costs no long pause. */
@@ -37,22 +39,17 @@ export class GlobalScheduler {
   private readonly config: GlobalSchedulerConfig;
   private policy: OrderingPolicy;
   private readonly batchClasses: ReadonlySet<string>;
-  private readonly budget: QueueBudget;
+  private readonly limits: QueueLimits;
+  private readonly workingSet: WorkingSet;
   private readonly stages = new ChurnMap<QueuedStage>();
   private readonly queues = new Map<string, ModelQueue>();
   private readonly waitingByWorkflow = new ChurnMap<QueuedStage[]>();
-  private readonly queuedByTenant = new Map<string, number>();
   private readonly capacities = new CapacityLedger();
   private readonly priorities = new PriorityScale();
   private readonly expiries = new StableHeap<QueuedStage>();
   private readonly changes = new StableHeap<QueuedStage>();
   private readonly parked = new StableHeap<QueuedStage>();
   private readonly counts = { dispatched: 0, requeued: 0, expired: 0 };
-  private readonly rejected: Record<SubmitRejection, number> = {
-    'queue-full-count': 0,
-    'queue-full-bytes': 0,
-    'tenant-queue-full': 0,
-  };
 
   constructor(
     config: Partial<GlobalSchedulerConfig>,
@@ -60,7 +57,8 @@ export class GlobalScheduler {
   ) {
     this.config = { ...DEFAULT_SCHEDULER_CONFIG, ...config };
     this.policy = this.config.policy;
-    this.budget = new QueueBudget(this.config);
+    this.limits = new QueueLimits(this.config);
+    this.workingSet = new WorkingSet(this.config.kvPoolTokens);
     this.batchClasses = new Set(this.config.classes.filter((c) => c.kind === 'batch').map((c) => c.name));
   }
 
@@ -73,9 +71,8 @@ export class GlobalScheduler {
     if (this.stages.has(stage.stageId)) throw new Error(`GlobalScheduler: stage ${stage.stageId} was submitted twice`);
     const workflow = this.tracker.workflow(stage.workflowId);
     if (!workflow) throw new Error(`GlobalScheduler: the tracker does not know workflow ${stage.workflowId}`);
-    const refusal = this.admit(stage);
+    const refusal = this.limits.admit(stage);
     if (refusal) {
-      this.rejected[refusal] += 1;
       return { kind: 'rejected', reason: refusal, retryAfterMs: this.retryAfterMs(stage.model, nowMs) };
     }
     const kind = this.batchClasses.has(stage.sloClass) ? 'batch' : 'interactive';
@@ -96,20 +93,26 @@ export class GlobalScheduler {
       changeEntry: undefined,
       parkedEntry: undefined,
       listIndex: -1,
+      fresh: false,
     };
     this.stages.set(stage.stageId, queued);
     this.enterQueue(queued);
     this.enqueue(queued, nowMs);
+    this.config.traffic?.stageSubmitted(stage, prediction, nowMs);
     return { kind: 'queued', orderKey: queued.orderKey };
   }
 
   /** A dispatched stage has ended. Ended stages are forgotten; unknown ones are ignored. */
-  complete(stageId: string, _outcome: StageOutcome, nowMs: number): void {
-    this.cancel(stageId, nowMs);
+  complete(stageId: string, outcome: StageOutcome, nowMs: number): void {
+    this.remove(stageId, outcome, nowMs);
   }
 
   /** The stage is no longer wanted, wherever it is. True when it was here. */
   cancel(stageId: string, nowMs: number): boolean {
+    return this.remove(stageId, undefined, nowMs);
+  }
+
+  private remove(stageId: string, outcome: StageOutcome | undefined, nowMs: number): boolean {
     const queued = this.stages.get(stageId);
     if (!queued) return false;
     this.stages.delete(stageId);
@@ -117,10 +120,12 @@ export class GlobalScheduler {
       const queue = this.queue(queued.stage.model);
       queue.inFlight -= 1;
       queue.seatInterval.ended(nowMs, queue.size > 0);
+      this.workingSet.ended(queued.stage, queued.stage.finalStage === true, nowMs);
     } else {
       this.withdraw(queued);
       this.leaveQueue(queued);
     }
+    this.config.traffic?.stageEnded(stageId, outcome, nowMs);
     return true;
   }
 
@@ -131,8 +136,9 @@ export class GlobalScheduler {
     this.queue(queued.stage.model).inFlight -= 1;
     queued.workflow.dispatchedStages -= 1;
     this.counts.requeued += 1;
-    this.budget.add(queued.stage.bodyBytes);
-    this.countTenant(queued.stage.tenant, 1);
+    this.workingSet.ended(queued.stage, false, nowMs);
+    this.config.traffic?.stageReturned(stageId);
+    this.limits.readmit(queued.stage);
     this.enterQueue(queued);
     queued.place = 'parked';
     const parkMs = Math.min(LAST_PARK_MS, FIRST_PARK_MS * 2 ** queued.bounces);
@@ -158,6 +164,7 @@ export class GlobalScheduler {
   dispatch(nowMs: number): Dispatch[] {
     this.releaseParked(nowMs);
     this.applyTimedChanges(nowMs);
+    this.workingSet.expire(nowMs);
     const dispatches: Dispatch[] = [];
     for (const queue of this.queues.values()) this.dispatchModel(queue, nowMs, dispatches);
     return dispatches;
@@ -176,7 +183,8 @@ export class GlobalScheduler {
 
   /** When `expire` or `dispatch` next has something to do by time alone; Infinity when never. */
   nextExpiryMs(): number {
-    return Math.min(this.expiries.peek()?.key ?? Infinity, this.parked.peek()?.key ?? Infinity);
+    const leaveMs = this.policy.kvShare === undefined ? Infinity : this.workingSet.nextLeaveMs();
+    return Math.min(this.expiries.peek()?.key ?? Infinity, this.parked.peek()?.key ?? Infinity, leaveMs);
   }
 
   /** Changes the order at once: every waiting stage gets its key under the new policy. */
@@ -200,11 +208,11 @@ export class GlobalScheduler {
     const queues = [...this.queues.values()];
     return {
       policy: this.policy.name,
-      queued: this.budget.count,
-      queuedBytes: this.budget.bytes,
-      inFlight: this.stages.size - this.budget.count,
+      queued: this.limits.count,
+      queuedBytes: this.limits.bytes,
+      inFlight: this.stages.size - this.limits.count,
       ...this.counts,
-      rejected: { ...this.rejected },
+      rejected: { ...this.limits.rejected },
       models: queues.map((queue) => ({
         model: queue.model,
         interactive: queue.sizeOf('interactive'),
@@ -213,14 +221,6 @@ export class GlobalScheduler {
         loadStep: queue.load.step,
       })),
     };
-  }
-
-  private admit(stage: Stage): SubmitRejection | undefined {
-    if ((this.queuedByTenant.get(stage.tenant) ?? 0) >= this.config.maxCountPerTenant) return 'tenant-queue-full';
-    const full = this.budget.tryAdd(stage.bodyBytes);
-    if (full) return full === 'count' ? 'queue-full-count' : 'queue-full-bytes';
-    this.countTenant(stage.tenant, 1);
-    return undefined;
   }
 
   private dispatchModel(queue: ModelQueue, nowMs: number, dispatches: Dispatch[]): void {
@@ -235,12 +235,18 @@ export class GlobalScheduler {
     while (queue.size > 0 && this.capacities.hasAny(queue.model)) {
       const { blocked } = queue;
       if (blocked && this.tryStart(blocked, undefined, queue, nowMs, dispatches)) continue;
-      const choice = queue.choose(nowMs);
+      const choice = queue.choose(nowMs, this.mayBegin);
       if (!choice) return;
       if (this.tryStart(choice.next, choice.passed, queue, nowMs, dispatches)) continue;
       if (this.capacities.starts(queue.model) === 0 || !queue.block(choice.next)) return;
     }
   }
+
+  /** May the workflow of this stage, which has not begun, begin now? */
+  private readonly mayBegin = (stage: Stage): boolean => {
+    const { kvShare } = this.policy;
+    return kvShare === undefined || this.workingSet.admits(stage, kvShare);
+  };
 
   private tryStart(
     queued: QueuedStage,
@@ -261,6 +267,8 @@ export class GlobalScheduler {
     workflow.dispatchedStages += 1;
     if (workflow.dispatchedStages === 1) this.rekeySiblings(queued, nowMs);
     this.counts.dispatched += 1;
+    this.workingSet.started(stage, prediction.outputTokens.q50, nowMs);
+    this.config.traffic?.stageStarted(stage.stageId, nowMs);
     // A stage that was let through out of turn must not wait inside the engine instead.
     if (passed) queued.orderKey = Math.min(queued.orderKey, passed.orderKey);
     const { orderKey } = queued;
@@ -282,6 +290,7 @@ export class GlobalScheduler {
     const queue = this.queue(queued.stage.model);
     const input = this.orderInput(queued, queue, nowMs);
     queued.orderKey = this.policy.key(input);
+    queued.fresh = this.isFresh(queued);
     queue.push(queued);
     this.planChange(queued, input);
   }
@@ -289,8 +298,13 @@ export class GlobalScheduler {
   private rekey(queued: QueuedStage, queue: ModelQueue, nowMs: number): void {
     const input = this.orderInput(queued, queue, nowMs);
     queued.orderKey = this.policy.key(input);
-    queue.rekey(queued);
+    queue.rekey(queued, this.isFresh(queued));
     this.planChange(queued, input);
+  }
+
+  /** Stands among the workflows that have yet to begin, where the policy holds those back. */
+  private isFresh(queued: QueuedStage): boolean {
+    return this.policy.kvShare !== undefined && queued.workflow.dispatchedStages === 0;
   }
 
   private planChange(queued: QueuedStage, input: OrderInput): void {
@@ -350,14 +364,7 @@ export class GlobalScheduler {
     const siblings = this.waitingByWorkflow.get(workflowId)!;
     if (siblings.length === 1) this.waitingByWorkflow.delete(workflowId);
     else siblings.splice(siblings.indexOf(queued), 1);
-    this.budget.remove(queued.stage.bodyBytes);
-    this.countTenant(queued.stage.tenant, -1);
-  }
-
-  private countTenant(tenant: string, change: number): void {
-    const count = (this.queuedByTenant.get(tenant) ?? 0) + change;
-    if (count === 0) this.queuedByTenant.delete(tenant);
-    else this.queuedByTenant.set(tenant, count);
+    this.limits.release(queued.stage);
   }
 
   private queue(model: string): ModelQueue {

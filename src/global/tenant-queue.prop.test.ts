@@ -25,6 +25,7 @@ function queuedStage(tenant: string, orderKey: number, serviceMs: number): Queue
     changeEntry: undefined,
     parkedEntry: undefined,
     listIndex: -1,
+    fresh: false,
   };
 }
 

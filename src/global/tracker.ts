@@ -1,5 +1,6 @@
 import { LruMap } from '../model/lru-map.js';
 import type { Stage, StageContext, StageOutcome } from '../model/stage.js';
+import { WorkflowMemory } from './workflow-past.js';
 
 /** What is remembered of one agent's role inside a workflow. */
 interface RoleState {
@@ -13,7 +14,7 @@ export interface WorkflowState {
   readonly tenant: string;
   readonly template: string;
   /** Arrival of its first stage. */
-  readonly arrivalMs: number;
+  arrivalMs: number;
   /** The earliest deadline that any of its stages named. */
   deadlineMs: number;
   /** Stages seen so far, and how many of them have not ended. */
@@ -27,6 +28,7 @@ export interface WorkflowState {
   lastEndMs: number | undefined;
   lastSeenMs: number;
   readonly roles: LruMap<string, RoleState>;
+  readonly memory: WorkflowMemory;
 }
 
 /** What {@link WorkflowTracker} remembers at most, and for how long. */
@@ -83,6 +85,7 @@ export class WorkflowTracker {
       lastRoleOutputTokens: role.lastOutputTokens,
       lastOutputTokens: workflow.lastOutputTokens,
       gapMs: workflow.lastEndMs === undefined ? undefined : Math.max(0, nowMs - workflow.lastEndMs),
+      past: workflow.memory.begin(stage),
     };
     workflow.roles.set(stage.role, role);
     role.invocations += 1;
@@ -91,6 +94,15 @@ export class WorkflowTracker {
     workflow.deadlineMs = Math.min(workflow.deadlineMs, stage.deadlineMs);
     workflow.lastSeenMs = nowMs;
     return context;
+  }
+
+  /** What had happened to a workflow before its first stage came here; a replay takes it up half-way. */
+  resume(workflowId: string, before: { ageMs: number; startedStages: number; attainedServiceMs: number }): void {
+    const workflow = this.workflows.peek(workflowId);
+    if (!workflow) return;
+    workflow.arrivalMs -= before.ageMs;
+    workflow.dispatchedStages = before.startedStages;
+    workflow.attainedServiceMs = before.attainedServiceMs;
   }
 
   /** Counts the end of a stage, however it ended. A rejected stage never happened: the client may send it again. */
@@ -103,6 +115,7 @@ export class WorkflowTracker {
     if (outcome.kind === 'rejected') {
       workflow.stages -= 1;
       if (role) role.invocations -= 1;
+      workflow.memory.undo(stage);
       return;
     }
     workflow.lastEndMs = nowMs;
@@ -110,6 +123,7 @@ export class WorkflowTracker {
     if (outcome.kind !== 'completed' || outcome.outputTokens === undefined) return;
     workflow.lastOutputTokens = outcome.outputTokens;
     if (role) role.lastOutputTokens = outcome.outputTokens;
+    workflow.memory.end(stage, outcome.outputTokens, outcome.toolCalled);
   }
 
   /** The workflow said that it is over. False when nothing is known of it or stages of it are still alive. */
@@ -155,6 +169,7 @@ export class WorkflowTracker {
       lastEndMs: undefined,
       lastSeenMs: nowMs,
       roles: new LruMap(MAX_ROLES_PER_WORKFLOW),
+      memory: new WorkflowMemory(),
     };
     const evicted = this.workflows.set(stage.workflowId, workflow);
     if (evicted) {

@@ -1,9 +1,9 @@
 import { runSimulation } from '../../sim/simulation.js';
-import { randomWorkflows, SMALL_FLEET, testScenario } from '../../sim/test-scenario.js';
 import type { SimFault, SimResult } from '../../sim/types.js';
 import { ORDERING_POLICIES } from '../../src/global/order/registry.js';
 import { SeededRng } from '../../src/model/rng.js';
 import type { TraceWorkflow } from '../../traces/workflow.js';
+import { randomWorkflows, SMALL_FLEET, testScenario } from '../sim-scenario.js';
 
 const ENGINES = ['a-8b', 'a-32b', 'b-8b'];
 const NODES = ['a', 'b'];

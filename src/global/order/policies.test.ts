@@ -1,9 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { makePrediction, makeStage } from '../../../test/stage-fixture.js';
 import type { Stage } from '../../model/stage.js';
+import { PORTFOLIO_CANDIDATES } from '../portfolio/candidates.js';
 import { WorkflowTracker } from '../tracker.js';
+import { LOAD_HYBRID } from './load-hybrid.js';
 import { LoadSteps } from './load-steps.js';
-import { MAESTRO } from './maestro.js';
+import { MAESTRO, PORTFOLIO_PRIOR } from './maestro.js';
 import { ORACLE_EDF, ORACLE_SRTF, ORACLE_SRW } from './oracle.js';
 import type { OrderInput } from './policy.js';
 import { findOrderingPolicy, ORDERING_POLICIES, ORDERING_POLICY_NAMES } from './registry.js';
@@ -46,7 +48,10 @@ const CASES: [string, Case, Case][] = [
   ['sjf', { serviceMs: 10, remainingMs: 9e6 }, { serviceMs: 11 }],
   ['srtf', { serviceMs: 500, remainingMs: 100 }, { serviceMs: 10, remainingMs: 700 }],
   ['plas', { attainedMs: 10, serviceMs: 9e6 }, { attainedMs: 11, serviceMs: 1 }],
-  ['maestro', { stage: { deadlineMs: 100 }, remainingMs: 9000 }, { stage: { deadlineMs: 101 } }],
+  ['load-hybrid', { stage: { deadlineMs: 100 }, remainingMs: 9000 }, { stage: { deadlineMs: 101 } }],
+  ['started-edf', { stage: { deadlineMs: 9_000 }, started: true }, { stage: { deadlineMs: 100 } }],
+  ['started-srw', { stage: { promptTokens: 90_000 }, started: true }, { stage: { promptTokens: 100 } }],
+  ['maestro', { stage: { deadlineMs: 10_000 } }, { stage: { deadlineMs: 9_000 }, remainingMs: 5_000 }],
   ['srw', { stage: { promptTokens: 100 }, remainingMs: 1000 }, { stage: { promptTokens: 5000 } }],
   ['wfq', { stage: { arrivalMs: 0 }, remainingMs: 500 }, { stage: { arrivalMs: 100 }, remainingMs: 500 }],
   ['hybrid', { stage: { deadlineMs: 10_000 } }, { stage: { deadlineMs: 9_000 }, remainingMs: 5_000 }],
@@ -61,7 +66,8 @@ const CASES: [string, Case, Case][] = [
 
 describe('ordering policies', () => {
   it('are all in the table of this test, under unique names', () => {
-    expect(CASES.map(([name]) => name).sort()).toEqual([...ORDERING_POLICY_NAMES].sort());
+    const plain = ORDERING_POLICY_NAMES.filter((name) => !name.startsWith('kv-'));
+    expect(CASES.map(([name]) => name).sort()).toEqual([...plain].sort());
     expect(new Set(ORDERING_POLICY_NAMES).size).toBe(ORDERING_POLICIES.length);
     expect(findOrderingPolicy('no-such-policy')).toBeUndefined();
   });
@@ -86,14 +92,33 @@ describe('ordering policies', () => {
   });
 });
 
-describe('maestro', () => {
+describe('admission by KV memory', () => {
+  it('keeps the order of the policy that it is put on', () => {
+    const names = ORDERING_POLICY_NAMES.filter((name) => name.startsWith('kv-'));
+    expect(names.length).toBeGreaterThan(0);
+    for (const name of names) {
+      const [policy, plain] = [findOrderingPolicy(name)!, findOrderingPolicy(name.slice(3))!];
+      expect([policy.kvShare, plain.kvShare]).toEqual([0.6, undefined]);
+      for (const [, first, second] of CASES) {
+        expect(policy.key(input(first))).toBe(plain.key(input(first)));
+        expect(policy.key(input(second))).toBe(plain.key(input(second)));
+      }
+    }
+  });
+});
+
+describe('load-hybrid', () => {
   const long: Case = { stage: { deadlineMs: 50_000 }, remainingMs: 20_000 };
   const short: Case = { stage: { deadlineMs: 60_000 }, remainingMs: 0 };
 
   it('is EDF without a queue and prefers short remaining work under load', () => {
-    expect(MAESTRO.key(input({ ...long, loadStep: 0 }))).toBe(50_000);
-    expect(MAESTRO.key(input({ ...long, loadStep: 0 }))).toBeLessThan(MAESTRO.key(input({ ...short, loadStep: 0 })));
-    expect(MAESTRO.key(input({ ...long, loadStep: 2 }))).toBeGreaterThan(MAESTRO.key(input({ ...short, loadStep: 2 })));
+    expect(LOAD_HYBRID.key(input({ ...long, loadStep: 0 }))).toBe(50_000);
+    expect(LOAD_HYBRID.key(input({ ...long, loadStep: 0 }))).toBeLessThan(
+      LOAD_HYBRID.key(input({ ...short, loadStep: 0 })),
+    );
+    expect(LOAD_HYBRID.key(input({ ...long, loadStep: 2 }))).toBeGreaterThan(
+      LOAD_HYBRID.key(input({ ...short, loadStep: 2 })),
+    );
   });
 
   const hopeless: Case = { stage: { deadlineMs: 30_000 }, serviceMs: 10_000, remainingMs: 30_000, nowMs: 3_000 };
@@ -104,17 +129,27 @@ describe('maestro', () => {
     ['late only by the full estimate', { ...hopeless, loadStep: 2, nowMs: 1_000 }, false],
   ];
   it.each(RELEGATIONS)('relegation: %s', (_name, given, relegated) => {
-    expect(MAESTRO.key(input(given)) > RELEGATION_OFFSET_MS).toBe(relegated);
+    expect(LOAD_HYBRID.key(input(given)) > RELEGATION_OFFSET_MS).toBe(relegated);
   });
 
   it('boosts a stage that waits, within bounds', () => {
-    const key = (nowMs: number) => MAESTRO.key(input({ ...short, nowMs }));
+    const key = (nowMs: number) => LOAD_HYBRID.key(input({ ...short, nowMs }));
     expect([key(0), key(10_000), key(30_000), key(3_000_000)]).toEqual([60_000, 59_000, 57_000, 57_000]);
   });
 
   it('lets a valuable workflow go before an equal one', () => {
-    const key = (weight: number) => MAESTRO.key(input({ stage: { weight }, remainingMs: 9_000, loadStep: 1 }));
+    const key = (weight: number) => LOAD_HYBRID.key(input({ stage: { weight }, remainingMs: 9_000, loadStep: 1 }));
     expect(key(2)).toBeLessThan(key(1));
+  });
+});
+
+describe('maestro', () => {
+  it('orders as its prior does until it is tuned', () => {
+    for (const started of [false, true]) {
+      expect(MAESTRO.key(input({ started }))).toBe(PORTFOLIO_PRIOR.key(input({ started })));
+    }
+    expect(PORTFOLIO_CANDIDATES).toContain(PORTFOLIO_PRIOR);
+    expect(PORTFOLIO_CANDIDATES).not.toContain(MAESTRO);
   });
 });
 

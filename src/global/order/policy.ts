@@ -36,18 +36,26 @@ export interface OrderingPolicy {
   /** What a key measures: a moment on the clock or a length of time. Needed to turn keys into engine priorities. */
   readonly keyUnit: 'instant' | 'duration';
   readonly usesLoad: boolean;
+  /**
+   * Share of a model's KV memory, in (0, 1], that the contexts of workflows under way may fill; when they fill it no other workflow begins. Absent: workflows begin as their keys say.
+   */
+  readonly kvShare?: number;
   key(input: OrderInput): number;
   /** The next moment, after `nowMs`, at which the key changes by time alone; Infinity when it does not. Absent: never. */
   changesAtMs?(input: OrderInput): number;
 }
 
+/** Context in which a millisecond of KV token-time counts as one of time, so that keys of both kinds are of like size. */
+const TYPICAL_CONTEXT_TOKENS = 10_000;
+
 /**
- * KV token-milliseconds from the start of this stage to the end of its workflow: prompt and half of the output for as long as it runs, and the same context for
- * what comes after it.
+ * KV token-time from the start of this stage to the end of its workflow, in milliseconds of a context of 10 000 tokens: prompt and half of the output for as long as it runs, and the
+ * same context for what comes after it.
  */
-export function remainingTokenTime(input: OrderInput): number {
+export function remainingTokenTimeMs(input: OrderInput): number {
   const { stage, prediction } = input;
-  return (stage.promptTokens + prediction.outputTokens.q50 / 2) * remainingWorkMs(input);
+  const contextTokens = stage.promptTokens + prediction.outputTokens.q50 / 2;
+  return (contextTokens / TYPICAL_CONTEXT_TOKENS) * remainingWorkMs(input);
 }
 
 /** Expected work of the workflow from the start of this stage to its end, milliseconds on an idle fleet. */

@@ -4,7 +4,9 @@ import { FCFS } from './fcfs.js';
 import { FCFS_WORKFLOW } from './fcfs-workflow.js';
 import { HYBRID } from './hybrid.js';
 import { KAIROS } from './kairos.js';
+import { KV_POLICIES } from './kv-admission.js';
 import { LLF } from './llf.js';
+import { LOAD_HYBRID } from './load-hybrid.js';
 import { MAESTRO } from './maestro.js';
 import { ORACLE_EDF, ORACLE_SRTF, ORACLE_SRW } from './oracle.js';
 import { PLAS } from './plas.js';
@@ -13,6 +15,7 @@ import { QOSERVE } from './qoserve.js';
 import { SJF } from './sjf.js';
 import { SRTF } from './srtf.js';
 import { SRW } from './srw.js';
+import { STARTED_EDF, STARTED_SRW } from './started-first.js';
 import { WFQ } from './wfq.js';
 
 /** Every ordering policy that can serve. A new one is a file in this folder and a line here. */
@@ -28,8 +31,12 @@ export const ORDERING_POLICIES: readonly OrderingPolicy[] = [
   PLAS,
   WFQ,
   HYBRID,
+  LOAD_HYBRID,
   KAIROS,
   QOSERVE,
+  STARTED_EDF,
+  STARTED_SRW,
+  ...KV_POLICIES,
   MAESTRO,
 ];
 

@@ -1,4 +1,4 @@
-import { type OrderingPolicy, remainingTokenTime } from './policy.js';
+import { type OrderingPolicy, remainingTokenTimeMs } from './policy.js';
 
 /**
  * Least remaining resource work: KV memory times the time that it is held, summed over what is left of the workflow (Justitia's measure, prompt × output + output² / 2
@@ -9,5 +9,5 @@ export const SRW: OrderingPolicy = {
   summary: 'least remaining KV token-time of the workflow first',
   keyUnit: 'duration',
   usesLoad: false,
-  key: remainingTokenTime,
+  key: remainingTokenTimeMs,
 };

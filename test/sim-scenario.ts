@@ -1,3 +1,6 @@
+import { shapesOf } from '../sim/sweep/run-cell.js';
+import type { SimScenario } from '../sim/types.js';
+import { arrivalsOf } from '../sim/workload.js';
 import { parseConfig } from '../src/config/load.js';
 import { toNodeSpecs } from '../src/config/node-specs.js';
 import { serviceTimes } from '../src/engine/service-times.js';
@@ -5,9 +8,6 @@ import { FCFS } from '../src/global/order/fcfs.js';
 import { type Rng, SeededRng } from '../src/model/rng.js';
 import type { TraceRow } from '../traces/schema.js';
 import { groupWorkflows, type TraceWorkflow } from '../traces/workflow.js';
-import { shapesOf } from './sweep/run-cell.js';
-import type { SimScenario } from './types.js';
-import { arrivalsOf } from './workload.js';
 
 /** For the tests: a scenario on a fleet of the config syntax; all that is not given is plain. */
 export function testScenario(

@@ -1,0 +1,25 @@
+import { PORTFOLIO_CANDIDATES, PORTFOLIO_PRIOR } from '../../src/global/portfolio/candidates.js';
+import { Portfolio, type PortfolioConfig } from '../../src/global/portfolio/portfolio.js';
+import type { SimController } from '../types.js';
+import { type JudgeFleet, replayJudge } from './judge.js';
+
+/** How often the portfolio is asked whether an evaluation is due. */
+const TICK_MS = 5_000;
+
+/** The self-tuning policy inside a simulated run: the very portfolio of the live system, its replays done on the spot. */
+export function portfolioController(
+  fleet: JudgeFleet,
+  config: Partial<PortfolioConfig> = {},
+): SimController & { readonly portfolio: Portfolio } {
+  const portfolio = new Portfolio({ candidates: PORTFOLIO_CANDIDATES, prior: PORTFOLIO_PRIOR, ...config });
+  const judge = replayJudge(fleet, config.candidates ?? PORTFOLIO_CANDIDATES);
+  return {
+    portfolio,
+    traffic: portfolio.traffic,
+    intervalMs: TICK_MS,
+    tick(nowMs) {
+      const request = portfolio.plan(nowMs);
+      return request && portfolio.scored(judge.evaluate(request), nowMs);
+    },
+  };
+}

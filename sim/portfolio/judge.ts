@@ -1,0 +1,125 @@
+import type { OrderingPolicy } from '../../src/global/order/policy.js';
+import type { ReplayJudge, ReplayRequest, ReplayResult, ReplayScore } from '../../src/global/portfolio/replay.js';
+import type { NodeSpec } from '../../src/model/fleet.js';
+import type { SloClass } from '../../src/model/stage.js';
+import type { WorkflowRecord } from '../report/types.js';
+import { runSimulation } from '../simulation.js';
+import type { SimScenario } from '../types.js';
+import { replayArrivals } from './replay-arrivals.js';
+
+/** What the replays run on: the fleet and the rules of the scheduler that asks. */
+export interface JudgeFleet {
+  readonly nodes: readonly NodeSpec[];
+  readonly classes: readonly SloClass[];
+  readonly lookAhead: number;
+  readonly minResidencyMs: number;
+  readonly kvOverflowTarget: number;
+  readonly rttMs: Readonly<Record<string, number>>;
+  readonly placement?: SimScenario['placement'];
+  readonly reservation?: SimScenario['reservation'];
+}
+
+/** CPU of a replayed stage where nothing measures it, so that a simulated run does not depend on the machine it runs on. */
+const NOMINAL_STAGE_MS = 0.1;
+/** At least the incumbent and one other must be compared, whatever it costs. */
+const ALWAYS_TRIED = 2;
+
+/**
+ * Replays a request under each of its candidates, one after the other.
+ *
+ * @param elapsedMs A clock for the cost of replays; absent: a nominal cost a stage.
+ */
+export function replayJudge(
+  fleet: JudgeFleet,
+  candidates: readonly OrderingPolicy[],
+  elapsedMs?: () => number,
+): ReplayJudge {
+  const warmTokens = warmTokensOf(fleet.nodes);
+  const byName = new Map(candidates.map((policy) => [policy.name, policy]));
+  return {
+    evaluate(request: ReplayRequest): ReplayResult {
+      const { arrivals, predictions, beginMs } = replayArrivals(request.workflows, warmTokens);
+      const scenario = scenarioOf(fleet, beginMs + request.horizonMs, arrivals, {
+        kind: 'told',
+        byRequest: predictions,
+      });
+      let first: ReadonlySet<string> | undefined;
+      const counted = new Map(request.workflows.filter(({ counts }) => counts).map((each) => [each.workflowId, each]));
+      const scores: ReplayScore[] = [];
+      let costMs = 0;
+      for (const name of request.candidates) {
+        const policy = byName.get(name);
+        if (!policy) continue;
+        if (scores.length >= ALWAYS_TRIED && costMs + costMs / scores.length > request.budgetMs) break;
+        const startMs = elapsedMs?.() ?? 0;
+        const { workflows, counters } = runSimulation({ ...scenario, policy });
+        costMs += elapsedMs ? elapsedMs() - startMs : NOMINAL_STAGE_MS * counters.stages;
+        const inTime = new Set(workflows.flatMap(({ met, workflowId }) => (met ? [workflowId] : [])));
+        first ??= inTime;
+        scores.push({ candidate: name, ...scoreOf(workflows, counted), ...comparison(counted, inTime, first) });
+      }
+      return { scores, costMs };
+    },
+  };
+}
+
+function scenarioOf(
+  fleet: JudgeFleet,
+  horizonMs: number,
+  arrivals: SimScenario['arrivals'],
+  prediction: SimScenario['prediction'],
+): Omit<SimScenario, 'policy'> {
+  const { nodes, classes, lookAhead, minResidencyMs, kvOverflowTarget, rttMs } = fleet;
+  const { placement = 'maestro', reservation = 'predicted' } = fleet;
+  return {
+    ...{ nodes, classes, lookAhead, minResidencyMs, kvOverflowTarget, rttMs, placement, reservation },
+    ...{ arrivals, prediction, horizonMs, seed: 0, faults: [], detail: 'summary' as const },
+  };
+}
+
+/** KV memory of the fleet; 0 where engines sleep, since laying down prefixes would wake them. */
+function warmTokensOf(nodes: readonly NodeSpec[]): number {
+  const engines = nodes.flatMap((node) => node.engines);
+  if (engines.some(({ sleepCapable }) => sleepCapable)) return 0;
+  return engines.reduce((sum, { kvPoolTokens }) => sum + kvPoolTokens, 0);
+}
+
+function comparison(counted: Counted, inTime: ReadonlySet<string>, first: ReadonlySet<string>) {
+  let gained = 0;
+  let lost = 0;
+  for (const workflowId of counted.keys()) {
+    const met = inTime.has(workflowId);
+    if (met === first.has(workflowId)) continue;
+    if (met) gained += 1;
+    else lost += 1;
+  }
+  return { gained, lost };
+}
+
+/** A workflow twice as long as allowed is as bad as any later one. */
+const MAX_TARDINESS = 2;
+
+type Counted = ReadonlyMap<string, { readonly weight: number; readonly before: { readonly ageMs: number } }>;
+
+function scoreOf(
+  workflows: readonly WorkflowRecord[],
+  counted: Counted,
+): Pick<ReplayScore, 'attainment' | 'tardiness'> {
+  let weights = 0;
+  let met = 0;
+  let tardiness = 0;
+  for (const record of workflows) {
+    const asked = counted.get(record.workflowId);
+    if (!asked) continue;
+    const { weight, before } = asked;
+    weights += weight;
+    if (record.met) met += weight;
+    const allowedMs = record.deadlineMs - record.arrivalMs + before.ageMs;
+    const tookMs =
+      record.endMs === undefined ? Number.POSITIVE_INFINITY : record.endMs - record.arrivalMs + before.ageMs;
+    tardiness += weight * Math.min(MAX_TARDINESS, record.completed ? tookMs / Math.max(1, allowedMs) : MAX_TARDINESS);
+  }
+  return weights === 0
+    ? { attainment: 0, tardiness: 0 }
+    : { attainment: met / weights, tardiness: tardiness / weights };
+}
