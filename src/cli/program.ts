@@ -40,6 +40,11 @@ export const COMMANDS: readonly LazyCommand[] = [
     load: async () => (await import('./sim.js')).registerSim,
   },
   {
+    name: 'validate',
+    summary: 'compare the simulator with measured latencies',
+    load: async () => (await import('./validate.js')).registerValidate,
+  },
+  {
     name: 'trace',
     summary: 'import, check and compose workload traces',
     load: async () => (await import('./trace.js')).registerTrace,
