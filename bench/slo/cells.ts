@@ -13,7 +13,7 @@ const PLAIN = {
 const VARIANTS: readonly (readonly [part: ReportPart, change: Partial<SweepCell>])[] = [
   ['ablations', {}],
   // The ordering that the self-tuning begins with, for good.
-  ['ablations', { policy: 'started-srw' }],
+  ['ablations', { policy: 'kv-hybrid' }],
   ['ablations', { policy: 'fcfs' }],
   ['ablations', { placement: 'least-loaded' }],
   ['ablations', { reservation: 'max-tokens' }],
