@@ -62,8 +62,10 @@ describe('the death of an engine', () => {
     target = await emulatorTarget('0.29.0');
     await ask(target, 'POST', '/_emulator/fault', { kind: 'die', how: 'cut', afterTokens: 20 });
     const { text } = await new OpenRequest(target, '/v1/chat/completions', { ...chat, stream: true }).end();
-    expect(text).toContain('data: {');
+    // A reset throws away what has arrived and was not read yet, so frames may be missing; a proper end must be.
     expect(text).not.toContain('[DONE]');
+    expect(text).not.toContain('"error"');
+    expect(text).not.toMatch(/\r\n0\r\n\r\n$/);
   });
 
   it('an API server that is kept alive answers errors, and lists its models', async () => {
