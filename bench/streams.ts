@@ -1,6 +1,6 @@
 /**
  * How much one gateway process takes for each open stream. Engine, gateway and clients are processes of their own: `npm run bench:streams -- [N]`
- * (default 10,000). Each stream needs a socket to its client and one to its engine, so the limit of open files must be above 2 N.
+ * (default 10,000). Each stream needs a socket to its client and one to its engine, so the limit of open files must be above 2 N + 50. Linux only.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -125,6 +125,7 @@ async function bench(streams: number): Promise<void> {
     await fetch(`${engineUrl}/end`, { method: 'POST' });
     const ended = (await Promise.all(ends)).map((counts) => counts.split(' ').map(Number));
     const whole = ended.reduce((sum, [count = 0]) => sum + count, 0);
+    console.log(`limit of open files ${openFilesLimit(gateway.pid!)}`);
     console.log(`streams asked for   ${streams}`);
     console.log(`open at once        ${opened}`);
     console.log(`ended with [DONE]   ${whole}`);
@@ -154,6 +155,10 @@ function line(child: ChildProcess, pattern: RegExp): Promise<string> {
       reject(new Error(`a process ended with ${String(code)}: ${text.slice(-300)}`)),
     );
   });
+}
+
+function openFilesLimit(pid: number): string {
+  return /Max open files\s+(\S+)/.exec(readFileSync(`/proc/${pid}/limits`, 'utf8'))?.[1] ?? 'unknown';
 }
 
 function residentKb(pid: number): number {

@@ -36,7 +36,7 @@ export function sendError(
   headers: readonly string[] = [],
   dialect: ApiDialect = 'openai',
 ): void {
-  const body = dialect === 'anthropic' ? anthropicError(error) : error.toBody();
+  const body = dialect === 'anthropic' ? anthropicError(error.httpStatus, error.message) : error.toBody();
   sendJson(res, error.httpStatus, body, [...headers, ...errorHeaders(error)]);
 }
 
@@ -52,8 +52,9 @@ const ANTHROPIC_TYPES: Readonly<Record<number, string>> = {
   504: 'timeout_error',
 };
 
-function anthropicError({ httpStatus, message }: MaestroError) {
-  const type = ANTHROPIC_TYPES[httpStatus] ?? (httpStatus < 500 ? 'invalid_request_error' : 'api_error');
+/** An error in Anthropic's shape. */
+export function anthropicError(status: number, message: string) {
+  const type = ANTHROPIC_TYPES[status] ?? (status < 500 ? 'invalid_request_error' : 'api_error');
   return { type: 'error', error: { type, message } };
 }
 
@@ -82,7 +83,9 @@ export function errorEvent(error: MaestroError, dialect: ApiDialect, stream: Bro
   // A half-sent frame is closed first, so that the error stands in an event of its own.
   const before = stream.midFrame ? '\n\n' : '';
   if (dialect === 'anthropic') {
-    return Buffer.from(`${before}event: error\ndata: ${JSON.stringify(anthropicError(error))}\n\n`);
+    return Buffer.from(
+      `${before}event: error\ndata: ${JSON.stringify(anthropicError(error.httpStatus, error.message))}\n\n`,
+    );
   }
   if (dialect === 'openai') return Buffer.from(`${before}data: ${JSON.stringify(error.toBody())}\n\n`);
   const response = {

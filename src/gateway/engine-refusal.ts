@@ -1,7 +1,13 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { MaestroError } from '../model/error.js';
 import type { OutcomeKind } from '../model/stage.js';
+import { anthropicError } from './answers.js';
 import { copyAnswerHeaders } from './headers.js';
+import { isObject } from './request-fields.js';
+import type { ApiDialect } from './routes.js';
+
+/** A longer explanation is not repeated. */
+const MAX_DETAIL_LENGTH = 1000;
 
 /** How an engine's error answer is shown to the client. */
 export interface RefusalAnswer {
@@ -16,7 +22,12 @@ export interface RefusalAnswer {
  * What the client did wrong, or that the engine is full, is passed on as the engine said it, once, with its `Retry-After`. That the engine is
  * broken, or does not take our own credentials, is our failure and is told in our own words.
  */
-export function refusalAnswer(status: number, headers: IncomingHttpHeaders, body: Buffer): RefusalAnswer {
+export function refusalAnswer(
+  status: number,
+  headers: IncomingHttpHeaders,
+  body: Buffer,
+  dialect: ApiDialect = 'openai',
+): RefusalAnswer {
   const error = new MaestroError('engine_failed', 'The engine failed to answer.', { reason: 'engine-error' });
   if (status === 401 || status === 403) {
     const reason = 'engine-credentials';
@@ -27,7 +38,7 @@ export function refusalAnswer(status: number, headers: IncomingHttpHeaders, body
   if (!busy && status !== 501 && (status < 400 || status >= 500)) {
     return { kind: 'engine_failed', reason: 'engine-error', passed: undefined, error };
   }
-  const shown = inOpenAiShape(body) ? body : wrap(status, body);
+  const shown = inShape(body, dialect) ? body : wrap(status, body, dialect);
   const passed: string[] = [];
   copyAnswerHeaders({ ...headers, 'content-type': undefined, 'content-length': undefined }, false, passed);
   passed.push('content-type', 'application/json', 'content-length', String(shown.length));
@@ -40,19 +51,30 @@ export function refusalAnswer(status: number, headers: IncomingHttpHeaders, body
   };
 }
 
-function inOpenAiShape(body: Buffer): boolean {
-  try {
-    const { error } = JSON.parse(body.toString('utf8')) as { error?: unknown };
-    return typeof error === 'object' && error !== null;
-  } catch {
-    return false;
-  }
+function inShape(body: Buffer, dialect: ApiDialect): boolean {
+  const document = parse(body);
+  return isObject(document['error']) && (dialect !== 'anthropic' || document['type'] === 'error');
 }
 
-/** FastAPI answers unknown routes and the like as `{"detail": …}`. */
-function wrap(status: number, body: Buffer): Buffer {
-  const detail = /"detail"\s*:\s*"([^"\\]{1,200})"/.exec(body.toString('utf8'))?.[1];
-  const message = `The engine refused the request${detail ? `: ${detail}` : '.'}`;
+/**
+ * Says in the shape of the API what the engine said in another: FastAPI answers unknown routes and the like as `{"detail": …}`, and vLLM
+ * what is wrong with the fields of any request in OpenAI's shape.
+ */
+function wrap(status: number, body: Buffer, dialect: ApiDialect): Buffer {
+  const { error, detail } = parse(body);
+  const said = isObject(error) ? error['message'] : detail;
+  const known = typeof said === 'string' && said.length > 0 && said.length <= MAX_DETAIL_LENGTH;
+  const message = `The engine refused the request${known ? `: ${said}` : '.'}`;
+  if (dialect === 'anthropic') return Buffer.from(JSON.stringify(anthropicError(status, message)));
   const type = status >= 500 ? 'engine_error' : 'invalid_request_error';
   return Buffer.from(JSON.stringify({ error: { message, type, param: null, code: status } }));
+}
+
+function parse(body: Buffer): Record<string, unknown> {
+  try {
+    const document: unknown = JSON.parse(body.toString('utf8'));
+    return isObject(document) ? document : {};
+  } catch {
+    return {};
+  }
 }

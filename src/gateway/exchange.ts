@@ -11,10 +11,11 @@ import { refusalAnswer } from './engine-refusal.js';
 import { copyAnswerHeaders, upstreamHeaders } from './headers.js';
 import { bodyTooLarge, checkHeaders, type Intake, takeIn } from './intake.js';
 import { scanBody } from './json-scan.js';
+import { ownShortage } from './own-shortage.js';
 import { readBody } from './read-body.js';
 import type { InferenceRoute, PathIdentity } from './routes.js';
 import { overdue } from './timeouts.js';
-import { upstreamBody } from './upstream-body.js';
+import { priorityText, upstreamBody } from './upstream-body.js';
 import { UpstreamCall, type UpstreamEnd, type UpstreamSink } from './upstream-call.js';
 
 /**
@@ -41,13 +42,6 @@ const REJECTION_KINDS: Partial<Record<ErrorCode, OutcomeKind>> = {
   engine_failed: 'engine_failed',
   internal: 'internal',
 };
-
-/** Errors of a connection attempt that are about this process or host, and not about the engine. */
-const OWN_SHORTAGES: ReadonlySet<unknown> = new Set(['EMFILE', 'ENFILE', 'EADDRNOTAVAIL', 'ENOBUFS', 'ENOMEM']);
-
-function isOwnShortage(cause: Error): boolean {
-  return OWN_SHORTAGES.has((cause as NodeJS.ErrnoException).code);
-}
 
 /**
  * One inference request from its first byte to its last. Whatever happens, it settles on exactly one outcome, once, and gives back all it
@@ -168,14 +162,16 @@ export class Exchange implements StageListener, UpstreamSink {
     this.quietSinceMs = this.leftQueueMs;
     try {
       const body = this.bodyFor(start);
-      const headers = upstreamHeaders(this.request.req.headers, this.request.requestId, start.authorization);
+      const { req, requestId, route } = this.request;
+      const priority = route.priorityHeader ? priorityText(start.priority) : undefined;
+      const headers = upstreamHeaders(req.headers, requestId, start.authorization, priority);
       this.call = new UpstreamCall(
         this,
         this.intake!.fields.wantsUsage,
         this.context.config.maxFrameBytes,
-        this.request.route.dialect,
+        route.dialect,
       );
-      this.call.send(start, this.request.route.upstreamPath, headers, body);
+      this.call.send(start, route.upstreamPath, headers, body);
     } catch (thrown) {
       this.refuse(thrown);
     }
@@ -186,7 +182,7 @@ export class Exchange implements StageListener, UpstreamSink {
     const intake = this.intake!;
     const body = this.sentBody;
     const scan = body && scanBody(body, this.context.config.maxJsonDepth);
-    this.sentBody = upstreamBody(body && scan ? { ...intake, body, scan } : intake, start);
+    this.sentBody = upstreamBody(body && scan ? { ...intake, body, scan } : intake, start, this.request.route);
     return this.sentBody;
   }
 
@@ -220,7 +216,12 @@ export class Exchange implements StageListener, UpstreamSink {
         this.placeAgain(end.cause);
         break;
       case 'refusal': {
-        const { kind, reason, passed, error } = refusalAnswer(end.status, end.headers, end.body);
+        const { kind, reason, passed, error } = refusalAnswer(
+          end.status,
+          end.headers,
+          end.body,
+          this.request.route.dialect,
+        );
         if (!passed) this.fail(error, kind, reason);
         else this.passRefusal(passed.body, passed.headers, end.status, kind, reason);
         break;
@@ -238,17 +239,9 @@ export class Exchange implements StageListener, UpstreamSink {
   }
 
   private placeAgain(cause: Error): void {
-    if (isOwnShortage(cause)) {
-      // Nothing is wrong with the engine, so it must not be taken for dead.
-      const error = new MaestroError(
-        'queue_full',
-        'This gateway has no free sockets. Raise its limit of open files (ulimit -n).',
-        {
-          reason: 'no-sockets',
-          cause,
-        },
-      );
-      this.fail(error, 'rejected', 'no-sockets');
+    const shortage = ownShortage(cause);
+    if (shortage) {
+      this.fail(shortage, 'rejected', shortage.reason!);
       return;
     }
     this.phase = 'queued';
@@ -268,8 +261,6 @@ export class Exchange implements StageListener, UpstreamSink {
     if (facts.promptTokens !== undefined && scan.mediaCount === 0) {
       this.context.tokens.observe(stage.model, fields.promptBytes, facts.promptTokens);
     }
-    const responseId = this.call?.responseId;
-    if (responseId !== undefined) this.context.responses.remember(responseId, stage.tenant, this.start!);
     this.writer.end(rest);
     // An engine that has answered in full has read the whole request, so nothing holds on to its bytes.
     if (this.pooledRoom) this.context.rooms.give(this.pooledRoom);
@@ -289,11 +280,20 @@ export class Exchange implements StageListener, UpstreamSink {
     this.phase = 'flowing';
     this.ttftMs = this.context.clock.nowMs() - this.arrivalMs;
     this.handle?.firstToken();
+    this.rememberResponse();
     const { status, headers, streamed } = this.call!.head!;
     const answer = this.maestroHeaders();
     if (streamed) answer.push('cache-control', 'no-cache', 'x-accel-buffering', 'no');
     copyAnswerHeaders(headers, streamed, answer);
     this.writer.begin(status, answer, streamed);
+  }
+
+  /** A response can be asked for and stopped by its id as soon as the client has that. */
+  private rememberResponse(): void {
+    const id = this.call?.responseId;
+    if (id === undefined) return;
+    const { tenant, workflowId } = this.intake!.stage;
+    this.context.responses.remember(id, { tenant, workflowId, start: this.start! });
   }
 
   private maestroHeaders(): string[] {

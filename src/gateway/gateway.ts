@@ -182,7 +182,7 @@ class HttpGateway implements Gateway {
     }
     if (this.draining) {
       const error = new MaestroError('shutting_down', 'This gateway is closing.');
-      sendError(res, error, ['x-request-id', requestId, 'connection', 'close']);
+      sendError(res, error, ['x-request-id', requestId, 'connection', 'close'], route.dialect);
       return;
     }
     const exchange = new Exchange(this.context, { requestId, route, path, req, res }, (closed, id) =>

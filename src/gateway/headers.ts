@@ -40,14 +40,16 @@ const DROPPED: ReadonlySet<string> = new Set([
   'set-cookie',
 ]);
 
-/** Headers of the call to the engine, as a flat list of names and values. */
+/** Headers of the call to the engine, as a flat list of names and values. `priority` where it cannot stand in the body. */
 export function upstreamHeaders(
   client: IncomingHttpHeaders,
   requestId: string,
   authorization: string | undefined,
+  priority: string | undefined,
 ): string[] {
   const headers = ['content-type', 'application/json', 'x-request-id', requestId];
   if (authorization !== undefined) headers.push('authorization', authorization);
+  if (priority !== undefined) headers.push('x-vllm-priority', priority);
   for (const name of FORWARDED) {
     const value = client[name];
     if (typeof value === 'string') headers.push(name, value);

@@ -9,8 +9,10 @@ import { scanBody } from './json-scan.js';
 import { KeyRing } from './keys.js';
 import { prefixHashes } from './prefix-hashes.js';
 import { messageKind, readFields } from './request-fields.js';
+import { ResponseHomes } from './response-homes.js';
 import { RollingHash } from './rolling-hash.js';
 import { type InferenceRoute, matchRoute } from './routes.js';
+import { systemPrompt } from './system-prompt.js';
 import { TokenEstimator } from './token-estimate.js';
 import { upstreamBody } from './upstream-body.js';
 import { WorkflowClock } from './workflow-clock.js';
@@ -23,10 +25,12 @@ function routeOf(path: string): InferenceRoute {
 
 const CHAT = routeOf('/v1/chat/completions');
 const COMPLETIONS = routeOf('/v1/completions');
+const RESPONSES = routeOf('/v1/responses');
+const MESSAGES = routeOf('/v1/messages');
 
 function fieldsOf(document: unknown, route = CHAT) {
   const body = Buffer.from(JSON.stringify(document));
-  return readFields(body, scanBody(body, 50), route, 10);
+  return readFields(body, scanBody(body, 50, route.messageList), route, 10);
 }
 
 const messages = [{ role: 'user', content: 'x' }];
@@ -72,6 +76,38 @@ describe('readFields', () => {
     expect(fieldsOf({ model: 'm', prompt: 'text' }, COMPLETIONS).promptTokens).toBeUndefined();
   });
 
+  const anthropic = (content: unknown) => ({ model: 'm', messages: [...messages, { role: 'user', content }] });
+  const items = (...input: unknown[]) => ({ model: 'm', input: [{ role: 'user', content: 'x' }, ...input] });
+  it.each([
+    ['a text is a message', RESPONSES, { model: 'm', input: ' x' }, { lastMessageKind: 'user', messageCount: 1 }],
+    ['items', RESPONSES, items({ role: 'assistant' }), { lastMessageKind: 'assistant', messageCount: 2 }],
+    ['a tool call', RESPONSES, items({ type: 'function_call' }), { lastMessageKind: 'assistant' }],
+    ['what a tool said', RESPONSES, items({ type: 'function_call_output' }), { lastMessageKind: 'tool' }],
+    ['reasoning', RESPONSES, { ...items(), reasoning: { effort: 'low' } }, { reasoning: true }],
+    ['no reasoning', RESPONSES, { ...items(), reasoning: { effort: 'none' } }, { reasoning: false }],
+    [
+      'a format',
+      RESPONSES,
+      { ...items(), text: { format: { type: 'json_schema', schema: {} } } },
+      { responseFormat: 'json_schema' },
+    ],
+    ['what a tool said', MESSAGES, anthropic([{ type: 'tool_result', content: 'x' }]), { lastMessageKind: 'tool' }],
+    ['content in parts', MESSAGES, anthropic([{ type: 'text', text: 'x' }]), { lastMessageKind: 'user' }],
+    ['no content', MESSAGES, anthropic([]), { lastMessageKind: 'user' }],
+    ['thinking', MESSAGES, { ...anthropic('x'), thinking: { type: 'enabled' } }, { reasoning: true }],
+    ['no thinking', MESSAGES, { ...anthropic('x'), thinking: { type: 'disabled' } }, { reasoning: false }],
+    [
+      'any tool',
+      MESSAGES,
+      { ...anthropic('x'), tools: [{}], tool_choice: { type: 'any' } },
+      { toolChoice: 'required' },
+    ],
+    ['auto', MESSAGES, { ...anthropic('x'), tools: [{}], tool_choice: { type: 'auto' } }, { toolChoice: 'auto' }],
+    ['one tool', MESSAGES, { ...anthropic('x'), tool_choice: { type: 'tool', name: 'a' } }, { toolChoice: 'named' }],
+  ] as const)('%s in %o', (_name, route, document, expected) => {
+    expect(fieldsOf(document, route).features).toMatchObject(expected);
+  });
+
   it('leaves media out of the prompt bytes', () => {
     const url = `data:image/png;base64,${'A'.repeat(100_000)}`;
     const fields = fieldsOf({ model: 'm', messages: [{ role: 'user', content: [{ image_url: { url } }] }] });
@@ -81,11 +117,11 @@ describe('readFields', () => {
 
 describe('upstreamBody', () => {
   const START = { upstreamModel: 'served/"x"', priority: 12.7 } as StageStart;
-  const rewrite = (text: string, start = START) => {
+  const rewrite = (text: string, start = START, route = CHAT) => {
     const body = Buffer.from(text);
-    const scan = scanBody(body, 50);
-    const intake = { body, room: body, scan, fields: readFields(body, scan, CHAT, 10) } as Intake;
-    return upstreamBody(intake, start).toString();
+    const scan = scanBody(body, 50, route.messageList);
+    const intake = { body, room: body, scan, fields: readFields(body, scan, route, 10) } as Intake;
+    return upstreamBody(intake, start, route).toString();
   };
 
   it.each([
@@ -111,6 +147,14 @@ describe('upstreamBody', () => {
     expect(rewrite(given)).toBe(expected);
   });
 
+  it('leaves the priority of a message to its header, and empties what steers the engine', () => {
+    const own = { ...START, upstreamModel: 'm' };
+    expect(rewrite('{"model":"m","messages":[]}', own, MESSAGES)).toBe('{"model":"m","messages":[]}');
+    expect(rewrite('{"model":"m","messages":[],"ec_transfer_params":{"a":1},"priority":-9}', own, MESSAGES)).toBe(
+      '{"model":"m","messages":[],"ec_transfer_params":null,"priority":12}',
+    );
+  });
+
   it('writes any priority as an integer that vLLM takes', () => {
     const priorities = [Number.NaN, Number.POSITIVE_INFINITY, -1e300, -0.5, 3].map(
       (priority) =>
@@ -121,7 +165,7 @@ describe('upstreamBody', () => {
 
   it('changes the wanted values of any body and nothing else', () => {
     const extra = fc.dictionary(
-      fc.string().filter((key) => !/^(__proto__|model|messages|priority|stream.*|n|best_of|kv_.*)$/.test(key)),
+      fc.string().filter((key) => !/^(__proto__|model|messages|priority|stream.*|n|best_of|(kv|ec)_.*)$/.test(key)),
       fc.jsonValue(),
     );
     fc.assert(
@@ -184,8 +228,55 @@ describe('ConversationIndex', () => {
   });
 });
 
+describe('systemPrompt', () => {
+  const promptOf = (document: object) => {
+    const body = Buffer.from(JSON.stringify(document));
+    const range = systemPrompt(body, scanBody(body, 50));
+    return range && body.subarray(range.start, range.end).toString();
+  };
+  it.each([
+    [{ messages: [{ role: 'system', content: 'be' }] }, '{"role":"system","content":"be"}'],
+    [{ messages }, undefined],
+    [{ messages, system: null }, undefined],
+    [{ messages, system: 'be brief' }, '"be brief"'],
+    [{ input: 'x', instructions: 'be brief' }, '"be brief"'],
+    [{ messages, system: [{ type: 'text', text: 'be brief' }] }, '[{"type":"text","text":"be brief"}]'],
+    [
+      {
+        messages,
+        system: [
+          { type: 'text', text: 'x-anthropic-billing-header: cc_version=2; cch=0f3a1;' },
+          { type: 'text', text: 'be brief' },
+        ],
+      },
+      ',{"type":"text","text":"be brief"}]',
+    ],
+  ])('of %j', (document, expected) => {
+    expect(promptOf(document)).toBe(expected);
+  });
+});
+
 describe('prefixHashes', () => {
-  const hashes = (text: string, seed = 0) => prefixHashes(Buffer.from(text), 0, text.length, new RollingHash(seed));
+  const hashes = (text: string, seed = 0) =>
+    prefixHashes(Buffer.from(text), [{ start: 0, end: text.length }], new RollingHash(seed));
+
+  it('of a prompt in parts are those of the first part, then of what follows it', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 30_000 }), fc.nat(30_000), (systemBytes, questionBytes) => {
+        const body = Buffer.concat([Buffer.alloc(systemBytes, 's'), Buffer.alloc(questionBytes, 'q')]);
+        const system = { start: 0, end: systemBytes };
+        const parts = [system, { start: systemBytes, end: body.length }];
+        const alone = prefixHashes(body, [system], new RollingHash());
+        const both = prefixHashes(body, parts, new RollingHash());
+        expect(both.slice(0, alone.length)).toEqual(alone);
+        expect(both).toHaveLength(hashes('x'.repeat(body.length)).length);
+        // Whatever differs in the first part, be it behind its last boundary, makes all that follows differ.
+        body[systemBytes - 1] = 0x53;
+        const other = prefixHashes(body, parts, new RollingHash());
+        expect(other.slice(alone.length).filter((hash) => both.includes(hash))).toEqual([]);
+      }),
+    );
+  });
 
   it('of a longer prompt begin with those of its beginning, and change where it does', () => {
     fc.assert(
@@ -212,6 +303,19 @@ describe('prefixHashes', () => {
 
   it('differ by seed', () => {
     expect(hashes('x'.repeat(600), 1)).not.toEqual(hashes('x'.repeat(600), 2));
+  });
+});
+
+describe('ResponseHomes', () => {
+  it('shows a response to its tenant alone, who keeps it when another names the same id', () => {
+    const homes = new ResponseHomes();
+    const home = (tenant: string) => ({ tenant, workflowId: 'w', start: {} as StageStart });
+    homes.remember('resp_1', home('a'));
+    homes.remember('resp_1', home('b'));
+    expect(homes.find('resp_1', 'a')).toEqual(home('a'));
+    expect(homes.find('resp_1', 'b')).toBeUndefined();
+    expect(homes.find('resp_1', undefined)).toEqual(home('a'));
+    expect(homes.find('resp_2', 'a')).toBeUndefined();
   });
 });
 

@@ -8,8 +8,10 @@ import { type Identity, resolveIdentity } from './identity.js';
 import { type BodyScan, scanBody } from './json-scan.js';
 import { prefixHashes } from './prefix-hashes.js';
 import { decodeField, messageKind, type RequestFields, readFields } from './request-fields.js';
+import type { ResponseHome } from './response-homes.js';
 import { RollingHash } from './rolling-hash.js';
 import type { InferenceRoute, PathIdentity } from './routes.js';
+import { systemField, systemPrompt } from './system-prompt.js';
 import { TOKENS_PER_MEDIA } from './token-estimate.js';
 
 /** A request that was understood: what the levels need to know, and what is needed to send it on. */
@@ -38,16 +40,15 @@ const ROLE_PROMPT_BYTES = 1024;
 /** Understands a whole request body. Throws a MaestroError that the client can act on. */
 export function takeIn(context: GatewayContext, request: IntakeRequest, body: Buffer, room: Buffer): Intake {
   const { config, scheduling } = context;
-  const scan = scanBody(body, config.maxJsonDepth);
+  const scan = scanBody(body, config.maxJsonDepth, request.route.messageList);
   const fields = readFields(body, scan, request.route, config.maxChoices);
   const model = scheduling.resolveModel(fields.model);
   if (!model) throw unknownModel(fields.model, scheduling.models());
-  const identity = identify(context, request, body, scan);
+  const home = continuedHome(context, request, body, scan);
+  const identity = identify(context, request, body, scan, home);
   context.metrics.identityResolved(identity.source, identity.classClamped);
   const promptTokens =
     fields.promptTokens ?? context.tokens.estimate(model.name, fields.promptBytes) + scan.mediaCount * TOKENS_PER_MEDIA;
-  const previous = decodeField(body, scan, 'previous_response_id');
-  const home = typeof previous === 'string' ? context.responses.find(previous, request.key?.tenant) : undefined;
   const contextRoom = Math.max(1, model.maxModelLen - promptTokens);
   const stage: Stage = {
     stageId: request.requestId,
@@ -110,7 +111,34 @@ function unknownModel(name: string, models: readonly ServedModel[]): MaestroErro
   });
 }
 
-function identify(context: GatewayContext, request: IntakeRequest, body: Buffer, scan: BodyScan): Identity {
+/**
+ * Where the response is that this request continues. With keys, one that is not known to be the caller's is refused: the engine that has it would
+ * continue anybody's. Without, all callers are one, and an engine may well know a response that is forgotten here.
+ */
+function continuedHome(
+  context: GatewayContext,
+  request: IntakeRequest,
+  body: Buffer,
+  scan: BodyScan,
+): ResponseHome | undefined {
+  const previous = decodeField(body, scan, 'previous_response_id');
+  if (typeof previous !== 'string') return undefined;
+  const home = context.responses.find(previous, request.key?.tenant);
+  if (!home && request.key) {
+    throw new MaestroError('not_found', `No response with id '${previous.slice(0, 128)}' is known here.`, {
+      param: 'previous_response_id',
+    });
+  }
+  return home;
+}
+
+function identify(
+  context: GatewayContext,
+  request: IntakeRequest,
+  body: Buffer,
+  scan: BodyScan,
+  home: ResponseHome | undefined,
+): Identity {
   const { config, scheduling } = context;
   return resolveIdentity(
     {
@@ -120,6 +148,7 @@ function identify(context: GatewayContext, request: IntakeRequest, body: Buffer,
       path: request.path,
       key: request.key,
       continuedWorkflow: (tenant) =>
+        home?.workflowId ??
         context.conversations.resolve(
           tenant,
           body,
@@ -135,10 +164,10 @@ function identify(context: GatewayContext, request: IntakeRequest, body: Buffer,
 
 /** One system prompt, one agent role; the name is made from a hash of its beginning. */
 function roleOfSystemPrompt(body: Buffer, scan: BodyScan): string | undefined {
-  const [start, end] = scan.messageOffsets;
-  if (start === undefined || end === undefined || messageKind(body, scan, 0) !== 'system') return undefined;
+  const prompt = systemPrompt(body, scan);
+  if (!prompt) return undefined;
   const hash = new RollingHash();
-  hash.update(body, start, Math.min(end, start + ROLE_PROMPT_BYTES));
+  hash.update(body, prompt.start, Math.min(prompt.end, prompt.start + ROLE_PROMPT_BYTES));
   return `prompt-${hash.text()}`;
 }
 
@@ -156,5 +185,6 @@ function hashPrompt(
   seed.updateText(`${tenant}\n${model}`);
   const { tools } = scan.fields;
   if (tools) seed.update(body, tools.start, tools.end);
-  return prefixHashes(body, prompt.start, prompt.end, seed);
+  const system = systemField(body, scan);
+  return prefixHashes(body, system ? [system, prompt] : [prompt], seed);
 }

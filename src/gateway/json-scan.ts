@@ -29,11 +29,18 @@ export const WANTED_FIELDS = [
   'prompt_cache_key',
   'session_id',
   'service_tier',
+  'thinking',
+  'reasoning',
+  'text',
   'kv_transfer_params',
+  'ec_transfer_params',
   'vllm_xargs',
   'nvext',
 ] as const;
 export type WantedField = (typeof WANTED_FIELDS)[number];
+
+/** Field that holds the conversation: `input` in the Responses API. */
+export type MessageList = 'messages' | 'input';
 
 const WANTED: ReadonlySet<string> = new Set(WANTED_FIELDS);
 
@@ -47,7 +54,7 @@ export interface JsonRange {
 
 export interface BodyScan {
   readonly fields: Readonly<Partial<Record<WantedField, JsonRange>>>;
-  /** Start and end offset of each element of `messages`, one after the other. */
+  /** Start and end offset of each element of the list of messages, one after the other. */
   readonly messageOffsets: readonly number[];
   /** Offset of the brace that closes the body; where new fields can be put in. */
   readonly closeOffset: number;
@@ -76,9 +83,10 @@ const NUMBER = /^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$/;
  * Finds the wanted top-level values of a JSON object without decoding it. The whole structure is checked (brackets, commas,
  * colons, literals, numbers), the inside of strings is not: the engine decodes them anyway. Throws `invalid_request` that says
  * where when the body is malformed, nests deeper than `maxDepth`, or names a wanted field twice (parsers differ in which they take).
+ * `messageList` is the field whose elements are located.
  */
-export function scanBody(body: Buffer, maxDepth: number): BodyScan {
-  return new Scanner(body, maxDepth).scanObject();
+export function scanBody(body: Buffer, maxDepth: number, messageList: MessageList = 'messages'): BodyScan {
+  return new Scanner(body, maxDepth).scanObject(messageList);
 }
 
 /** The range of `key`'s value in the object that starts at `start`; undefined when it is absent. The object was scanned before. */
@@ -97,7 +105,7 @@ class Scanner {
     private readonly maxDepth: number,
   ) {}
 
-  scanObject(): BodyScan {
+  scanObject(messageList: MessageList): BodyScan {
     const fields: Partial<Record<WantedField, JsonRange>> = {};
     const messageOffsets: number[] = [];
     if (this.next() !== OPEN_BRACE) this.fail('expected a JSON object');
@@ -108,7 +116,7 @@ class Scanner {
         const start = this.position;
         const elements =
           this.bytes[start] === OPEN_BRACKET
-            ? this.skipArray(1, key === 'messages' ? messageOffsets : undefined)
+            ? this.skipArray(1, key === messageList ? messageOffsets : undefined)
             : this.skipValue(1);
         if (WANTED.has(key)) {
           const field = key as WantedField;

@@ -3,6 +3,9 @@ import type { StageFeatures } from '../model/stage.js';
 import { type BodyScan, findMember, type JsonRange, type WantedField } from './json-scan.js';
 import type { InferenceRoute } from './routes.js';
 
+const QUOTE = 0x22;
+const OPEN_BRACE = 0x7b;
+
 /** Values longer than this are not decoded. */
 const MAX_DECODED_BYTES = 16 * 1024;
 
@@ -69,7 +72,7 @@ export function readFields(body: Buffer, scan: BodyScan, route: InferenceRoute, 
     // Only OpenAI's own streams carry usage on request; the others always do.
     wantsUsage: stream && (route.dialect !== 'openai' || readsIncludeUsage(body, scan)),
     maxTokens: readTokenLimit(body, scan, route),
-    features: readFeatures(body, scan, stream),
+    features: readFeatures(body, scan, stream, route),
     promptTokens: countTokenIds(body, prompt),
     promptBytes: prompt.end - prompt.start + besideBytes - scan.mediaBytes,
   };
@@ -119,16 +122,18 @@ function countTokenIds(body: Buffer, prompt: JsonRange): number | undefined {
   return byte >= 0x30 && byte <= 0x39 ? prompt.elements : undefined;
 }
 
-function readFeatures(body: Buffer, scan: BodyScan, stream: boolean): StageFeatures {
+function readFeatures(body: Buffer, scan: BodyScan, stream: boolean, route: InferenceRoute): StageFeatures {
   const toolsOffered = scan.fields.tools?.elements ?? 0;
-  const messageCount = scan.messageOffsets.length / 2;
+  const listed = scan.messageOffsets.length / 2;
+  // The Responses API takes a text as its input, which is one message of the user.
+  const isText = route.dialect === 'responses' && body[scan.fields.input!.start] === QUOTE;
   const temperature = decodeField(body, scan, 'temperature');
   return {
     toolsOffered,
     toolChoice: readToolChoice(body, scan, toolsOffered),
     responseFormat: readResponseFormat(body, scan),
-    lastMessageKind: messageCount === 0 ? 'none' : messageKind(body, scan, messageCount - 1),
-    messageCount,
+    lastMessageKind: isText ? 'user' : listed === 0 ? 'none' : messageKind(body, scan, listed - 1),
+    messageCount: isText ? 1 : listed,
     temperature: typeof temperature === 'number' ? temperature : undefined,
     reasoning: readReasoning(body, scan),
     stream,
@@ -137,29 +142,37 @@ function readFeatures(body: Buffer, scan: BodyScan, stream: boolean): StageFeatu
 
 function readToolChoice(body: Buffer, scan: BodyScan, toolsOffered: number): StageFeatures['toolChoice'] {
   const range = scan.fields.tool_choice;
-  if (range && body[range.start] === 0x7b) return 'named';
-  const value = range && decodeRange(body, range);
+  const isNamed = range !== undefined && body[range.start] === OPEN_BRACE;
+  const word = isNamed ? findMember(body, range.start, 'type') : range;
+  const value = word && decodeRange(body, word);
   if (value === 'none' || value === 'auto' || value === 'required') return value;
+  if (value === 'any') return 'required';
+  if (isNamed) return 'named';
   return toolsOffered > 0 ? 'auto' : 'none';
 }
 
 function readResponseFormat(body: Buffer, scan: BodyScan): StageFeatures['responseFormat'] {
-  const range = scan.fields.response_format;
+  const { response_format, text } = scan.fields;
+  const range = response_format ?? (text && findMember(body, text.start, 'format'));
   const type = range && findMember(body, range.start, 'type');
   const value = type && decodeRange(body, type);
   return value === 'json_object' || value === 'json_schema' ? value : 'text';
 }
 
 function readReasoning(body: Buffer, scan: BodyScan): boolean {
-  const effort = decodeField(body, scan, 'reasoning_effort');
+  const reasoning = decodeField(body, scan, 'reasoning');
+  const effort = decodeField(body, scan, 'reasoning_effort') ?? (isObject(reasoning) ? reasoning['effort'] : undefined);
   if (typeof effort === 'string') return effort !== 'none';
+  const thinking = decodeField(body, scan, 'thinking');
+  if (isObject(thinking)) return thinking['type'] !== 'disabled';
   const template = decodeField(body, scan, 'chat_template_kwargs');
   return isObject(template) && (template['enable_thinking'] === true || template['thinking'] === true);
 }
 
-/** Who wrote the message with this index. */
+/** Who wrote the message with this index, in any of the APIs. */
 export function messageKind(body: Buffer, scan: BodyScan, index: number): StageFeatures['lastMessageKind'] {
-  const range = findMember(body, scan.messageOffsets[2 * index]!, 'role');
+  const start = scan.messageOffsets[2 * index]!;
+  const range = findMember(body, start, 'role');
   switch (range && body.toString('latin1', range.start, range.end)) {
     case '"system"':
     case '"developer"':
@@ -170,10 +183,26 @@ export function messageKind(body: Buffer, scan: BodyScan, index: number): StageF
     case '"function"':
       return 'tool';
     case '"user"':
-      return 'user';
+      return holdsToolResult(body, start) ? 'tool' : 'user';
     default:
-      return 'none';
+      return itemKind(body, start);
   }
+}
+
+/** Anthropic's messages carry what a tool answered as the user's content. */
+function holdsToolResult(body: Buffer, start: number): boolean {
+  const content = findMember(body, start, 'content');
+  if (!content || content.elements === 0) return false;
+  const type = findMember(body, content.start + 1, 'type');
+  return type !== undefined && decodeRange(body, type) === 'tool_result';
+}
+
+/** Items of the Responses API that are no messages have a type instead of a role. */
+function itemKind(body: Buffer, start: number): StageFeatures['lastMessageKind'] {
+  const range = findMember(body, start, 'type');
+  const type = range && decodeRange(body, range);
+  if (typeof type !== 'string') return 'none';
+  return type.endsWith('_output') ? 'tool' : type === 'reasoning' || type.endsWith('_call') ? 'assistant' : 'none';
 }
 
 export function isObject(value: unknown): value is Record<string, unknown> {

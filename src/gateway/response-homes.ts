@@ -1,9 +1,10 @@
 import type { StageStart } from '../bus/contract.js';
 import { LruMap } from '../model/lru-map.js';
 
-/** Where a response of the Responses API was made. */
+/** Where a response of the Responses API was made, and for whom. */
 export interface ResponseHome {
   readonly tenant: string;
+  readonly workflowId: string;
   readonly start: StageStart;
 }
 
@@ -11,14 +12,15 @@ export interface ResponseHome {
 const REMEMBERED = 10_000;
 
 /**
- * Which engine has which response: the engines keep them to themselves, so a request for one, or one that continues it, must go to the same engine. Ids are
- * the engine's; a tenant sees its own only.
+ * Which engine has which response: the engines keep them to themselves, so a request for one, or one that continues it, must go to the same
+ * engine. A tenant sees its own only. Engines take the id from the request where it names one, so an id that is another tenant's stays that
+ * tenant's.
  */
 export class ResponseHomes {
   private readonly homes = new LruMap<string, ResponseHome>(REMEMBERED);
 
-  remember(id: string, tenant: string, start: StageStart): void {
-    this.homes.set(id, { tenant, start });
+  remember(id: string, home: ResponseHome): void {
+    if ((this.homes.peek(id)?.tenant ?? home.tenant) === home.tenant) this.homes.set(id, home);
   }
 
   find(id: string, tenant: string | undefined): ResponseHome | undefined {

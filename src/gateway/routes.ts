@@ -1,4 +1,5 @@
 import { isIdentityValue } from './identity-values.js';
+import type { MessageList } from './json-scan.js';
 
 /** Whose API a route speaks: it decides how streams end, where usage stands and what errors look like. */
 export type ApiDialect = 'openai' | 'responses' | 'anthropic';
@@ -13,6 +14,10 @@ export interface InferenceRoute {
   readonly upstreamPath: string;
   /** Field that holds the prompt. */
   readonly promptField: 'messages' | 'prompt' | 'input';
+  /** Field that holds the conversation as a list. */
+  readonly messageList: MessageList;
+  /** Our order goes in a header, because vLLM drops a `priority` in the body: it makes a chat request of its own out of such a body. */
+  readonly priorityHeader: boolean;
   /** May the answer be a stream? */
   readonly streams: boolean;
   /** Fields that bound the output, the first present one counts. */
@@ -42,8 +47,10 @@ interface RouteEntry {
   readonly route: Route;
 }
 
-function inference(route: Omit<InferenceRoute, 'kind'>): RouteEntry {
-  return { method: 'POST', route: { kind: 'inference', ...route } };
+function inference(route: Omit<InferenceRoute, 'kind' | 'messageList' | 'priorityHeader'>): RouteEntry {
+  const messageList = route.dialect === 'responses' ? 'input' : 'messages';
+  const priorityHeader = route.dialect === 'anthropic';
+  return { method: 'POST', route: { kind: 'inference', messageList, priorityHeader, ...route } };
 }
 
 function local(name: LocalRoute['name'], authenticated: boolean): RouteEntry {

@@ -2,13 +2,18 @@ import type { StageStart } from '../bus/contract.js';
 import type { Intake } from './intake.js';
 import type { BodyScan, JsonRange, WantedField } from './json-scan.js';
 import { decodeField, isObject } from './request-fields.js';
+import type { InferenceRoute } from './routes.js';
 import { type Edit, splice } from './splice.js';
 
+/** Where an engine fetches memory of other engines from: never a client's to say. */
+const STEERING_FIELDS = ['kv_transfer_params', 'ec_transfer_params'] as const;
+
 /**
- * The body that the engine gets, which may take the place of the client's in memory: the client's own bytes with a few values changed. The model's name there replaces an alias, our order
- * replaces any `priority`, `kv_transfer_params` is emptied (it steers the engine's insides), and the usage frame of a stream is asked for.
+ * The body that the engine gets, which may take the place of the client's in memory: the client's own bytes with a few values changed. The
+ * model's name there replaces an alias, our order replaces any `priority`, what steers the engine's insides is emptied, and the usage frame of a
+ * stream is asked for.
  */
-export function upstreamBody({ body, room, scan, fields }: Intake, start: StageStart): Buffer {
+export function upstreamBody({ body, room, scan, fields }: Intake, start: StageStart, route: InferenceRoute): Buffer {
   const edits: Edit[] = [];
   let added = '';
   const set = (field: WantedField, text: string) => {
@@ -17,8 +22,8 @@ export function upstreamBody({ body, room, scan, fields }: Intake, start: StageS
     else added += `,"${field}":${text}`;
   };
   if (fields.model !== start.upstreamModel) set('model', JSON.stringify(start.upstreamModel));
-  set('priority', priorityText(start.priority));
-  if (scan.fields.kv_transfer_params) set('kv_transfer_params', 'null');
+  if (!route.priorityHeader || scan.fields.priority) set('priority', priorityText(start.priority));
+  for (const field of STEERING_FIELDS) if (scan.fields[field]) set(field, 'null');
   if (fields.stream && !fields.wantsUsage) {
     const options = streamOptionsWithUsage(body, scan);
     if (options !== undefined) set('stream_options', options);
@@ -29,7 +34,7 @@ export function upstreamBody({ body, room, scan, fields }: Intake, start: StageS
 }
 
 /** vLLM takes 64-bit integers; anything else would be refused. */
-function priorityText(priority: number): string {
+export function priorityText(priority: number): string {
   const bound = Number.MAX_SAFE_INTEGER;
   return String(Math.trunc(Math.max(-bound, Math.min(bound, priority))) || 0);
 }

@@ -225,6 +225,21 @@ describe('LangChain.js', () => {
   const model = () =>
     new ChatOpenAI({ model: 'tiny', apiKey: 'none', maxRetries: 0, configuration: { baseURL: base }, maxTokens: 200 });
 
+  it('speaks the Responses API too', async () => {
+    const responses = new ChatOpenAI({
+      model: 'tiny',
+      apiKey: 'none',
+      maxRetries: 0,
+      useResponsesApi: true,
+      configuration: { baseURL: base },
+    });
+    const whole = await responses.invoke([new HumanMessage('hello')], { timeout: 10_000 });
+    expect(whole.text).toBeTruthy();
+    let text = '';
+    for await (const chunk of await responses.stream('hello')) text += chunk.text;
+    expect(text).toBeTruthy();
+  });
+
   it('invokes, streams and binds tools', async () => {
     const whole = await model().invoke([new HumanMessage('hello')]);
     expect(whole.content).toBeTruthy();
@@ -239,5 +254,68 @@ describe('LangChain.js', () => {
     });
     const called = await model().bindTools([look], { tool_choice: 'required' }).invoke('look it up');
     expect(called.tool_calls![0]).toMatchObject({ name: 'look' });
+  });
+});
+
+describe('workflow, role and class that a client names once', () => {
+  const run = { 'x-maestro-workflow': 'run-7', 'x-maestro-role': 'planner', 'x-maestro-class': 'batch' };
+  const seen = async (headers: Headers) => {
+    const id = headers.get('x-request-id');
+    const { stage } = (await (await fetch(`${served.address}/v1/maestro/requests/${id}`)).json()) as {
+      stage: Record<string, unknown>;
+    };
+    const { workflowId, role, sloClass } = stage;
+    return { workflowId, role, sloClass, told: headers.get('x-maestro-identity-source') };
+  };
+  const expected = { workflowId: 'run-7', role: 'planner', sloClass: 'batch', told: 'maestro-headers' };
+  const messages = [{ role: 'user' as const, content: 'hello' }];
+
+  it('hold for every API of openai', async () => {
+    const client = new OpenAI({ baseURL: base, apiKey: 'none', maxRetries: 0, defaultHeaders: run });
+    const calls = [
+      client.chat.completions.create({ model: 'tiny', messages, max_completion_tokens: 2 }).withResponse(),
+      client.chat.completions.create({ model: 'tiny', messages, stream: true }).withResponse(),
+      client.completions.create({ model: 'tiny', prompt: 'x' }).withResponse(),
+      client.responses.create({ model: 'tiny', input: 'x' }).withResponse(),
+    ];
+    for (const call of calls) expect(await seen((await call).response.headers)).toEqual(expected);
+  });
+
+  it('hold for every API of Anthropic', async () => {
+    const client = new Anthropic({ baseURL: served.address, apiKey: 'none', maxRetries: 0, defaultHeaders: run });
+    const asked = { model: 'tiny', messages };
+    const calls = [
+      client.messages.create({ ...asked, max_tokens: 2 }).withResponse(),
+      client.messages.create({ ...asked, max_tokens: 2, stream: true }).withResponse(),
+      client.messages.countTokens(asked).withResponse(),
+    ];
+    for (const call of calls) expect(await seen((await call).response.headers)).toEqual(expected);
+  });
+
+  it('hold when a base URL is all that can be set', async () => {
+    const path = `${served.address}/w/run-7/a/planner`;
+    const openai = new OpenAI({ baseURL: `${path}/v1`, apiKey: 'none', maxRetries: 0 });
+    const anthropic = new Anthropic({ baseURL: path, apiKey: 'none', maxRetries: 0 });
+    const calls = [
+      openai.chat.completions.create({ model: 'tiny', messages }).withResponse(),
+      anthropic.messages.create({ model: 'tiny', messages, max_tokens: 2 }).withResponse(),
+    ];
+    for (const call of calls) {
+      expect(await seen((await call).response.headers)).toEqual({ ...expected, sloClass: 'interactive', told: 'path' });
+    }
+  });
+
+  it('is recognised where nothing names it: a conversation of a model and its tools', async () => {
+    const client = new OpenAI({ baseURL: base, apiKey: 'none', maxRetries: 0 });
+    const question = { role: 'user' as const, content: `a question of its own ${Date.now()}` };
+    const tools = [{ type: 'function' as const, function: TOOL }];
+    const asked = { model: 'tiny', messages: [question], tools, tool_choice: 'required' as const };
+    const first = await client.chat.completions.create(asked).withResponse();
+    const { message } = first.data.choices[0]!;
+    const result = { role: 'tool' as const, tool_call_id: message.tool_calls![0]!.id, content: '1' };
+    const second = await client.chat.completions
+      .create({ model: 'tiny', messages: [question, message, result], tools })
+      .withResponse();
+    expect((await seen(second.response.headers)).workflowId).toBe((await seen(first.response.headers)).workflowId);
   });
 });

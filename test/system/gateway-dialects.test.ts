@@ -91,8 +91,39 @@ describe('/v1/messages', () => {
     expect(JSON.parse(rig.received[0]!.body)).toEqual({
       ...messages({ stream: true, system: 'be brief' }),
       model: 'tiny',
-      priority: 7,
     });
+    expect(rig.received[0]!.req.headers['x-vllm-priority']).toBe('7');
+  });
+
+  it('has a role of the system prompt, and a prompt that begins with it', async () => {
+    const system = 'You write tests. '.repeat(60);
+    await post('/v1/messages', messages({ system }));
+    await post('/v1/messages', messages({ system: system.replace('tests', 'prose') }));
+    await post('/v1/messages', messages({ system, messages: [{ role: 'user', content: 'another' }] }));
+    const [first, other, again] = rig.scheduling.submitted.map(({ stage }) => stage);
+    expect(first!.role).toMatch(/^prompt-/);
+    expect(again!.role).toBe(first!.role);
+    expect(other!.role).not.toBe(first!.role);
+    expect(first!.prefixHashes.length).toBeGreaterThan(0);
+    expect(again!.prefixHashes[0]).toBe(first!.prefixHashes[0]);
+    expect(other!.prefixHashes).not.toContain(first!.prefixHashes[0]);
+  });
+
+  it.each([
+    ['in its shape', { type: 'error', error: { type: 'BadRequestError', message: 'no' } }, 'no'],
+    ["in OpenAI's", { error: { message: 'no', type: 'Bad Request', param: 'body', code: 400 } }, 'no'],
+    ["in FastAPI's", { detail: 'no' }, 'no'],
+    ['in none', 'no', 'The engine refused the request.'],
+  ])('tells in the shape of the API what the engine says %s', async (_name, said, message) => {
+    rig.script = ({ res }) => {
+      res.writeHead(400, { 'content-type': 'application/json' });
+      res.end(JSON.stringify(said));
+    };
+    const answer = await post('/v1/messages', messages());
+    expect(answer.status).toBe(400);
+    const { type, error } = (await answer.json()) as { type: string; error: { message: string } };
+    expect(type).toBe('error');
+    expect(error.message).toContain(message);
   });
 
   it('answers whole, and counts tokens', async () => {
@@ -187,5 +218,72 @@ describe('/v1/responses', () => {
 
   it('a response that nobody remembers is a 404', async () => {
     expect((await fetch(`${rig.url}/v1/responses/resp_1`)).status).toBe(404);
+  });
+
+  it('can be read and stopped by its id while it is still being made', async () => {
+    let end = () => {};
+    rig.script = ({ res, req }) => {
+      const asked = `${req.method} ${req.url}`;
+      if (asked === 'POST /v1/responses') {
+        res.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8' });
+        res.write(RESPONSE_EVENTS[0]!);
+        end = () => res.end(RESPONSE_EVENTS.slice(1).join(''));
+      } else {
+        res.writeHead(200, { 'content-type': 'application/json' });
+        res.end(JSON.stringify({ asked }));
+        if (asked.endsWith('cancel')) end();
+      }
+    };
+    const stream = await post('/v1/responses', responses({ stream: true }));
+    const seen = await fetch(`${rig.url}/v1/responses/resp_1?starting_after=1`);
+    expect(await seen.json()).toEqual({ asked: 'GET /v1/responses/resp_1?starting_after=1' });
+    expect(seen.headers.get('x-maestro-engine')).toBe('engine-1');
+    const stopped = await fetch(`${rig.url}/v1/responses/resp_1/cancel`, { method: 'POST' });
+    expect(await stopped.json()).toEqual({ asked: 'POST /v1/responses/resp_1/cancel' });
+    expect(await stream.text()).toBe(RESPONSE_EVENTS.join(''));
+  });
+
+  it('is continued in its workflow, on its engine', async () => {
+    rig.script = ({ res }) => {
+      res.writeHead(200, { 'content-type': 'application/json' });
+      res.end(JSON.stringify(RESPONSE));
+    };
+    await post('/v1/responses', responses());
+    const next = await post('/v1/responses', responses({ previous_response_id: 'resp_1' }));
+    const [first, second] = rig.scheduling.submitted.map(({ stage }) => stage);
+    expect(second).toMatchObject({ workflowId: first!.workflowId, onlyEngineId: 'engine-1' });
+    expect(next.headers.get('x-maestro-identity-source')).toBe('content');
+  });
+
+  it('is recognised in a conversation that the client keeps itself', async () => {
+    const question = { role: 'user', content: 'a question' };
+    await post('/v1/responses', responses({ input: [question] }));
+    const input = [question, { type: 'function_call', name: 'f' }, { type: 'function_call_output', output: '1' }];
+    await post('/v1/responses', responses({ input }));
+    const [first, second] = rig.scheduling.submitted.map(({ stage }) => stage);
+    expect(second!.workflowId).toBe(first!.workflowId);
+    expect(second!.features).toMatchObject({ lastMessageKind: 'tool', messageCount: 3 });
+  });
+
+  it("is nobody else's: not to be read, not to be continued", async () => {
+    await rig.close();
+    const keys = ['a', 'b'].map((tenant) => ({ key: `sk-${tenant}`, tenant }));
+    rig = await startRig({ config: { keys } });
+    rig.script = ({ res }) => {
+      res.writeHead(200, { 'content-type': 'application/json' });
+      res.end(JSON.stringify(RESPONSE));
+    };
+    const as = (tenant: string) => ({ authorization: `Bearer sk-${tenant}` });
+    await post('/v1/responses', responses(), as('a'));
+    // vLLM takes the id of a response from the request, where that names one.
+    await post('/v1/responses', responses({ request_id: 'resp_1', store: false }), as('b'));
+    const read = (tenant: string) => fetch(`${rig.url}/v1/responses/resp_1`, { headers: as(tenant) });
+    expect([(await read('a')).status, (await read('b')).status]).toEqual([200, 404]);
+    const go = (tenant: string) => post('/v1/responses', responses({ previous_response_id: 'resp_1' }), as(tenant));
+    const refused = await go('b');
+    expect(refused.status).toBe(404);
+    expect(await refused.json()).toMatchObject({ error: { param: 'previous_response_id' } });
+    expect((await go('a')).status).toBe(200);
+    expect(rig.received).toHaveLength(4);
   });
 });

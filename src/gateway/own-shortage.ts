@@ -1,0 +1,11 @@
+import { MaestroError } from '../model/error.js';
+
+/** Errors of a connection attempt that are about this process or host, and not about the engine. */
+const OWN_SHORTAGES: ReadonlySet<unknown> = new Set(['EMFILE', 'ENFILE', 'EADDRNOTAVAIL', 'ENOBUFS', 'ENOMEM']);
+
+/** What to tell when it is we who lack the means to reach an engine, which must then not be taken for dead; else undefined. */
+export function ownShortage(cause: Error): MaestroError | undefined {
+  if (!OWN_SHORTAGES.has((cause as NodeJS.ErrnoException).code)) return undefined;
+  const message = 'This gateway has no free sockets. Raise its limit of open files (ulimit -n).';
+  return new MaestroError('queue_full', message, { reason: 'no-sockets', cause });
+}

@@ -1,0 +1,90 @@
+/** What callers may not decide: where a request goes, whose it is, and how much this process remembers of them. */
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterEach, describe, expect, it } from 'vitest';
+import { chatBody, postChat, type Rig, rawChat, startRig, until } from './gateway-fixture.js';
+
+let rig: Rig;
+afterEach(() => rig.close());
+
+it('no field, header or path makes the gateway call another server', async () => {
+  rig = await startRig();
+  let hits = 0;
+  const canary = createServer((_req, res) => {
+    hits++;
+    res.end();
+  });
+  await new Promise<void>((resolve) => canary.listen(0, '127.0.0.1', resolve));
+  const url = `http://127.0.0.1:${(canary.address() as AddressInfo).port}`;
+  const names = 'api_base base_url api_url url endpoint proxy model_list deployment custom_llm_provider'.split(' ');
+  const fields = { ...Object.fromEntries(names.map((name) => [name, url])), extra_body: { api_base: url } };
+  const headers = 'x-forwarded-host x-original-url x-rewrite-url forwarded x-gateway-destination-endpoint'.split(' ');
+  const more = ['x-prefiller-host-port', 'x-data-parallel-host-port', 'x-vllm-priority', 'x-data-parallel-rank'];
+  const named = Object.fromEntries([...headers, ...more].map((name) => [name, url]));
+  const answer = await postChat(rig, chatBody(fields), named);
+  expect(answer.status).toBe(200);
+  for (const [name] of Object.entries(named)) expect(rig.received[0]!.req.headers, name).not.toHaveProperty(name);
+  expect((await postChat(rig, chatBody({ model: url }))).status).toBe(404);
+  const socket = rig.rawRequest(
+    rawChat(chatBody()).replace('POST /v1', `POST ${url}/v1`).replace('Host: x', `Host: a/?${url}`),
+  );
+  let text = '';
+  socket.on('data', (piece) => {
+    text += String(piece);
+  });
+  await until(() => text.includes('\r\n\r\n'));
+  expect(text).toMatch(/^HTTP\/1\.1 404 /);
+  socket.destroy();
+  expect(hits).toBe(0);
+  canary.close();
+});
+
+describe('a key', () => {
+  const KEY = 'sk-long-enough';
+  const BAD = [
+    "' OR 1=1 --",
+    `${KEY}'`,
+    KEY.slice(0, -1),
+    KEY.toUpperCase(),
+    `${KEY}${KEY}`,
+    'x'.repeat(10_000),
+    '%00',
+    'ключ',
+    '__proto__',
+  ];
+  it.each(BAD)('that is not one is refused: %s', async (given) => {
+    rig = await startRig({ config: { keys: [{ key: KEY, tenant: 'a' }] } });
+    const header = Buffer.from(given).toString('latin1');
+    for (const headers of [{ authorization: `Bearer ${header}` }, { 'x-api-key': header }]) {
+      expect((await postChat(rig, chatBody(), headers)).status).toBe(401);
+    }
+    expect(rig.received).toHaveLength(0);
+    expect((await postChat(rig, chatBody(), { authorization: `Bearer ${KEY}` })).status).toBe(200);
+  });
+});
+
+it('what callers invent (paths, models, tenants, workflows, classes, request ids) adds no series to the metrics', async () => {
+  rig = await startRig();
+  const series = async () => {
+    const text = await (await fetch(`${rig.url}/metrics`)).text();
+    return text.split('\n').filter((line) => line !== '' && !line.startsWith('#')).length;
+  };
+  const round = async (name: string) => {
+    const headers = {
+      'x-maestro-tenant': name,
+      'x-maestro-workflow': name,
+      'x-maestro-class': name,
+      'x-maestro-role': name,
+      'x-maestro-template': name,
+      'x-request-id': name,
+    };
+    await postChat(rig, chatBody({ user: name }), headers);
+    await postChat(rig, chatBody({ model: name }), headers);
+    await fetch(`${rig.url}/${name}`);
+    await fetch(`${rig.url}/w/${name}/v1/models/${name}`);
+  };
+  await round('first');
+  const before = await series();
+  for (let index = 0; index < 100; index++) await round(`invented-${index}`);
+  expect(await series()).toBe(before);
+});
