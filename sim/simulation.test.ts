@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { FCFS } from '../src/global/order/fcfs.js';
+import type { OrderingPolicy } from '../src/global/order/policy.js';
 import { violations } from '../test/seeds/check.js';
 import { randomWorkflows, SMALL_FLEET, testScenario } from '../test/sim-scenario.js';
 import { runSimulation } from './simulation.js';
@@ -36,20 +38,29 @@ describe('a simulated run', () => {
     expect(at(40).attainment).toBeLessThan(at(0.2).attainment);
   });
 
-  it('tells only oracles the truth: others do the same whatever is to come', () => {
-    const first = (policy: string, longer: boolean) => {
-      const changed = workflows.map((workflow, index) =>
-        longer && index === workflows.length - 1
-          ? { ...workflow, rows: workflow.rows.map((row) => ({ ...row, output_length: row.output_length + 500 })) }
-          : workflow,
-      );
-      // All is submitted, and ended stages of other workflows are the same, until the last one answers.
-      const untilMs = workflows.at(-1)!.arrivalMs!;
-      const scenario = testScenario(SMALL_FLEET, changed);
-      const { stages } = runSimulation(scenario);
-      expect(policy).toBe('fcfs');
-      return stages.filter(({ endMs }) => endMs! <= untilMs);
+  it('takes longer where messages between the levels do', () => {
+    const meanMs = (roundTripMs: number) => {
+      const { stages } = runSimulation(testScenario(SMALL_FLEET, workflows, { rttMs: { local: roundTripMs } }));
+      return stages.reduce((sum, { startMs, endMs }) => sum + endMs! - startMs, 0) / stages.length;
     };
-    expect(first('fcfs', true)).toEqual(first('fcfs', false));
+    expect(meanMs(200)).toBeGreaterThan(meanMs(0) + 100);
+  });
+
+  it.each([
+    ['fcfs', false],
+    ['oracle-fcfs', true],
+  ])('under the name %s, gives foresight: %s', (name, expected) => {
+    const told: boolean[] = [];
+    const watching: OrderingPolicy = {
+      ...FCFS,
+      name,
+      key(input) {
+        told.push(input.foresight !== undefined);
+        return FCFS.key(input);
+      },
+    };
+    runSimulation(testScenario(SMALL_FLEET, workflows, { policy: watching }));
+    expect(told.length).toBeGreaterThan(0);
+    expect(told.every((each) => each === expected)).toBe(true);
   });
 });

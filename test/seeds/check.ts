@@ -30,7 +30,7 @@ export function checkSeed(seed: number): string[] {
       faults,
       seed,
       horizonMs,
-      rttMs: { default: Math.floor(rng.next() * 20) },
+      rttMs: { local: Math.floor(rng.next() * 20) },
     }),
   );
   return violations(workflows, result).map((text) => `${text} (policy ${policy.name}, ${faults.length} faults)`);
