@@ -1,6 +1,6 @@
 import { cpus } from 'node:os';
 import { basename, join } from 'node:path';
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import { request } from 'undici';
 import { buildReport, type ReportInput, renderJson, renderTerminal, writeReport } from '../../sim/report/index.js';
 import { readTrace } from '../../traces/reader.js';
@@ -10,6 +10,7 @@ import { type ReplayProgress, runReplay } from '../../traces/replay/run.js';
 import type { FleetSnapshot } from '../bus/contract.js';
 import { WallClock } from '../bus/wall-clock.js';
 import { FleetRecorder } from './fleet-recorder.js';
+import { nonNegative, positive, positiveInteger } from './numbers.js';
 import { progressLine, usesColour } from './output.js';
 
 interface ReplayArguments {
@@ -139,20 +140,4 @@ function describe({ atMs, workflows, stages }: ReplayProgress): string {
     `${(atMs / 1000).toFixed(0)} s  workflows ${workflows.ended}/${workflows.total}, ${workflows.met} in time  ` +
     `stages ${stages.completed}/${stages.total}, ${stages.failed} failed, ${open} open`
   );
-}
-
-function positive(text: string): number {
-  const value = Number(text);
-  if (!(value > 0 && Number.isFinite(value))) throw new InvalidArgumentError('must be a positive number.');
-  return value;
-}
-
-function positiveInteger(text: string): number {
-  const value = Number(text);
-  if (!(value > 0 && Number.isSafeInteger(value))) throw new InvalidArgumentError('must be a positive whole number.');
-  return value;
-}
-
-function nonNegative(text: string): number {
-  return text.trim() === '0' ? 0 : positive(text);
 }

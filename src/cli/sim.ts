@@ -17,6 +17,7 @@ import { parseModelMap } from '../../traces/replay/models.js';
 import { loadConfig } from '../config/load.js';
 import { ORACLE_POLICIES, ORDERING_POLICIES } from '../global/order/registry.js';
 import { MaestroError } from '../model/error.js';
+import { positive, positiveInteger } from './numbers.js';
 import { progressLine, renderTable } from './output.js';
 import { demoFleetPath, demoTracePath } from './package-files.js';
 import { sweepWorkload } from './sweep-workload.js';
@@ -224,18 +225,6 @@ function policies(text: string): string[] {
 
 function numbers(text: string): number[] {
   return [...new Set(text.split(',').map(positive))].sort((a, b) => a - b);
-}
-
-function positive(text: string): number {
-  const value = Number(text);
-  if (!(value > 0 && Number.isFinite(value))) throw new InvalidArgumentError('must be positive numbers.');
-  return value;
-}
-
-function positiveInteger(text: string): number {
-  const value = Number(text);
-  if (!(value > 0 && Number.isSafeInteger(value))) throw new InvalidArgumentError('must be a positive whole number.');
-  return value;
 }
 
 function fraction(text: string): number {

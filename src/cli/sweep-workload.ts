@@ -23,7 +23,7 @@ export interface WorkloadArguments {
   readonly rttMs?: Readonly<Record<string, number>>;
 }
 
-/** A hundredth of what the live system takes: enough for an evaluation every few simulated minutes. */
+/** A hundredth of what the live system takes, so that sweeps end. */
 const DEFAULT_PORTFOLIO_CPU_SHARE = 0.0005;
 
 /** A trace on a fleet, ready for a sweep. Refuses what cannot be simulated, naming the fix. */
