@@ -113,6 +113,7 @@ td.number,th.number{text-align:right;white-space:nowrap}
 td.name{min-width:96px;max-width:260px;overflow-wrap:anywhere}
 td.why{min-width:180px;max-width:420px;overflow-wrap:anywhere}
 tr.total td{font-weight:600}
+td.best{font-weight:600;color:var(--good)}
 details{margin-top:16px}
 summary{cursor:pointer;font-weight:500}
 details>*:not(summary){margin-top:10px}

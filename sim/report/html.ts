@@ -7,7 +7,7 @@ import { queueFigure } from './charts/queue.js';
 import { outcomeFigure, PHASE_LEGEND, phaseFigure } from './charts/shares.js';
 import { timelineFigure } from './charts/timeline.js';
 import { formatMs, formatNumber, MISSING } from './format.js';
-import { STYLE } from './html-style.js';
+import { page } from './html-page.js';
 import {
   definitionTable,
   engineTable,
@@ -35,17 +35,7 @@ export function renderHtml(report: Report, input: ReportInput): string {
     hbmFigure(input),
     ganttFigure(report, input),
   ].filter((figure) => figure !== undefined);
-  return [
-    '<!doctype html>',
-    '<html lang="en">',
-    '<head>',
-    '<meta charset="utf-8">',
-    '<meta name="viewport" content="width=device-width,initial-scale=1">',
-    `<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">`,
-    `<title>${escapeXml(report.title)}</title>`,
-    `<style>${STYLE}</style>`,
-    '</head>',
-    '<body><main>',
+  return page(report.title, [
     header(report),
     verdict(report),
     tiles(report),
@@ -56,12 +46,7 @@ export function renderHtml(report: Report, input: ReportInput): string {
     section('Details', details(report)),
     notes(report),
     section('What the numbers mean', definitionTable(report)),
-    '</main></body>',
-    '</html>',
-    '',
-  ]
-    .filter((part, index, all) => part !== '' || index === all.length - 1)
-    .join('\n');
+  ]);
 }
 
 function header({ title, subtitle, run }: Report): string {

@@ -1,27 +1,25 @@
-import { formatNumber, trimmed } from '../report/format.js';
+import { trimmed } from '../report/format.js';
 import { figureMarkup } from '../report/html.js';
-import { STYLE } from '../report/html-style.js';
+import { page } from '../report/html-page.js';
 import { escapeXml } from '../report/svg/element.js';
 import { loadFigure } from './charts.js';
 import { findings } from './findings.js';
 import type { SweepReport } from './report.js';
 import { summarise } from './summary.js';
-import { attainmentTable, type CellGroup, costTable, groupCells, type TextTable, variantTable } from './tables.js';
+import {
+  attainmentTable,
+  type CellGroup,
+  costTable,
+  groupCells,
+  type TextTable,
+  variantTable,
+  workloadTable,
+} from './tables.js';
 
 /** `report.html` of a sweep: one file, no network and no script. Byte-stable for equal reports. */
 export function renderSweepHtml(report: SweepReport): string {
   const groups = groupCells(report.cells);
-  return [
-    '<!doctype html>',
-    '<html lang="en">',
-    '<head>',
-    '<meta charset="utf-8">',
-    '<meta name="viewport" content="width=device-width,initial-scale=1">',
-    `<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">`,
-    `<title>${escapeXml(report.title)}</title>`,
-    `<style>${STYLE}\ntd.best{font-weight:600;color:var(--good)}</style>`,
-    '</head>',
-    '<body><main>',
+  return page(report.title, [
     `<header><h1>${escapeXml(report.title)}</h1><ul class="facts"><li><code>${escapeXml(report.command)}</code></li></ul></header>`,
     list(findings(report)),
     section('Workloads', markup(workloadTable(report))),
@@ -31,30 +29,7 @@ export function renderSweepHtml(report: SweepReport): string {
     variants('Noise in the predictions', 'policy and noise', report.noise),
     variants('Placement and memory', 'policy and placement', report.placement),
     section('Notes', list(report.notes)),
-    '</main></body>',
-    '</html>',
-    '',
-  ]
-    .filter((part, index, all) => part !== '' || index === all.length - 1)
-    .join('\n');
-}
-
-export function workloadTable({ workloads }: SweepReport): TextTable {
-  return {
-    columns: ['workload', 'what it is', 'workflows', 'calls', 'GPUs', 'engines', 'models', 'load 1 is'],
-    rows: workloads.map((workload) => ({
-      cells: [
-        workload.name,
-        workload.about,
-        formatNumber(workload.workflows),
-        formatNumber(workload.stages),
-        String(workload.gpus),
-        String(workload.engines),
-        String(workload.models.length),
-        `${formatNumber(workload.capacityPerHour)} workflows /h (${trimmed(workload.capacitySpeed, 3)}× the trace)`,
-      ],
-    })),
-  };
+  ]);
 }
 
 function groupSection(group: CellGroup): string {

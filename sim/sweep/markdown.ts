@@ -1,10 +1,9 @@
 import { trimmed } from '../report/format.js';
 import { code, escapeMarkdown, table } from '../report/markdown.js';
 import { findings } from './findings.js';
-import { workloadTable } from './html.js';
 import type { SweepReport } from './report.js';
 import { summarise } from './summary.js';
-import { attainmentTable, costTable, groupCells, type TextTable, variantTable } from './tables.js';
+import { attainmentTable, costTable, groupCells, type TextTable, variantTable, workloadTable } from './tables.js';
 
 /** `report.md` of a sweep. The best policy that serves is marked ◂ in each column. */
 export function renderSweepMarkdown(report: SweepReport): string {

@@ -1,4 +1,5 @@
 import { formatMs, formatNumber, formatPercent, trimmed } from '../report/format.js';
+import type { SweepReport } from './report.js';
 import type { CellSummary, Estimate } from './summary.js';
 
 /** Cells that stand in one table: one workload under one rule. */
@@ -54,6 +55,25 @@ export function percentWithInterval({ mean, ci95 }: Estimate, seeds: number): st
 export interface TextTable {
   readonly columns: readonly string[];
   readonly rows: readonly { readonly cells: readonly string[]; readonly best?: readonly number[] }[];
+}
+
+/** What the workloads are, and what load 1 is of each. */
+export function workloadTable({ workloads }: SweepReport): TextTable {
+  return {
+    columns: ['workload', 'what it is', 'workflows', 'calls', 'GPUs', 'engines', 'models', 'load 1 is'],
+    rows: workloads.map((workload) => ({
+      cells: [
+        workload.name,
+        workload.about,
+        formatNumber(workload.workflows),
+        formatNumber(workload.stages),
+        String(workload.gpus),
+        String(workload.engines),
+        String(workload.models.length),
+        `${formatNumber(workload.capacityPerHour)} workflows /h (${trimmed(workload.capacitySpeed, 3)}× the trace)`,
+      ],
+    })),
+  };
 }
 
 /** Attainment of each policy at each load. `best` names the columns in which a row is the best that serves. */

@@ -37,14 +37,7 @@ export interface SweepCell {
 }
 
 /** What a run gave; one element of `runs[]` of a report. Wall times stand elsewhere, so that a rerun gives the same bytes. */
-export interface RunRow {
-  readonly workload: string;
-  readonly deadlineRule: DeadlineRule;
-  readonly policy: string;
-  readonly load: number;
-  readonly seed: number;
-  readonly placement: Placement;
-  readonly reservation: Reservation;
+export interface RunRow extends Omit<SweepCell, 'prediction'> {
   readonly prediction: string;
   /** Workflows that count, and the share of them that was in time. */
   readonly workflows: number;
