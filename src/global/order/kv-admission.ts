@@ -10,7 +10,7 @@ import { STARTED_SRW } from './started-first.js';
 
 /**
  * Contexts of workflows under way fill at most this share of the KV memory. Less than all, because fan-outs hold several contexts at once and contexts grow after the workflow has begun.
- * Where large contexts bind the memory, shares of 0.45 to 0.8 are within a few points of each other on the tuning workloads.
+ * The value is a choice, not yet measured with a command of this repository.
  */
 const KV_SHARE = 0.6;
 
