@@ -1,5 +1,6 @@
 import { PORTFOLIO_CANDIDATES, PORTFOLIO_PRIOR } from '../../src/global/portfolio/candidates.js';
 import { Portfolio, type PortfolioConfig } from '../../src/global/portfolio/portfolio.js';
+import { thinnings } from '../../src/global/portfolio/thinning.js';
 import type { SimController } from '../types.js';
 import { type JudgeFleet, replayJudge } from './judge.js';
 
@@ -11,7 +12,12 @@ export function portfolioController(
   fleet: JudgeFleet,
   config: Partial<PortfolioConfig> = {},
 ): SimController & { readonly portfolio: Portfolio } {
-  const portfolio = new Portfolio({ candidates: PORTFOLIO_CANDIDATES, prior: PORTFOLIO_PRIOR, ...config });
+  const portfolio = new Portfolio({
+    candidates: PORTFOLIO_CANDIDATES,
+    prior: PORTFOLIO_PRIOR,
+    thinnings: thinnings(fleet.nodes),
+    ...config,
+  });
   const judge = replayJudge(fleet, config.candidates ?? PORTFOLIO_CANDIDATES);
   return {
     portfolio,

@@ -1,5 +1,6 @@
 import type { OrderingPolicy } from '../../src/global/order/policy.js';
 import type { ReplayJudge, ReplayRequest, ReplayResult, ReplayScore } from '../../src/global/portfolio/replay.js';
+import { thinNodes } from '../../src/global/portfolio/thinning.js';
 import type { NodeSpec } from '../../src/model/fleet.js';
 import type { SloClass } from '../../src/model/stage.js';
 import type { WorkflowRecord } from '../report/types.js';
@@ -34,12 +35,12 @@ export function replayJudge(
   candidates: readonly OrderingPolicy[],
   elapsedMs?: () => number,
 ): ReplayJudge {
-  const warmTokens = warmTokensOf(fleet.nodes);
   const byName = new Map(candidates.map((policy) => [policy.name, policy]));
   return {
     evaluate(request: ReplayRequest): ReplayResult {
-      const { arrivals, predictions, beginMs } = replayArrivals(request.workflows, warmTokens);
-      const scenario = scenarioOf(fleet, beginMs + request.horizonMs, arrivals, {
+      const nodes = thinNodes(fleet.nodes, request.thinning);
+      const { arrivals, predictions, beginMs } = replayArrivals(request.workflows, warmTokensOf(nodes));
+      const scenario = scenarioOf({ ...fleet, nodes }, beginMs + request.horizonMs, arrivals, {
         kind: 'told',
         byRequest: predictions,
       });
@@ -99,27 +100,23 @@ function comparison(counted: Counted, inTime: ReadonlySet<string>, first: Readon
 /** A workflow twice as long as allowed is as bad as any later one. */
 const MAX_TARDINESS = 2;
 
-type Counted = ReadonlyMap<string, { readonly weight: number; readonly before: { readonly ageMs: number } }>;
+type Counted = ReadonlyMap<string, { readonly before: { readonly ageMs: number } }>;
 
 function scoreOf(
   workflows: readonly WorkflowRecord[],
   counted: Counted,
 ): Pick<ReplayScore, 'attainment' | 'tardiness'> {
-  let weights = 0;
   let met = 0;
   let tardiness = 0;
   for (const record of workflows) {
     const asked = counted.get(record.workflowId);
     if (!asked) continue;
-    const { weight, before } = asked;
-    weights += weight;
-    if (record.met) met += weight;
-    const allowedMs = record.deadlineMs - record.arrivalMs + before.ageMs;
-    const tookMs =
-      record.endMs === undefined ? Number.POSITIVE_INFINITY : record.endMs - record.arrivalMs + before.ageMs;
-    tardiness += weight * Math.min(MAX_TARDINESS, record.completed ? tookMs / Math.max(1, allowedMs) : MAX_TARDINESS);
+    if (record.met) met += 1;
+    const earlierMs = record.arrivalMs - asked.before.ageMs;
+    const allowedMs = Math.max(1, record.deadlineMs - earlierMs);
+    const tookMs = record.completed && record.endMs !== undefined ? record.endMs - earlierMs : Number.POSITIVE_INFINITY;
+    tardiness += Math.min(MAX_TARDINESS, tookMs / allowedMs);
   }
-  return weights === 0
-    ? { attainment: 0, tardiness: 0 }
-    : { attainment: met / weights, tardiness: tardiness / weights };
+  const count = Math.max(1, counted.size);
+  return { attainment: met / count, tardiness: tardiness / count };
 }

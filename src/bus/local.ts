@@ -5,6 +5,7 @@ import { findOrderingPolicy } from '../global/order/registry.js';
 import { PORTFOLIO_CANDIDATES, PORTFOLIO_PRIOR } from '../global/portfolio/candidates.js';
 import { Portfolio } from '../global/portfolio/portfolio.js';
 import { PortfolioService, type ReplayWorker } from '../global/portfolio/service.js';
+import { thinnings } from '../global/portfolio/thinning.js';
 import { GlobalScheduler } from '../global/scheduler.js';
 import { GlobalService } from '../global/service.js';
 import { WorkflowTracker } from '../global/tracker.js';
@@ -74,7 +75,12 @@ export function createLocalLevels(options: LocalLevelsOptions): LocalLevels {
   const policy = findOrderingPolicy(rules.policy);
   if (!policy) throw new Error(`the config names ordering policy ${rules.policy}, which is not registered`);
   const portfolio = options.replays
-    ? new Portfolio({ candidates: PORTFOLIO_CANDIDATES, prior: PORTFOLIO_PRIOR, ...rules.portfolio })
+    ? new Portfolio({
+        candidates: PORTFOLIO_CANDIDATES,
+        prior: PORTFOLIO_PRIOR,
+        thinnings: thinnings(options.nodes),
+        ...rules.portfolio,
+      })
     : undefined;
   const scheduler = new GlobalScheduler(
     {

@@ -42,7 +42,8 @@ export function startReplayThread(fleet: JudgeFleet): ReplayWorker | undefined {
   };
 }
 
-function newWorker(fleet: JudgeFleet): Worker {
+function newWorker({ nodes, classes, lookAhead, minResidencyMs, kvOverflowTarget, rttMs }: JudgeFleet): Worker {
+  const fleet: JudgeFleet = { nodes, classes, lookAhead, minResidencyMs, kvOverflowTarget, rttMs };
   const fromSource = import.meta.url.endsWith('.ts');
   const file = new URL(fromSource ? './replay-thread-main.ts' : './replay-thread-main.js', import.meta.url);
   const options = { workerData: fleet, resourceLimits: { maxOldGenerationSizeMb: MAX_MEMORY_MB } };

@@ -72,6 +72,7 @@ describe('GlobalScheduler', () => {
             batchOverdueMs: 1_000,
             tenantSlackMs: 2_000,
             maxCount: 30,
+            kvPoolTokens: new Map([['m0', 3_000]]),
           },
           tracker,
         );
@@ -136,8 +137,9 @@ describe('GlobalScheduler', () => {
           const waiting = [...place.values()].filter((where) => where === 'waiting').length;
           expect(scheduler.stats()).toMatchObject({ queued: waiting, inFlight: place.size - waiting });
         }
-        // Capacity for all of them empties the queue, once the pauses of bounced stages are over.
+        // Capacity for all of them empties the queue, once the pauses of bounced stages are over and no policy holds workflows back.
         nowMs += 1_000;
+        scheduler.setPolicy(ORDERING_POLICIES[0]!, nowMs);
         expire();
         for (const model of ['m0', 'm1']) {
           const capacity = { model, starts: 200, maxKvTokens: 1e9, readyInMs: 0 };
@@ -182,34 +184,40 @@ describe('GlobalScheduler', () => {
   it('starves nobody: with n older overdue stages one leaves within (n + 1) / guardShare dispatches', () => {
     const guardShare = 0.2;
     fc.assert(
-      fc.property(fc.integer({ min: 1, max: 6 }), fc.boolean(), (overdueCount, batch) => {
-        const tracker = new WorkflowTracker();
-        const policy = ORDERING_POLICIES.find(({ name }) => name === 'srtf')!;
-        const overdueMs = { interactiveOverdueMs: 100, batchOverdueMs: 100 };
-        const shares = { guardShare, batchShare: 0 };
-        const scheduler = new GlobalScheduler({ policy, classes: CLASSES, ...overdueMs, ...shares }, tracker);
-        const submit = (stageId: string, serviceMs: number, sloClass: string, nowMs: number) => {
-          const stage = makeStage({ stageId, workflowId: stageId, sloClass, arrivalMs: nowMs });
-          tracker.begin(stage, nowMs);
-          scheduler.submit(stage, FIRST_CONTEXT, makePrediction({ serviceMs }), nowMs);
-        };
-        for (let index = 0; index < overdueCount; index++) {
-          submit(`old${index}`, 1e6, batch ? 'batch' : 'interactive', index);
-        }
-        const left: string[] = [];
-        for (let step = 0; step < (overdueCount + 1) / guardShare; step++) {
-          // The flood is always shorter, so that the policy alone would never let an old stage go.
-          submit(`flood${step}`, 1, 'interactive', 200 + step);
-          const capacity = { model: 'model-a', starts: 1, maxKvTokens: 1e9, readyInMs: 0 };
-          scheduler.capacity({ clusterId: 'c', observedAtMs: 0, models: new Map([['model-a', capacity]]) });
-          left.push(...scheduler.dispatch(200 + step).map(({ stageId }) => stageId));
-        }
-        for (let index = 0; index < overdueCount; index++) {
-          const position = left.indexOf(`old${index}`);
-          expect(position).toBeGreaterThanOrEqual(0);
-          expect(position).toBeLessThan((index + 1) / guardShare + 1);
-        }
-      }),
+      fc.property(
+        fc.integer({ min: 1, max: 6 }),
+        fc.boolean(),
+        fc.constantFrom('srtf', 'edf', 'kv-srtf'),
+        (overdueCount, batch, name) => {
+          const tracker = new WorkflowTracker();
+          const policy = ORDERING_POLICIES.find((each) => each.name === name)!;
+          const overdueMs = { interactiveOverdueMs: 100, batchOverdueMs: 100 };
+          const shares = { guardShare, batchShare: 0 };
+          const scheduler = new GlobalScheduler({ policy, classes: CLASSES, ...overdueMs, ...shares }, tracker);
+          const submit = (stageId: string, serviceMs: number, sloClass: string, nowMs: number) => {
+            const deadlineMs = serviceMs;
+            const stage = makeStage({ stageId, workflowId: stageId, sloClass, arrivalMs: nowMs, deadlineMs });
+            tracker.begin(stage, nowMs);
+            scheduler.submit(stage, FIRST_CONTEXT, makePrediction({ serviceMs }), nowMs);
+          };
+          for (let index = 0; index < overdueCount; index++) {
+            submit(`old${index}`, 1e6, batch ? 'batch' : 'interactive', index);
+          }
+          const left: string[] = [];
+          for (let step = 0; step < (overdueCount + 1) / guardShare; step++) {
+            // The flood is always shorter, so that the policy alone would never let an old stage go.
+            submit(`flood${step}`, 1, 'interactive', 200 + step);
+            const capacity = { model: 'model-a', starts: 1, maxKvTokens: 1e9, readyInMs: 0 };
+            scheduler.capacity({ clusterId: 'c', observedAtMs: 0, models: new Map([['model-a', capacity]]) });
+            left.push(...scheduler.dispatch(200 + step).map(({ stageId }) => stageId));
+          }
+          for (let index = 0; index < overdueCount; index++) {
+            const position = left.indexOf(`old${index}`);
+            expect(position).toBeGreaterThanOrEqual(0);
+            expect(position).toBeLessThan((index + 1) / guardShare + 1);
+          }
+        },
+      ),
     );
   });
 });

@@ -4,6 +4,7 @@ import type { ModelCapacity } from '../model/fleet.js';
 import type { Prediction, SloClass, Stage } from '../model/stage.js';
 import { EDF } from './order/edf.js';
 import { FCFS } from './order/fcfs.js';
+import { KV_HYBRID } from './order/kv-admission.js';
 import { LOAD_HYBRID } from './order/load-hybrid.js';
 import { SRTF } from './order/srtf.js';
 import { GlobalScheduler, type GlobalSchedulerConfig } from './scheduler.js';
@@ -251,5 +252,63 @@ describe('GlobalScheduler: changing order', () => {
     }
     expect(order.slice(0, 6)).toEqual(['s0', 's1', 's2', 's3', 's4', 's5']);
     expect(order.slice(6)).toEqual(['late1', 'late2', 'too']);
+  });
+});
+
+describe('GlobalScheduler: admission by KV memory', () => {
+  const bench = () => new Bench({ policy: KV_HYBRID, kvPoolTokens: new Map([['model-a', 10_000]]) });
+  const expected = { outputTokens: { q30: 0, q50: 0, q95: 0, mean: 0 } };
+
+  it('holds new workflows back while contexts fill the memory, and lets those that have begun pass', () => {
+    const each = bench();
+    each.submit({ stageId: 'a1', workflowId: 'a', promptTokens: 5_000, deadlineMs: 3 }, expected);
+    each.submit({ stageId: 'b1', workflowId: 'b', promptTokens: 2_000, deadlineMs: 2 }, expected);
+    each.submit({ stageId: 'c1', workflowId: 'c', promptTokens: 5_000, deadlineMs: 1 }, expected);
+    each.capacity(9);
+    // 6,000 of 10,000 tokens: the first fits, the second would make 7,000, and smaller ones do not overtake it for ever.
+    expect(each.dispatch()).toEqual(['c1']);
+    each.submit({ stageId: 'c2', workflowId: 'c', promptTokens: 5_500, deadlineMs: 9_000 }, expected);
+    expect(each.dispatch()).toEqual(['c2']);
+  });
+
+  it('lets the next one begin when a workflow is over, or does not come back', () => {
+    const each = bench();
+    each.submit({ stageId: 'a1', workflowId: 'a', promptTokens: 5_000, finalStage: true }, expected);
+    each.submit({ stageId: 'b1', workflowId: 'b', promptTokens: 5_000, deadlineMs: 70_000 }, expected);
+    each.submit({ stageId: 'c1', workflowId: 'c', promptTokens: 5_000, deadlineMs: 80_000 }, expected);
+    each.capacity(9);
+    expect(each.dispatch()).toEqual(['a1']);
+    each.scheduler.complete('a1', completed(1), 1_000);
+    expect(each.dispatch(1_000)).toEqual(['b1']);
+    each.scheduler.complete('b1', completed(1), 2_000);
+    expect(each.dispatch(2_000)).toEqual([]);
+    const backMs = each.scheduler.nextExpiryMs();
+    expect(backMs).toBe(10_000);
+    expect(each.dispatch(backMs)).toEqual(['c1']);
+    expect(each.scheduler.nextExpiryMs()).toBe(Number.POSITIVE_INFINITY);
+  });
+
+  it('does not let what waits too long starve behind workflows that go on', () => {
+    const each = bench();
+    each.submit({ stageId: 'a0', workflowId: 'a', promptTokens: 5_000 }, expected);
+    each.submit({ stageId: 'old', workflowId: 'old', promptTokens: 5_000, deadlineMs: 1e7 }, expected);
+    each.capacity(1);
+    each.dispatch();
+    const order: string[] = [];
+    for (let turn = 1; turn <= 21 && !order.includes('old'); turn++) {
+      each.submit({ stageId: `a${turn}`, workflowId: 'a', promptTokens: 5_000 }, expected, 100_000 + turn);
+      each.capacity(1);
+      order.push(...each.dispatch(100_000 + turn));
+    }
+    expect(order.at(-1)).toBe('old');
+  });
+
+  it('stops holding back when another policy takes over', () => {
+    const each = bench();
+    for (const name of ['a', 'b']) each.submit({ stageId: name, workflowId: name, promptTokens: 5_000 }, expected);
+    each.capacity(9);
+    expect(each.dispatch()).toEqual(['a']);
+    each.scheduler.setPolicy(EDF, 0);
+    expect(each.dispatch()).toEqual(['b']);
   });
 });

@@ -21,6 +21,8 @@ export interface PortfolioConfig {
    * (McNemar's test). Workflows of one replay are not independent, so this is above the usual 2.
    */
   readonly clearness: number;
+  /** The same for a candidate that has been tried only once against the incumbent: one replay may go wrong in many places for one reason. */
+  readonly clearnessAtOnce: number;
   /** Weight of the newest evaluation in the mean lead, in (0, 1]. */
   readonly newest: number;
   /** Candidates tried in an evaluation, and how many evaluations apart all are tried. */
@@ -30,6 +32,8 @@ export interface PortfolioConfig {
   readonly minWorkflows: number;
   /** Stages of one replay at most. */
   readonly maxStages: number;
+  /** One in how many workflows may be replayed on as small a part of the fleet, in rising order; see {@link thinnings}. */
+  readonly thinnings: readonly number[];
   /** Share of stages that must have waited for a turn; order does not matter to the others. */
   readonly minDelayedShare: number;
   readonly traffic?: Partial<TrafficWindowConfig>;
@@ -40,12 +44,14 @@ export const DEFAULT_PORTFOLIO_CONFIG: Omit<PortfolioConfig, 'candidates' | 'pri
   cpuShare: 0.05,
   maxEvaluationMs: 6_000,
   lead: 0.01,
-  clearness: 2.5,
-  newest: 0.5,
+  clearness: 3,
+  clearnessAtOnce: 4.5,
+  newest: 0.35,
   tried: 5,
   allEvery: 4,
   minWorkflows: 20,
-  maxStages: 12_000,
+  maxStages: 6_000,
+  thinnings: [1],
   minDelayedShare: 0.01,
 };
 
@@ -79,6 +85,8 @@ interface Candidate {
   /** Workflows that it gained and lost against the incumbent, newest evaluations first. */
   gained: number;
   lost: number;
+  /** Evaluations that tried it against the present incumbent. */
+  tries: number;
   /** Number of the last evaluation that tried it; −1 for never. */
   triedIn: number;
 }
@@ -109,7 +117,7 @@ export class Portfolio {
     this.config = { ...DEFAULT_PORTFOLIO_CONFIG, ...config };
     this.traffic = new TrafficWindow(this.config.traffic);
     this.candidates = new Map(
-      config.candidates.map((policy) => [policy.name, { policy, lead: 0, gained: 0, lost: 0, triedIn: -1 }]),
+      config.candidates.map((policy) => [policy.name, { policy, lead: 0, gained: 0, lost: 0, tries: 0, triedIn: -1 }]),
     );
     const prior = this.candidates.get(config.prior);
     if (!prior) throw new Error(`Portfolio: the prior ${config.prior} is not among the candidates`);
@@ -134,7 +142,7 @@ export class Portfolio {
 
   /** What to replay now; undefined while nothing is due, nothing waits, or the last request has not been answered. */
   plan(nowMs: number): ReplayRequest | undefined {
-    const { intervalMs, minWorkflows, minDelayedShare, maxStages, maxEvaluationMs } = this.config;
+    const { intervalMs, minWorkflows, minDelayedShare, maxStages, thinnings, maxEvaluationMs } = this.config;
     this.nextMs ??= nowMs + intervalMs;
     if (this.pending || nowMs < this.nextMs) return undefined;
     this.nextMs = nowMs + intervalMs;
@@ -143,7 +151,7 @@ export class Portfolio {
     this.submitted += counts.submitted;
     this.delayed += counts.delayed;
     if (this.delayed < minDelayedShare * this.submitted) return undefined;
-    const plan = planReplay(this.traffic, nowMs, { maxStages, round: this.evaluation });
+    const plan = planReplay(this.traffic, nowMs, { maxStages, thinnings, round: this.evaluation });
     if (plan.counted < minWorkflows) return undefined;
     this.submitted = 0;
     this.delayed = 0;
@@ -151,6 +159,7 @@ export class Portfolio {
     return {
       workflows: plan.workflows,
       horizonMs: plan.horizonMs,
+      thinning: plan.thinning,
       candidates: this.toTry(),
       budgetMs: maxEvaluationMs,
     };
@@ -201,7 +210,7 @@ export class Portfolio {
 
   /** Updates the leads and perhaps the incumbent; returns why. */
   private learn({ scores }: ReplayResult): string {
-    const { lead, clearness, newest } = this.config;
+    const { lead, clearness, clearnessAtOnce, newest } = this.config;
     const own = scores.find(({ candidate }) => candidate === this.incumbent.policy.name);
     if (!own) return 'the incumbent was not replayed';
     let best: Candidate | undefined;
@@ -214,8 +223,10 @@ export class Portfolio {
       candidate.triedIn = this.evaluation;
       candidate.gained = (1 - newest) * candidate.gained + score.gained;
       candidate.lost = (1 - newest) * candidate.lost + score.lost;
+      candidate.tries += 1;
       const net = candidate.gained - candidate.lost;
-      const clear = net >= clearness * Math.sqrt(candidate.gained + candidate.lost) && net > 0;
+      const needed = candidate.tries > 1 ? clearness : clearnessAtOnce;
+      const clear = net >= needed * Math.sqrt(candidate.gained + candidate.lost) && net > 0;
       if (!clear || candidate.lead < lead || candidate.lead <= (best?.lead ?? 0)) continue;
       best = candidate;
       latestOfBest = latest;
@@ -234,6 +245,7 @@ export class Portfolio {
       candidate.lead -= lead;
       candidate.gained = 0;
       candidate.lost = 0;
+      candidate.tries = 0;
     }
     this.incumbent = next;
   }

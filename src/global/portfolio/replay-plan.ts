@@ -4,18 +4,24 @@ import type { SeenStage, SeenWorkflow, TrafficWindow } from './traffic-window.js
 export interface ReplayPlan {
   readonly workflows: readonly ReplayWorkflow[];
   readonly horizonMs: number;
+  /** One workflow in so many has been taken. */
+  readonly thinning: number;
   /** Workflows that count. */
   readonly counted: number;
   readonly stages: number;
 }
 
 export interface PlanLimits {
-  /** Stages of one replay at most; a shorter part of the window is taken where it holds more. */
+  /** Stages of one replay at most. Where the window holds more, one workflow in so many is taken, and if that is not enough, a shorter part of it. */
   readonly maxStages: number;
+  /** One in how many workflows may be taken, in rising order. */
+  readonly thinnings: readonly number[];
   /** Changes which example stands in for what is not known, so that chance evens out over several plans. */
   readonly round: number;
 }
 
+/** How often the arrivals of the window come again. */
+const COPIES = 2;
 /** A share of a call's output is left however long it has run. */
 const LEAST_LEFT = 0.1;
 
@@ -25,14 +31,17 @@ const LEAST_LEFT = 0.1;
  * one of its template.
  */
 export function planReplay(window: TrafficWindow, nowMs: number, limits: PlanLimits): ReplayPlan {
-  const seen = [...window.all()];
+  const all = [...window.all()];
+  const stages = all.reduce((sum, workflow) => sum + COPIES * workflow.stages.length, 0);
+  const thinning = limits.thinnings.find((k) => stages / k <= limits.maxStages) ?? limits.thinnings.at(-1)!;
+  const seen = thinning === 1 ? all : all.filter(({ workflowId }) => hashOf(workflowId) % thinning === 0);
   const fromMs = windowStart(seen, nowMs, window.config.windowMs, limits.maxStages);
   const spanMs = nowMs - fromMs;
   const open = seen.filter((workflow) => !workflow.over || workflow.liveStages > 0);
   const arrivals = seen.filter(({ arrivalMs }) => arrivalMs >= fromMs);
   const workflows = [
     ...open.map((workflow) => goOn(workflow, window, nowMs, limits.round)).sort(runningFirst),
-    ...[0, 1].flatMap((turn) =>
+    ...Array.from({ length: COPIES }, (_, turn) => turn).flatMap((turn) =>
       arrivals.map((workflow) =>
         comeAgain(workflow, window, workflow.arrivalMs - fromMs + turn * spanMs, limits.round, turn === 0),
       ),
@@ -44,7 +53,8 @@ export function planReplay(window: TrafficWindow, nowMs: number, limits: PlanLim
   );
   return {
     workflows,
-    horizonMs: Math.max(2 * spanMs, longest),
+    horizonMs: Math.max(COPIES * spanMs, longest),
+    thinning,
     counted: workflows.filter(({ counts }) => counts).length,
     stages: workflows.reduce((sum, { stages }) => sum + stages.length, 0),
   };
@@ -57,7 +67,7 @@ function windowStart(seen: readonly SeenWorkflow[], nowMs: number, windowMs: num
   for (let index = seen.length - 1; index >= 0; index--) {
     const workflow = seen[index]!;
     if (workflow.arrivalMs < nowMs - windowMs) break;
-    stages += 2 * Math.max(1, workflow.stages.length);
+    stages += COPIES * Math.max(1, workflow.stages.length);
     if (stages > maxStages) break;
     fromMs = workflow.arrivalMs;
   }
@@ -185,8 +195,8 @@ function plain({
   return { role, model, promptTokens, maxTokens, prediction, waitFor, delayMs, prefixOf, sharedTokens };
 }
 
-function common({ workflowId, tenant, template, sloClass, weight }: SeenWorkflow) {
-  return { workflowId, tenant, template, sloClass, weight };
+function common({ workflowId, tenant, template, sloClass }: SeenWorkflow) {
+  return { workflowId, tenant, template, sloClass };
 }
 
 function hashOf(text: string): number {

@@ -26,7 +26,6 @@ export interface ReplayWorkflow {
   readonly tenant: string;
   readonly template: string;
   readonly sloClass: string;
-  readonly weight: number;
   /** In the replay, which begins at 0. Those that were under way come at 0, running ones first. */
   readonly atMs: number;
   /** After `atMs`; negative for a workflow that is late already. */
@@ -41,6 +40,8 @@ export interface ReplayWorkflow {
 /** Asks how well each ordering would do from here on. */
 export interface ReplayRequest {
   readonly workflows: readonly ReplayWorkflow[];
+  /** One workflow in so many is there, to be replayed on one node in so many. */
+  readonly thinning: number;
   /** The replay ends here; what has not ended is a miss. */
   readonly horizonMs: number;
   /** Names of the orderings to try: the one that serves, then the most interesting. The first two are always tried. */
@@ -51,7 +52,7 @@ export interface ReplayRequest {
 
 export interface ReplayScore {
   readonly candidate: string;
-  /** Share of the counted workflows that was in time, by weight, in [0, 1]. */
+  /** Share of the counted workflows that was in time, in [0, 1]. */
   readonly attainment: number;
   /** Mean over them of duration ÷ allowed duration, at most 2 each; decides between orderings of equal attainment. */
   readonly tardiness: number;

@@ -28,7 +28,6 @@ export interface SeenWorkflow {
   readonly tenant: string;
   readonly template: string;
   readonly sloClass: string;
-  readonly weight: number;
   readonly arrivalMs: number;
   /** After the arrival. */
   deadlineMs: number;
@@ -41,7 +40,7 @@ export interface SeenWorkflow {
   /** Ended stages that the next one waits for, and whether one has been seen that waited for them. */
   frontier: number[];
   frontierUsed: boolean;
-  /** Prefixes of the newest stage of each role, to compare the next one with: agents of a workflow each have a context that grows. */
+  /** Prefixes of the newest stage of each agent, to compare the next one with: agents of a workflow each have a context that grows. */
   readonly prefixes: Map<string, { readonly hashes: readonly string[]; readonly index: number }>;
 }
 
@@ -67,7 +66,7 @@ export const DEFAULT_TRAFFIC_CONFIG: TrafficWindowConfig = {
 
 /** Stages of one workflow that are remembered; an agent that goes on for ever must not make the window grow. */
 const MAX_STAGES = 512;
-/** Roles of a workflow whose prefixes are compared. */
+/** Agents of a workflow whose prefixes are compared. */
 const MAX_PREFIXES = 16;
 
 interface Live {
@@ -200,7 +199,6 @@ export class TrafficWindow {
       tenant: stage.tenant,
       template: stage.template,
       sloClass: stage.sloClass,
-      weight: stage.weight,
       arrivalMs: nowMs,
       deadlineMs: stage.deadlineMs - nowMs,
       stages: [],
@@ -234,8 +232,8 @@ export class TrafficWindow {
     }
     if (!template && this.templateHashes.size < this.config.maxTemplates)
       this.templateHashes.set(stage.template, hashes);
-    if (prefixes.has(stage.role) || prefixes.size < MAX_PREFIXES)
-      prefixes.set(stage.role, { hashes, index: stages.length });
+    const agent = `${stage.role}/${stage.agent ?? ''}`;
+    if (prefixes.has(agent) || prefixes.size < MAX_PREFIXES) prefixes.set(agent, { hashes, index: stages.length });
     const share = hashes.length === 0 ? 0 : prefixBoundary(shared) / prefixBoundary(hashes.length);
     const sharedTokens = Math.max(Math.floor(share * stage.promptTokens), Math.min(whole, stage.promptTokens));
     return { prefixOf, sharedTokens };

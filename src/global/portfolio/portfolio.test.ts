@@ -1,0 +1,162 @@
+import { describe, expect, it } from 'vitest';
+import { completed, makePrediction, makeStage } from '../../../test/stage-fixture.js';
+import { EDF } from '../order/edf.js';
+import { FCFS } from '../order/fcfs.js';
+import { SRTF } from '../order/srtf.js';
+import { SRW } from '../order/srw.js';
+import { Portfolio, type PortfolioConfig } from './portfolio.js';
+import type { ReplayScore } from './replay.js';
+
+/** A portfolio with enough traffic that waits for its turn. */
+function busy(config: Partial<PortfolioConfig> = {}): Portfolio {
+  const portfolio = new Portfolio({
+    candidates: [EDF, SRTF, SRW, FCFS],
+    prior: 'edf',
+    intervalMs: 10_000,
+    minWorkflows: 5,
+    tried: 2,
+    ...config,
+  });
+  traffic(portfolio, 0);
+  return portfolio;
+}
+
+/** Ten one-stage workflows in a second, each of which waits 100 ms. */
+function traffic(portfolio: Portfolio, fromMs: number): void {
+  for (let index = 0; index < 10; index++) {
+    const stageId = `s${fromMs}-${index}`;
+    const atMs = fromMs + 100 * index;
+    const stage = makeStage({ stageId, workflowId: `w${stageId}`, deadlineMs: atMs + 60_000, finalStage: true });
+    portfolio.traffic.stageSubmitted(stage, makePrediction(), atMs);
+    portfolio.traffic.stageStarted(stageId, atMs + 100);
+    portfolio.traffic.stageEnded(stageId, completed(50), atMs + 1_100);
+  }
+}
+
+const score = (candidate: string, attainment: number, gained = 0, lost = 0, tardiness = 0.5): ReplayScore => ({
+  ...{ candidate, attainment, gained, lost, tardiness },
+});
+
+/** Lets evaluations come due, one each 10 s, and answers them all alike; the names that serve after each. */
+function evaluate(portfolio: Portfolio, scores: readonly ReplayScore[], times: number, fromMs = 0): string[] {
+  return Array.from({ length: times }, (_, index) => {
+    const nowMs = fromMs + 10_000 * (index + 1);
+    traffic(portfolio, nowMs - 5_000);
+    expect(portfolio.plan(nowMs)).toBeDefined();
+    portfolio.scored({ scores, costMs: 10 }, nowMs);
+    return portfolio.policy.name;
+  });
+}
+
+describe('Portfolio', () => {
+  it('begins with its prior, which must be a candidate', () => {
+    expect(busy().policy.name).toBe('maestro:edf');
+    expect(busy().policy.key).toBe(EDF.key);
+    expect(() => busy({ prior: 'llf' })).toThrow(/prior llf/);
+  });
+
+  it.each<[string, ReplayScore, string[]]>([
+    ['a clear lead, the second time', score('srtf', 0.9, 30, 10), ['edf', 'srtf', 'srtf']],
+    ['a large lead that is chance', score('srtf', 0.9, 3, 2), ['edf', 'edf', 'edf']],
+    ['a clear but tiny lead', score('srtf', 0.805, 100, 20), ['edf', 'edf', 'edf']],
+    ['a loss', score('srtf', 0.5, 0, 60), ['edf', 'edf', 'edf']],
+  ])('%s', (_, challenger, served) => {
+    const portfolio = busy();
+    portfolio.plan(0);
+    const names = evaluate(portfolio, [score('edf', 0.8), challenger], 3);
+    expect(names).toEqual(served.map((name) => `maestro:${name}`));
+  });
+
+  it('takes the best of several that lead', () => {
+    const portfolio = busy();
+    portfolio.plan(0);
+    const scores = [score('edf', 0.5), score('srtf', 0.8, 30, 0), score('srw', 0.9, 40, 0)];
+    expect(evaluate(portfolio, scores, 2).at(-1)).toBe('maestro:srw');
+    expect(portfolio.stats()).toMatchObject({ chosen: 'srw', switches: 1, evaluations: 2 });
+  });
+
+  it('does not go back on what chance brings, nor at once on what is clear', () => {
+    const portfolio = busy();
+    portfolio.plan(0);
+    evaluate(portfolio, [score('edf', 0.5), score('srtf', 0.9, 40, 0)], 2);
+    expect(evaluate(portfolio, [score('srtf', 0.8), score('edf', 0.83, 4, 1)], 3, 20_000)).toEqual(
+      Array(3).fill('maestro:srtf'),
+    );
+    expect(evaluate(portfolio, [score('srtf', 0.5), score('edf', 0.9, 40, 0)], 2, 50_000)).toEqual([
+      'maestro:edf',
+      'maestro:edf',
+    ]);
+  });
+
+  it('changes nothing for tardiness alone', () => {
+    const portfolio = busy({ lead: 0.005 });
+    portfolio.plan(0);
+    const scores = [score('edf', 1, 0, 0, 0.9), score('srtf', 1, 0, 0, 0.1)];
+    expect(evaluate(portfolio, scores, 3).at(-1)).toBe('maestro:edf');
+  });
+
+  it('tries all candidates at first, then the incumbent with the best and the stalest', () => {
+    const portfolio = busy({ allEvery: 3, tried: 3 });
+    portfolio.plan(0);
+    const tried = [1, 2, 3, 4].map((turn) => {
+      traffic(portfolio, 10_000 * turn - 5_000);
+      const request = portfolio.plan(10_000 * turn)!;
+      const scores = request.candidates.map((name) => score(name, name === 'srw' ? 0.81 : 0.8));
+      portfolio.scored({ scores, costMs: 1 }, 10_000 * turn);
+      return request.candidates;
+    });
+    expect(tried.map(([first]) => first)).toEqual(Array(4).fill('edf'));
+    expect(tried.map(({ length }) => length)).toEqual([4, 3, 3, 4]);
+    expect(tried[1]).toContain('srw');
+    expect(new Set([...tried[1]!, ...tried[2]!]).size).toBe(4);
+  });
+
+  it('asks nothing while nothing waits, little comes, or an answer is out', () => {
+    const quiet = busy({ minDelayedShare: 0.5 });
+    quiet.plan(0);
+    for (let index = 0; index < 50; index++) {
+      quiet.traffic.stageSubmitted(makeStage({ stageId: `c${index}`, workflowId: `c${index}` }), makePrediction(), 1);
+      quiet.traffic.stageStarted(`c${index}`, 1);
+    }
+    expect(quiet.plan(10_000)).toBeUndefined();
+    const few = busy({ minWorkflows: 1_000 });
+    few.plan(0);
+    expect(few.plan(10_000)).toBeUndefined();
+    const waiting = busy();
+    waiting.plan(0);
+    expect(waiting.plan(10_000)).toBeDefined();
+    traffic(waiting, 15_000);
+    expect(waiting.plan(20_000)).toBeUndefined();
+    waiting.failed();
+    expect(waiting.plan(30_000)).toBeDefined();
+  });
+
+  it.each([
+    [100, 20_000],
+    [1_000, 30_000],
+    [5_000, 110_000],
+  ])('keeps to its share of a core: after %i ms of replays the next comes at %i ms', (costMs, nextMs) => {
+    const portfolio = busy({ cpuShare: 0.05 });
+    portfolio.plan(0);
+    portfolio.plan(10_000);
+    portfolio.scored({ scores: [score('edf', 0.8)], costMs }, 10_000);
+    traffic(portfolio, 15_000);
+    expect(portfolio.plan(nextMs - 1)).toBeUndefined();
+    expect(portfolio.plan(nextMs)).toBeDefined();
+    expect(portfolio.stats().spentMs).toBe(costMs);
+  });
+
+  it('logs what it saw and why it did what it did', () => {
+    const portfolio = busy();
+    portfolio.plan(0);
+    const scores = [score('edf', 0.8), score('srtf', 0.9, 30, 10)];
+    evaluate(portfolio, scores, 2);
+    expect(portfolio.log()).toMatchObject([
+      { atMs: 10_000, incumbent: 'edf', chosen: 'edf', reason: 'nothing leads clearly', scores, costMs: 10 },
+      { atMs: 20_000, incumbent: 'edf', chosen: 'srtf', reason: 'srtf leads by 10.0 points now and 10.0 of late' },
+    ]);
+    expect(portfolio.log()[0]!.workflows).toBe(20);
+    evaluate(portfolio, [score('srtf', 0.8)], 80, 20_000);
+    expect(portfolio.log().length).toBe(64);
+  });
+});
