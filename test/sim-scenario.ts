@@ -33,16 +33,26 @@ export function testScenario(
   };
 }
 
-/** One engine that serves one sequence at a time: an M/G/1 server. */
-export const ONE_SEAT = `
+/** So many engines that serve one sequence at a time. */
+export function oneSeatEngines(count: number): string {
+  const limits = 'kvMemory: 20GiB, maxModelLen: 8192, maxNumSeqs: 1, sleep: false';
+  const engines = Array.from(
+    { length: count },
+    (_, gpu) => `        - { id: e${gpu}, model: llama-3.1-8b, gpus: [${gpu}], ${limits} }`,
+  );
+  return `
 fleet:
   nodes:
     - id: node
-      gpus: { type: h100-sxm, count: 1 }
+      gpus: { type: h100-sxm, count: ${count} }
       hostMemory: 64GiB
       engines:
-        - { id: only, model: llama-3.1-8b, gpus: [0], kvMemory: 20GiB, maxModelLen: 8192, maxNumSeqs: 1 }
+${engines.join('\n')}
 `;
+}
+
+/** An M/G/1 server. */
+export const ONE_SEAT = oneSeatEngines(1);
 
 /** Two nodes; models that take turns on a GPU, and one that both nodes have. */
 export const SMALL_FLEET = `
