@@ -1,60 +1,70 @@
 import { BatchEngine, type BatchEngineConfig, type EngineEvent } from '../../src/engine/batch-engine.js';
+import { SeededRng } from '../../src/model/rng.js';
 
 export interface ClosedLoop {
+  /** Longest prompt and longest output, tokens. */
   readonly promptTokens: number;
   readonly outputTokens: number;
   /** Requests in flight. */
   readonly concurrency: number;
+  /** Lengths are drawn evenly between this share of the longest and the longest itself. 1: all equal. */
+  readonly shortestShare: number;
 }
 
 export interface ClosedLoopResult {
-  /** Median time to first token, milliseconds. */
+  /** Means over all requests, the first burst included: time to first token, and time per output token after the first; milliseconds. */
   readonly ttftMs: number;
-  /** Mean time per output token after the first, milliseconds. */
   readonly tpotMs: number;
 }
 
+/** Requests for each one in flight, as in the public benchmark scripts. */
+const ROUNDS = 10;
+
 /**
- * A closed loop on one engine: whenever a request ends the next begins. The first round has staggered lengths, so that requests do not move in step; the two rounds after it
- * are measured.
+ * A closed loop on one engine, as `vllm bench serve --max-concurrency` and its relatives run it: all places start at once, and whenever
+ * a request ends the next one starts. The burst at the start is part of the result: it is a tenth of the requests, and what makes
+ * mean times to first token grow with the concurrency.
  */
 export function runClosedLoop(config: BatchEngineConfig, loop: ClosedLoop): ClosedLoopResult {
-  const { promptTokens, outputTokens, concurrency } = loop;
+  const { concurrency, shortestShare } = loop;
   const engine = new BatchEngine(config);
-  const times = new Map<string, { readonly startMs: number; firstMs: number }>();
-  const ttfts: number[] = [];
-  const tpots: number[] = [];
-  const total = 3 * concurrency;
+  const rng = new SeededRng(1);
+  const draw = (longest: number) => Math.max(1, Math.round(longest * (1 - (1 - shortestShare) * rng.next())));
+  const requests = Array.from({ length: ROUNDS * concurrency }, () => ({
+    promptTokens: draw(loop.promptTokens),
+    outputTokens: draw(loop.outputTokens),
+    startMs: 0,
+    firstMs: 0,
+  }));
   let started = 0;
   const start = (nowMs: number) => {
-    const place = started++;
-    const share = place < concurrency ? (place + 0.5) / concurrency : 1;
-    const request = { promptTokens, outputTokens: Math.max(1, Math.ceil(share * outputTokens)), priority: 0 };
-    times.set(String(place), { startMs: nowMs, firstMs: 0 });
-    engine.add({ id: String(place), ...request, arrivalMs: nowMs }, nowMs);
+    const id = started++;
+    const request = requests[id]!;
+    request.startMs = nowMs;
+    const { promptTokens, outputTokens } = request;
+    engine.add({ id: String(id), promptTokens, outputTokens, priority: 0, arrivalMs: nowMs }, nowMs);
   };
-  for (let place = 0; place < concurrency; place++) start(0);
+  while (started < concurrency) start(0);
+  let finished = 0;
+  let ttftMs = 0;
+  let tpotMs = 0;
   const events: EngineEvent[] = [];
-  for (let finished = 0; finished < total; ) {
+  while (finished < requests.length) {
     const nextMs = engine.nextEventMs();
-    if (nextMs === Number.POSITIVE_INFINITY) break;
+    if (nextMs === Number.POSITIVE_INFINITY) throw new Error('runClosedLoop: the engine ran dry');
     events.length = 0;
     engine.advance(nextMs, events);
     for (const event of events) {
-      const time = times.get(event.id)!;
-      if (event.kind === 'first-token') time.firstMs = event.atMs;
+      const request = requests[Number(event.id)]!;
+      if (event.kind === 'first-token') {
+        request.firstMs = event.atMs;
+        ttftMs += event.atMs - request.startMs;
+      }
       if (event.kind !== 'finished') continue;
       finished += 1;
-      if (Number(event.id) >= concurrency) {
-        ttfts.push(time.firstMs - time.startMs);
-        tpots.push((event.atMs - time.firstMs) / Math.max(1, outputTokens - 1));
-      }
-      if (started < total) start(event.atMs);
+      if (event.outputTokens > 1) tpotMs += (event.atMs - request.firstMs) / (event.outputTokens - 1);
+      if (started < requests.length) start(event.atMs);
     }
   }
-  ttfts.sort((a, b) => a - b);
-  return {
-    ttftMs: ttfts[ttfts.length >> 1] ?? 0,
-    tpotMs: tpots.reduce((sum, each) => sum + each, 0) / Math.max(1, tpots.length),
-  };
+  return { ttftMs: ttftMs / requests.length, tpotMs: tpotMs / requests.length };
 }

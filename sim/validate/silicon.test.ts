@@ -1,51 +1,91 @@
-import { describe, expect, it } from 'vitest';
-import { summariseErrors, validateSilicon } from './silicon.js';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { type ComparedRow, SILICON_COLUMNS, type SiliconRow, validateSilicon } from './silicon.js';
+import { type SiliconSummary, summariseSilicon } from './summary.js';
 
-/**
- * Twelve of the closed loops that NVIDIA measured with vLLM (ai-dynamo/aiconfigurator, `silicon_sample.csv`, commit 095f58a5, Apache-2.0): dense models and mixtures, three GPUs.
- */
-const FACTS = `backend,backend_version,model_path,system,precision,isl,osl,concurrency,tp_size,pp_size,attention_dp_size,moe_tp_size,moe_ep_size,silicon_ttft_ms,silicon_tpot_ms
-vllm,0.12.0,Qwen/Qwen3-32B,h100_sxm,,1024,128,16,8,1,,1,1,110.491,10.706
-vllm,,meta-llama/Llama-3.1-70B,b200_sxm,fp8,1024,1024,8,8,1,1,8,1,155.558,6.903
-vllm,0.19.0,MiniMaxAI/MiniMax-M2.5,b300_sxm,fp4,1024,1024,16,4,1,1,4,1,59.839,7.572
-vllm,,meta-llama/Llama-3.1-70B,h200_sxm,fp8,1024,1024,4,4,1,1,4,1,90.579,9.854
-vllm,0.15.1,moonshotai/Kimi-K2.5,b200_sxm,int4,1024,1024,4,8,1,1,8,1,134.733,10.045
-vllm,0.12.0,Qwen/Qwen3-235B-A22B-FP8,h200_sxm,fp8,2000,100,5,1,1,,4,1,493.74,42.56
-vllm,0.19.0,MiniMaxAI/MiniMax-M2.5,b200_sxm,fp8,1024,1024,16,4,1,1,1,4,76.027,10.754
-vllm,0.12.0,nvidia/Llama-3.1-8B-Instruct-FP8,h200_sxm,fp8,4000,100,48,2,1,,1,1,145.68,9.48
-vllm,,meta-llama/Llama-3.1-70B,h100_sxm,fp8,1024,1024,4,4,1,1,4,1,80.5,11.776
-vllm,0.18.0,openai/gpt-oss-120b,h200_sxm,fp4,1024,1024,4,4,1,1,4,1,46.121,3.935
-vllm,0.19.0,moonshotai/Kimi-K2.5,b300_sxm,fp4,1024,1024,4,8,1,1,8,1,89.081,6.863
-vllm,0.15.1,openai/gpt-oss-120b,b200_sxm,fp4,1024,1024,4,4,1,1,4,1,30.011,2.994`;
+async function run(lines: readonly string[]): Promise<SiliconRow[]> {
+  const rows: SiliconRow[] = [];
+  for await (const row of validateSilicon(lines)) rows.push(row);
+  return rows;
+}
 
-describe('closed loops measured on GPUs', () => {
-  const rows = [...validateSilicon(FACTS)];
-
-  it('come out of the simulated engine with about the measured time per token', () => {
-    const pairs = rows.flatMap((row) => ('tpotMs' in row ? [[row.tpotMs, row.measuredTpotMs] as const] : []));
-    expect(rows).toHaveLength(12);
-    // One needs more memory than its GPUs have by our count.
-    expect(pairs.length).toBeGreaterThanOrEqual(11);
-    const { median, p90 } = summariseErrors(pairs);
-    expect(median).toBeLessThan(0.15);
-    expect(p90).toBeLessThan(0.4);
+describe('closed loops measured on GPUs (facts/README.md)', () => {
+  let rows: SiliconRow[];
+  let summary: SiliconSummary;
+  beforeAll(async () => {
+    rows = await run(readFileSync(join(import.meta.dirname, 'facts/measured-latency.csv'), 'utf8').split('\n'));
+    summary = summariseSilicon(rows);
   });
 
-  it('are skipped with a reason where the model does not know them', () => {
-    const [head] = FACTS.split('\n');
-    const odd = [
-      'vllm,x,nobody/knows,h100_sxm,,1024,128,4,1,1,1,1,1,10,10',
-      'vllm,x,Qwen/Qwen3-32B,abacus,,1024,128,4,1,1,1,1,1,10,10',
-      'vllm,x,Qwen/Qwen3-32B,h100_sxm,,1024,128,,1,1,1,1,1,10,10',
-    ];
-    expect([...validateSilicon([head, ...odd].join('\n'))]).toEqual([
-      { row: 1, skipped: 'unknown model nobody/knows' },
+  it('can all be run', () => {
+    expect(rows).toHaveLength(67);
+    expect(summary).toMatchObject({ compared: 67, skipped: 0, reasons: [] });
+  });
+
+  it.each([
+    ['vllm, dense', 0.08, 0.25],
+    ['vllm, mixtures of experts', 0.1, 0.2],
+  ])('%s: TPOT within %f, TTFT within %f in the median, and no bias beyond a third of it', (name, tpot, ttft) => {
+    const group = summary.families.find((each) => each.name === name)!;
+    expect(group.tpot.median).toBeLessThan(tpot);
+    expect(group.ttft.median).toBeLessThan(ttft);
+    expect(Math.abs(group.tpot.bias)).toBeLessThan(tpot / 3 + 0.02);
+  });
+
+  it('every model, GPU and TP is within 40 % but for the 8B rows, which seem to have had their prompts cached', () => {
+    const compared = rows.filter((row): row is ComparedRow => 'partition' in row);
+    for (const { partition, tpotMs, measuredTpotMs, row } of compared) {
+      if (partition.model === 'llama-3.1-8b') continue;
+      expect(Math.abs(tpotMs / measuredTpotMs - 1), `row ${row}`).toBeLessThan(0.4);
+    }
+  });
+});
+
+describe('validateSilicon', () => {
+  const GOOD = 'vllm,0.19.0,Qwen/Qwen3-32B,h100_sxm,,64,16,2,2,1,1,1,1,100,10'.split(',');
+  const columnOf = (name: (typeof SILICON_COLUMNS)[number]) => SILICON_COLUMNS.indexOf(name);
+  const row = (changes: Partial<Record<(typeof SILICON_COLUMNS)[number], string>>) =>
+    GOOD.map((cell, index) => changes[SILICON_COLUMNS[index]!] ?? cell).join(',');
+  const HEADER = SILICON_COLUMNS.join(',');
+
+  it.each([
+    [{ concurrency: '' }, 'concurrency is not recorded'],
+    [{ isl: 'many' }, 'isl is “many”, not a whole number above 0'],
+    [{ tp_size: '0' }, 'tp_size is “0”, not a whole number above 0'],
+    [{ silicon_tpot_ms: '' }, 'silicon_tpot_ms is “”, not a time above 0'],
+    [{ model_path: 'nobody/knows' }, 'unknown model nobody/knows'],
+    [{ system: 'abacus' }, 'unknown GPU abacus'],
+    [{ precision: 'int3' }, 'unknown precision int3'],
+    [{ pp_size: '2' }, 'pipeline parallelism is not modelled'],
+    [{ attention_dp_size: '2' }, 'data-parallel attention is not modelled'],
+    [{ model_path: 'Qwen/Qwen3-30B-A3B', moe_ep_size: '4' }, 'data-parallel attention is not modelled'],
+    [{ model_path: 'meta-llama/Llama-3.1-405B' }, 'weights and one sequence do not fit the GPUs'],
+  ])('says why it cannot run %j', async (changes, reason) => {
+    expect(await run([HEADER, row(changes)])).toEqual([{ row: 1, skipped: reason }]);
+  });
+
+  it('counts data rows from 1, whatever the order of the columns, and passes over others', async () => {
+    const header = ['note', ...SILICON_COLUMNS].reverse().join(',');
+    const line = ['"a, b"', ...GOOD].reverse().join(',');
+    const rows = await run([header, line, '', line.replace('h100_sxm', 'abacus')]);
+    expect(rows).toEqual([
+      expect.objectContaining({ row: 1, measuredTtftMs: 100, measuredTpotMs: 10 }),
       { row: 2, skipped: 'unknown GPU abacus' },
-      { row: 3, skipped: 'concurrency is not recorded' },
     ]);
+    expect(columnOf('backend')).toBe(0);
   });
 
-  it('need their columns', () => {
-    expect(() => [...validateSilicon('a,b\n1,2')]).toThrow(/lacks the columns backend/);
+  it.each([
+    [[], 'the file is empty'],
+    [['backend,isl'], 'line 1: the header lacks the columns backend_version, model_path'],
+    [[HEADER, 'vllm,0.19'], `line 2: 2 cells under a header of ${SILICON_COLUMNS.length} columns`],
+  ])('refuses %j', async (lines, message) => {
+    await expect(run(lines)).rejects.toThrow(message);
+  });
+
+  it('is slower where older vLLM works on the CPU between steps', async () => {
+    const [older, newer] = (await run([HEADER, row({ backend_version: '0.12.0' }), row({})])) as ComparedRow[];
+    expect(older!.tpotMs - newer!.tpotMs).toBeGreaterThan(0.8);
   });
 });

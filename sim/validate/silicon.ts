@@ -1,102 +1,163 @@
 import type { BatchEngineConfig } from '../../src/engine/batch-engine.js';
-import { MaestroError } from '../../src/model/error.js';
+import type { HostWork } from '../../src/engine/step-time.js';
 import { findGpu } from '../../src/model/gpu-catalogue.js';
 import type { Dtype, LlmSpec } from '../../src/model/llm.js';
 import { findLlm } from '../../src/model/llm-catalogue.js';
 import { DEFAULT_BLOCK_TOKENS, kvPoolBytes, kvPoolTokens } from '../../src/model/memory.js';
-import { runClosedLoop } from './closed-loop.js';
+import { type ClosedLoop, runClosedLoop } from './closed-loop.js';
+import { readCsv } from './csv.js';
 
-/** Columns of a file of measured closed loops; times in milliseconds. */
-const COLUMNS = [
-  ...['backend', 'model_path', 'system', 'precision', 'isl', 'osl', 'concurrency'],
-  ...['tp_size', 'pp_size', 'attention_dp_size', 'silicon_ttft_ms', 'silicon_tpot_ms'],
+/** Columns that a file of measured closed loops must have; times in milliseconds. Others are passed over. */
+export const SILICON_COLUMNS = [
+  'backend',
+  'backend_version',
+  'model_path',
+  'system',
+  'precision',
+  'isl',
+  'osl',
+  'concurrency',
+  'tp_size',
+  'pp_size',
+  'attention_dp_size',
+  'moe_tp_size',
+  'moe_ep_size',
+  'silicon_ttft_ms',
+  'silicon_tpot_ms',
 ] as const;
-type Column = (typeof COLUMNS)[number];
-type Measured = Readonly<Record<Column, string>>;
+export type Cells = Readonly<Record<(typeof SILICON_COLUMNS)[number], string>>;
 
-/** What the simulator says to one row, or why it says nothing. */
-export type SiliconRow =
-  | {
-      /** 1-based number of the data row. */
-      readonly row: number;
-      readonly partition: Partition;
-      readonly ttftMs: number;
-      readonly tpotMs: number;
-      readonly measuredTtftMs: number;
-      readonly measuredTpotMs: number;
-    }
-  | { readonly row: number; readonly skipped: string };
+/** What the file does not say of the servers and the load. */
+export interface SiliconOptions {
+  /** Share of GPU memory that the engines were given. Default 0.92, vLLM's; the public scripts have 0.9 to 0.95. */
+  readonly gpuMemoryUtilization?: number;
+  /** See {@link ClosedLoop}. Default 0.8, the `--random-range-ratio` of the public InferenceMAX scripts. */
+  readonly shortestShare?: number;
+}
 
 export interface Partition {
   readonly backend: string;
   readonly gpu: string;
   readonly model: string;
-  readonly kind: 'dense' | 'moe';
+  readonly family: 'dense' | 'moe';
   readonly precision: string;
   readonly tp: number;
 }
 
-/** Share of GPU memory that the engines were given; vLLM's default. */
-const GPU_MEMORY_UTILIZATION = 0.9;
-/** The benchmarks raise the seats to whatever is in flight. */
-const MAX_NUM_SEQS = 1024;
+export interface ComparedRow {
+  /** 1-based number of the data row. */
+  readonly row: number;
+  readonly partition: Partition;
+  readonly ttftMs: number;
+  readonly tpotMs: number;
+  readonly measuredTtftMs: number;
+  readonly measuredTpotMs: number;
+}
 
-/** Runs every row of a file of measured latencies (CSV with {@link COLUMNS} among its columns) as a closed loop with as many requests in flight. */
-export function* validateSilicon(csv: string): Generator<SiliconRow> {
-  const [head = '', ...lines] = csv.trim().split(/\r?\n/);
-  const names = head.split(',');
-  const missing = COLUMNS.filter((name) => !names.includes(name));
-  if (missing.length > 0) {
-    throw new MaestroError('invalid_request', `the file lacks the columns ${missing.join(', ')}; it has ${head}`);
-  }
-  for (const [index, line] of lines.entries()) {
-    const cells = line.split(',');
-    const measured = Object.fromEntries(names.map((name, column) => [name, cells[column] ?? ''])) as Measured;
-    yield { row: index + 1, ...check(measured) };
+export interface SkippedRow {
+  readonly row: number;
+  /** Why it cannot be run. */
+  readonly skipped: string;
+}
+
+export type SiliconRow = ComparedRow | SkippedRow;
+
+/** Runs every row of a file of measured latencies as a closed loop with as many requests in flight. */
+export async function* validateSilicon(
+  lines: AsyncIterable<string> | Iterable<string>,
+  options: SiliconOptions = {},
+): AsyncGenerator<SiliconRow> {
+  for await (const { row, cells } of readCsv(lines, SILICON_COLUMNS)) {
+    const plan = planSiliconRow(cells, options);
+    if (typeof plan === 'string') {
+      yield { row, skipped: plan };
+      continue;
+    }
+    const { partition, config, loop } = plan;
+    yield {
+      row,
+      partition,
+      ...runClosedLoop(config, loop),
+      measuredTtftMs: Number(cells.silicon_ttft_ms),
+      measuredTpotMs: Number(cells.silicon_tpot_ms),
+    };
   }
 }
 
-function check(measured: Measured) {
-  const promptTokens = Number(measured.isl);
-  const outputTokens = Number(measured.osl);
-  const concurrency = Number(measured.concurrency);
-  const tp = Number(measured.tp_size);
-  const llm = findLlm(measured.model_path);
-  const gpu = findGpu(measured.system.replaceAll('_', '-'));
-  if (!(concurrency >= 1)) return { skipped: 'concurrency is not recorded' };
-  if (!(promptTokens >= 1 && outputTokens >= 1 && tp >= 1)) return { skipped: 'isl, osl or tp_size is not a number' };
-  if (!llm) return { skipped: `unknown model ${measured.model_path}` };
-  if (!gpu) return { skipped: `unknown GPU ${measured.system}` };
-  if (Number(measured.pp_size) > 1) return { skipped: 'pipeline parallelism is not modelled' };
-  if (Number(measured.attention_dp_size) > 1) return { skipped: 'data-parallel attention is not modelled' };
-  const weightDtype = dtypeOf(measured.precision);
-  if (!weightDtype) return { skipped: `unknown precision ${measured.precision}` };
-  const length = promptTokens + outputTokens;
-  const poolBytes = kvPoolBytes(gpu, llm, weightDtype, tp, GPU_MEMORY_UTILIZATION);
-  const poolTokens = kvPoolTokens(poolBytes, llm, 'bf16', tp, length);
-  if (poolTokens < length + DEFAULT_BLOCK_TOKENS) return { skipped: 'weights and one sequence do not fit the GPUs' };
-  const config: BatchEngineConfig = {
-    ...{ llm, gpu, tp, weightDtype, kvDtype: 'bf16' as const, maxNumSeqs: MAX_NUM_SEQS },
-    maxModelLen: length + DEFAULT_BLOCK_TOKENS,
-    numGpuBlocks: Math.floor(poolTokens / DEFAULT_BLOCK_TOKENS),
-  };
+/** A measured closed loop as a run of the simulated engine. */
+export interface RowPlan {
+  readonly partition: Partition;
+  readonly config: BatchEngineConfig;
+  readonly loop: ClosedLoop;
+}
+
+/** How to run a row, or why it cannot be. */
+export function planSiliconRow(cells: Cells, options: SiliconOptions = {}): RowPlan | string {
+  if (cells.concurrency === '') return 'concurrency is not recorded';
+  for (const column of ['isl', 'osl', 'concurrency', 'tp_size'] as const) {
+    if (!/^[1-9]\d*$/.test(cells[column])) return `${column} is “${cells[column]}”, not a whole number above 0`;
+  }
+  for (const column of ['silicon_ttft_ms', 'silicon_tpot_ms'] as const) {
+    if (!(Number(cells[column]) > 0)) return `${column} is “${cells[column]}”, not a time above 0`;
+  }
+  const llm = findLlm(cells.model_path);
+  if (!llm) return `unknown model ${cells.model_path}`;
+  const gpu = findGpu(cells.system);
+  if (!gpu) return `unknown GPU ${cells.system}`;
+  const weightDtype = dtypeOf(cells.precision);
+  if (!weightDtype) return `unknown precision ${cells.precision}`;
+  const tp = Number(cells.tp_size);
+  if (Number(cells.pp_size) > 1) return 'pipeline parallelism is not modelled';
+  if (Number(cells.attention_dp_size) > 1 || expertGpus(cells, llm) > tp)
+    return 'data-parallel attention is not modelled';
+
+  const [promptTokens, outputTokens, concurrency] = [Number(cells.isl), Number(cells.osl), Number(cells.concurrency)];
+  const maxModelLen = promptTokens + outputTokens + DEFAULT_BLOCK_TOKENS;
+  const poolBytes = kvPoolBytes(gpu, llm, weightDtype, tp, options.gpuMemoryUtilization ?? 0.92);
+  const poolTokens = kvPoolTokens(poolBytes, llm, 'bf16', tp, maxModelLen);
+  if (poolTokens < maxModelLen) return 'weights and one sequence do not fit the GPUs';
   return {
-    partition: partitionOf(measured, llm, tp),
-    ...runClosedLoop(config, { promptTokens, outputTokens, concurrency }),
-    measuredTtftMs: Number(measured.silicon_ttft_ms),
-    measuredTpotMs: Number(measured.silicon_tpot_ms),
+    partition: {
+      backend: cells.backend,
+      gpu: gpu.name,
+      model: llm.name,
+      family: llm.moe ? 'moe' : 'dense',
+      precision: weightDtype,
+      tp,
+    },
+    config: {
+      llm,
+      gpu,
+      tp,
+      weightDtype,
+      kvDtype: 'bf16',
+      hostWork: hostWorkOf(cells),
+      // The scripts give as many seats as there are requests in flight, or more.
+      maxNumSeqs: concurrency,
+      maxModelLen,
+      numGpuBlocks: Math.floor(poolTokens / DEFAULT_BLOCK_TOKENS),
+      prefixCaching: false,
+    },
+    loop: { promptTokens, outputTokens, concurrency, shortestShare: options.shortestShare ?? 0.8 },
   };
 }
 
-function partitionOf(measured: Measured, llm: LlmSpec, tp: number): Partition {
-  const { backend, system, precision } = measured;
-  return { backend, gpu: system, model: llm.name, kind: llm.moe ? 'moe' : 'dense', precision: precision || 'bf16', tp };
+/** GPUs that a mixture's experts are spread over; more than the TP group when several groups share them. */
+function expertGpus({ moe_tp_size, moe_ep_size }: Cells, llm: LlmSpec): number {
+  return llm.moe ? Math.max(1, Number(moe_tp_size)) * Math.max(1, Number(moe_ep_size)) : 1;
+}
+
+/** vLLM schedules asynchronously by default from 0.14; runs without a version are by scripts that turn it on. */
+function hostWorkOf({ backend, backend_version }: Cells): HostWork {
+  const minor = /^0\.(\d+)/.exec(backend_version)?.[1];
+  return backend === 'vllm' && minor !== undefined && Number(minor) < 14 ? 'serial' : 'overlapped';
 }
 
 function dtypeOf(precision: string): Dtype | undefined {
   switch (precision) {
     case '':
     case 'bf16':
+    case 'fp16':
       return 'bf16';
     case 'fp8':
     case 'int4':
@@ -109,20 +170,4 @@ function dtypeOf(precision: string): Dtype | undefined {
     default:
       return undefined;
   }
-}
-
-export interface ErrorSummary {
-  readonly rows: number;
-  /** Relative errors, 0.1 = 10 %: median and 90th percentile of their size, and the median with its sign. */
-  readonly median: number;
-  readonly p90: number;
-  readonly bias: number;
-}
-
-export function summariseErrors(pairs: readonly (readonly [ours: number, measured: number])[]): ErrorSummary {
-  const errors = pairs.map(([ours, measured]) => ours / measured - 1).sort((a, b) => a - b);
-  const sizes = errors.map(Math.abs).sort((a, b) => a - b);
-  const at = (values: readonly number[], q: number) =>
-    values[Math.min(values.length - 1, Math.floor(q * values.length))] ?? 0;
-  return { rows: errors.length, median: at(sizes, 0.5), p90: at(sizes, 0.9), bias: at(errors, 0.5) };
 }

@@ -1,91 +1,148 @@
-import { readFile } from 'node:fs/promises';
-import type { Command } from 'commander';
-import { formatPercent, trimmed } from '../../sim/report/format.js';
-import { type SiliconRow, summariseErrors, validateSilicon } from '../../sim/validate/silicon.js';
+import { createReadStream } from 'node:fs';
+import { readFile, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { type Command, InvalidArgumentError } from 'commander';
+import { formatMs, formatPercent, trimmed } from '../../sim/report/format.js';
+import type { ErrorSummary } from '../../sim/validate/errors.js';
+import { type Latencies, parseRun, type ReplayResult, replayRun } from '../../sim/validate/replay.js';
+import { SILICON_COLUMNS, type SiliconRow, validateSilicon } from '../../sim/validate/silicon.js';
+import { type GroupSummary, type SiliconSummary, summariseSilicon } from '../../sim/validate/summary.js';
 import { MaestroError } from '../model/error.js';
-import { printJson, progressLine, renderTable } from './output.js';
+import { type Column, printJson, progressLine, renderTable } from './output.js';
 
-type Compared = Extract<SiliconRow, { readonly partition: unknown }>;
+interface SiliconFlags {
+  readonly json?: boolean;
+  readonly gpuMemoryUtilization?: number;
+  readonly shortestShare?: number;
+}
 
-/** `maestro validate …`: the simulator against what was measured. */
+/** `maestro validate …`: the simulated engine against what was measured on real ones. */
 export function registerValidate(program: Command): void {
-  const validate = program.command('validate').summary('compare the simulator with measured latencies');
-  validate.addHelpText('after', '\nExample:\n  $ maestro validate silicon measured_latency.csv\n');
+  const validate = program
+    .command('validate')
+    .summary('compare the simulator with measured latencies')
+    .addHelpText('after', '\nExample:\n  $ maestro validate silicon measured_latency.csv\n');
   validate
     .command('silicon')
     .summary('closed loops measured on GPUs')
     .description(
-      'Runs every row of a CSV file (isl, osl, concurrency, model_path, system, precision, tp_size, silicon_ttft_ms, silicon_tpot_ms, …) ' +
-        'as a closed loop in the simulated engine and prints the errors of time to first token (TTFT) and time per output token (TPOT).',
+      'Runs every row of a CSV file as a closed loop in the simulated engine and prints the errors of time per output token (TPOT) and time to\n' +
+        `first token (TTFT). Its columns: ${SILICON_COLUMNS.join(', ')}.`,
     )
     .argument('<file>', 'CSV with one measured closed loop a row')
-    .option('--json', 'print rows[] as one JSON document')
+    .option(
+      '--gpu-memory-utilization <share>',
+      "share of GPU memory that the engines had (default: 0.92, vLLM's)",
+      share,
+    )
+    .option(
+      '--shortest-share <share>',
+      'lengths are drawn between this share of isl and osl and all of it (default: 0.8)',
+      share,
+    )
+    .option('--json', 'print rows[] and summary as one JSON document')
     .addHelpText('after', '\nExample:\n  $ maestro validate silicon measured_latency.csv\n')
     .action(silicon);
+  validate
+    .command('replay')
+    .summary('recorded runs under real arrivals')
+    .description(
+      'Sends the requests of a recorded run (meta.json and requests.jsonl, as LLMServingSim writes them) to the simulated engine at the recorded\n' +
+        'times and compares time to first token, time per output token and end-to-end time.',
+    )
+    .argument('<path...>', 'folders of runs, or their requests.jsonl')
+    .option('--gpu <name>', 'GPU of the run, where meta.json and the name of the folder do not tell')
+    .option('--json', 'print every request as one JSON document')
+    .addHelpText('after', '\nExample:\n  $ maestro validate replay rtx4090-llama-3.1-8b\n')
+    .action(replay);
 }
 
-async function silicon(path: string, { json }: { readonly json?: boolean }): Promise<void> {
-  const csv = await readFile(path, 'utf8').catch((cause) => {
-    throw new MaestroError('invalid_request', `${path} cannot be read: ${(cause as Error).message}`, { cause });
-  });
+async function silicon(path: string, { json, ...options }: SiliconFlags): Promise<void> {
+  const lines = createInterface({ input: createReadStream(path), crlfDelay: Number.POSITIVE_INFINITY });
   const progress = progressLine();
   const rows: SiliconRow[] = [];
-  for (const row of validateSilicon(csv)) {
-    rows.push(row);
-    if (rows.length % 20 === 0) progress.update(`${rows.length} rows`);
+  try {
+    for await (const row of validateSilicon(lines, options)) {
+      rows.push(row);
+      progress.update(`${rows.length} rows`);
+    }
+  } catch (cause) {
+    throw unreadable(path, cause);
   }
   progress.done(`${rows.length} rows`);
-  if (json) printJson({ rows });
-  else process.stdout.write(`${report(rows)}\n`);
+  const summary = summariseSilicon(rows);
+  if (json) printJson({ rows, summary });
+  else process.stdout.write(`${siliconText(summary)}\n`);
 }
 
-function report(rows: readonly SiliconRow[]): string {
-  const compared = rows.filter((row): row is Compared => 'partition' in row);
-  const groups = groupBy(compared, ({ partition: { backend, gpu, model, precision, tp } }) =>
-    [backend, gpu, model, precision, `TP${tp}`].join(' '),
-  );
-  const overall = groupBy(compared, ({ partition: { backend, kind } }) => `${backend}, all ${kind} models`);
-  const skipped = groupBy(
-    rows.filter((row) => 'skipped' in row),
-    (row) => ('skipped' in row ? row.skipped : ''),
-  );
-  const lines = [
-    ...[...groups].sort(([a], [b]) => (a < b ? -1 : 1)),
-    ...[...overall].sort(([a], [b]) => (a < b ? -1 : 1)),
-  ];
-  const table = renderTable(
-    ['partition', 'rows', 'TPOT median', 'p90', 'bias', 'TTFT median', 'p90', 'bias'].map(
-      (title, index) => ({ title, align: index === 0 ? 'left' : 'right' }) as const,
-    ),
-    lines.map(([name, members]) => {
-      const tpot = summariseErrors(members.map(({ tpotMs, measuredTpotMs }) => [tpotMs, measuredTpotMs]));
-      const ttft = summariseErrors(members.map(({ ttftMs, measuredTtftMs }) => [ttftMs, measuredTtftMs]));
-      return [
-        name,
-        String(members.length),
-        ...[tpot, ttft].flatMap(({ median, p90, bias }) => [formatPercent(median), formatPercent(p90), signed(bias)]),
-      ];
-    }),
-  );
-  const reasons = [...skipped].map(([reason, members]) => `  ${String(members.length).padStart(5)}  ${reason}`);
+async function replay(paths: readonly string[], { gpu, json }: { gpu?: string; json?: boolean }): Promise<void> {
+  const results: ReplayResult[] = [];
+  for (const path of paths) {
+    try {
+      const folder = (await stat(path)).isDirectory() ? path : dirname(path);
+      const file = folder === path ? join(folder, 'requests.jsonl') : path;
+      const [meta, requests] = await Promise.all([readFile(join(folder, 'meta.json'), 'utf8'), readFile(file, 'utf8')]);
+      results.push(replayRun(parseRun(basename(resolve(folder)), meta, requests, gpu)));
+    } catch (cause) {
+      throw unreadable(path, cause);
+    }
+  }
+  if (json) printJson({ runs: results });
+  else process.stdout.write(`${results.map(replayText).join('\n\n')}\n`);
+}
+
+function unreadable(path: string, cause: unknown): unknown {
+  const told = cause instanceof MaestroError || (cause as NodeJS.ErrnoException).code !== undefined;
+  return told ? new MaestroError('invalid_request', `${path}: ${(cause as Error).message}`, { cause }) : cause;
+}
+
+function share(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !(value > 0 && value <= 1))
+    throw new InvalidArgumentError('It must lie above 0 and not above 1.');
+  return value;
+}
+
+const columns = (first: string, ...titles: string[]): Column[] => [
+  { title: first, align: 'left' },
+  ...titles.map((title) => ({ title, align: 'right' }) as const),
+];
+const signed = (value: number) => `${value < 0 ? '−' : '+'}${trimmed(Math.abs(value) * 100, 1)} %`;
+const errorCells = ({ median, p90, bias }: ErrorSummary) => [formatPercent(median), formatPercent(p90), signed(bias)];
+
+function siliconText({ families, partitions, reasons, compared, skipped }: SiliconSummary): string {
+  const table = (title: string, groups: readonly GroupSummary[]) =>
+    renderTable(
+      columns(title, 'rows', 'TPOT median', 'p90', 'bias', 'TTFT median', 'p90', 'bias'),
+      groups.map(({ name, rows, tpot, ttft }) => [name, String(rows), ...errorCells(tpot), ...errorCells(ttft)]),
+    );
   return [
-    table,
-    ...(reasons.length > 0
-      ? ['', `not run, ${rows.length - compared.length} of ${rows.length} rows:`, ...reasons]
-      : []),
+    table('partition', partitions),
+    '',
+    table('all', families),
+    ...(skipped > 0 ? ['', `not run: ${skipped} of ${compared + skipped} rows`] : []),
+    ...reasons.map(({ reason, rows }) => `  ${String(rows).padStart(5)}  ${reason}`),
   ].join('\n');
 }
 
-function signed(share: number): string {
-  return `${share < 0 ? '−' : '+'}${trimmed(Math.abs(share) * 100, 1)} %`;
-}
-
-function groupBy<T>(items: readonly T[], key: (item: T) => string): Map<string, T[]> {
-  const groups = new Map<string, T[]>();
-  for (const item of items) {
-    const group = groups.get(key(item));
-    if (group) group.push(item);
-    else groups.set(key(item), [item]);
-  }
-  return groups;
+function replayText({ name, notes, makespanMs, metrics, requests }: ReplayResult): string {
+  const titles: Record<keyof Latencies, string> = { ttftMs: 'TTFT', tpotMs: 'TPOT', e2eMs: 'end to end' };
+  const rows = (Object.keys(titles) as (keyof Latencies)[]).flatMap((metric) => {
+    const { simulated, measured, perRequest } = metrics[metric];
+    return (['mean', 'p50', 'p90', 'p99'] as const).map((point, index) => [
+      index === 0 ? titles[metric] : '',
+      point,
+      formatMs(measured[point]),
+      formatMs(simulated[point]),
+      signed(simulated[point] / measured[point] - 1),
+      ...(index === 0 ? errorCells(perRequest) : ['', '', '']),
+    ]);
+  });
+  const { simulated, measured } = makespanMs;
+  return [
+    `${name}: ${requests.length} requests, makespan ${formatMs(measured)} measured, ${formatMs(simulated)} simulated (${signed(simulated / measured - 1)})`,
+    ...notes.map((note) => `  note: ${note}`),
+    renderTable(columns('', '', 'measured', 'simulated', 'error', 'a request: median', 'p90', 'bias'), rows),
+  ].join('\n');
 }

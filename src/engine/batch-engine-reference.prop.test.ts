@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { findGpu } from '../model/gpu-catalogue.js';
 import { findLlm } from '../model/llm-catalogue.js';
 import { BatchEngine, type BatchEngineConfig, type EngineEvent, type EngineRequest } from './batch-engine.js';
+import { NO_FRONT_END } from './front-end.js';
 import { StepCost } from './step-time.js';
 
 interface Item {
@@ -149,7 +150,7 @@ describe('BatchEngine against its step-by-step reference', () => {
           arrivalMs += gapMs;
           return { id: `r${index}`, arrivalMs, ...rest };
         });
-        const engine = new BatchEngine(config);
+        const engine = new BatchEngine({ ...config, frontEnd: NO_FRONT_END });
         const events: EngineEvent[] = [];
         for (const request of stream) {
           engine.advance(request.arrivalMs, events);

@@ -2,9 +2,11 @@ import { describe, expect, it } from 'vitest';
 import { findGpu } from '../model/gpu-catalogue.js';
 import { findLlm } from '../model/llm-catalogue.js';
 import { BatchEngine, type BatchEngineConfig, type EngineEvent, type EngineRequest } from './batch-engine.js';
+import { NO_FRONT_END } from './front-end.js';
 
 function engineOf(config: Partial<BatchEngineConfig> = {}): BatchEngine {
   return new BatchEngine({
+    frontEnd: NO_FRONT_END,
     llm: findLlm('llama-3.1-8b')!,
     gpu: findGpu('h100-sxm')!,
     tp: 1,

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { findGpu } from '../model/gpu-catalogue.js';
 import { findLlm } from '../model/llm-catalogue.js';
 import { BatchEngine, type EngineEvent } from './batch-engine.js';
+import { NO_FRONT_END, VLLM_FRONT_END } from './front-end.js';
 
 const LLMS = ['llama-3.1-8b', 'gpt-oss-20b', 'qwen3-30b-a3b'].map((name) => findLlm(name)!);
 
@@ -15,6 +16,7 @@ const configs = fc.record({
   prefixCaching: fc.boolean(),
   schedulingPolicy: fc.constantFrom('fcfs' as const, 'priority' as const),
   reserveFullPrompt: fc.boolean(),
+  frontEnd: fc.constantFrom(NO_FRONT_END, VLLM_FRONT_END, { latencyMs: 3, requestMs: 10, promptTokenMs: 0.1 }),
 });
 
 const operations = fc.oneof(

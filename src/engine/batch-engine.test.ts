@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { findGpu } from '../model/gpu-catalogue.js';
 import { findLlm } from '../model/llm-catalogue.js';
 import { BatchEngine, type BatchEngineConfig, type EngineEvent, type EngineRequest } from './batch-engine.js';
+import { NO_FRONT_END } from './front-end.js';
 import { StepCost } from './step-time.js';
 
 const SHAPE = {
@@ -13,7 +14,7 @@ const SHAPE = {
 } as const;
 
 function engineOf(config: Partial<BatchEngineConfig> = {}): BatchEngine {
-  return new BatchEngine({ ...SHAPE, maxModelLen: 8192, numGpuBlocks: 1000, ...config });
+  return new BatchEngine({ ...SHAPE, maxModelLen: 8192, numGpuBlocks: 1000, frontEnd: NO_FRONT_END, ...config });
 }
 
 function request(id: string, promptTokens: number, outputTokens: number, more: Partial<EngineRequest> = {}) {

@@ -1,5 +1,6 @@
 import { BatchCore } from './batch-core.js';
 import type { BatchEngineConfig, EngineEvent, EngineRequest, EngineStats } from './batch-types.js';
+import { FrontDoor, VLLM_FRONT_END } from './front-end.js';
 import type { Sequence } from './sequence.js';
 
 export type { BatchEngineConfig, EngineEvent, EngineRequest, EngineStats } from './batch-types.js';
@@ -22,6 +23,7 @@ const NO_KEYS: readonly (string | number)[] = [];
  */
 export class BatchEngine {
   private readonly core: BatchCore;
+  private readonly door: FrontDoor;
   private readonly sequences = new Map<string, Sequence>();
   private readonly pending: EngineEvent[] = [];
   private pauseState: 'no' | 'new' | 'all' = 'no';
@@ -36,6 +38,7 @@ export class BatchEngine {
 
   constructor(config: BatchEngineConfig) {
     this.core = new BatchCore(config, (sequence) => this.sequences.delete(sequence.id));
+    this.door = new FrontDoor(config.frontEnd ?? VLLM_FRONT_END);
   }
 
   /** `all`: frozen. `new`: what runs goes on, nothing is admitted. */
@@ -59,9 +62,8 @@ export class BatchEngine {
     this.moveTo(nowMs);
     const sequence = newSequence(request, Math.max(1, Math.min(request.outputTokens, room)), this.nowMs, this.order++);
     this.sequences.set(request.id, sequence);
-    core.waiting.push(sequence);
-    if (!core.inFlight) this.wake();
-    else if (this.admitting && core.running.size < core.maxNumSeqs && core.waiting.peek() === sequence) this.cutIn();
+    if (this.door.open) this.enter(sequence);
+    else this.door.push(sequence, this.nowMs);
   }
 
   /** Removes a request without an event; false when it is not (or no longer) here. */
@@ -69,10 +71,14 @@ export class BatchEngine {
     this.moveTo(nowMs);
     const sequence = this.sequences.get(id);
     if (!sequence) return false;
+    this.aborted += 1;
+    if (this.door.remove(id)) {
+      this.sequences.delete(id);
+      return true;
+    }
     const { core } = this;
     core.settle(this.nowMs);
     core.remove(sequence);
-    this.aborted += 1;
     this.afterRelease();
     return true;
   }
@@ -83,6 +89,27 @@ export class BatchEngine {
       for (const event of this.pending) events.push(event);
       this.pending.length = 0;
     }
+    while (this.door.size > 0 && this.door.nextMs() <= nowMs) {
+      const readyMs = this.door.nextMs();
+      this.schedule(readyMs, events);
+      const sequence = this.door.shift();
+      events.push({ kind: 'queued', id: sequence.id, atMs: readyMs });
+      this.enter(sequence);
+    }
+    this.schedule(nowMs, events);
+  }
+
+  /** The scheduler gets a request. */
+  private enter(sequence: Sequence): void {
+    const { core } = this;
+    sequence.addedMs = this.nowMs;
+    core.waiting.push(sequence);
+    if (!core.inFlight) this.wake();
+    else if (this.admitting && core.running.size < core.maxNumSeqs && core.waiting.peek() === sequence) this.cutIn();
+  }
+
+  /** Brings the scheduler to `nowMs`; nobody comes through the front end until then. */
+  private schedule(nowMs: number, events: EngineEvent[]): void {
     const { core } = this;
     for (;;) {
       if (!core.inFlight) {
@@ -103,7 +130,8 @@ export class BatchEngine {
   nextEventMs(): number {
     if (!this.core.inFlight && !this.stalled) this.begin(this.pending);
     if (this.pending.length > 0) return this.pending[0]!.atMs;
-    return this.core.inFlight ? this.core.run.endMs : Number.POSITIVE_INFINITY;
+    const doorMs = this.door.nextMs();
+    return this.core.inFlight ? Math.min(doorMs, this.core.run.endMs) : doorMs;
   }
 
   /** When the step under way ends and its tokens are out; Infinity when nothing runs. For those who stream token by token. */
@@ -257,7 +285,7 @@ export class BatchEngine {
 
   private abortAll(events: EngineEvent[]): void {
     const { core } = this;
-    for (const sequence of [...core.running.toArray(), ...core.waiting.drain()]) {
+    for (const sequence of [...core.running.toArray(), ...core.waiting.drain(), ...this.door.drain()]) {
       if (sequence.state === 'waiting') {
         sequence.state = 'gone';
         this.sequences.delete(sequence.id);

@@ -1,15 +1,9 @@
-import type { GpuSpec } from '../model/gpu.js';
-import type { Dtype, LlmSpec } from '../model/llm.js';
-import type { KvDtype } from '../model/memory.js';
+import type { FrontEnd } from './front-end.js';
 import type { BlockChange } from './kv-blocks.js';
+import type { StepShape } from './step-time.js';
 
 /** One engine. Defaults are vLLM's. */
-export interface BatchEngineConfig {
-  readonly llm: LlmSpec;
-  readonly gpu: GpuSpec;
-  readonly tp: number;
-  readonly weightDtype: Dtype;
-  readonly kvDtype: KvDtype;
+export interface BatchEngineConfig extends StepShape {
   /** Seats: requests that run at once. Default 256; never more than the token budget. */
   readonly maxNumSeqs?: number;
   /** Token budget of a step; longer prompts are computed in chunks. Default 8192, vLLM's choice on GPUs of the H100 class. */
@@ -26,8 +20,8 @@ export interface BatchEngineConfig {
   readonly schedulingPolicy?: 'fcfs' | 'priority';
   /** A prompt is admitted only when all of it fits (vLLM's `scheduler_reserve_full_isl`). Default true. */
   readonly reserveFullPrompt?: boolean;
-  /** Gap that the engine's CPU work leaves between steps. Default 0. */
-  readonly stepOverheadMs?: number;
+  /** What a request passes before the scheduler sees it. Default `VLLM_FRONT_END`. */
+  readonly frontEnd?: FrontEnd;
   /** Hears what changes in the prefix cache, as vLLM tells it in KV events. */
   readonly onBlockChange?: (change: BlockChange) => void;
 }
@@ -52,13 +46,15 @@ export interface EngineRequest {
 }
 
 export type EngineEvent =
+  /** It has passed the front end: the scheduler has it. Without a front end `add` says as much, and there is no such event. */
+  | { readonly kind: 'queued'; readonly id: string; readonly atMs: number }
   | {
       readonly kind: 'first-token';
       readonly id: string;
       readonly atMs: number;
       /** Prompt tokens that the prefix cache had. */
       readonly cachedTokens: number;
-      /** From adding to the first admission. */
+      /** From the scheduler's queue to the first admission. */
       readonly queueMs: number;
     }
   | {

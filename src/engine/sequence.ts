@@ -14,7 +14,8 @@ export interface Sequence {
   readonly outputTokens: number;
   readonly priority: number;
   readonly arrivalMs: number;
-  readonly addedMs: number;
+  /** When the scheduler got it. */
+  addedMs: number;
   /** Order of adding; breaks all ties. */
   readonly order: number;
   /** Hashes of its full blocks, salted; empty when it shares nothing. */

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { findGpu, GPU_CATALOGUE } from '../model/gpu-catalogue.js';
 import { findLlm, LLM_CATALOGUE } from '../model/llm-catalogue.js';
 import { seatsForTpot } from './seats.js';
-import { type StepBatch, StepCost, stepTimeMs } from './step-time.js';
+import { type HostWork, type StepBatch, StepCost, stepTimeMs } from './step-time.js';
 
 /**
  * Sums of vLLM kernels in bf16, milliseconds, derived from AIConfigurator's tables (Apache-2.0): decode at a context of 1024 with
@@ -39,13 +39,13 @@ const PROFILES: readonly Row[] = [
   ['rtx-pro-6000', 'qwen3-32b', 1, [44.7, 48.1, 55.6, 62.6, 78.8, 112, Number.NaN, 99, 364, Number.NaN]],
 ];
 
-function costOf(gpu: string, llm: string, tp = 1): StepCost {
-  return new StepCost({ gpu: findGpu(gpu)!, llm: findLlm(llm)!, tp, weightDtype: 'bf16', kvDtype: 'bf16' });
+function costOf(gpu: string, llm: string, tp = 1, hostWork: HostWork = 'overlapped'): StepCost {
+  return new StepCost({ gpu: findGpu(gpu)!, llm: findLlm(llm)!, tp, weightDtype: 'bf16', kvDtype: 'bf16', hostWork });
 }
 
 /** Relative errors of one row. */
 function errorsOf([gpu, llm, tp, measured]: Row): number[] {
-  const cost = costOf(gpu, llm, tp);
+  const cost = costOf(gpu, llm, tp, 'none');
   const predicted = [
     ...[1, 8, 32, 64, 128, 256].map((seqs) => cost.decodeMs(seqs, 1024)),
     cost.decodeMs(32, 8192),

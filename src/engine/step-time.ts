@@ -17,9 +17,18 @@ export interface StepShape {
   readonly tp: number;
   readonly weightDtype: Dtype;
   readonly kvDtype: KvDtype;
-  /** Gap that the engine's CPU work leaves between steps. Default 0: hidden by CUDA graphs and asynchronous scheduling. */
+  /**
+   * The engine's own work on the CPU for each step: scheduling, input tensors, sampling, output tokens. `overlapped` (default): done while
+   * the GPU computes, vLLM's asynchronous scheduling, on by default from 0.14; `serial`: between steps, as before; `none`: kernels alone.
+   */
+  readonly hostWork?: HostWork;
+  /** A further gap between steps, whatever the batch. Default 0. */
   readonly stepOverheadMs?: number;
+  /** Measured values that go before those of {@link stepConstants}. */
+  readonly constants?: Partial<StepConstants>;
 }
+
+export type HostWork = 'overlapped' | 'serial' | 'none';
 
 /** What one step computes. */
 export interface StepBatch {
@@ -35,8 +44,10 @@ export interface StepBatch {
 
 /** Launches and small kernels between the matrix products of one layer. */
 const LAYER_LAUNCH_MS = 0.009;
-/** Routing, sorting and combining of tokens in one mixture-of-experts layer; from gpt-oss-120b on H100 under vLLM at low load. */
-const MOE_LAYER_MS = 0.04;
+/** Tokens choose alike: a batch touches as many experts as this share of it would with choices at random. From gpt-oss-120b and MiniMax-M2.5. */
+const ROUTING_SPREAD = 0.7;
+/** Rows that the product of one touched expert computes in vain: its tiles have 16 rows and are half full on average. */
+const EXPERT_PAD_ROWS = 8;
 /** Share of the bandwidth that element-wise kernels attain (AIConfigurator's convention). */
 const ELEMENTWISE_BANDWIDTH = 0.8;
 
@@ -59,7 +70,8 @@ export class StepCost {
   private readonly expertCount: number;
   private readonly expertMissShare: number;
   private readonly expertReadMs: number;
-  private readonly expertTokenMs: number;
+  private readonly expertsPerToken: number;
+  private readonly expertRowMs: number;
   private readonly fixedMs: number;
   private readonly tokenMs: number;
   private readonly pairMs: number;
@@ -68,14 +80,21 @@ export class StepCost {
   private readonly growingMs: number;
   private readonly windowedMs: number;
   private readonly windowTokens: number;
+  private readonly overheadMs: number;
+  private readonly prefillFixedMs: number;
+  private readonly hostWork: HostWork;
+  private readonly hostStepMs: number;
+  private readonly hostSeqMs: number;
   /** Cost of a pure decode step without its context, by batch size; 0 where not yet worked out. */
   private decodeBase = new Float64Array(64);
 
   constructor(shape: StepShape) {
     const { llm, gpu, tp } = shape;
-    const constants: StepConstants = stepConstants(gpu, shape.weightDtype, tp);
+    const constants = { ...stepConstants(gpu, shape.weightDtype, tp), ...shape.constants };
     const readRate = (gpu.memoryBandwidth * constants.weightBandwidthShare) / 1000;
-    const gemmRate = (peakFlops(gpu, shape.weightDtype) * constants.gemmShare) / 1000;
+    const expertReadRate = (gpu.memoryBandwidth * constants.expertBandwidthShare) / 1000;
+    const peak = peakFlops(gpu, shape.weightDtype);
+    const gemmRate = (peak * constants.gemmShare) / 1000;
     const bf16Rate = (gpu.bf16Flops * constants.gemmShare) / 1000;
     const weights = layerParameters(llm);
     // 4-bit mixtures of experts keep everything but the routed experts in 16 bits.
@@ -84,6 +103,11 @@ export class StepCost {
     const denseRate = fourBit && llm.moe ? bf16Rate : gemmRate;
     const headParameters = llm.vocabSize * llm.hiddenSize;
 
+    this.hostWork = shape.hostWork ?? 'overlapped';
+    this.hostStepMs = constants.hostStepMs;
+    this.hostSeqMs = constants.hostSeqMs;
+    this.prefillFixedMs = this.hostWork === 'none' ? 0 : llm.layers * constants.prefillLayerMs;
+    this.overheadMs = shape.stepOverheadMs ?? 0;
     this.corner = constants.corner;
     this.inverseCorner = 1 / constants.corner;
     this.layers = llm.layers;
@@ -92,21 +116,21 @@ export class StepCost {
     this.headReadMs = (headParameters * WEIGHT_BYTES.bf16) / tp / readRate;
     this.headSeqMs = (2 * headParameters) / tp / bf16Rate;
     this.expertCount = llm.moe?.experts ?? 0;
-    this.expertMissShare = llm.moe ? 1 - llm.moe.expertsPerToken / llm.moe.experts : 0;
-    this.expertReadMs = (weights.expert * WEIGHT_BYTES[shape.weightDtype]) / tp / readRate;
-    this.expertTokenMs = (2 * weights.expert * (llm.moe?.expertsPerToken ?? 0)) / tp / gemmRate;
+    this.expertMissShare = llm.moe ? (1 - llm.moe.expertsPerToken / llm.moe.experts) ** ROUTING_SPREAD : 0;
+    this.expertReadMs = (weights.expert * WEIGHT_BYTES[shape.weightDtype]) / tp / expertReadRate;
+    this.expertsPerToken = llm.moe?.expertsPerToken ?? 0;
+    this.expertRowMs = (2 * weights.expert) / tp / ((peak * constants.expertGemmShare) / 1000);
 
     const activeFfn = llm.moe ? llm.ffnSize * (llm.moe.expertsPerToken + llm.moe.sharedExperts) : llm.ffnSize;
     const elementwiseRate = (gpu.memoryBandwidth * ELEMENTWISE_BANDWIDTH) / 1000;
     const reduceRate = constants.allReduceBandwidth / 1000;
     const reduces = tp > 1 ? 2 : 0;
     this.fixedMs =
-      (shape.stepOverheadMs ?? 0) +
       llm.layers *
-        (LAYER_LAUNCH_MS +
-          (llm.moe ? MOE_LAYER_MS : 0) +
-          constants.attentionLaunchMs +
-          reduces * constants.allReduceMs);
+      (LAYER_LAUNCH_MS +
+        (llm.moe ? constants.moeLayerMs : 0) +
+        constants.attentionLaunchMs +
+        reduces * constants.allReduceMs);
     this.tokenMs =
       llm.layers *
       ((16 * llm.hiddenSize + (6 * activeFfn) / tp) / elementwiseRate + (reduces * llm.hiddenSize * 2) / reduceRate);
@@ -136,6 +160,7 @@ export class StepCost {
     if (tokens === 0) return 0;
     return (
       this.tokensMs(tokens, decodeSeqs + batch.prefillSeqs) +
+      (prefillTokens > 0 ? this.prefillFixedMs : 0) +
       decodeSeqs * this.stateMs +
       this.contextMs(decodeSeqs, contextTokens) +
       this.pairMs * batch.prefillPairs +
@@ -205,14 +230,19 @@ export class StepCost {
     let layerMs = this.norm(this.denseReadMs, this.denseTokenMs * tokens);
     if (this.expertCount > 0) {
       const touched = this.expertCount * (1 - this.expertMissShare ** tokens);
-      layerMs += this.norm(this.expertReadMs * touched, this.expertTokenMs * tokens);
+      layerMs += this.norm(
+        this.expertReadMs * touched,
+        this.expertRowMs * (this.expertsPerToken * tokens + EXPERT_PAD_ROWS * touched),
+      );
     }
-    return (
+    const deviceMs =
       this.layers * layerMs +
       this.norm(this.headReadMs, this.headSeqMs * samples) +
       this.fixedMs +
-      this.tokenMs * tokens
-    );
+      this.tokenMs * tokens;
+    if (this.hostWork === 'none') return this.overheadMs + deviceMs;
+    const hostMs = this.hostStepMs + this.hostSeqMs * samples;
+    return this.overheadMs + (this.hostWork === 'serial' ? deviceMs + hostMs : Math.hypot(deviceMs, hostMs));
   }
 
   /** The smooth roofline: the p-norm of the time to move and the time to compute. */

@@ -42,7 +42,8 @@ const ENTRIES: readonly GpuSpec[] = [
   },
   {
     name: 'h200-sxm',
-    memoryBytes: 141 * GB,
+    // What the driver shows of the “141 GB” part.
+    memoryBytes: 143_771 * MiB,
     memoryBandwidth: 4.8 * TB_PER_S,
     bf16Flops: 989 * TFLOPS,
     fp8Flops: 1978 * TFLOPS,

@@ -41,6 +41,7 @@ export async function embeddingsEndpoint(context: EmulatorContext, call: Call): 
             firstTokenMs: undefined,
             endMs: undefined,
             listener: {
+              queued: () => undefined,
               progressed: () => undefined,
               ended: () => resolve(),
               failed: () => reject(new Error('the engine died')),

@@ -33,6 +33,8 @@ export type EndKind = 'own-end' | 'abort' | 'abort-by-id';
 
 /** Who hears of a sequence. Exactly one of the last two is called, unless the sequence is withdrawn. */
 export interface SequenceListener {
+  /** The front end has let it through; may be said twice. Not called for one that ends before. */
+  queued(sequence: LiveSequence): void;
   /** Tokens have come; `sequence.tokens` says how many there are. */
   progressed(sequence: LiveSequence): void;
   ended(sequence: LiveSequence, how: EndKind): void;
@@ -110,6 +112,8 @@ export class EngineLoop {
       },
       nowMs,
     );
+    // The front end is a process of its own: it works on while the engine hangs.
+    if (this.stalledAtMs !== undefined) sequence.listener.queued(sequence);
     this.reschedule();
   }
 
@@ -187,6 +191,7 @@ export class EngineLoop {
     this.step();
     this.stalledAtMs = this.clock.nowMs();
     this.timer?.cancel();
+    for (const sequence of this.sequences.values()) sequence.listener.queued(sequence);
   }
 
   unstall(): void {
@@ -266,6 +271,9 @@ export class EngineLoop {
       const sequence = this.sequences.get(event.id);
       if (!sequence) continue;
       switch (event.kind) {
+        case 'queued':
+          sequence.listener.queued(sequence);
+          break;
         case 'first-token':
           // One that was preempted before its end keeps the times of its first run.
           if (sequence.firstTokenMs !== undefined) break;

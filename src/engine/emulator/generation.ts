@@ -51,6 +51,8 @@ export class Generation implements SequenceListener {
   private readonly choices: ChoiceState[];
   private readonly usageOnFrames: boolean;
   private readonly usageFrame: boolean;
+  /** The headers of its stream have left. */
+  private begun = false;
   private over = false;
 
   constructor(
@@ -102,12 +104,13 @@ export class Generation implements SequenceListener {
   }
 
   start(): void {
-    if (this.request.stream) {
-      this.sink.startStream();
-      this.write(this.frames.begin());
-    }
     this.parts.metrics.accepted(this.request.n);
     for (const choice of this.choices) this.parts.loop.submit(choice.sequence);
+  }
+
+  /** vLLM has tokenised the prompt by the time that it sends the headers of a stream. */
+  queued(): void {
+    if (!this.over) this.begin();
   }
 
   /** The client has gone: nothing is written any more, and the engine drops what is left. */
@@ -145,7 +148,10 @@ export class Generation implements SequenceListener {
     choice.finish = how === 'own-end' ? finishWord(this.request, script) : 'abort';
     this.parts.entry.finishReasons.push(choice.finish);
     if (how !== 'abort-by-id') this.recordEnd(choice, how);
-    if (this.request.stream) this.writeEnd(choice, how);
+    if (this.request.stream) {
+      this.begin();
+      this.writeEnd(choice, how);
+    }
     if (this.choices.every((each) => each.finish !== undefined)) this.complete();
   }
 
@@ -155,7 +161,7 @@ export class Generation implements SequenceListener {
     this.finishAll('failed');
     for (const choice of unstarted) this.parts.loop.withdraw(choice.sequence);
     if (how === 'cut') this.sink.cut();
-    else if (!this.request.stream) this.sink.json(500, this.frames.errorBody(ENGINE_DEAD));
+    else if (!this.begun) this.sink.json(500, this.frames.errorBody(ENGINE_DEAD));
     else {
       const last = this.frames.broken(ENGINE_DEAD);
       if (last === undefined) this.sink.cut();
@@ -164,6 +170,14 @@ export class Generation implements SequenceListener {
         this.sink.endStream();
       }
     }
+  }
+
+  /** Sends the headers of a stream, once. */
+  private begin(): void {
+    if (this.begun || !this.request.stream) return;
+    this.begun = true;
+    this.sink.startStream();
+    this.write(this.frames.begin());
   }
 
   private choiceOf(sequence: LiveSequence): ChoiceState {

@@ -45,8 +45,14 @@ async function serve(options: Partial<EmulatorOptions> = {}, hostGiB = 64) {
     }
     return watched;
   };
+  /** Awaits the headers of a stream, which leave when it has passed the front end, and lets no more time go by than that takes. */
+  const begun = async (answer: Promise<Response>): Promise<Response> => {
+    while (server.context.open.size === 0) await new Promise<void>((resolve) => setImmediate(resolve));
+    clock.advance(22);
+    return answer;
+  };
   const usedGiB = () => host.snapshot().gpus[0]!.usedBytes / GiB;
-  return { clock, host, server, url, post, get, until, usedGiB, context: server.context };
+  return { clock, host, server, url, post, get, until, begun, usedGiB, context: server.context };
 }
 
 const open: EmulatedVllm[] = [];
@@ -118,10 +124,9 @@ describe('sleep and wake', () => {
   });
 
   it('does not change its level while asleep, but overwrites the gauge and drops who waits', async () => {
-    const { until, post, url, context } = await serve();
+    const { until, begun, post, url, context } = await serve();
     await until(post('/sleep?level=1'));
-    const queued = post('/v1/chat/completions', chat({ stream: true }));
-    const { body, status } = await queued;
+    const { body, status } = await begun(post('/v1/chat/completions', chat({ stream: true })));
     expect(status).toBe(200);
     await until(post('/sleep?level=2'));
     const text = await new Response(body).text();
@@ -196,8 +201,10 @@ describe('sleep and wake', () => {
   });
 
   it('freezes and resumes streams with pause, mode keep, counting one preemption for each', async () => {
-    const { until, clock, post, url, context } = await serve();
-    const stream = await post('/v1/completions', { prompt: 'a', max_tokens: 50, ignore_eos: true, stream: true });
+    const { until, begun, clock, post, url, context } = await serve();
+    const stream = await begun(
+      post('/v1/completions', { prompt: 'a', max_tokens: 50, ignore_eos: true, stream: true }),
+    );
     const text = new Response(stream.body).text();
     clock.advance(100);
     await until(post('/pause?mode=keep'));
@@ -322,15 +329,14 @@ describe('generation', () => {
   });
 
   it('refuses requests beyond --max-num-queued-reqs and serves again when there is room', async () => {
-    const { until, post } = await serve({ maxNumQueuedReqs: 1 });
-    const first = post('/v1/chat/completions', chat({ stream: true, max_tokens: 5 }));
-    await first;
+    const { until, begun, post } = await serve({ maxNumQueuedReqs: 1 });
+    const first = await begun(post('/v1/chat/completions', chat({ stream: true, max_tokens: 5 })));
     const refused = await post('/v1/chat/completions', chat());
     expect([refused.status, await refused.json()]).toEqual([
       503,
       { error: expect.objectContaining({ type: 'Service Unavailable' }) },
     ]);
-    await until(new Response((await first).body).text());
+    await until(new Response(first.body).text());
     expect((await until(post('/v1/chat/completions', chat({ max_tokens: 2 })))).status).toBe(200);
   });
 });
