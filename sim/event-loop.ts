@@ -11,7 +11,9 @@ export class EventLoop {
   /** Events that have fired. */
   fired = 0;
   private readonly heap = new StableHeap<() => void>();
+  /** The first `queued` are due; the array keeps its length, so that nothing is allocated at every event. */
   private readonly queue: (() => void)[] = [];
+  private queued = 0;
   private stopped = false;
 
   at(atMs: number, run: () => void): Scheduled {
@@ -32,7 +34,7 @@ export class EventLoop {
   }
 
   soon(run: () => void): void {
-    this.queue.push(run);
+    this.queue[this.queued++] = run;
   }
 
   stop(): void {
@@ -50,13 +52,13 @@ export class EventLoop {
       heap.pop();
       this.fired += 1;
       next.value();
-      if (this.queue.length > 0) this.drain();
+      if (this.queued > 0) this.drain();
     }
   }
 
   private drain(): void {
     const { queue } = this;
-    for (let index = 0; index < queue.length; index++) queue[index]!();
-    queue.length = 0;
+    for (let index = 0; index < this.queued; index++) queue[index]!();
+    this.queued = 0;
   }
 }

@@ -7,7 +7,7 @@ import type { TraceWorkflow } from '../traces/workflow.js';
 import type { FleetSummary, StageRecord, WorkflowRecord } from './report/types.js';
 
 /** Where stages go. `maestro` is the router in full; the others are what plain balancers do, on the same nodes. */
-export const PLACEMENTS = ['maestro', 'round-robin', 'least-loaded'] as const;
+export const PLACEMENTS = ['maestro', 'round-robin', 'least-loaded', 'affinity'] as const;
 export type Placement = (typeof PLACEMENTS)[number];
 
 /** What KV memory is promised to a stage: the predictor's calibrated bound, the limit of the request, or what it will truly use. */
@@ -30,7 +30,20 @@ export type PredictionMode =
 /** Something that breaks, and when. Times in milliseconds of the run. */
 export type SimFault =
   | { readonly kind: 'engine-crash'; readonly engineId: string; readonly atMs: number; readonly downMs: number }
-  | { readonly kind: 'node-death'; readonly nodeId: string; readonly atMs: number; readonly downMs: number };
+  | { readonly kind: 'node-death'; readonly nodeId: string; readonly atMs: number; readonly downMs: number }
+  /** The process of the global level dies with all it knew of stages and workflows; another takes over after `downMs`. */
+  | { readonly kind: 'controller-restart'; readonly atMs: number; readonly downMs: number };
+
+/** How badly the links between the global level and the clusters behave. */
+export interface LinkFaults {
+  /** Every message takes up to so much longer. */
+  readonly jitterMs: number;
+  /** Chance in [0, 1) that a message is lost on one try; it is sent again after `resendMs`, and those behind it wait. */
+  readonly lossRate: number;
+  readonly resendMs: number;
+  /** Chance that a message arrives twice. */
+  readonly duplicateRate: number;
+}
 
 /** A workflow with the moment of its arrival in this run. */
 export interface Arrival {
@@ -63,6 +76,8 @@ export interface SimScenario {
   readonly rttMs: Readonly<Record<string, number>>;
   readonly seed: number;
   readonly faults: readonly SimFault[];
+  /** Absent: messages arrive after half a round trip, each once. */
+  readonly links?: LinkFaults | undefined;
   /** The run ends here although work is left: what has not ended is a miss. Infinity: when all has ended. */
   readonly horizonMs: number;
   /** `requests` keeps a record of every stage; `timeline` samples of every engine as well. */
@@ -98,6 +113,8 @@ export interface SimCounters {
   readonly cachedTokens: number;
   /** Stages by outcome. */
   readonly outcomes: Readonly<Record<string, number>>;
+  /** Sleeps and wakes that found no memory although the node's ledger had promised it; anything but 0 is a bug. */
+  readonly failedMoves: number;
   /** Leases and holds that were left when all had ended; anything but 0 is a bug. */
   readonly left: number;
 }

@@ -4,6 +4,7 @@ import type { Demand } from '../../src/model/fleet.js';
 import type { EventLoop } from '../event-loop.js';
 import type { Placement } from '../types.js';
 import type { Job } from './job.js';
+import type { Link } from './link.js';
 import type { SimNode } from './node.js';
 
 export interface ClusterListener {
@@ -25,10 +26,15 @@ export class SimCluster {
   readonly router: ClusterRouter;
   private readonly nodes = new Map<string, SimNode>();
   private capacityDue = false;
+  private readonly tellCapacity = () => {
+    this.capacityDue = false;
+    this.listener.capacityChanged(this);
+  };
 
   constructor(
     readonly clusterId: string,
-    readonly rttMs: number,
+    /** From and to the global level. */
+    readonly links: { readonly down: Link; readonly up: Link },
     placement: Placement,
     lookAhead: number,
     private readonly interactive: ReadonlySet<string>,
@@ -139,10 +145,7 @@ export class SimCluster {
   private announceCapacity(): void {
     if (this.capacityDue) return;
     this.capacityDue = true;
-    this.loop.soon(() => {
-      this.capacityDue = false;
-      this.listener.capacityChanged(this);
-    });
+    this.loop.soon(this.tellCapacity);
   }
 }
 

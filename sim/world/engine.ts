@@ -24,6 +24,16 @@ export class SimEngine {
   private timerMs = Number.POSITIVE_INFINITY;
   private dirty = false;
   private readonly events: EngineEvent[] = [];
+  private readonly lookUp = () => {
+    this.dirty = false;
+    this.setTimer();
+  };
+  private readonly timerFires = () => {
+    this.timer = undefined;
+    this.timerMs = Number.POSITIVE_INFINITY;
+    this.advance();
+    this.reschedule();
+  };
 
   constructor(
     readonly spec: EngineSpec,
@@ -35,7 +45,8 @@ export class SimEngine {
 
   add(work: EngineWork): void {
     const { nowMs } = this.loop;
-    this.engine.add({ ...work, id: work.stageId, arrivalMs: nowMs }, nowMs);
+    const { stageId, promptTokens, outputTokens, priority, blockHashes } = work;
+    this.engine.add({ id: stageId, promptTokens, outputTokens, priority, blockHashes, arrivalMs: nowMs }, nowMs);
     this.reschedule();
   }
 
@@ -66,10 +77,7 @@ export class SimEngine {
   private reschedule(): void {
     if (this.dirty) return;
     this.dirty = true;
-    this.loop.soon(() => {
-      this.dirty = false;
-      this.setTimer();
-    });
+    this.loop.soon(this.lookUp);
   }
 
   private setTimer(): void {
@@ -80,12 +88,7 @@ export class SimEngine {
       this.loop.cancel(this.timer);
       this.timer = undefined;
     } else if (!this.timer || !this.loop.move(this.timer, nextMs)) {
-      this.timer = this.loop.at(nextMs, () => {
-        this.timer = undefined;
-        this.timerMs = Number.POSITIVE_INFINITY;
-        this.advance();
-        this.reschedule();
-      });
+      this.timer = this.loop.at(nextMs, this.timerFires);
     }
   }
 

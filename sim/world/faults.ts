@@ -8,10 +8,12 @@ export function planFaults(
   nodes: readonly NodeSpec[],
   loop: EventLoop,
   crash: (engineId: string, downMs: number) => void,
+  restartController: (downMs: number) => void,
 ): void {
   for (const fault of faults) {
     loop.at(fault.atMs, () => {
-      if (fault.kind === 'engine-crash') crash(fault.engineId, fault.downMs);
+      if (fault.kind === 'controller-restart') restartController(fault.downMs);
+      else if (fault.kind === 'engine-crash') crash(fault.engineId, fault.downMs);
       else {
         const engines = nodes.find(({ nodeId }) => nodeId === fault.nodeId)?.engines ?? [];
         for (const { engineId } of engines) crash(engineId, fault.downMs);

@@ -14,8 +14,15 @@ export interface Job {
   readonly row: TraceRow;
   /** What it will truly generate. Only the engine, and policies with foresight, look at it. */
   readonly outputTokens: number;
-  /** `queued` in the global order; `placing` at a cluster; `held` by a node; `running` in an engine; `ended`. */
-  state: 'queued' | 'placing' | 'held' | 'running' | 'ended';
+  /**
+   * `queued` in the global order; `placing` on the way to a cluster or being placed there; `returning` to the order because no engine took it; `held` by a node;
+   * `running` in an engine; `answered`: done, and the news is on the way; `ended`.
+   */
+  state: 'queued' | 'placing' | 'returning' | 'held' | 'running' | 'answered' | 'ended';
+  /** Counts dispatches: a message about an earlier one is stale. */
+  attempt: number;
+  /** The process of the global level whose order it stands in. */
+  incarnation: number;
   cluster: SimCluster | undefined;
   node: SimNode | undefined;
   engineId: string | undefined;

@@ -40,6 +40,12 @@ export class SimNode {
   private copyTimer: Scheduled | undefined;
   private readonly copies = new Map<number, () => void>();
   private polling = false;
+  private readonly runPump = () => this.pump();
+  private readonly timerFires = () => {
+    this.timer = undefined;
+    this.timerMs = Number.POSITIVE_INFINITY;
+    this.pumpSoon();
+  };
   /** Windows of engine time, and those in which more was used than promised. */
   readonly overflow = { windows: 0, exceeded: 0 };
 
@@ -147,7 +153,7 @@ export class SimNode {
   private pumpSoon(): void {
     if (this.pumpDue) return;
     this.pumpDue = true;
-    this.loop.soon(() => this.pump());
+    this.loop.soon(this.runPump);
   }
 
   private pump(): void {
@@ -163,11 +169,7 @@ export class SimNode {
       loop.cancel(this.timer);
       this.timer = undefined;
     } else if (!this.timer || !loop.move(this.timer, nextMs)) {
-      this.timer = loop.at(nextMs, () => {
-        this.timer = undefined;
-        this.timerMs = Number.POSITIVE_INFINITY;
-        this.pumpSoon();
-      });
+      this.timer = loop.at(nextMs, this.timerFires);
     }
   }
 

@@ -79,6 +79,7 @@ export class Recorder {
     const kv = { reservedByteSeconds: 0, maxTokenByteSeconds: 0, usedByteSeconds: 0, nodeOverflowRate: 0 };
     const coldStarts = { count: 0, requestSeconds: 0 };
     let preemptions = 0;
+    let failedMoves = 0;
     let windows = 0;
     let exceeded = 0;
     for (const { manager, overflow } of this.nodes) {
@@ -89,6 +90,7 @@ export class Recorder {
       coldStarts.count += stats.coldStarts.count;
       coldStarts.requestSeconds += stats.coldStarts.requestMs / 1000;
       preemptions += stats.preemptions;
+      failedMoves += stats.moves.failures;
       windows += overflow.windows;
       exceeded += overflow.exceeded;
     }
@@ -112,6 +114,7 @@ export class Recorder {
         promptTokens: this.promptTokens,
         cachedTokens: this.cachedTokens,
         outcomes: this.outcomes,
+        failedMoves,
         left,
       },
     };

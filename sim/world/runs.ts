@@ -24,9 +24,11 @@ export interface ReadyStage {
 
 export function openRun(arrival: Arrival): Run {
   const { workflow, sloClass } = arrival;
+  const { followers, waiting } = edgesOf(workflow.rows);
   return {
     arrival,
-    ...edgesOf(workflow.rows),
+    followers,
+    waiting,
     slot: -1,
     left: workflow.rows.length,
     inFlight: 0,

@@ -23,7 +23,7 @@ export function stageOf(
   limits: EngineLimits,
   nowMs: number,
 ): Stage {
-  const { record, arrival } = run;
+  const { record } = run;
   const promptTokens = Math.max(1, row.input_length);
   const room = Math.max(1, limits.maxModelLen - promptTokens);
   const model = row.model ?? 'default';
@@ -53,7 +53,7 @@ export function stageOf(
       reasoning: false,
       stream: true,
     },
-    ...(run.left === 1 && arrival.workflow.rows.length > 0 ? { finalStage: true } : {}),
+    finalStage: run.left === 1,
   };
 }
 

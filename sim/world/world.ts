@@ -1,108 +1,63 @@
 import type { Foresight } from '../../src/global/order/policy.js';
-import { GlobalScheduler } from '../../src/global/scheduler.js';
 import type { Dispatch } from '../../src/global/scheduler-types.js';
-import { WorkflowTracker } from '../../src/global/tracker.js';
-import { kvPoolTokensOf } from '../../src/global/working-set.js';
 import { ChurnMap } from '../../src/model/churn-map.js';
+import type { ClusterView } from '../../src/model/fleet.js';
 import type { OutcomeKind, StageOutcome } from '../../src/model/stage.js';
-import { MINUTE_MS } from '../../src/model/units.js';
 import type { TraceRow } from '../../traces/schema.js';
 import { EventLoop } from '../event-loop.js';
 import type { Arrival, SimResult, SimScenario } from '../types.js';
-import { type ClusterListener, SimCluster } from './cluster.js';
+import type { ClusterListener, SimCluster } from './cluster.js';
 import { planFaults } from './faults.js';
-import { sleepersOf } from './first-state.js';
+import { buildFleet, type SimFleet } from './fleet.js';
+import { GlobalLevel, type GlobalListener } from './global-level.js';
 import type { Job } from './job.js';
-import { type NodeListener, SimNode } from './node.js';
+import type { NodeListener, SimNode } from './node.js';
 import { Predictions } from './predictions.js';
 import { Recorder } from './recorder.js';
 import { completeStage, openRun, type ReadyStage, type Run, rootsOf } from './runs.js';
 import { engineBlocks, stageOf } from './stages.js';
 
-/** As the live system: a workflow that has been silent for so long counts as over. */
-const WORKFLOW_IDLE_MS = 3 * MINUTE_MS;
 const IDLE_CHECK_MS = 5_000;
 
-/** The whole house in virtual time: gateway and global level here, clusters and nodes below. Decisions are those of `src`; this only carries events to them. */
-export class World implements NodeListener, ClusterListener {
+/** The whole house in virtual time: clients and gateway here, the three levels below. Decisions are those of `src`; this only carries events to them. */
+export class World implements NodeListener, ClusterListener, GlobalListener {
   private readonly loop = new EventLoop();
-  private readonly scheduler: GlobalScheduler;
-  private readonly tracker = new WorkflowTracker({ idleMs: WORKFLOW_IDLE_MS, maxWorkflows: 1_000_000 });
   private readonly predictions: Predictions;
-  private readonly clusters = new Map<string, SimCluster>();
-  private readonly nodes: SimNode[] = [];
-  private readonly clusterOf = new Map<SimNode, SimCluster>();
+  private readonly global: GlobalLevel;
+  private readonly fleet: SimFleet;
   private readonly jobs = new ChurnMap<Job>();
   private readonly weights: ReadonlyMap<string, number>;
-  private readonly maxModelLen = new Map<string, number>();
   private readonly recorder: Recorder;
   /** In no order: the last takes the place of one that leaves. A set under such churn would keep what has left alive. */
   private readonly openRuns: Run[] = [];
   private arrivals: Iterator<Arrival>;
   private arrivalsLeft = true;
   private sequence = 0;
-  private pumpDue = false;
-  private expiry: ReturnType<EventLoop['at']> | undefined;
-  private expiryMs = Number.POSITIVE_INFINITY;
+  /** Stages that came while no process of the global level was there. */
+  private kept: { readonly run: Run; readonly row: TraceRow }[] = [];
 
   constructor(private readonly scenario: SimScenario) {
-    const { nodes, classes, policy, placement, lookAhead, minResidencyMs, rttMs } = scenario;
     this.predictions = new Predictions(scenario);
     // The one door to the future: only what is named oracle gets through it.
-    const foresight = policy.name.startsWith('oracle-') ? (stageId: string) => this.truthOf(stageId) : undefined;
-    this.scheduler = new GlobalScheduler(
-      {
-        policy,
-        classes,
-        maxCount: 1_000_000,
-        maxCountPerTenant: 1_000_000,
-        maxBytes: Number.MAX_SAFE_INTEGER,
-        foresight,
-        kvPoolTokens: kvPoolTokensOf(nodes),
-        traffic: scenario.controller?.traffic,
-        ...NO_TIMEOUTS,
-      },
-      this.tracker,
-    );
-    this.weights = new Map(classes.map(({ name, weight }) => [name, weight]));
+    const clairvoyant = scenario.policy.name.startsWith('oracle-');
+    const foresight = clairvoyant ? (stageId: string) => this.truthOf(stageId) : undefined;
+    this.global = new GlobalLevel(scenario, this.predictions, foresight, this.loop, this);
+    this.weights = new Map(scenario.classes.map(({ name, weight }) => [name, weight]));
     this.arrivals = scenario.arrivals[Symbol.iterator]();
-    const interactive = new Set(classes.filter(({ kind }) => kind === 'interactive').map(({ name }) => name));
-    for (const spec of nodes) {
-      let cluster = this.clusters.get(spec.clusterId);
-      if (!cluster) {
-        cluster = new SimCluster(
-          spec.clusterId,
-          rttMs[spec.clusterId] ?? 0,
-          placement,
-          lookAhead,
-          interactive,
-          this.loop,
-          this,
-        );
-        this.clusters.set(spec.clusterId, cluster);
-      }
-      const node = new SimNode(
-        spec,
-        { lookAhead, minResidencyMs },
-        this.loop,
-        this,
-        sleepersOf(spec.engines, spec.gpus),
-      );
-      cluster.add(node);
-      this.nodes.push(node);
-      this.clusterOf.set(node, cluster);
-      for (const engine of spec.engines) {
-        const known = this.maxModelLen.get(engine.model) ?? 0;
-        this.maxModelLen.set(engine.model, Math.max(known, engine.maxModelLen));
-      }
-    }
-    this.recorder = new Recorder(scenario, this.nodes, this.loop);
+    this.fleet = buildFleet(scenario, this.loop, this);
+    this.recorder = new Recorder(scenario, this.fleet.nodes, this.loop);
   }
 
   run(): SimResult {
     const { loop, scenario } = this;
     this.nextArrival();
-    planFaults(scenario.faults, scenario.nodes, loop, (engineId, downMs) => this.crash(engineId, downMs));
+    planFaults(
+      scenario.faults,
+      scenario.nodes,
+      loop,
+      (engineId, downMs) => this.crash(engineId, downMs),
+      (downMs) => this.restartController(downMs),
+    );
     this.endIdleWorkflows();
     this.runController();
     this.recorder.begin(() => this.busy);
@@ -118,7 +73,7 @@ export class World implements NodeListener, ClusterListener {
 
   private left(): number {
     let left = this.jobs.size;
-    for (const { manager } of this.nodes) {
+    for (const { manager } of this.fleet.nodes) {
       const { leases, holds } = manager.stats();
       left += leases + holds;
     }
@@ -159,12 +114,15 @@ export class World implements NodeListener, ClusterListener {
       this.stageOver(run);
       return;
     }
-    const limits = { maxModelLen: this.maxModelLen.get(row.model ?? 'default') ?? 0 };
+    if (!this.global.up) {
+      this.kept.push({ run, row });
+      return;
+    }
+    const limits = { maxModelLen: this.fleet.maxModelLen.get(row.model ?? 'default') ?? 0 };
     const stageId = `s${this.sequence++}`;
     const stage = stageOf(run, row, stageId, this.weights.get(run.record.sloClass) ?? 1, limits, nowMs);
     const outputTokens = Math.max(1, Math.min(row.output_length, stage.maxTokens));
-    const context = this.tracker.begin(stage, nowMs);
-    if (context.stageIndex === 0 && run.arrival.before) this.tracker.resume(stage.workflowId, run.arrival.before);
+    const context = this.global.begin({ stage, run });
     const prediction = this.predictions.predict(stage, context, run, row, outputTokens);
     const job: Job = {
       stage,
@@ -174,6 +132,8 @@ export class World implements NodeListener, ClusterListener {
       row,
       outputTokens,
       state: 'queued',
+      attempt: 0,
+      incarnation: 0,
       cluster: undefined,
       node: undefined,
       engineId: undefined,
@@ -191,9 +151,14 @@ export class World implements NodeListener, ClusterListener {
       this.end(job, 'rejected', 'too-large');
       return;
     }
-    const result = this.scheduler.submit(stage, context, prediction, nowMs);
+    this.enqueue(job);
+  }
+
+  private enqueue(job: Job): void {
+    job.state = 'queued';
+    job.incarnation = this.global.incarnation;
+    const result = this.global.submit(job);
     if (result.kind === 'rejected') this.end(job, 'rejected', result.reason);
-    else this.pumpSoon();
   }
 
   private truthOf(stageId: string): Foresight | undefined {
@@ -201,49 +166,41 @@ export class World implements NodeListener, ClusterListener {
     return job && this.predictions.foresight(job.run, job.row, job.outputTokens);
   }
 
-  private pumpSoon(): void {
-    if (this.pumpDue) return;
-    this.pumpDue = true;
-    this.loop.soon(() => this.pump());
+  expired(stageId: string): void {
+    const job = this.jobs.get(stageId);
+    if (job) this.end(job, 'rejected', 'queue-timeout');
   }
 
-  private pump(): void {
-    this.pumpDue = false;
-    const { scheduler, loop } = this;
-    for (const dispatch of scheduler.dispatch(loop.nowMs)) this.dispatch(dispatch);
-    const nextMs = scheduler.nextExpiryMs();
-    if (nextMs >= this.expiryMs) return;
-    loop.cancel(this.expiry);
-    this.expiryMs = nextMs;
-    this.expiry = loop.at(nextMs, () => {
-      this.expiryMs = Number.POSITIVE_INFINITY;
-      for (const stageId of scheduler.expire(loop.nowMs)) {
-        const job = this.jobs.get(stageId);
-        if (job) this.end(job, 'rejected', 'queue-timeout');
-      }
-      this.pumpSoon();
-    });
-  }
-
-  private dispatch({ stageId, clusterId, orderKey, priority }: Dispatch): void {
+  dispatched({ stageId, clusterId, orderKey, priority }: Dispatch): void {
     const job = this.jobs.get(stageId);
     if (!job) return;
-    const cluster = this.clusters.get(clusterId)!;
+    const cluster = this.fleet.clusters.get(clusterId)!;
     job.cluster = cluster;
     job.orderKey = orderKey;
     job.priority = priority;
     job.state = 'placing';
-    if (cluster.rttMs === 0) cluster.place(job);
-    else this.loop.after(cluster.rttMs / 2, () => job.state === 'placing' && cluster.place(job));
+    job.attempt += 1;
+    const { attempt } = job;
+    const incarnation = this.global.incarnation;
+    cluster.links.down.send(() => {
+      // A connection dies with the process that sent, and what was on the way with it.
+      if (incarnation !== this.global.incarnation || job.attempt !== attempt) return;
+      if (job.state === 'placing') cluster.place(job);
+    });
   }
 
   capacityChanged(cluster: SimCluster): void {
-    const tell = () => {
-      this.scheduler.capacityChanged(cluster.router.capacityChanges(this.loop.nowMs));
-      this.pumpSoon();
-    };
-    if (cluster.rttMs === 0) tell();
-    else this.loop.after(cluster.rttMs / 2, tell);
+    const view = cluster.router.capacityChanges(this.loop.nowMs);
+    this.tellCapacity(cluster, view);
+  }
+
+  private tellCapacity({ links }: SimCluster, view: ClusterView): void {
+    let told = false;
+    links.up.send(() => {
+      if (told) return;
+      told = true;
+      this.global.capacityChanged(view);
+    });
   }
 
   started(job: Job, coldStartMs: number): void {
@@ -265,9 +222,17 @@ export class World implements NodeListener, ClusterListener {
       this.end(job, 'rejected', reason);
       return;
     }
-    job.state = 'queued';
-    this.scheduler.requeue(job.stage.stageId, this.loop.nowMs);
-    this.pumpSoon();
+    job.state = 'returning';
+    const { attempt } = job;
+    job.cluster!.links.up.send(() => {
+      if (job.state !== 'returning' || job.attempt !== attempt || !this.global.up) return;
+      // A process that came after the one which dispatched it has never heard of it.
+      if (job.incarnation !== this.global.incarnation) this.enqueue(job);
+      else {
+        job.state = 'queued';
+        this.global.requeue(job.stage.stageId);
+      }
+    });
   }
 
   granted(stageId: string, _engineId: string, coldStartMs: number): void {
@@ -281,7 +246,7 @@ export class World implements NodeListener, ClusterListener {
   }
 
   changed(node: SimNode, engineIds: readonly string[]): void {
-    this.clusterOf.get(node)!.absorb(node, engineIds);
+    this.fleet.clusterOf.get(node)!.absorb(node, engineIds);
   }
 
   firstToken(stageId: string, cachedTokens: number): void {
@@ -295,52 +260,42 @@ export class World implements NodeListener, ClusterListener {
   finished(stageId: string, _outputTokens: number, _cachedTokens: number): void {
     const job = this.jobs.get(stageId);
     if (!job) return;
-    const { rttMs } = job.cluster!;
     job.cluster!.finish(job, { promptTokens: job.stage.promptTokens, outputTokens: job.outputTokens });
-    if (rttMs === 0) this.end(job, 'completed');
-    else this.loop.after(rttMs / 2, () => this.end(job, 'completed'));
+    job.state = 'answered';
+    job.cluster!.links.up.send(() => this.end(job, 'completed'));
   }
 
   /** The stage is over, however it ended: everybody learns of it, and its workflow goes on or fails. */
   private end(job: Job, kind: OutcomeKind, reason?: string): void {
     if (job.state === 'ended') return;
     const { nowMs } = this.loop;
-    const { stage, context, run, row } = job;
-    const ran = job.state === 'running';
-    if (kind !== 'completed' && job.cluster && (ran || job.state === 'held')) job.cluster.finish(job, {});
+    const { stage, run, row } = job;
+    const ran = job.state === 'running' || job.state === 'answered';
+    if (job.state === 'running' || job.state === 'held') job.cluster!.finish(job, {});
     job.state = 'ended';
     this.jobs.delete(stage.stageId);
     const completed = kind === 'completed';
-    const outcome: StageOutcome = {
-      kind,
-      reason,
-      httpStatus: completed ? 200 : 500,
-      durationMs: nowMs - stage.arrivalMs,
-      ...(completed
-        ? {
-            promptTokens: stage.promptTokens,
-            cachedTokens: job.cachedTokens,
-            outputTokens: job.outputTokens,
-            finishReason: job.outputTokens === stage.maxTokens ? 'length' : 'stop',
-            toolCalled: row.tool_called,
-            ttftMs: job.firstTokenMs! - stage.arrivalMs,
-            serviceMs: nowMs - job.startedMs,
-          }
-        : {}),
-    };
-    if (ran) {
-      this.scheduler.complete(stage.stageId, outcome, nowMs);
-      this.predictions.observe(stage, context, outcome);
-    } else this.scheduler.cancel(stage.stageId, nowMs);
-    this.tracker.end(stage, outcome, nowMs);
-    if (stage.finalStage && this.tracker.finishWorkflow(stage.workflowId)) {
-      this.predictions.workflowEnded(stage.workflowId);
-    }
+    const durationMs = nowMs - stage.arrivalMs;
+    const outcome: StageOutcome = completed
+      ? {
+          kind,
+          reason,
+          httpStatus: 200,
+          durationMs,
+          promptTokens: stage.promptTokens,
+          cachedTokens: job.cachedTokens,
+          outputTokens: job.outputTokens,
+          finishReason: job.outputTokens === stage.maxTokens ? 'length' : 'stop',
+          toolCalled: row.tool_called,
+          ttftMs: job.firstTokenMs! - stage.arrivalMs,
+          serviceMs: nowMs - job.startedMs,
+        }
+      : { kind, reason, httpStatus: 500, durationMs };
+    this.global.ended(job, outcome, ran);
     this.recorder.stage(job, outcome);
     if (completed) this.startAll(run, completeStage(run, row));
     else run.record.error ??= `${row.request_id}: ${kind}${reason === undefined ? '' : ` (${reason})`}`;
     this.stageOver(run);
-    this.pumpSoon();
   }
 
   /** One stage fewer is under way; the workflow may be over. */
@@ -363,7 +318,7 @@ export class World implements NodeListener, ClusterListener {
 
   private endIdleWorkflows(): void {
     this.loop.after(IDLE_CHECK_MS, () => {
-      for (const workflowId of this.tracker.endIdle(this.loop.nowMs)) this.predictions.workflowEnded(workflowId);
+      if (this.global.up) this.global.endIdleWorkflows();
       if (this.busy) this.endIdleWorkflows();
     });
   }
@@ -373,22 +328,39 @@ export class World implements NodeListener, ClusterListener {
     if (!controller) return;
     this.loop.after(controller.intervalMs, () => {
       const policy = controller.tick(this.loop.nowMs);
-      if (policy) {
-        this.scheduler.setPolicy(policy, this.loop.nowMs);
-        this.pumpSoon();
-      }
+      if (policy) this.global.setPolicy(policy);
       if (this.busy) this.runController();
     });
   }
 
   private crash(engineId: string, downMs: number): void {
-    const node = this.nodes.find(({ spec }) => spec.engines.some((engine) => engine.engineId === engineId));
+    const node = this.fleet.nodes.find(({ spec }) => spec.engines.some((engine) => engine.engineId === engineId));
     if (!node) return;
     const lost = [...this.jobs].flatMap(([, job]) => (job.state === 'running' && job.engineId === engineId ? job : []));
     node.crash(engineId, downMs);
     for (const job of lost) this.end(job, 'engine_failed', 'connection-lost');
   }
-}
 
-/** What waits waits until it is served: a benchmark counts a late workflow as late, not as turned away. */
-const NO_TIMEOUTS = { interactiveTimeoutMs: 1e15, batchTimeoutMs: 1e15 };
+  private restartController(downMs: number): void {
+    const { global } = this;
+    if (!global.up) return;
+    global.stop();
+    this.loop.after(downMs, () => {
+      global.start();
+      // Gateways tell the new process of all their open stages, oldest first; what has not reached an engine joins the order anew.
+      for (const job of this.inOrderOfArrival()) {
+        global.begin(job);
+        if (job.state === 'queued' || job.state === 'placing' || job.state === 'returning') this.enqueue(job);
+      }
+      for (const cluster of this.fleet.clusters.values())
+        this.tellCapacity(cluster, cluster.router.capacity(this.loop.nowMs));
+      const { kept } = this;
+      this.kept = [];
+      for (const { run, row } of kept) this.submit(run, row);
+    });
+  }
+
+  private inOrderOfArrival(): Job[] {
+    return [...this.jobs.values()].sort((a, b) => Number(a.stage.stageId.slice(1)) - Number(b.stage.stageId.slice(1)));
+  }
+}

@@ -1,22 +1,29 @@
 import type { EngineView, PlaceExplanation, PlaceResult } from '../model/fleet.js';
 import type { Prediction, Stage } from '../model/stage.js';
+import { RecentMap } from './recent-map.js';
 import { ClusterRouter, type ClusterRouterConfig, DEFAULT_ROUTER_CONFIG } from './router.js';
 
 const NO_EXPLANATION: PlaceExplanation = { candidates: [], refusals: {} };
 
+export type BaselineKind = 'round-robin' | 'least-loaded' | 'affinity';
+
+/** Workflows whose engine `affinity` remembers. */
+const REMEMBERED_HOMES = 100_000;
+
 /**
  * What plain load balancers do, behind the calls of {@link ClusterRouter}, to measure the router against: `round-robin` takes the next running engine of
  * the model that has a place, `least-loaded` the one with the fewest leases. Neither looks at prefixes, prefill or costs; where no engine of the model
- * is awake, both take the first that sleeps.
+ * is awake, both take the first that sleeps. `affinity` keeps every workflow on the engine where round-robin put its first call of a model, whatever the wait.
  */
 export class BaselineRouter extends ClusterRouter {
   private readonly byModel = new Map<string, EngineView[]>();
   private readonly places: Map<string, number> = new Map();
+  private readonly homes = new RecentMap<string, string>(REMEMBERED_HOMES);
   private turn = 0;
   private readonly limits: ClusterRouterConfig;
 
   constructor(
-    private readonly kind: 'round-robin' | 'least-loaded',
+    private readonly kind: BaselineKind,
     config: Partial<ClusterRouterConfig> = {},
   ) {
     super(config);
@@ -45,12 +52,24 @@ export class BaselineRouter extends ClusterRouter {
     excluded: ReadonlySet<string> = new Set(),
   ): PlaceResult {
     const views = this.byModel.get(stage.model) ?? [];
-    const chosen = this.choose(views, prediction.kvTokens.bound, excluded) ?? firstAsleep(views, excluded);
+    const chosen =
+      this.home(views, stage, excluded) ??
+      this.choose(views, prediction.kvTokens.bound, excluded) ??
+      firstAsleep(views, excluded);
     if (!chosen)
       return { kind: 'bounce', reason: views.length === 0 ? 'unknown-model' : 'no-room', explanation: NO_EXPLANATION };
     const { engineId, nodeId } = chosen.spec;
+    if (this.kind === 'affinity') this.homes.set(homeKey(stage), engineId);
     const kvTokens = Math.min(prediction.kvTokens.bound, chosen.kvPoolTokens);
     return { kind: 'place', engineId, nodeId, kvTokens, expectedDelayMs: 0, explanation: NO_EXPLANATION };
+  }
+
+  private home(views: readonly EngineView[], stage: Stage, excluded: ReadonlySet<string>): EngineView | undefined {
+    if (this.kind !== 'affinity') return undefined;
+    const engineId = this.homes.get(homeKey(stage));
+    if (engineId === undefined || excluded.has(engineId)) return undefined;
+    const view = views[this.places.get(engineId)!];
+    return view && view.state !== 'down' && view.state !== 'failed' ? view : undefined;
   }
 
   private choose(
@@ -62,7 +81,7 @@ export class BaselineRouter extends ClusterRouter {
     for (let step = 0; step < views.length; step++) {
       const view = views[(this.turn + step) % views.length]!;
       if (!this.takes(view, kvTokens) || excluded.has(view.spec.engineId)) continue;
-      if (this.kind === 'round-robin') {
+      if (this.kind !== 'least-loaded') {
         this.turn = (this.turn + step + 1) % views.length;
         return view;
       }
@@ -76,6 +95,10 @@ export class BaselineRouter extends ClusterRouter {
       return false;
     return reservedKvTokens === 0 || reservedKvTokens + kvTokens <= kvPoolTokens;
   }
+}
+
+function homeKey({ workflowId, model }: Stage): string {
+  return `${workflowId}\n${model}`;
 }
 
 function firstAsleep(views: readonly EngineView[], excluded: ReadonlySet<string>): EngineView | undefined {

@@ -1,5 +1,5 @@
 import { runSimulation } from '../../sim/simulation.js';
-import type { SimFault, SimResult } from '../../sim/types.js';
+import type { LinkFaults, SimFault, SimResult } from '../../sim/types.js';
 import { ORDERING_POLICIES } from '../../src/global/order/registry.js';
 import { SeededRng } from '../../src/model/rng.js';
 import type { TraceWorkflow } from '../../traces/workflow.js';
@@ -10,7 +10,7 @@ const NODES = ['a', 'b'];
 /** After the last arrival; a workflow that has not ended by then never will. */
 const HORIZON_MS = 3_600_000;
 
-/** Plays random workflows under a random policy with random crashes, all drawn from `seed`, and returns what is wrong with the outcome. */
+/** Plays random workflows under a random policy with random crashes, restarts and bad links, all drawn from `seed`, and returns what is wrong with the outcome. */
 export function checkSeed(seed: number): string[] {
   const rng = new SeededRng(seed);
   const pick = <T>(items: readonly T[]): T => items[Math.floor(rng.next() * items.length)]!;
@@ -19,21 +19,29 @@ export function checkSeed(seed: number): string[] {
   const horizonMs = lastMs + HORIZON_MS;
   const faults = Array.from({ length: Math.floor(rng.next() * 6) }, (): SimFault => {
     const when = { atMs: Math.floor(rng.next() * lastMs), downMs: 1_000 + Math.floor(rng.next() * 20_000) };
-    return rng.next() < 0.7
-      ? { kind: 'engine-crash', engineId: pick(ENGINES), ...when }
-      : { kind: 'node-death', nodeId: pick(NODES), ...when };
+    const draw = rng.next();
+    if (draw < 0.5) return { kind: 'engine-crash', engineId: pick(ENGINES), ...when };
+    if (draw < 0.7) return { kind: 'node-death', nodeId: pick(NODES), ...when };
+    return { kind: 'controller-restart', ...when };
   });
+  const links: LinkFaults | undefined =
+    rng.next() < 0.5
+      ? undefined
+      : { jitterMs: 50 * rng.next(), lossRate: 0.3 * rng.next(), resendMs: 200, duplicateRate: 0.3 * rng.next() };
   const policy = pick(ORDERING_POLICIES);
   const result = runSimulation(
     testScenario(SMALL_FLEET, workflows, {
       policy,
       faults,
+      links,
       seed,
       horizonMs,
       rttMs: { local: Math.floor(rng.next() * 20) },
     }),
   );
-  return violations(workflows, result).map((text) => `${text} (policy ${policy.name}, ${faults.length} faults)`);
+  return violations(workflows, result).map(
+    (text) => `${text} (policy ${policy.name}, ${faults.length} faults, ${links ? 'bad' : 'good'} links)`,
+  );
 }
 
 /** What must hold however a run went: nothing is lost, doubled, left behind, or before its cause. */
@@ -43,6 +51,7 @@ export function violations(
 ): string[] {
   const wrong: string[] = [];
   if (counters.left !== 0) wrong.push(`${counters.left} leases or stages are left`);
+  if (counters.failedMoves !== 0) wrong.push(`${counters.failedMoves} sleeps or wakes found no memory`);
   const byId = new Map(records.map((record) => [record.workflowId, record]));
   if (byId.size !== records.length || records.length !== workflows.length) {
     wrong.push(`${records.length} workflows are recorded, of ${workflows.length}`);

@@ -1,0 +1,152 @@
+import type { Foresight, OrderingPolicy } from '../../src/global/order/policy.js';
+import { GlobalScheduler } from '../../src/global/scheduler.js';
+import type { Dispatch, SubmitResult } from '../../src/global/scheduler-types.js';
+import { WorkflowTracker } from '../../src/global/tracker.js';
+import { kvPoolTokensOf } from '../../src/global/working-set.js';
+import type { ClusterView } from '../../src/model/fleet.js';
+import type { StageContext, StageOutcome } from '../../src/model/stage.js';
+import { MINUTE_MS } from '../../src/model/units.js';
+import type { EventLoop, Scheduled } from '../event-loop.js';
+import type { SimScenario } from '../types.js';
+import type { Job } from './job.js';
+import type { Predictions } from './predictions.js';
+
+export interface GlobalListener {
+  dispatched(dispatch: Dispatch): void;
+  expired(stageId: string): void;
+}
+
+/** As the live system: a workflow that has been silent for so long counts as over. */
+const WORKFLOW_IDLE_MS = 3 * MINUTE_MS;
+/** What waits waits until it is served: a benchmark counts a late workflow as late, not as turned away. */
+const NO_TIMEOUTS = { interactiveTimeoutMs: 1e15, batchTimeoutMs: 1e15 };
+
+/** Level 3 in virtual time: the twin of the live global service. Its process can die, with all that it knew of stages and workflows, and another take its place. */
+export class GlobalLevel {
+  private scheduler: GlobalScheduler;
+  private tracker: WorkflowTracker;
+  private policy: OrderingPolicy;
+  /** Counts processes. */
+  incarnation = 0;
+  up = true;
+  private pumpDue = false;
+  private expiry: Scheduled | undefined;
+  private expiryMs = Number.POSITIVE_INFINITY;
+  private readonly kvPoolTokens: ReadonlyMap<string, number>;
+  private readonly runPump = () => this.pump();
+
+  constructor(
+    private readonly scenario: SimScenario,
+    private readonly predictions: Predictions,
+    private readonly foresight: ((stageId: string) => Foresight | undefined) | undefined,
+    private readonly loop: EventLoop,
+    private readonly listener: GlobalListener,
+  ) {
+    this.policy = scenario.policy;
+    this.kvPoolTokens = kvPoolTokensOf(scenario.nodes);
+    this.tracker = newTracker();
+    this.scheduler = this.newScheduler();
+  }
+
+  /** Tells the tracker of a stage; what is known of its workflow is what the predictor sees. */
+  begin({ stage, run }: Pick<Job, 'stage' | 'run'>): StageContext {
+    const context = this.tracker.begin(stage, this.loop.nowMs);
+    if (context.stageIndex === 0 && run.arrival.before) this.tracker.resume(stage.workflowId, run.arrival.before);
+    return context;
+  }
+
+  submit({ stage, context, prediction }: Job): SubmitResult {
+    const result = this.scheduler.submit(stage, context, prediction, this.loop.nowMs);
+    if (result.kind === 'queued') this.pumpSoon();
+    return result;
+  }
+
+  requeue(stageId: string): void {
+    this.scheduler.requeue(stageId, this.loop.nowMs);
+    this.pumpSoon();
+  }
+
+  /** A stage is over. While no process is there, nobody learns of it. */
+  ended({ stage, context }: Job, outcome: StageOutcome, ran: boolean): void {
+    if (!this.up) return;
+    const { scheduler, tracker, predictions } = this;
+    const { nowMs } = this.loop;
+    if (ran) {
+      scheduler.complete(stage.stageId, outcome, nowMs);
+      predictions.observe(stage, context, outcome);
+    } else scheduler.cancel(stage.stageId, nowMs);
+    tracker.end(stage, outcome, nowMs);
+    if (stage.finalStage && tracker.finishWorkflow(stage.workflowId)) predictions.workflowEnded(stage.workflowId);
+    this.pumpSoon();
+  }
+
+  capacityChanged(view: ClusterView): void {
+    if (!this.up) return;
+    this.scheduler.capacityChanged(view);
+    this.pumpSoon();
+  }
+
+  endIdleWorkflows(): void {
+    for (const workflowId of this.tracker.endIdle(this.loop.nowMs)) this.predictions.workflowEnded(workflowId);
+  }
+
+  setPolicy(policy: OrderingPolicy): void {
+    this.policy = policy;
+    this.scheduler.setPolicy(policy, this.loop.nowMs);
+    this.pumpSoon();
+  }
+
+  /** The process dies. */
+  stop(): void {
+    this.up = false;
+    this.incarnation += 1;
+    this.loop.cancel(this.expiry);
+    this.expiryMs = Number.POSITIVE_INFINITY;
+  }
+
+  /** Another process takes over, with the policy and the saved statistics of the first, and nothing else. */
+  start(): void {
+    this.up = true;
+    this.tracker = newTracker();
+    this.scheduler = this.newScheduler();
+  }
+
+  private newScheduler(): GlobalScheduler {
+    const { classes, controller } = this.scenario;
+    return new GlobalScheduler(
+      {
+        ...{ policy: this.policy, classes, foresight: this.foresight, kvPoolTokens: this.kvPoolTokens },
+        ...{ maxCount: 1_000_000, maxCountPerTenant: 1_000_000, maxBytes: Number.MAX_SAFE_INTEGER },
+        traffic: controller?.traffic,
+        ...NO_TIMEOUTS,
+      },
+      this.tracker,
+    );
+  }
+
+  private pumpSoon(): void {
+    if (this.pumpDue) return;
+    this.pumpDue = true;
+    this.loop.soon(this.runPump);
+  }
+
+  private pump(): void {
+    this.pumpDue = false;
+    const { scheduler, loop } = this;
+    if (!this.up) return;
+    for (const dispatch of scheduler.dispatch(loop.nowMs)) this.listener.dispatched(dispatch);
+    const nextMs = scheduler.nextExpiryMs();
+    if (nextMs >= this.expiryMs) return;
+    loop.cancel(this.expiry);
+    this.expiryMs = nextMs;
+    this.expiry = loop.at(nextMs, () => {
+      this.expiryMs = Number.POSITIVE_INFINITY;
+      for (const stageId of scheduler.expire(loop.nowMs)) this.listener.expired(stageId);
+      this.pumpSoon();
+    });
+  }
+}
+
+function newTracker(): WorkflowTracker {
+  return new WorkflowTracker({ idleMs: WORKFLOW_IDLE_MS, maxWorkflows: 1_000_000 });
+}
