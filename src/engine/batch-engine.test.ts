@@ -134,10 +134,10 @@ describe('BatchEngine: order and seats, as vLLM does it', () => {
     const engine = engineOf({ maxNumSeqs: 2, schedulingPolicy: 'priority' });
     engine.add(request('r1', 16, 400, { priority: 50 }), 0);
     engine.add(request('r2', 16, 400, { priority: 50 }), 0);
-    engine.advance(10, []);
+    engine.advance(50, []);
     const queue = [10, 10, 5, -5, -9];
     for (const [index, priority] of queue.entries()) {
-      engine.add(request(`p${priority}#${index}`, 16, 20, { priority, arrivalMs: 10 + index }), 10 + index);
+      engine.add(request(`p${priority}#${index}`, 16, 20, { priority, arrivalMs: 50 + index }), 50 + index);
     }
     const events = drain(engine);
     expect(idsOf(events, 'preempted')).toEqual([]);
