@@ -30,6 +30,7 @@ export interface Job {
   priority: number;
   excluded: Set<string> | undefined;
   waitTimer: Scheduled | undefined;
+  /** When an engine got it; -1 before. */
   startedMs: number;
   coldStartMs: number;
   firstTokenMs: number | undefined;

@@ -61,7 +61,7 @@ export class Recorder {
       outputTokens: completed ? outputTokens : 0,
       cachedTokens: job.cachedTokens,
       maxTokens: stage.maxTokens,
-      queueMs: job.startedMs > 0 ? Math.max(0, job.startedMs - stage.arrivalMs - job.coldStartMs) : undefined,
+      queueMs: job.startedMs >= 0 ? Math.max(0, job.startedMs - stage.arrivalMs - job.coldStartMs) : undefined,
       coldStartMs: job.coldStartMs,
       node: job.node?.spec.nodeId,
       engine: job.engineId,

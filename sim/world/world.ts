@@ -141,7 +141,7 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
       priority: 0,
       excluded: undefined,
       waitTimer: undefined,
-      startedMs: 0,
+      startedMs: -1,
       coldStartMs: 0,
       firstTokenMs: undefined,
       cachedTokens: 0,

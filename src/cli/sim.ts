@@ -20,6 +20,7 @@ import { MaestroError } from '../model/error.js';
 import { positive, positiveInteger } from './numbers.js';
 import { progressLine, renderTable } from './output.js';
 import { demoFleetPath, demoTracePath } from './package-files.js';
+import { tellRun, wantsDetails } from './sim-run.js';
 import { sweepWorkload } from './sweep-workload.js';
 
 interface SimArguments {
@@ -39,6 +40,10 @@ interface SimArguments {
   readonly jobs: number;
   readonly out?: string;
   readonly json?: boolean;
+  readonly detail?: string;
+  readonly perfetto?: string;
+  readonly explain?: string;
+  readonly seed: number;
 }
 
 const POLICY_NAMES = [...ORDERING_POLICIES, ...ORACLE_POLICIES].map(({ name }) => name);
@@ -73,9 +78,14 @@ export function registerSim(program: Command): void {
     .option('--jobs <n>', 'processes', positiveInteger, availableParallelism())
     .option('--out <dir>', 'write report.html, report.md and report.json there')
     .option('--json', 'print the report as one JSON document')
+    .option('--detail <file>', 'play one run only, and write a line for each of its requests: CSV, or JSON for *.json')
+    .option('--perfetto <file>', 'play one run only, and write a trace of it for ui.perfetto.dev')
+    .option('--explain <workflow>', 'play one run only, and tell where the time of this workflow went, call by call')
+    .option('--seed <n>', 'the run that --detail, --perfetto and --explain tell of', positiveInteger, 1)
     .addHelpText(
       'after',
-      '\nExample:\n  $ maestro sim --policy fcfs,edf,maestro --load 0.9,1.2,1.5 --seeds 5 --out report\n',
+      '\nExamples:\n  $ maestro sim --policy fcfs,edf,maestro --load 0.9,1.2,1.5 --seeds 5 --out report\n' +
+        '  $ maestro sim --policy edf --load 1.2 --explain WORKFLOW --perfetto run.trace.json --detail requests.csv\n',
     )
     .action(simulate);
   sim
@@ -90,6 +100,7 @@ export function registerSim(program: Command): void {
 async function simulate(given: SimArguments): Promise<void> {
   const options = { ...given, trace: given.trace ?? demoTracePath(), fleet: given.fleet ?? demoFleetPath() };
   const { trace, shard, out, jobs } = options;
+  if (wantsDetails(options)) requireOneRun(options);
   if (shard && out === undefined) {
     throw new MaestroError('invalid_request', '--shard needs --out: the folder where its runs are kept for the merge.');
   }
@@ -106,6 +117,18 @@ async function simulate(given: SimArguments): Promise<void> {
     capacitySpeed: options.capacity,
     warmupShare: options.warmup,
   });
+  if (wantsDetails(options)) {
+    progress.done();
+    const { policy, load, seed } = options;
+    const command = `${commandOf(options, workload.capacitySpeed)} --seed ${seed}`;
+    await tellRun(
+      workload,
+      { ...cellOf(workload.name, options), policy: policy[0]!, load: load[0]!, seed },
+      command,
+      options,
+    );
+    return;
+  }
   const plan = planSweep(
     {
       title: `${workload.name}: ${options.policy.join(', ')}`,
@@ -189,18 +212,32 @@ const NOTES = [
   'Unfinished workflows are misses. Intervals: 95 %, Student’s t over the seeds.',
 ];
 
-function cellsOf(
-  workload: string,
-  { policy, load, seeds, deadline, placement, reservation }: SimArguments,
-): PlannedCell[] {
-  return load.flatMap((each) =>
-    policy.flatMap((name) =>
-      Array.from({ length: seeds }, (_, index) => ({
-        ...{ part: 'runs' as const, workload, deadlineRule: deadline, policy: name, load: each, seed: index + 1 },
-        ...{ placement, reservation, prediction: { kind: 'online' as const } },
+function requireOneRun({ policy, load, shard }: SimArguments): void {
+  if (policy.length === 1 && load.length === 1 && !shard) return;
+  throw new MaestroError(
+    'invalid_request',
+    '--detail, --perfetto and --explain tell of one run: give one --policy and one --load, and no --shard. --seed chooses the run.',
+  );
+}
+
+function cellsOf(workload: string, options: SimArguments): PlannedCell[] {
+  const common = cellOf(workload, options);
+  return options.load.flatMap((load) =>
+    options.policy.flatMap((policy) =>
+      Array.from({ length: options.seeds }, (_, index) => ({
+        ...common,
+        part: 'runs' as const,
+        policy,
+        load,
+        seed: index + 1,
       })),
     ),
   );
+}
+
+/** What all runs have in common. */
+function cellOf(workload: string, { deadline, placement, reservation }: SimArguments) {
+  return { workload, deadlineRule: deadline, placement, reservation, prediction: { kind: 'online' as const } };
 }
 
 /** The command that gives the same results, without what does not change them. */
