@@ -4,7 +4,7 @@ import { checkSeed } from './check.js';
 const SEEDS = Array.from({ length: 50 }, (_, index) => index + 1);
 
 describe('random workflows, policies and crashes in the simulator', () => {
-  it.each(SEEDS)('seed %i keeps every invariant (again: npm run test:seeds -- %i)', (seed) => {
+  it.each(SEEDS)('seed %i keeps every invariant (again: npm run test:seeds -- that number)', (seed) => {
     expect(checkSeed(seed)).toEqual([]);
   });
 });
