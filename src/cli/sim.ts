@@ -84,8 +84,7 @@ export function registerSim(program: Command): void {
     .option('--seed <n>', 'the run that --detail, --perfetto and --explain tell of', positiveInteger, 1)
     .addHelpText(
       'after',
-      '\nExamples:\n  $ maestro sim --policy fcfs,edf,maestro --load 0.9,1.2,1.5 --seeds 5 --out report\n' +
-        '  $ maestro sim --policy edf --load 1.2 --explain WORKFLOW --perfetto run.trace.json --detail requests.csv\n',
+      '\nExample:\n  $ maestro sim --policy fcfs,edf,maestro --load 0.9,1.2,1.5 --seeds 5 --out report\n',
     )
     .action(simulate);
   sim
