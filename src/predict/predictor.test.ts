@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { completed, FIRST_CONTEXT, makeStage } from '../../test/stage-fixture.js';
 import type { Stage, StageContext } from '../model/stage.js';
+import { logBin } from './log-bin.js';
 import { OnlinePredictor } from './predictor.js';
-import { logBin } from './remaining-work.js';
 
 function teach(predictor: OnlinePredictor, stage: Stage, lengths: readonly number[]): void {
   for (const outputTokens of lengths) predictor.observe(stage, FIRST_CONTEXT, completed(outputTokens));

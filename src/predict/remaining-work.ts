@@ -1,5 +1,6 @@
 import { LruMap } from '../model/lru-map.js';
 import type { Stage, StageContext } from '../model/stage.js';
+import { logBin } from './log-bin.js';
 import { WindowQuantiles } from './window-quantiles.js';
 
 /** One ended stage of a workflow that is still running. */
@@ -105,9 +106,4 @@ export class RemainingWork {
 function keysOf(stage: Stage, context: StageContext): readonly [string, string, string] {
   const role = `${stage.template}\n${stage.role}`;
   return [`${role}\n${logBin(context.invocationIndex)}`, role, stage.template];
-}
-
-/** Four bins an octave: exact at first, then ever wider. A hard cap on the index costs ranking in long workflows. */
-export function logBin(index: number): number {
-  return Math.floor(4 * Math.log2(index + 1));
 }

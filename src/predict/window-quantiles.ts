@@ -3,48 +3,66 @@
  * role's statistics fit in two small arrays. Adding costs one binary search and a shift of at most `capacity` numbers.
  */
 export class WindowQuantiles {
-  private readonly ring: number[] = [];
-  private readonly sorted: number[] = [];
+  private readonly ring: Float64Array;
+  /** The first `count` are the window in ascending order. */
+  private readonly sorted: Float64Array;
+  private filled = 0;
   private next = 0;
   private sum = 0;
 
-  constructor(private readonly capacity: number) {}
+  constructor(private readonly capacity: number) {
+    this.ring = new Float64Array(capacity);
+    this.sorted = new Float64Array(capacity);
+  }
 
   get count(): number {
-    return this.sorted.length;
+    return this.filled;
   }
 
   /** Mean of the window; 0 when it is empty. */
   get mean(): number {
-    return this.sorted.length === 0 ? 0 : this.sum / this.sorted.length;
+    return this.filled === 0 ? 0 : this.sum / this.filled;
   }
 
   add(value: number): void {
-    const leaving = this.ring[this.next];
-    this.ring[this.next] = value;
-    this.next = (this.next + 1) % this.capacity;
-    if (leaving !== undefined) {
-      this.sorted.splice(lowerBound(this.sorted, leaving), 1);
+    const { ring, sorted, capacity, next } = this;
+    // The slot that comes free: that of the value which leaves, or a new one at the end.
+    let free = this.filled;
+    if (this.filled === capacity) {
+      const leaving = ring[next]!;
+      free = lowerBound(sorted, this.filled, leaving);
       this.sum -= leaving;
-    }
-    this.sorted.splice(lowerBound(this.sorted, value), 0, value);
+    } else this.filled += 1;
+    // It wanders to where the new value belongs.
+    for (; free > 0 && sorted[free - 1]! > value; free--) sorted[free] = sorted[free - 1]!;
+    for (; free + 1 < this.filled && sorted[free + 1]! < value; free++) sorted[free] = sorted[free + 1]!;
+    sorted[free] = value;
+    ring[next] = value;
     this.sum += value;
+    this.next = next + 1 === capacity ? 0 : next + 1;
+  }
+
+  /** At most `count` samples in ascending order that stand for the window: all of them, or evenly spaced quantiles. */
+  spread(count: number): number[] {
+    if (this.filled <= count) return Array.from(this.sorted.subarray(0, this.filled));
+    return Array.from({ length: count }, (_, index) => this.quantile((index + 0.5) / count));
   }
 
   /** The `q` quantile, q in [0, 1], interpolated between neighbours. The window must not be empty. */
   quantile(q: number): number {
-    const position = q * (this.sorted.length - 1);
+    const last = this.filled - 1;
+    const position = q * last;
     const below = Math.floor(position);
     const low = this.sorted[below]!;
-    const high = this.sorted[Math.min(below + 1, this.sorted.length - 1)]!;
+    const high = this.sorted[Math.min(below + 1, last)]!;
     return low + (position - below) * (high - low);
   }
 }
 
-/** Index of the first element that is not smaller than `value`. */
-function lowerBound(sorted: readonly number[], value: number): number {
+/** Index of the first of the first `count` elements that is not smaller than `value`. */
+function lowerBound(sorted: Float64Array, count: number, value: number): number {
   let low = 0;
-  let high = sorted.length;
+  let high = count;
   while (low < high) {
     const middle = (low + high) >> 1;
     if (sorted[middle]! < value) low = middle + 1;

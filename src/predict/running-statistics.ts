@@ -1,0 +1,129 @@
+import { LruMap } from '../model/lru-map.js';
+import type { Stage } from '../model/stage.js';
+import { WindowQuantiles } from './window-quantiles.js';
+
+/** What has been seen of stages like this one; NaN where too little has. Logarithms of tokens are rounded, see {@link RunningStatistics}. */
+export interface RunningFeatures {
+  /** Of this (template, model, role, agent). */
+  readonly q50: number;
+  readonly q95: number;
+  /** Of this (template, role). */
+  readonly roleQ50: number;
+  readonly roleQ95: number;
+  /** Of this (model, role). */
+  readonly modelQ50: number;
+  /** Share of tool calls among the answers of this (model, role) that could call one. */
+  readonly toolRate: number;
+}
+
+interface ToolCounts {
+  answers: number;
+  calls: number;
+}
+
+const WINDOW_CALLS = 256;
+const MIN_CALLS = 4;
+/** Steps that the statistics are rounded to. Exact ones number the workflows, and trees would learn those by heart. */
+const LOG_STEP = 0.25;
+const RATE_STEP = 0.1;
+/** Keeps about the last 200 answers. */
+const TOOL_DECAY = 0.995;
+
+/** Saved form: by key the samples of a window in ascending order, as logarithms with three decimals. */
+export interface RunningStatisticsState {
+  readonly windows: readonly (readonly [string, readonly number[]])[];
+  readonly tools: readonly (readonly [string, number, number])[];
+}
+
+/**
+ * The five running statistics of lengths, and the rate of tool calls, that the trained models take as features. They learn from every call that
+ * ends, and are rounded: both keep trees from telling the workflows of the training apart by them.
+ */
+export class RunningStatistics {
+  private readonly windows: LruMap<string, WindowQuantiles>;
+  private readonly tools: LruMap<string, ToolCounts>;
+
+  constructor(maxCells: number) {
+    this.windows = new LruMap(maxCells);
+    this.tools = new LruMap(maxCells);
+  }
+
+  features(stage: Stage): RunningFeatures {
+    const own = this.windows.peek(ownKey(stage));
+    const role = this.windows.peek(roleKey(stage));
+    const tools = this.tools.peek(modelKey(stage));
+    return {
+      q50: quantile(own, 0.5),
+      q95: quantile(own, 0.95),
+      roleQ50: quantile(role, 0.5),
+      roleQ95: quantile(role, 0.95),
+      modelQ50: quantile(this.windows.peek(modelKey(stage)), 0.5),
+      toolRate: tools && tools.answers >= MIN_CALLS ? round(tools.calls / tools.answers, RATE_STEP) : Number.NaN,
+    };
+  }
+
+  /** Learns from a call that ended: its length where it is known, and whether it called a tool where that was its own choice. */
+  observe(stage: Stage, outputTokens: number | undefined, toolCalled: boolean | undefined): void {
+    if (outputTokens !== undefined) {
+      const logTokens = Math.log1p(outputTokens);
+      for (const key of [ownKey(stage), roleKey(stage), modelKey(stage)]) this.window(key).add(logTokens);
+    }
+    if (toolCalled === undefined) return;
+    const key = modelKey(stage);
+    const counts = this.tools.get(key) ?? { answers: 0, calls: 0 };
+    counts.answers = counts.answers * TOOL_DECAY + 1;
+    counts.calls = counts.calls * TOOL_DECAY + (toolCalled ? 1 : 0);
+    this.tools.set(key, counts);
+  }
+
+  state(): RunningStatisticsState {
+    return {
+      windows: [...this.windows].map(([key, window]) => [key, window.spread(STATE_SAMPLES).map(thousandths)]),
+      tools: [...this.tools].map(([key, { answers, calls }]) => [key, thousandths(answers), thousandths(calls)]),
+    };
+  }
+
+  restore(state: RunningStatisticsState): void {
+    for (const [key, samples] of state.windows) {
+      const window = this.window(key);
+      for (const sample of samples) window.add(sample);
+    }
+    for (const [key, answers, calls] of state.tools) this.tools.set(key, { answers, calls });
+  }
+
+  private window(key: string): WindowQuantiles {
+    let window = this.windows.get(key);
+    if (!window) {
+      window = new WindowQuantiles(WINDOW_CALLS);
+      this.windows.set(key, window);
+    }
+    return window;
+  }
+}
+
+/** Samples of a window that are saved: enough for a q95 to a tenth of a log step. */
+const STATE_SAMPLES = 64;
+
+function quantile(window: WindowQuantiles | undefined, q: number): number {
+  return window && window.count >= MIN_CALLS ? round(window.quantile(q), LOG_STEP) : Number.NaN;
+}
+
+function round(value: number, step: number): number {
+  return Math.round(value / step) * step;
+}
+
+function thousandths(value: number): number {
+  return Math.round(value * 1000) / 1000;
+}
+
+function ownKey(stage: Stage): string {
+  return `o\n${stage.template}\n${stage.model}\n${stage.role}\n${stage.agent ?? ''}`;
+}
+
+function roleKey(stage: Stage): string {
+  return `r\n${stage.template}\n${stage.role}`;
+}
+
+function modelKey(stage: Stage): string {
+  return `m\n${stage.model}\n${stage.role}`;
+}

@@ -1,0 +1,63 @@
+import { type CallHistory, taughtTokens, taughtToolCall } from './examples.js';
+import { FEATURE_NAMES, fillFeatures } from './features.js';
+import type { RunningStatistics } from './running-statistics.js';
+import type { FeatureMatrix } from './trees/types.js';
+
+/** The examples as numbers: a row a call, in the order in which the calls began. */
+export interface TrainingTable {
+  readonly matrix: FeatureMatrix;
+  /** Logarithm of 1 + output tokens; NaN where the length is not known. */
+  readonly logTokens: Float64Array;
+  /** 1 for a tool call, 0 for another answer; NaN where the call had no choice. */
+  readonly toolCalled: Float64Array;
+  /** The call of each row, as its place in the history. */
+  readonly calls: Int32Array;
+}
+
+/**
+ * Runs through a history as it happened: each row holds what was known when its call began. `statistics` learn on the way, and stand after it where a
+ * live predictor would.
+ */
+export function trainingTable(history: CallHistory, statistics: RunningStatistics): TrainingTable {
+  const { calls, events } = history;
+  const width = FEATURE_NAMES.length;
+  const values = new Float64Array(calls.length * width);
+  const logTokens = new Float64Array(calls.length).fill(Number.NaN);
+  const toolCalled = new Float64Array(calls.length).fill(Number.NaN);
+  const order = new Int32Array(calls.length);
+  let row = 0;
+  for (const event of events) {
+    if (event.kind === 'workflowEnded') continue;
+    const call = calls[event.call]!;
+    const { stage, context, outcome } = call;
+    const tokens = taughtTokens(call);
+    const called = taughtToolCall(stage, outcome);
+    if (event.kind === 'end') {
+      statistics.observe(stage, tokens, called);
+      continue;
+    }
+    fillFeatures(stage, context, statistics.features(stage), values, row * width);
+    if (tokens !== undefined) logTokens[row] = Math.log1p(tokens);
+    if (called !== undefined) toolCalled[row] = Number(called);
+    order[row] = event.call;
+    row++;
+  }
+  return { matrix: { rows: row, columns: FEATURE_NAMES, values }, logTokens, toolCalled, calls: order };
+}
+
+/** The rows of a table for which `keep` says yes. */
+export function selectRows(table: TrainingTable, keep: (row: number) => boolean): TrainingTable {
+  const width = table.matrix.columns.length;
+  const rows: number[] = [];
+  for (let row = 0; row < table.matrix.rows; row++) if (keep(row)) rows.push(row);
+  const values = new Float64Array(rows.length * width);
+  rows.forEach((row, index) => {
+    values.set(table.matrix.values.subarray(row * width, (row + 1) * width), index * width);
+  });
+  return {
+    matrix: { rows: rows.length, columns: table.matrix.columns, values },
+    logTokens: Float64Array.from(rows, (row) => table.logTokens[row]!),
+    toolCalled: Float64Array.from(rows, (row) => table.toolCalled[row]!),
+    calls: Int32Array.from(rows, (row) => table.calls[row]!),
+  };
+}
