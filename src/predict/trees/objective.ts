@@ -24,6 +24,8 @@ export function objectiveRule(params: Pick<GbdtParams, 'objective' | 'alpha'>): 
         throw new RangeError(`the quantile objective needs alpha in (0, 1), not ${params.alpha}`);
       }
       return pinballRule(params.alpha);
+    case 'poisson':
+      return POISSON;
     case 'binary':
       return LOGISTIC;
   }
@@ -41,6 +43,24 @@ const SQUARED: ObjectiveRule = {
     }
   },
   loss: (score, target) => (score - target) ** 2,
+};
+
+/** LightGBM's `poisson_max_delta_step`: what the second derivative assumes that the score may still rise, so that leaves stay moderate. */
+const POISSON_MAX_DELTA = 0.7;
+
+/** The score is the logarithm of the mean. Targets are not negative, and not all 0. */
+const POISSON: ObjectiveRule = {
+  link: 'identity',
+  leafQuantile: undefined,
+  initialScore: (target, weights) => Math.log(Math.max(Number.MIN_VALUE, weightedMean(target, weights))),
+  gradients(score, target, weights, into) {
+    for (let row = 0; row < target.length; row++) {
+      const weight = weights === undefined ? 1 : weights[row]!;
+      into[2 * row] = (Math.exp(score[row]!) - target[row]!) * weight;
+      into[2 * row + 1] = Math.exp(score[row]! + POISSON_MAX_DELTA) * weight;
+    }
+  },
+  loss: (score, target) => Math.exp(score) - target * score,
 };
 
 /** Keeps the first score finite when every target is 0 or every target 1. */

@@ -41,10 +41,12 @@ function checkParams(params: GbdtParams): void {
 function checkTarget(name: string, target: Float64Array, rows: number, { objective }: GbdtParams): void {
   if (target.length !== rows) throw new RangeError(`${name} has ${target.length} values for ${rows} rows`);
   const isGood = (value: number) =>
-    objective === 'binary' ? value >= 0 && value <= 1 : Number.isFinite(Math.fround(value));
+    objective === 'binary'
+      ? value >= 0 && value <= 1
+      : Number.isFinite(Math.fround(value)) && (objective !== 'poisson' || value >= 0);
   const bad = target.findIndex((value) => !isGood(value));
   if (bad < 0) return;
-  const wanted = objective === 'binary' ? 'in [0, 1]' : 'finite';
+  const wanted = { binary: 'in [0, 1]', poisson: 'finite and ≥ 0' }[objective as string] ?? 'finite';
   throw new RangeError(`${name} of row ${bad} must be ${wanted}, not ${target[bad]}`);
 }
 

@@ -172,4 +172,16 @@ describe('trainGbdt', () => {
     expect(() => trainGbdt(data, target.subarray(1), params())).toThrow(/1499 values for 1500 rows/);
     expect(() => trainGbdt(data, target, params(), new Float64Array(data.rows).fill(-1))).toThrow(/weights of row 0/);
   });
+
+  it('meets the mean of every kind with the poisson objective, as its logarithm', () => {
+    const { table } = threeKinds([0, 0, 0]);
+    const wanted = Float64Array.from({ length: 160 }, (_, row) => (row < 60 ? (row % 2) * 20 : row < 100 ? 50 : 1000));
+    const settings = params({ objective: 'poisson', trees: 200, leaves: 3 });
+    const { ensemble } = trainGbdt(table, wanted, settings);
+    const means = [0, 60, 100].map((row) => Math.exp(predictRow(ensemble, table.values, row)));
+    expect(means[0]).toBeCloseTo(10, 0);
+    expect(means[1]).toBeCloseTo(50, 0);
+    expect(means[2]! / 1000).toBeCloseTo(1, 2);
+    expect(() => trainGbdt(table, wanted.fill(-1), settings)).toThrow('finite and ≥ 0');
+  });
 });

@@ -18,11 +18,12 @@ export interface FeatureMatrix {
 
 /**
  * - `l2`: the mean; squared error.
+ * - `poisson`: the logarithm of the mean of a quantity that is never negative; Poisson deviance.
  * - `l1`: the median; absolute error.
  * - `quantile`: the `alpha` quantile; pinball loss.
  * - `binary`: the probability of target 1 (targets are 0 or 1, or anything between as a soft label); log loss.
  */
-export type Objective = 'binary' | 'quantile' | 'l1' | 'l2';
+export type Objective = 'binary' | 'quantile' | 'l1' | 'l2' | 'poisson';
 
 /** Names and meanings are LightGBM's, so that its documentation and experience apply. */
 export interface GbdtParams {
