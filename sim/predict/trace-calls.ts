@@ -1,6 +1,7 @@
 import { WorkflowTracker } from '../../src/global/tracker.js';
 import type { Stage, StageContext, StageOutcome } from '../../src/model/stage.js';
 import type { CallEvent, CallExample, CallHistory } from '../../src/predict/examples.js';
+import { priorServiceMs } from '../../src/predict/service-time.js';
 import type { TraceRow } from '../../traces/schema.js';
 import { stageFeaturesOf } from '../../traces/stage-features.js';
 import { groupWorkflows, isRoot, type TraceWorkflow, waitMs } from '../../traces/workflow.js';
@@ -16,14 +17,14 @@ class RunningWorkflow {
   private readonly ended = new Set<string>();
   private readonly begun = new Set<string>();
   wave: TraceRow[] = [];
-  /** Milliseconds since its arrival when every call takes one for each of its output tokens. */
+  /** Since its arrival, at the speed that predictors take for granted. */
   ageMs = 0;
 
   constructor(readonly workflow: TraceWorkflow) {}
 
   endWave(): void {
     for (const row of this.wave) this.ended.add(row.request_id);
-    this.ageMs += Math.max(0, ...this.wave.map((row) => row.output_length));
+    this.ageMs += Math.max(0, ...this.wave.map(durationMs));
     this.wave = [];
   }
 
@@ -80,7 +81,7 @@ class Replay {
     this.places.set(row.request_id, this.calls.length);
     this.events.push({ kind: 'begin', call: this.calls.length });
     const task = row.task ?? workflow.workflowId;
-    this.calls.push({ stage, context, outcome: outcomeOf(row), task, isLengthKnown: isLengthKnown(row) });
+    this.calls.push({ stage, context, outcome: outcomeOf(row), task });
   }
 
   end(row: TraceRow): void {
@@ -119,20 +120,21 @@ function stageOf(row: TraceRow, workflow: TraceWorkflow, arrivalMs: number): Sta
   };
 }
 
+/** Lengths that an importer made up, by a rule or drawn, are left out: nothing is learned from them, and nothing judged by them. */
 function outcomeOf(row: TraceRow): StageOutcome {
+  const isInvented = row.derived?.some((field) => /^output_length:(rule|sample)/.test(field)) ?? false;
   return {
     kind: 'completed',
     httpStatus: 200,
     promptTokens: row.input_length,
-    outputTokens: row.output_length,
+    outputTokens: isInvented ? undefined : row.output_length,
     finishReason: row.finish_reason,
     toolCalled: row.tool_called,
-    durationMs: row.output_length,
-    serviceMs: row.output_length,
+    durationMs: durationMs(row),
+    serviceMs: durationMs(row),
   };
 }
 
-/** Lengths that an importer made up, by a rule or drawn, are no truth about anything. */
-function isLengthKnown(row: TraceRow): boolean {
-  return !(row.derived?.some((field) => /^output_length:(rule|sample)/.test(field)) ?? false);
+function durationMs(row: TraceRow): number {
+  return priorServiceMs(row.input_length, row.output_length);
 }

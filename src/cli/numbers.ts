@@ -17,3 +17,10 @@ export function positiveInteger(text: string): number {
 export function nonNegative(text: string): number {
   return text.trim() === '0' ? 0 : positive(text);
 }
+
+/** A share between nothing and all, neither of them. */
+export function fraction(text: string): number {
+  const value = Number(text);
+  if (!(value > 0 && value < 1)) throw new InvalidArgumentError('must be between 0 and 1.');
+  return value;
+}

@@ -19,3 +19,8 @@ export function demoFleetPath(): string {
 export function demoTracePath(): string {
   return join(packageRoot(), 'traces', 'data', 'demo.jsonl.gz');
 }
+
+/** The model that serves where no other is given. */
+export function defaultModelPath(): string {
+  return join(packageRoot(), 'models', 'default');
+}

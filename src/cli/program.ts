@@ -40,6 +40,16 @@ export const COMMANDS: readonly LazyCommand[] = [
     load: async () => (await import('./sim.js')).registerSim,
   },
   {
+    name: 'train',
+    summary: 'train the predictor of output lengths and tool calls on traces',
+    load: async () => (await import('./train.js')).registerTrain,
+  },
+  {
+    name: 'predict',
+    summary: 'judge a predictor on a trace, as it would have served it',
+    load: async () => (await import('./predict.js')).registerPredict,
+  },
+  {
     name: 'validate',
     summary: 'compare the simulator with measured latencies',
     load: async () => (await import('./validate.js')).registerValidate,

@@ -120,10 +120,11 @@ export class WorkflowTracker {
     }
     workflow.lastEndMs = nowMs;
     workflow.attainedServiceMs += outcome.serviceMs ?? 0;
-    if (outcome.kind !== 'completed' || outcome.outputTokens === undefined) return;
+    if (outcome.kind !== 'completed') return;
+    workflow.memory.end(stage, outcome.outputTokens, outcome.toolCalled);
+    if (outcome.outputTokens === undefined) return;
     workflow.lastOutputTokens = outcome.outputTokens;
     if (role) role.lastOutputTokens = outcome.outputTokens;
-    workflow.memory.end(stage, outcome.outputTokens, outcome.toolCalled);
   }
 
   /** The workflow said that it is over. False when nothing is known of it or stages of it are still alive. */

@@ -15,7 +15,8 @@ export class WorkflowMemory {
   private readonly parties = new LruMap<string, Party>(MAX_PARTIES);
   private outputs: OutputTrail | undefined;
   private parents: OutputTrail | undefined;
-  /** Calls that have finished since a call last began. */
+  /** Calls that have finished since a call last began: whether there are any, and their outputs where these are known. */
+  private hasFinished = false;
   private finished: OutputTrail | undefined;
   private generation = 0;
   private toolAnswers = 0;
@@ -27,9 +28,10 @@ export class WorkflowMemory {
 
   /** Counts a stage that begins; returns what was known before it. */
   begin(stage: Stage): WorkflowPast {
-    if (this.finished) {
+    if (this.hasFinished) {
       this.parents = this.finished;
       this.finished = undefined;
+      this.hasFinished = false;
       this.generation += 1;
     }
     const agent = this.party(agentKey(stage));
@@ -59,14 +61,17 @@ export class WorkflowMemory {
     agent.begun = Math.max(0, agent.begun - 1);
   }
 
-  /** Learns from a stage that finished. */
-  end(stage: Stage, outputTokens: number, toolCalled: boolean | undefined): void {
-    const agent = this.party(agentKey(stage));
-    const role = this.party(roleKey(stage));
-    agent.outputs = extend(agent.outputs, outputTokens);
-    role.outputs = extend(role.outputs, outputTokens);
-    this.outputs = extend(this.outputs, outputTokens);
-    this.finished = extend(this.finished, outputTokens);
+  /** Learns from a stage that finished; its length and whether it called a tool are not always told. */
+  end(stage: Stage, outputTokens: number | undefined, toolCalled: boolean | undefined): void {
+    this.hasFinished = true;
+    if (outputTokens !== undefined) {
+      const agent = this.party(agentKey(stage));
+      const role = this.party(roleKey(stage));
+      agent.outputs = extend(agent.outputs, outputTokens);
+      role.outputs = extend(role.outputs, outputTokens);
+      this.outputs = extend(this.outputs, outputTokens);
+      this.finished = extend(this.finished, outputTokens);
+    }
     this.beforeLastRole = this.lastRole;
     this.lastRole = stage.role;
     if (toolCalled === undefined) return;

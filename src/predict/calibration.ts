@@ -1,4 +1,5 @@
 import { LruMap } from '../model/lru-map.js';
+import { thousandths } from './keyed-windows.js';
 
 /** A role's correction of its upper bound. */
 interface RoleOffset {
@@ -12,6 +13,16 @@ export interface CalibrationConfig {
   readonly targetOverflow: number;
   /** Roles remembered; the least recently used one is forgotten. */
   readonly maxRoles: number;
+  /** Where the offset of all roles together starts, in log tokens. Absent: twice the raw bound. */
+  readonly initialLogOffset?: number | undefined;
+  /** The offset of a new role is not below this. Absent: half of that. */
+  readonly newRoleLogOffset?: number | undefined;
+}
+
+/** Saved form: offset and calls of each role, and of all together. */
+export interface CalibrationState {
+  readonly pooled: readonly [logOffset: number, calls: number];
+  readonly roles: readonly (readonly [role: string, logOffset: number, calls: number])[];
 }
 
 /** Step of the offset in log tokens: fast while a role is new, then slow enough not to inflate the bound. */
@@ -32,10 +43,11 @@ const MAX_LOG_OFFSET = 4;
 export class BoundCalibration {
   private readonly roles: LruMap<string, RoleOffset>;
   /** Follows all roles together; where a new role starts. */
-  private readonly pooled: RoleOffset = { logOffset: INITIAL_LOG_OFFSET, calls: 0 };
+  private readonly pooled: RoleOffset;
 
   constructor(private readonly config: CalibrationConfig) {
     this.roles = new LruMap(config.maxRoles);
+    this.pooled = { logOffset: config.initialLogOffset ?? INITIAL_LOG_OFFSET, calls: 0 };
   }
 
   /** Factor by which the raw bound of the role's next call is to be multiplied. */
@@ -54,9 +66,23 @@ export class BoundCalibration {
     this.move(this.pooled, overflowed);
   }
 
+  state(): CalibrationState {
+    const { logOffset, calls } = this.pooled;
+    return {
+      pooled: [thousandths(logOffset), calls],
+      roles: [...this.roles].map(([role, offset]) => [role, thousandths(offset.logOffset), offset.calls]),
+    };
+  }
+
+  restore({ pooled, roles }: CalibrationState): void {
+    [this.pooled.logOffset, this.pooled.calls] = pooled;
+    for (const [role, logOffset, calls] of roles) this.roles.set(role, { logOffset, calls });
+  }
+
   /** A new role starts where all roles together stand, but with a margin in any case: its raw bound rests on few calls. */
   private newRole(): RoleOffset {
-    return { logOffset: Math.max(this.pooled.logOffset, INITIAL_LOG_OFFSET / 2), calls: 0 };
+    const floor = this.config.newRoleLogOffset ?? INITIAL_LOG_OFFSET / 2;
+    return { logOffset: Math.max(this.pooled.logOffset, floor), calls: 0 };
   }
 
   private move(offset: RoleOffset, overflowed: boolean): void {

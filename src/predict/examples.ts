@@ -7,8 +7,6 @@ export interface CallExample {
   readonly outcome: StageOutcome;
   /** What its workflow was asked to do; runs of one task are alike, so a split must not tear them apart. */
   readonly task: string;
-  /** The length was recorded. Of others nothing is learned, and predictions are not judged by them. */
-  readonly isLengthKnown: boolean;
 }
 
 /**
@@ -59,8 +57,8 @@ export function joinHistories(histories: readonly CallHistory[]): CallHistory {
 }
 
 /** Output tokens of a call that teach a length: of one that ran to its end, and told them. */
-export function taughtTokens({ outcome, isLengthKnown }: CallExample): number | undefined {
-  return outcome.kind === 'completed' && isLengthKnown ? outcome.outputTokens : undefined;
+export function taughtTokens({ kind, outputTokens }: StageOutcome): number | undefined {
+  return kind === 'completed' ? outputTokens : undefined;
 }
 
 /** Whether the answer was a tool call, where that was the model's own choice. */

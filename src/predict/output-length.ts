@@ -1,5 +1,6 @@
 import { LruMap } from '../model/lru-map.js';
 import type { Stage, StageContext } from '../model/stage.js';
+import { KeyedWindows, type KeyedWindowsState, thousandths } from './keyed-windows.js';
 import { WindowQuantiles } from './window-quantiles.js';
 
 /** Expected output tokens of a call, not yet limited by what the request allows. */
@@ -12,7 +13,7 @@ export interface LengthEstimate {
   readonly source: LengthSource;
 }
 
-export type LengthSource = 'workflow' | 'template-role' | 'model-role' | 'role' | 'global' | 'prior';
+export type LengthSource = 'model' | 'workflow' | 'template-role' | 'model-role' | 'role' | 'global' | 'prior';
 
 /** Answers of an agent whose name, model and template nobody has seen: the middle of the recorded multi-agent traces. */
 const PRIOR: LengthEstimate = { q30: 100, q50: 200, q95: 1500, mean: 400, source: 'prior' };
@@ -32,18 +33,34 @@ interface RepeatRecord {
   medianErrorTokens: number;
 }
 
+/** What {@link OutputLengths} saves. */
+export interface OutputLengthsState {
+  readonly windows: KeyedWindowsState;
+  readonly all: readonly number[];
+  readonly repeats: readonly (readonly [
+    key: string,
+    repeat: {
+      readonly logRatios: readonly number[];
+      readonly repeatErrorTokens: number;
+      readonly medianErrorTokens: number;
+    },
+  ])[];
+}
+
+const REPEAT_SAMPLES = 64;
+
 /**
  * Online output lengths with back-off: the role's last answer in this workflow, then the statistics of (template, role, model),
  * (model, role), role, all calls, and a prior. Agents that repeat and rewrite are predicted best by their own last answer,
  * others by their role's median (recorded traces show either by a wide margin), so each role uses whichever has erred less.
  */
 export class OutputLengths {
-  private readonly windows: LruMap<string, WindowQuantiles>;
+  private readonly windows: KeyedWindows;
   private readonly repeats: LruMap<string, RepeatRecord>;
   private readonly all = new WindowQuantiles(4 * WINDOW_CALLS);
 
   constructor(maxCells: number) {
-    this.windows = new LruMap(maxCells);
+    this.windows = new KeyedWindows(maxCells, WINDOW_CALLS);
     this.repeats = new LruMap(maxCells);
   }
 
@@ -75,10 +92,31 @@ export class OutputLengths {
   observe(stage: Stage, context: StageContext, outputTokens: number): void {
     const last = context.lastRoleOutputTokens;
     if (last !== undefined) this.observeRepeat(stage, last, outputTokens);
-    this.window(templateRoleKey(stage)).add(outputTokens);
-    this.window(modelRoleKey(stage)).add(outputTokens);
-    this.window(roleKey(stage)).add(outputTokens);
+    this.windows.add(templateRoleKey(stage), outputTokens);
+    this.windows.add(modelRoleKey(stage), outputTokens);
+    this.windows.add(roleKey(stage), outputTokens);
     this.all.add(outputTokens);
+  }
+
+  state(): OutputLengthsState {
+    return {
+      windows: this.windows.state(),
+      all: this.all.spread(WINDOW_CALLS).map(thousandths),
+      repeats: [...this.repeats].map(([key, { logRatios, repeatErrorTokens, medianErrorTokens }]) => [
+        key,
+        { logRatios: logRatios.spread(REPEAT_SAMPLES).map(thousandths), repeatErrorTokens, medianErrorTokens },
+      ]),
+    };
+  }
+
+  restore(state: OutputLengthsState): void {
+    this.windows.restore(state.windows);
+    for (const tokens of state.all) this.all.add(tokens);
+    for (const [key, { logRatios, repeatErrorTokens, medianErrorTokens }] of state.repeats) {
+      const repeat = { logRatios: new WindowQuantiles(WINDOW_CALLS), repeatErrorTokens, medianErrorTokens };
+      for (const ratio of logRatios) repeat.logRatios.add(ratio);
+      this.repeats.set(key, repeat);
+    }
   }
 
   private observeRepeat(stage: Stage, lastTokens: number, outputTokens: number): void {
@@ -114,15 +152,6 @@ export class OutputLengths {
       mean: window.mean,
       source,
     };
-  }
-
-  private window(key: string): WindowQuantiles {
-    let window = this.windows.get(key);
-    if (!window) {
-      window = new WindowQuantiles(WINDOW_CALLS);
-      this.windows.set(key, window);
-    }
-    return window;
   }
 }
 

@@ -1,9 +1,13 @@
+import { LruMap } from '../model/lru-map.js';
 import type { Prediction, Stage, StageContext, StageOutcome } from '../model/stage.js';
-import { BoundCalibration } from './calibration.js';
-import { OutputLengths } from './output-length.js';
+import { BoundCalibration, type CalibrationState } from './calibration.js';
+import type { KeyedWindowsState } from './keyed-windows.js';
+import { OutputLengths, type OutputLengthsState } from './output-length.js';
 import { RemainingWork } from './remaining-work.js';
+import type { RunningStatisticsState } from './running-statistics.js';
 import { type ServiceTimeModel, ServiceTimes } from './service-time.js';
-import { ToolIntent } from './tool-intent.js';
+import { ModelEstimates, type StageModel } from './stage-model.js';
+import { ToolIntent, type ToolIntentState } from './tool-intent.js';
 
 export interface PredictorConfig {
   /** Share of calls that may outgrow their KV bound, in (0, 1). */
@@ -16,6 +20,20 @@ export interface PredictorConfig {
   readonly maxWorkflows: number;
   /** Service time of a call alone, from the step-time model; without it the times are learned. */
   readonly serviceTimeMs?: ServiceTimeModel | undefined;
+  /** A trained model of lengths and tool calls, asked first. */
+  readonly model?: StageModel | undefined;
+}
+
+/** Everything that a predictor has learned online; what it saves to go on after a restart. */
+export interface PredictorState {
+  readonly lengths: OutputLengthsState;
+  readonly tools: ToolIntentState;
+  readonly remaining: KeyedWindowsState;
+  readonly calibration: CalibrationState;
+  /** Of the trained model: the statistics that it takes as features, and the calibration of its bounds. */
+  readonly model?:
+    | { readonly statistics: RunningStatisticsState; readonly calibration?: CalibrationState | undefined }
+    | undefined;
 }
 
 export const DEFAULT_PREDICTOR_CONFIG: PredictorConfig = {
@@ -25,9 +43,12 @@ export const DEFAULT_PREDICTOR_CONFIG: PredictorConfig = {
   maxWorkflows: 10_000,
 };
 
+/** Bounds that were promised to calls and have not been put to the test yet; more are under way in no fleet. */
+const MAX_OPEN_BOUNDS = 100_000;
+
 /**
  * What a stage will cost, from what earlier stages of its kind have cost. Learns online, forgets with a window, and needs no
- * model file; the trained models answer behind the same two calls.
+ * model file. A trained model that is given is asked first; where it has no answer, what was learned online serves.
  */
 export class OnlinePredictor {
   private readonly config: PredictorConfig;
@@ -36,6 +57,10 @@ export class OnlinePredictor {
   private readonly services: ServiceTimes;
   private readonly remaining: RemainingWork;
   private readonly calibration: BoundCalibration;
+  private readonly model: ModelEstimates | undefined;
+  private readonly modelCalibration: BoundCalibration;
+  /** Bounds in tokens that the model's calibration gave, by stage: a call is judged by the one that it got. */
+  private readonly modelBounds = new LruMap<string, number>(MAX_OPEN_BOUNDS);
 
   constructor(config: Partial<PredictorConfig> = {}) {
     this.config = { ...DEFAULT_PREDICTOR_CONFIG, ...config };
@@ -45,16 +70,25 @@ export class OnlinePredictor {
     this.services = new ServiceTimes(serviceTimeMs);
     this.remaining = new RemainingWork({ maxCells, maxWorkflows });
     this.calibration = new BoundCalibration({ targetOverflow, maxRoles: maxCells });
+    const { model } = this.config;
+    this.model = model && new ModelEstimates(model, maxCells);
+    const initialLogOffset = model?.rules.boundLogOffset;
+    this.modelCalibration = new BoundCalibration({
+      ...{ targetOverflow, maxRoles: maxCells, initialLogOffset, newRoleLogOffset: initialLogOffset },
+    });
   }
 
   predict(stage: Stage, context: StageContext): Prediction {
-    const length = this.lengths.estimate(stage, context);
+    const modelled = this.model?.estimate(stage, context);
+    const length = modelled?.length ?? this.lengths.estimate(stage, context);
+    const calibration = modelled ? this.modelCalibration : this.calibration;
     const limit = Math.max(1, stage.maxTokens);
     const q50 = clampTokens(length.q50, limit);
-    const boundTokens = clampTokens(length.q95 * this.calibration.factor(calibrationKey(stage)), limit);
+    const boundTokens = clampTokens(length.q95 * calibration.factor(calibrationKey(stage)), limit);
+    if (modelled) this.modelBounds.set(stage.stageId, boundTokens);
     const cachedTokens = this.services.expectedCachedTokens(stage);
     return {
-      toolProbability: this.tools.probability(stage),
+      toolProbability: this.toolProbability(stage, modelled?.toolProbability),
       outputTokens: {
         q30: clampTokens(length.q30, limit),
         q50,
@@ -75,7 +109,11 @@ export class OnlinePredictor {
    */
   observe(stage: Stage, context: StageContext, outcome: StageOutcome): void {
     const { outputTokens } = outcome;
+    const modelBound = this.modelBounds.peek(stage.stageId);
+    this.modelBounds.delete(stage.stageId);
     if (outcome.kind !== 'completed' || outputTokens === undefined) return;
+    if (modelBound !== undefined) this.modelCalibration.observe(calibrationKey(stage), outputTokens > modelBound);
+    this.model?.observe(stage, outcome);
     const length = this.lengths.estimate(stage, context);
     const role = calibrationKey(stage);
     const boundTokens = clampTokens(length.q95 * this.calibration.factor(role), Math.max(1, stage.maxTokens));
@@ -89,6 +127,35 @@ export class OnlinePredictor {
   /** The workflow is over or counts as over: what it did becomes history for the remaining work of others. */
   workflowEnded(workflowId: string): void {
     this.remaining.workflowEnded(workflowId);
+  }
+
+  state(): PredictorState {
+    const calibration = this.modelCalibration.state();
+    return {
+      lengths: this.lengths.state(),
+      tools: this.tools.state(),
+      remaining: this.remaining.state(),
+      calibration: this.calibration.state(),
+      ...(this.model ? { model: { statistics: this.model.state(), calibration } } : {}),
+    };
+  }
+
+  /** Takes up what an earlier predictor had learned. */
+  restore(state: PredictorState): void {
+    this.lengths.restore(state.lengths);
+    this.tools.restore(state.tools);
+    this.remaining.restore(state.remaining);
+    this.calibration.restore(state.calibration);
+    if (!this.model || !state.model) return;
+    this.model.restore(state.model.statistics);
+    if (state.model.calibration) this.modelCalibration.restore(state.model.calibration);
+  }
+
+  /** The model has a say only where the request leaves the choice to the answer. */
+  private toolProbability(stage: Stage, modelled: number | undefined): number {
+    const { toolsOffered, toolChoice } = stage.features;
+    const isOpen = toolsOffered > 0 && toolChoice === 'auto';
+    return isOpen && modelled !== undefined ? modelled : this.tools.probability(stage);
   }
 
   private observeTrail(stage: Stage, context: StageContext, outcome: StageOutcome, outputTokens: number): void {

@@ -1,7 +1,7 @@
 import { LruMap } from '../model/lru-map.js';
 import type { Stage, StageContext } from '../model/stage.js';
+import { KeyedWindows, type KeyedWindowsState } from './keyed-windows.js';
 import { logBin } from './log-bin.js';
-import { WindowQuantiles } from './window-quantiles.js';
 
 /** One ended stage of a workflow that is still running. */
 interface TrailStage {
@@ -32,11 +32,11 @@ const GLOBAL_KEY = 'g';
  * the template and all. A workflow teaches when it has ended; nothing is read ahead of time.
  */
 export class RemainingWork {
-  private readonly history: LruMap<string, WindowQuantiles>;
+  private readonly history: KeyedWindows;
   private readonly trails: LruMap<string, Trail>;
 
   constructor(limits: { readonly maxCells: number; readonly maxWorkflows: number }) {
-    this.history = new LruMap(limits.maxCells);
+    this.history = new KeyedWindows(limits.maxCells, WINDOW_SAMPLES);
     this.trails = new LruMap(limits.maxWorkflows);
   }
 
@@ -78,12 +78,21 @@ export class RemainingWork {
     this.learn(trail);
   }
 
+  /** What ended workflows have taught; the trails of running ones are not saved. */
+  state(): KeyedWindowsState {
+    return this.history.state();
+  }
+
+  restore(state: KeyedWindowsState): void {
+    this.history.restore(state);
+  }
+
   private learn(trail: Trail): void {
     let leftMs = 0;
     for (let index = trail.stages.length - 1; index >= 0; index--) {
       const { keys, addedMs } = trail.stages[index]!;
-      for (const key of keys) this.window(key).add(leftMs);
-      this.window(GLOBAL_KEY).add(leftMs);
+      for (const key of keys) this.history.add(key, leftMs);
+      this.history.add(GLOBAL_KEY, leftMs);
       leftMs += addedMs;
     }
   }
@@ -91,15 +100,6 @@ export class RemainingWork {
   private median(key: string, minSamples: number): number | undefined {
     const window = this.history.peek(key);
     return window && window.count >= minSamples ? window.quantile(0.5) : undefined;
-  }
-
-  private window(key: string): WindowQuantiles {
-    let window = this.history.get(key);
-    if (!window) {
-      window = new WindowQuantiles(WINDOW_SAMPLES);
-      this.history.set(key, window);
-    }
-    return window;
   }
 }
 

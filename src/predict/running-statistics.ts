@@ -1,6 +1,7 @@
 import { LruMap } from '../model/lru-map.js';
 import type { Stage } from '../model/stage.js';
-import { WindowQuantiles } from './window-quantiles.js';
+import { KeyedWindows, type KeyedWindowsState, thousandths } from './keyed-windows.js';
+import type { WindowQuantiles } from './window-quantiles.js';
 
 /** What has been seen of stages like this one; NaN where too little has. Logarithms of tokens are rounded, see {@link RunningStatistics}. */
 export interface RunningFeatures {
@@ -29,9 +30,10 @@ const RATE_STEP = 0.1;
 /** Keeps about the last 200 answers. */
 const TOOL_DECAY = 0.995;
 
-/** Saved form: by key the samples of a window in ascending order, as logarithms with three decimals. */
 export interface RunningStatisticsState {
-  readonly windows: readonly (readonly [string, readonly number[]])[];
+  /** Logarithms of lengths. */
+  readonly windows: KeyedWindowsState;
+  /** Answers that could call a tool, and calls, both decayed. */
   readonly tools: readonly (readonly [string, number, number])[];
 }
 
@@ -40,11 +42,11 @@ export interface RunningStatisticsState {
  * ends, and are rounded: both keep trees from telling the workflows of the training apart by them.
  */
 export class RunningStatistics {
-  private readonly windows: LruMap<string, WindowQuantiles>;
+  private readonly windows: KeyedWindows;
   private readonly tools: LruMap<string, ToolCounts>;
 
   constructor(maxCells: number) {
-    this.windows = new LruMap(maxCells);
+    this.windows = new KeyedWindows(maxCells, WINDOW_CALLS);
     this.tools = new LruMap(maxCells);
   }
 
@@ -66,7 +68,7 @@ export class RunningStatistics {
   observe(stage: Stage, outputTokens: number | undefined, toolCalled: boolean | undefined): void {
     if (outputTokens !== undefined) {
       const logTokens = Math.log1p(outputTokens);
-      for (const key of [ownKey(stage), roleKey(stage), modelKey(stage)]) this.window(key).add(logTokens);
+      for (const key of [ownKey(stage), roleKey(stage), modelKey(stage)]) this.windows.add(key, logTokens);
     }
     if (toolCalled === undefined) return;
     const key = modelKey(stage);
@@ -78,31 +80,16 @@ export class RunningStatistics {
 
   state(): RunningStatisticsState {
     return {
-      windows: [...this.windows].map(([key, window]) => [key, window.spread(STATE_SAMPLES).map(thousandths)]),
+      windows: this.windows.state(),
       tools: [...this.tools].map(([key, { answers, calls }]) => [key, thousandths(answers), thousandths(calls)]),
     };
   }
 
   restore(state: RunningStatisticsState): void {
-    for (const [key, samples] of state.windows) {
-      const window = this.window(key);
-      for (const sample of samples) window.add(sample);
-    }
+    this.windows.restore(state.windows);
     for (const [key, answers, calls] of state.tools) this.tools.set(key, { answers, calls });
   }
-
-  private window(key: string): WindowQuantiles {
-    let window = this.windows.get(key);
-    if (!window) {
-      window = new WindowQuantiles(WINDOW_CALLS);
-      this.windows.set(key, window);
-    }
-    return window;
-  }
 }
-
-/** Samples of a window that are saved: enough for a q95 to a tenth of a log step. */
-const STATE_SAMPLES = 64;
 
 function quantile(window: WindowQuantiles | undefined, q: number): number {
   return window && window.count >= MIN_CALLS ? round(window.quantile(q), LOG_STEP) : Number.NaN;
@@ -110,10 +97,6 @@ function quantile(window: WindowQuantiles | undefined, q: number): number {
 
 function round(value: number, step: number): number {
   return Math.round(value / step) * step;
-}
-
-function thousandths(value: number): number {
-  return Math.round(value * 1000) / 1000;
 }
 
 function ownKey(stage: Stage): string {

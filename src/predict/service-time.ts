@@ -17,6 +17,11 @@ export type ServiceTimeModel = (
 const PRIOR_PREFILL_MS_PER_TOKEN = 0.05;
 const PRIOR_DECODE_MS_PER_TOKEN = 12;
 
+/** Service time of a call at the speed that is taken for granted until something is measured. */
+export function priorServiceMs(uncachedTokens: number, outputTokens: number): number {
+  return uncachedTokens * PRIOR_PREFILL_MS_PER_TOKEN + outputTokens * PRIOR_DECODE_MS_PER_TOKEN;
+}
+
 const WINDOW_CALLS = 64;
 const MIN_CALLS = 3;
 /** Shorter prompts measure the network and the step, not the prefill. */

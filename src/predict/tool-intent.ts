@@ -1,11 +1,15 @@
 import { LruMap } from '../model/lru-map.js';
 import type { Stage } from '../model/stage.js';
+import { thousandths } from './keyed-windows.js';
 
 interface ToolRate {
   /** Decayed numbers of calls with tools on offer, and of those that called one. */
   offered: number;
   called: number;
 }
+
+/** Saved form: decayed numbers of offers and of calls, by name. */
+export type ToolIntentState = readonly (readonly [key: string, offered: number, called: number])[];
 
 /** Without history, agents that are offered tools call one in most turns of the recorded traces. */
 const PRIOR_RATE = 0.7;
@@ -38,6 +42,14 @@ export class ToolIntent {
     if (toolsOffered === 0 || toolChoice !== 'auto') return;
     this.count(roleKey(stage), toolCalled);
     this.count(`${roleKey(stage)}\n${lastMessageKind}`, toolCalled);
+  }
+
+  state(): ToolIntentState {
+    return [...this.rates].map(([key, { offered, called }]) => [key, thousandths(offered), thousandths(called)]);
+  }
+
+  restore(state: ToolIntentState): void {
+    for (const [key, offered, called] of state) this.rates.set(key, { offered, called });
   }
 
   private count(key: string, toolCalled: boolean): void {

@@ -30,7 +30,7 @@ export function trainingTable(history: CallHistory, statistics: RunningStatistic
     if (event.kind === 'workflowEnded') continue;
     const call = calls[event.call]!;
     const { stage, context, outcome } = call;
-    const tokens = taughtTokens(call);
+    const tokens = taughtTokens(call.outcome);
     const called = taughtToolCall(stage, outcome);
     if (event.kind === 'end') {
       statistics.observe(stage, tokens, called);

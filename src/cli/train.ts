@@ -1,0 +1,114 @@
+import { basename } from 'node:path';
+import { type Command, Option } from 'commander';
+import { judgeCalls } from '../../sim/predict/judge-calls.js';
+import { type PredictionReport, predictionReport } from '../../sim/predict/report.js';
+import { reportText } from '../../sim/predict/report-text.js';
+import { MaestroError } from '../model/error.js';
+import { writeModelDirectory } from '../predict/directory/service.js';
+import { type CallHistory, filterHistory } from '../predict/examples.js';
+import { OnlinePredictor, type PredictorState } from '../predict/predictor.js';
+import { forestModel } from '../predict/stage-model.js';
+import { staticMedians } from '../predict/training/medians.js';
+import { keptBack, SPLIT_KEYS, type SplitKey } from '../predict/training/split.js';
+import {
+  DEFAULT_TRAINING,
+  type TrainedModel,
+  type TrainingOptions,
+  trainModel,
+} from '../predict/training/train-model.js';
+import { fraction, positive, positiveInteger } from './numbers.js';
+import { printJson } from './output.js';
+import { readHistory } from './trace-history.js';
+
+interface TrainArguments {
+  readonly out: string;
+  readonly report?: boolean;
+  readonly json?: boolean;
+  readonly seed: number;
+  readonly split: SplitKey;
+  readonly holdout: number;
+  readonly trees: number;
+  readonly leaves: number;
+  readonly learningRate: number;
+  readonly state: boolean;
+}
+
+/** `maestro train`: a predictor of output length and tool calls from recorded traces. */
+export function registerTrain(program: Command): void {
+  program
+    .command('train')
+    .summary('train the predictor of output lengths and tool calls on traces')
+    .description(
+      'Trains boosted trees on what was known of each call before it ran, and writes a model directory: model.onnx, model.json (metrics, importance), ' +
+        'state.json, medians.json. Equal traces, options and seed give equal files. Needs neither Python nor a GPU.',
+    )
+    .argument('<traces...>', 'canonical traces, see "maestro trace import"')
+    .requiredOption('--out <dir>', 'model directory to write')
+    .option('--report', 'keep part of the traces back first, judge a model on it, and print the figures')
+    .option('--holdout <share>', 'what --report keeps back', fraction, 0.3)
+    .addOption(
+      new Option('--split <key>', 'what stays together when calls are kept back; time: what came last')
+        .choices(SPLIT_KEYS)
+        .default('task'),
+    )
+    .option('--seed <n>', 'of the splits and the training', positiveInteger, DEFAULT_TRAINING.seed)
+    .option('--trees <n>', 'of each of the five outputs, at most', positiveInteger, DEFAULT_TRAINING.trees)
+    .option('--leaves <n>', 'of a tree, at most', positiveInteger, DEFAULT_TRAINING.leaves)
+    .option('--learning-rate <x>', 'what a tree may change', positive, DEFAULT_TRAINING.learningRate)
+    .option('--no-state', 'leave out what was seen of the roles in the traces: for a model that serves others')
+    .option('--json', 'print one JSON document')
+    .addHelpText('after', '\nExample:\n  $ maestro train traces/data/tau-bench.jsonl.gz --out my-model --report\n')
+    .action(train);
+}
+
+async function train(traces: string[], given: TrainArguments): Promise<void> {
+  const history = await readHistory(traces);
+  const { seed, split, trees, leaves, learningRate, holdout } = given;
+  const options: TrainingOptions = { ...DEFAULT_TRAINING, seed, split, trees, leaves, learningRate };
+  const metrics = given.report ? judgeKeptBack(history, options, holdout) : undefined;
+  const trained = trainModel(history, options);
+  const info = await writeModelDirectory(given.out, trained, {
+    training: { ...options, traces: traces.map((path) => basename(path)) },
+    medians: staticMedians(history),
+    state: given.state ? stateAfter(history, trained) : undefined,
+    ...(metrics ? { metrics: { split, holdout, ...metrics } } : {}),
+  });
+  if (given.json) printJson({ out: given.out, ...info });
+  else {
+    if (metrics) process.stdout.write(reportText(metrics, `kept back: ${holdout * 100} % by ${split}`));
+    process.stderr.write(`${given.out}: model ${info.version}, ${trained.lengthRows} calls\n`);
+  }
+}
+
+/** Figures of a model that is trained without a part of the traces, on that part. */
+function judgeKeptBack(history: CallHistory, options: TrainingOptions, share: number): PredictionReport {
+  const isKept = keptBack(history, options.split, share, options.seed);
+  const seen = filterHistory(history, (call) => !isKept(call));
+  const unseen = filterHistory(history, isKept);
+  const trained = trainModel(seen, options);
+  const predictor = new OnlinePredictor({ blockTokens: 1, model: forestModel(trained.model) });
+  predictor.restore(stateAfter(seen, trained));
+  const report = predictionReport(judgeCalls(unseen, predictor, staticMedians(seen)));
+  if (report) return report;
+  throw new MaestroError(
+    'invalid_request',
+    'Nothing with a known length was kept back. Use more traces or a larger --holdout.',
+  );
+}
+
+/**
+ * What a predictor has learned online after the calls of the training. Its bounds start from the calibration in the model: on calls that it was
+ * trained on it is too sure of itself.
+ */
+function stateAfter(history: CallHistory, trained: TrainedModel): PredictorState {
+  const predictor = new OnlinePredictor({ model: forestModel(trained.model) });
+  for (const event of history.events) {
+    if (event.kind === 'workflowEnded') predictor.workflowEnded(event.workflowId);
+    else if (event.kind === 'end') {
+      const { stage, context, outcome } = history.calls[event.call]!;
+      predictor.observe(stage, context, outcome);
+    }
+  }
+  const state = predictor.state();
+  return { ...state, ...(state.model ? { model: { statistics: state.model.statistics } } : {}) };
+}

@@ -1,0 +1,141 @@
+import { createHash } from 'node:crypto';
+import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { MaestroError } from '../../model/error.js';
+import { FEATURE_SCHEMA_HASH } from '../features.js';
+import { METADATA_KEY } from '../onnx/model.js';
+import { writeModel } from '../onnx/write.js';
+import type { PredictorState } from '../predictor.js';
+import type { StaticMedians } from '../training/medians.js';
+import type { TrainedModel } from '../training/train-model.js';
+
+/** Files of a model directory. `model.onnx` alone can serve; the others are what it was made of, and where it goes on from. */
+export const MODEL_FILES = {
+  model: 'model.onnx',
+  /** What it is and how good. */
+  info: 'model.json',
+  /** What the predictor had learned online when the training ended. */
+  state: 'state.json',
+  /** Medians of the training, which predictions are compared with. */
+  medians: 'medians.json',
+} as const;
+
+const numbers = z.record(z.string(), z.number());
+const mediansSchema = z.strictObject({
+  ...{ global: z.number(), role: numbers, agent: numbers, layer: numbers, message: numbers },
+});
+
+const samples = z.array(z.tuple([z.string(), z.array(z.number())]));
+const rates = z.array(z.tuple([z.string(), z.number(), z.number()]));
+const calibration = z.strictObject({ pooled: z.tuple([z.number(), z.number()]), roles: rates });
+const stateSchema = z.strictObject({
+  lengths: z.strictObject({
+    windows: samples,
+    all: z.array(z.number()),
+    repeats: z.array(
+      z.tuple([
+        z.string(),
+        z.strictObject({
+          ...{ logRatios: z.array(z.number()), repeatErrorTokens: z.number(), medianErrorTokens: z.number() },
+        }),
+      ]),
+    ),
+  }),
+  tools: rates,
+  remaining: samples,
+  calibration,
+  model: z
+    .strictObject({
+      statistics: z.strictObject({ windows: samples, tools: rates }),
+      calibration: calibration.optional(),
+    })
+    .optional(),
+});
+
+/** What is written beside a model for people and tools to read. */
+export interface ModelInfo {
+  readonly maestro_model: 1;
+  readonly version: string;
+  readonly featureSchemaHash: string;
+  readonly training: unknown;
+  readonly templates: unknown;
+  readonly outputs: unknown;
+  readonly calibration: unknown;
+  /** Of calls that were kept back, by a model trained in the same way without them; absent where none were. */
+  readonly metrics?: unknown;
+}
+
+/** Writes a model directory, each file whole or not at all. Equal models give equal bytes. */
+export async function writeModelDirectory(
+  directory: string,
+  trained: TrainedModel,
+  rest: {
+    readonly training: object;
+    readonly medians: StaticMedians;
+    readonly state?: PredictorState | undefined;
+    readonly metrics?: object | undefined;
+  },
+): Promise<ModelInfo> {
+  const version = versionOf(writeModel(trained.model));
+  const model = { ...trained.model, metadata: new Map(trained.model.metadata).set(METADATA_KEY.version, version) };
+  const info: ModelInfo = {
+    ...{ maestro_model: 1, version, featureSchemaHash: FEATURE_SCHEMA_HASH },
+    training: { ...rest.training, lengthRows: trained.lengthRows, toolRows: trained.toolRows },
+    templates: trained.choices,
+    outputs: trained.outputs,
+    calibration: trained.rules,
+    ...(rest.metrics ? { metrics: rest.metrics } : {}),
+  };
+  await mkdir(directory, { recursive: true });
+  const write = async (name: string, content: string | Uint8Array) => {
+    const path = join(directory, name);
+    await writeFile(`${path}.new`, content);
+    await rename(`${path}.new`, path);
+  };
+  await write(MODEL_FILES.info, `${JSON.stringify(info, null, 2)}\n`);
+  await write(MODEL_FILES.medians, `${JSON.stringify(rest.medians)}\n`);
+  if (rest.state) await write(MODEL_FILES.state, `${JSON.stringify(rest.state)}\n`);
+  // Last, because it is what makes the directory a model.
+  await write(MODEL_FILES.model, writeModel(model));
+  return info;
+}
+
+/** The model file that a path means: the path itself, or `model.onnx` in the folder. */
+export async function modelFileOf(path: string): Promise<string> {
+  const info = await stat(path).catch(() => undefined);
+  return info?.isDirectory() ? join(path, MODEL_FILES.model) : path;
+}
+
+/** The saved state beside a model; undefined where there is none. Throws {@link MaestroError} for one that is broken. */
+export async function readState(directory: string): Promise<PredictorState | undefined> {
+  return await readJson(join(directory, MODEL_FILES.state), stateSchema);
+}
+
+/** The medians of the training; undefined where there are none. */
+export async function readMedians(directory: string): Promise<StaticMedians | undefined> {
+  return await readJson(join(directory, MODEL_FILES.medians), mediansSchema);
+}
+
+async function readJson<T>(path: string, schema: z.ZodType<T>): Promise<T | undefined> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT' || (error as NodeJS.ErrnoException).code === 'ENOTDIR') {
+      return undefined;
+    }
+    throw error;
+  }
+  try {
+    return schema.parse(JSON.parse(text));
+  } catch (error) {
+    const why = error instanceof z.ZodError ? z.prettifyError(error) : String(error);
+    throw new MaestroError('invalid_request', `${path} is broken: ${why.split('\n')[0]}. Train the model again.`);
+  }
+}
+
+/** Twelve digits of the content: equal models have equal versions. */
+function versionOf(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex').slice(0, 12);
+}

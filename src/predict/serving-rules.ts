@@ -1,0 +1,43 @@
+import { METADATA_KEY } from './onnx/model.js';
+import { ModelFormatError } from './onnx/protobuf.js';
+
+/** What training found out about where and how a model may serve. Lies in the model file as JSON under `maestro.calibration`. */
+export interface ServingRules {
+  /** Added to `log_tokens_q95`, so that so much of the calls kept back was covered as was wanted: where online calibration starts. */
+  readonly boundLogOffset: number;
+  /** `tool_probability` was trained on enough calls to be worth something. */
+  readonly toolIntent: boolean;
+  /** Templates for which looking up is better than the model, or whose calls were too few to tell. */
+  readonly lookupTemplates: readonly string[];
+}
+
+/** Of a file that was made elsewhere, and knows nothing of them: the bound starts at one and a half times the q95. */
+const UNKNOWN: ServingRules = { boundLogOffset: Math.log(1.5), toolIntent: true, lookupTemplates: [] };
+
+/** No offset beyond this (a factor of 50) is a calibration. */
+const MAX_LOG_OFFSET = 4;
+
+/** The rules in the metadata of a model file. Throws {@link ModelFormatError} where they are not what they should be. */
+export function servingRules(metadata: ReadonlyMap<string, string>): ServingRules {
+  const text = metadata.get(METADATA_KEY.calibration);
+  if (text === undefined) return UNKNOWN;
+  const refuse = (field: string, wanted: string): never => {
+    throw new ModelFormatError(`${METADATA_KEY.calibration}: ${field} must be ${wanted}`);
+  };
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return refuse('it', 'JSON');
+  }
+  if (typeof value !== 'object' || value === null) return refuse('it', 'an object');
+  const { boundLogOffset, toolIntent, lookupTemplates } = value as Record<string, unknown>;
+  if (typeof boundLogOffset !== 'number' || !(Math.abs(boundLogOffset) <= MAX_LOG_OFFSET)) {
+    return refuse('boundLogOffset', `a number from -${MAX_LOG_OFFSET} to ${MAX_LOG_OFFSET}`);
+  }
+  if (typeof toolIntent !== 'boolean') return refuse('toolIntent', 'true or false');
+  if (!Array.isArray(lookupTemplates) || !lookupTemplates.every((name) => typeof name === 'string')) {
+    return refuse('lookupTemplates', 'a list of names');
+  }
+  return { boundLogOffset, toolIntent, lookupTemplates };
+}

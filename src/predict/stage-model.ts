@@ -1,0 +1,101 @@
+import type { Stage, StageContext, StageOutcome } from '../model/stage.js';
+import { taughtToolCall } from './examples.js';
+import { FEATURE_NAMES, FEATURE_SCHEMA_HASH, fillFeatures } from './features.js';
+import { requiredEnsembles } from './onnx/check-model.js';
+import { STAGE_OUTPUTS, type TreeModel } from './onnx/model.js';
+import type { LengthEstimate } from './output-length.js';
+import { RunningStatistics, type RunningStatisticsState } from './running-statistics.js';
+import { type ServingRules, servingRules } from './serving-rules.js';
+import { Forest } from './trees/forest.js';
+
+/** What every model of stages has to fit. */
+export const STAGE_MODEL_REQUIREMENTS = {
+  features: FEATURE_NAMES,
+  schemaHash: FEATURE_SCHEMA_HASH,
+  outputs: STAGE_OUTPUTS,
+} as const;
+
+/** A trained model, whoever evaluates it. */
+export interface StageModel {
+  readonly rules: ServingRules;
+  /** The numbers of {@link STAGE_OUTPUTS} for a row of features; undefined where the model is out of service. The list is used again by the next call. */
+  evaluate(row: Float64Array): Float64Array | undefined;
+}
+
+/**
+ * A model file's trees, evaluated in TypeScript: what the simulator and the commands use.
+ *
+ * @throws ModelFormatError for a model that was made for other features, or lacks an output.
+ */
+export function forestModel(model: TreeModel): StageModel {
+  const forest = new Forest(requiredEnsembles(model, STAGE_MODEL_REQUIREMENTS));
+  const predicted = new Float64Array(forest.outputs);
+  return {
+    rules: servingRules(model.metadata),
+    evaluate(row) {
+      forest.predict(row, 0, predicted);
+      return predicted;
+    },
+  };
+}
+
+export interface ModelEstimate {
+  readonly length: LengthEstimate;
+  /** Undefined where the model has not learned tool calls. */
+  readonly toolProbability: number | undefined;
+}
+
+/** No answer is longer; a model that says so is wrong, and infinity would spoil sums. */
+const MAX_LOG_TOKENS = Math.log(1e7);
+
+/** A model with the running statistics that are part of its input. */
+export class ModelEstimates {
+  private readonly statistics: RunningStatistics;
+  private readonly row = new Float64Array(FEATURE_NAMES.length);
+  private readonly lookups: ReadonlySet<string>;
+
+  constructor(
+    private readonly model: StageModel,
+    maxCells: number,
+  ) {
+    this.statistics = new RunningStatistics(maxCells);
+    this.lookups = new Set(model.rules.lookupTemplates);
+  }
+
+  /** Undefined where a lookup serves the template, or the model is out of service. */
+  estimate(stage: Stage, context: StageContext): ModelEstimate | undefined {
+    if (this.lookups.has(stage.template)) return undefined;
+    fillFeatures(stage, context, this.statistics.features(stage), this.row);
+    const predicted = this.model.evaluate(this.row);
+    if (!predicted) return undefined;
+    const [toolProbability, low, middle, high, mean] = predicted as unknown as [number, number, number, number, number];
+    // Trees of different quantiles may cross.
+    const q50 = tokensOf(middle);
+    return {
+      length: {
+        q30: Math.min(q50, tokensOf(low)),
+        q50,
+        q95: Math.max(q50, tokensOf(high)),
+        mean: tokensOf(mean),
+        source: 'model',
+      },
+      toolProbability: this.model.rules.toolIntent ? toolProbability : undefined,
+    };
+  }
+
+  observe(stage: Stage, outcome: StageOutcome): void {
+    this.statistics.observe(stage, outcome.outputTokens, taughtToolCall(stage, outcome));
+  }
+
+  state(): RunningStatisticsState {
+    return this.statistics.state();
+  }
+
+  restore(state: RunningStatisticsState): void {
+    this.statistics.restore(state);
+  }
+}
+
+function tokensOf(logTokens: number): number {
+  return Math.expm1(Math.min(MAX_LOG_TOKENS, Math.max(0, logTokens)));
+}

@@ -1,0 +1,101 @@
+import { describe, expect, it } from 'vitest';
+import { traceCalls } from '../../../sim/predict/trace-calls.js';
+import { predictionTrace } from '../../../test/prediction-trace.js';
+import { filterHistory, joinHistories } from '../examples.js';
+import { writeModel } from '../onnx/write.js';
+import { OnlinePredictor } from '../predictor.js';
+import { servingRules } from '../serving-rules.js';
+import { forestModel } from '../stage-model.js';
+import { LOOKUPS, staticMedians } from './medians.js';
+import { keptBack } from './split.js';
+import { DEFAULT_TRAINING, type TrainingOptions, trainModel } from './train-model.js';
+
+const QUICK: TrainingOptions = { ...DEFAULT_TRAINING, trees: 30, leaves: 7, learningRate: 0.2 };
+const history = traceCalls(predictionTrace(300));
+const trained = trainModel(history, QUICK);
+
+describe('trainModel', () => {
+  it('gives equal files for equal traces and seeds, and others for others', () => {
+    expect(writeModel(trainModel(history, QUICK).model)).toEqual(writeModel(trained.model));
+    expect(writeModel(trainModel(history, { ...QUICK, seed: 2 }).model)).not.toEqual(writeModel(trained.model));
+  });
+
+  it('beats the median of the role on workflows that it has not seen, and covers them as it should', () => {
+    const unseen = traceCalls(predictionTrace(200, 'essay', 99));
+    const predictor = new OnlinePredictor({ blockTokens: 1, model: forestModel(trained.model) });
+    const medians = staticMedians(history);
+    let model = 0;
+    let median = 0;
+    let overflows = 0;
+    for (const event of unseen.events) {
+      if (event.kind === 'workflowEnded') continue;
+      const call = unseen.calls[event.call]!;
+      if (event.kind === 'end') predictor.observe(call.stage, call.context, call.outcome);
+      else {
+        const { outputTokens, kvTokens, source } = predictor.predict(call.stage, call.context);
+        const truth = call.outcome.outputTokens!;
+        expect(source).toBe('model');
+        model += Math.abs(outputTokens.q50 - truth);
+        median += Math.abs(LOOKUPS.roleMedian(medians, call) - truth);
+        overflows += Number(truth > kvTokens.bound - call.stage.promptTokens);
+      }
+    }
+    expect(model / median).toBeLessThan(0.6);
+    expect(overflows / unseen.calls.length).toBeLessThan(0.08);
+  });
+
+  it('lets whichever erred less on calls kept back serve a template, and the lookup where there are few', () => {
+    // Agents that repeat their first answer to the token: no tree is better than looking it up.
+    const repeated = new Map<string, number>();
+    const rows = predictionTrace(150, 'parrot').map((row) => {
+      const length = repeated.get(row.workflow_id!) ?? row.output_length;
+      repeated.set(row.workflow_id!, length);
+      return { ...row, role: 'parrot', output_length: length };
+    });
+    const few = traceCalls(predictionTrace(20, 'few'));
+    const { choices, rules } = trainModel(joinHistories([history, few, traceCalls(rows)]), QUICK);
+    const byTemplate = new Map(choices.map((choice) => [choice.template, choice]));
+    expect(byTemplate.get('few')).toMatchObject({ calls: 80, serves: 'lookup' });
+    for (const template of ['essay', 'parrot']) {
+      const { modelError, lookupError, serves } = byTemplate.get(template)!;
+      expect(serves).toBe(lookupError! < modelError! ? 'lookup' : 'model');
+    }
+    expect(byTemplate.get('parrot')!.serves).toBe('lookup');
+    expect(rules.lookupTemplates).toEqual(
+      choices.filter(({ serves }) => serves === 'lookup').map((each) => each.template),
+    );
+  });
+
+  it('does not claim to know tool calls from a handful', () => {
+    expect(trained.rules.toolIntent).toBe(true);
+    const { rules } = trainModel(traceCalls(predictionTrace(60)), QUICK);
+    expect(rules.toolIntent).toBe(false);
+  });
+
+  it('writes down the rules that it serves by', () => {
+    expect(servingRules(trained.model.metadata)).toEqual(trained.rules);
+    const broken = (text: string) => () => servingRules(new Map([['maestro.calibration', text]]));
+    expect(broken('{')).toThrow('must be JSON');
+    expect(broken('{"boundLogOffset": 9, "toolIntent": true, "lookupTemplates": []}')).toThrow('boundLogOffset');
+    expect(broken('{"boundLogOffset": 0, "toolIntent": 1, "lookupTemplates": []}')).toThrow('toolIntent');
+    expect(broken('{"boundLogOffset": 0, "toolIntent": true, "lookupTemplates": [1]}')).toThrow('lookupTemplates');
+  });
+
+  it('refuses traces without lengths', () => {
+    expect(() => trainModel({ calls: [], events: [] }, QUICK)).toThrow('no call of the traces has a known length');
+  });
+});
+
+describe('keptBack', () => {
+  it.each(['task', 'workflow', 'time'] as const)('tears nothing apart by %s, and is the same again', (key) => {
+    const isKept = keptBack(history, key, 0.3, 5);
+    const kept = filterHistory(history, isKept);
+    const seen = filterHistory(history, (call) => !isKept(call));
+    const workflows = (calls: typeof kept) => new Set(calls.calls.map(({ stage }) => stage.workflowId));
+    expect([...workflows(kept)].filter((id) => workflows(seen).has(id))).toEqual([]);
+    expect(kept.calls.length + seen.calls.length).toBe(history.calls.length);
+    expect(kept.calls.length / history.calls.length).toBeGreaterThan(0.2);
+    expect(kept.calls.length / history.calls.length).toBeLessThan(0.4);
+    expect(filterHistory(history, keptBack(history, key, 0.3, 5))).toEqual(kept);
+  });
+});

@@ -1,0 +1,227 @@
+import { type CallHistory, taughtTokens } from '../examples.js';
+import { FEATURE_NAMES, FEATURE_SCHEMA_HASH } from '../features.js';
+import { METADATA_KEY, type ModelOutput, type STAGE_OUTPUTS, type TreeModel } from '../onnx/model.js';
+import { OutputLengths } from '../output-length.js';
+import { RunningStatistics } from '../running-statistics.js';
+import type { ServingRules } from '../serving-rules.js';
+import { selectRows, type TrainingTable, trainingTable } from '../training-table.js';
+import { fitPlatt, withScoreLine } from '../trees/calibrate.js';
+import { type ColumnImportance, DEFAULT_GBDT_PARAMS, type GbdtParams, type TreeEnsemble } from '../trees/types.js';
+import { FoldedTable } from './folds.js';
+import { type SplitKey, unitHash } from './split.js';
+
+export interface TrainingOptions {
+  readonly seed: number;
+  /** What stays together when calls are kept back to find the number of trees and to calibrate. */
+  readonly split: SplitKey;
+  /** Trees of an output at most. */
+  readonly trees: number;
+  readonly leaves: number;
+  readonly learningRate: number;
+  /** Share of calls that may outgrow their bound. */
+  readonly targetOverflow: number;
+}
+
+/** The knee of the size measured on the recorded traces: more gains less than 1 %. */
+export const DEFAULT_TRAINING: TrainingOptions = {
+  seed: 1,
+  split: 'task',
+  trees: 200,
+  leaves: 31,
+  learningRate: 0.05,
+  targetOverflow: 0.05,
+};
+
+/** How a template of the training is served, and what that rests on. Errors are mean absolute errors in tokens on calls kept back. */
+export interface TemplateChoice {
+  readonly template: string;
+  readonly calls: number;
+  readonly serves: 'model' | 'lookup';
+  readonly modelError: number | undefined;
+  readonly lookupError: number | undefined;
+}
+
+export interface TrainedModel {
+  readonly model: TreeModel;
+  readonly rules: ServingRules;
+  readonly choices: readonly TemplateChoice[];
+  readonly outputs: readonly OutputSummary[];
+  /** Calls with a known length, and calls that could choose a tool. */
+  readonly lengthRows: number;
+  readonly toolRows: number;
+}
+
+export interface OutputSummary {
+  readonly name: string;
+  readonly trees: number;
+  readonly importance: readonly ColumnImportance[];
+}
+
+/** Names of which statistics are kept in training. */
+const MAX_CELLS = 65_536;
+/** Below so many calls lookup tables serve a template: trees learn those by heart. Measured: `prediction-measured`, learning curve. */
+const MIN_TEMPLATE_ROWS = 200;
+/** Fewer choices of a tool, or of none, say nothing. */
+const MIN_TOOL_ROWS = 200;
+const MIN_TOOL_KIND = 20;
+const FOLDS = 5;
+/** Up to here all folds are tried: small tables are cheap, and a single fold of one is chance. */
+const ALL_FOLDS_ROWS = 5_000;
+
+type LengthName = Exclude<(typeof STAGE_OUTPUTS)[number], 'tool_probability'>;
+
+const LENGTH_OBJECTIVES: Readonly<Record<LengthName, Pick<GbdtParams, 'objective' | 'alpha'>>> = {
+  log_tokens_q30: { objective: 'quantile', alpha: 0.3 },
+  log_tokens_q50: { objective: 'l1' },
+  log_tokens_q95: { objective: 'quantile', alpha: 0.95 },
+  log_tokens_mean: { objective: 'poisson' },
+};
+
+/**
+ * Trains the model of a history: classifier of tool calls, three quantiles and the mean of the length. Equal histories and options give equal models.
+ *
+ * Synchronous and long (a minute on 30 000 calls): live code calls it in a worker.
+ */
+export function trainModel(history: CallHistory, options: TrainingOptions): TrainedModel {
+  const table = trainingTable(history, new RunningStatistics(MAX_CELLS));
+  const isKnown = (row: number) => !Number.isNaN(table.logTokens[row]!);
+  const lengths = selectRows(table, isKnown);
+  const tools = selectRows(table, (row) => !Number.isNaN(table.toolCalled[row]!));
+  if (lengths.matrix.rows === 0) throw new RangeError('no call of the traces has a known length');
+  const trained = [trainTools(tools, history, options), ...trainLengths(lengths, history, options)];
+  const unseen = (name: LengthName) => trained.find((output) => output.name === name)!.unseen;
+  const choices = chooseByTemplate(history, lengths, unseen('log_tokens_q50'));
+  const rules: ServingRules = {
+    boundLogOffset: conformalOffset(lengths.logTokens, unseen('log_tokens_q95'), options.targetOverflow),
+    toolIntent: trained[0]!.trees > 0,
+    lookupTemplates: choices.flatMap(({ template, serves }) => (serves === 'lookup' ? [template] : [])),
+  };
+  const metadata = new Map([
+    [METADATA_KEY.schemaHash, FEATURE_SCHEMA_HASH],
+    [METADATA_KEY.calibration, JSON.stringify(rules)],
+    [METADATA_KEY.training, JSON.stringify({ ...options, calls: table.matrix.rows, lengthRows: lengths.matrix.rows })],
+  ]);
+  return {
+    model: { features: FEATURE_NAMES, featureCount: FEATURE_NAMES.length, outputs: trained, metadata },
+    ...{ rules, choices, lengthRows: lengths.matrix.rows, toolRows: tools.matrix.rows },
+    outputs: trained.map(({ name, trees, importance }) => ({ name, trees, importance })),
+  };
+}
+
+interface TrainedOutput extends ModelOutput, OutputSummary {
+  readonly unseen: Float64Array;
+}
+
+function trainLengths(table: TrainingTable, history: CallHistory, options: TrainingOptions): TrainedOutput[] {
+  const folded = foldedTable(table, history, options);
+  const tokens = table.logTokens.map(Math.exp);
+  return (Object.keys(LENGTH_OBJECTIVES) as LengthName[]).map((name) => {
+    const objective = LENGTH_OBJECTIVES[name];
+    const target = objective.objective === 'poisson' ? tokens : table.logTokens;
+    const { trained, unseen } = folded.train(target, paramsOf(options, objective, table.matrix.rows));
+    const { ensemble, bestTrees: trees, importance } = trained;
+    return { name, ensemble, trees, importance, unseen };
+  });
+}
+
+function trainTools(table: TrainingTable, history: CallHistory, options: TrainingOptions): TrainedOutput {
+  const name = 'tool_probability';
+  const calls = table.toolCalled.reduce((sum, called) => sum + called, 0);
+  const rows = table.matrix.rows;
+  if (rows < MIN_TOOL_ROWS || Math.min(calls, rows - calls) < MIN_TOOL_KIND) {
+    return { name, ensemble: EVEN_CHANCE, trees: 0, importance: [], unseen: new Float64Array(rows).fill(Number.NaN) };
+  }
+  const params = paramsOf(options, { objective: 'binary' }, rows);
+  const { trained, unseen } = foldedTable(table, history, options).train(table.toolCalled, params);
+  const seen = Array.from(unseen.keys()).filter((row) => !Number.isNaN(unseen[row]!));
+  const scores = Float64Array.from(seen, (row) => unseen[row]!);
+  const labels = Float64Array.from(seen, (row) => table.toolCalled[row]!);
+  const { ensemble, bestTrees: trees, importance } = trained;
+  const calibrated = seen.length === 0 ? ensemble : withScoreLine(ensemble, fitPlatt(scores, labels));
+  return { name, ensemble: calibrated, trees, importance, unseen };
+}
+
+/** No trees: one half, whatever comes. */
+const EVEN_CHANCE: TreeEnsemble = {
+  featureCount: FEATURE_NAMES.length,
+  roots: new Int32Array(),
+  feature: new Int32Array(),
+  threshold: new Float64Array(),
+  left: new Int32Array(),
+  right: new Int32Array(),
+  missingLeft: new Uint8Array(),
+  leafValues: new Float64Array(),
+  baseScore: 0,
+  link: 'logistic',
+};
+
+function paramsOf(
+  { seed, trees, leaves, learningRate }: TrainingOptions,
+  objective: Pick<GbdtParams, 'objective' | 'alpha'>,
+  rows: number,
+): GbdtParams {
+  const minLeafRows = Math.max(5, Math.min(DEFAULT_GBDT_PARAMS.minLeafRows, Math.floor(rows / 50)));
+  return { ...DEFAULT_GBDT_PARAMS, ...objective, seed, trees, leaves, learningRate, minLeafRows, featureFraction: 0.8 };
+}
+
+function foldedTable(table: TrainingTable, history: CallHistory, { seed, split }: TrainingOptions): FoldedTable {
+  const foldOf = Int32Array.from(table.calls, (place, row) => {
+    if (split === 'time') return Math.floor((row / table.calls.length) * FOLDS);
+    const call = history.calls[place]!;
+    return Math.floor(FOLDS * unitHash(`fold ${seed}\n${split === 'task' ? call.task : call.stage.workflowId}`));
+  });
+  const all = Array.from({ length: FOLDS }, (_, fold) => fold);
+  // In time only the last part may be tried: the others have their future in the training.
+  const folds = split === 'time' || table.matrix.rows > ALL_FOLDS_ROWS ? [FOLDS - 1] : all;
+  return new FoldedTable(table.matrix, { foldOf, folds }, DEFAULT_GBDT_PARAMS.maxBins);
+}
+
+/** The offset at which so much of the unseen calls is covered as wanted (split conformal prediction); 50 % on top where none was tried. */
+function conformalOffset(logTokens: Float64Array, unseen: Float64Array, targetOverflow: number): number {
+  const excess = Array.from(logTokens, (value, row) => value - unseen[row]!).filter((value) => !Number.isNaN(value));
+  if (excess.length === 0) return Math.log(1.5);
+  excess.sort((a, b) => a - b);
+  const rank = Math.ceil((excess.length + 1) * (1 - targetOverflow));
+  return Math.round(excess[Math.min(excess.length, rank) - 1]! * 1000) / 1000;
+}
+
+/** Model or lookup, by what each would have got wrong on calls that it had not learned from. */
+function chooseByTemplate(history: CallHistory, table: TrainingTable, unseen: Float64Array): TemplateChoice[] {
+  const lookedUp = lookupMedians(history);
+  const sums = new Map<string, { calls: number; tried: number; model: number; lookup: number }>();
+  table.calls.forEach((place, row) => {
+    const { template } = history.calls[place]!.stage;
+    const sum = sums.get(template) ?? { calls: 0, tried: 0, model: 0, lookup: 0 };
+    sums.set(template, sum);
+    sum.calls += 1;
+    if (Number.isNaN(unseen[row]!)) return;
+    const truth = Math.expm1(table.logTokens[row]!);
+    sum.tried += 1;
+    sum.model += Math.abs(Math.expm1(unseen[row]!) - truth);
+    sum.lookup += Math.abs(lookedUp[place]! - truth);
+  });
+  return [...sums]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([template, { calls, tried, model, lookup }]) => ({
+      ...{ template, calls },
+      serves: calls < MIN_TEMPLATE_ROWS || lookup < model ? 'lookup' : 'model',
+      modelError: tried === 0 ? undefined : model / tried,
+      lookupError: tried === 0 ? undefined : lookup / tried,
+    }));
+}
+
+/** What the online lookup would have said of each call, learning as it goes. */
+function lookupMedians({ calls, events }: CallHistory): Float64Array {
+  const lengths = new OutputLengths(MAX_CELLS);
+  const medians = new Float64Array(calls.length);
+  for (const event of events) {
+    if (event.kind === 'workflowEnded') continue;
+    const call = calls[event.call]!;
+    if (event.kind === 'begin') medians[event.call] = lengths.estimate(call.stage, call.context).q50;
+    else {
+      const tokens = taughtTokens(call.outcome);
+      if (tokens !== undefined) lengths.observe(call.stage, call.context, tokens);
+    }
+  }
+  return medians;
+}
