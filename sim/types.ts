@@ -18,6 +18,10 @@ export type Reservation = (typeof RESERVATIONS)[number];
 export type PredictionMode =
   /** As live: learned online from what has ended. */
   | { readonly kind: 'online' }
+  /** As live with a trained model, which is the ONNX file at this path. */
+  | { readonly kind: 'model'; readonly path: string }
+  /** The running median of the role, and nothing else of a call. */
+  | { readonly kind: 'role-median' }
   /** Nothing: every stage looks alike. */
   | { readonly kind: 'none' }
   /** The truth, through the same door as the oracle policies. */

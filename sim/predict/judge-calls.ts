@@ -1,7 +1,6 @@
 import type { Prediction, StageOutcome } from '../../src/model/stage.js';
 import { type CallExample, type CallHistory, taughtTokens, taughtToolCall } from '../../src/predict/examples.js';
 import type { OnlinePredictor } from '../../src/predict/predictor.js';
-import { RoleTransitions } from '../../src/predict/role-transitions.js';
 import { LOOKUPS, type LookupName, type StaticMedians } from '../../src/predict/training/medians.js';
 
 /** A call with what was predicted when it began, and what came of it. */
@@ -34,7 +33,6 @@ export interface JudgedHistory {
 }
 
 const EWMA_WEIGHT = 0.1;
-const MAX_CELLS = 65_536;
 
 /** Runs through a history as it happened: a call is predicted when it begins, and teaches when it has ended. */
 export function judgeCalls(history: CallHistory, predictor: OnlinePredictor, medians: StaticMedians): JudgedHistory {
@@ -43,11 +41,11 @@ export function judgeCalls(history: CallHistory, predictor: OnlinePredictor, med
   const steps: JudgedStep[] = [];
   const workflowEndMs = new Map<string, number>();
   const ewma = new RoleMeans(medians.global);
-  const follow = new Followers(steps);
+  const followers = new Followers(predictor, steps);
   for (const event of events) {
     if (event.kind === 'workflowEnded') {
       predictor.workflowEnded(event.workflowId);
-      follow.ended(event.workflowId);
+      followers.settle(event.workflowId, undefined);
       continue;
     }
     const call = calls[event.call]!;
@@ -56,12 +54,12 @@ export function judgeCalls(history: CallHistory, predictor: OnlinePredictor, med
     if (event.kind === 'end') {
       predictor.observe(stage, context, outcome);
       if (tokens !== undefined) ewma.observe(call, tokens);
-      follow.end(call, outcome);
+      followers.end(call, outcome);
       const endMs = stage.arrivalMs + outcome.durationMs;
       workflowEndMs.set(stage.workflowId, Math.max(endMs, workflowEndMs.get(stage.workflowId) ?? 0));
       continue;
     }
-    follow.begin(call);
+    followers.settle(stage.workflowId, call);
     const prediction = predictor.predict(stage, context);
     judged.push({
       ...{ call, prediction, outputTokens: tokens, toolCalled: taughtToolCall(stage, outcome) },
@@ -95,37 +93,26 @@ class RoleMeans {
   }
 }
 
-/** Guesses what follows each call. A call with siblings is followed by the first that begins after all have ended, like each of them. */
+/** What was said to follow the ended calls of each workflow, until it is known. */
 class Followers {
-  private readonly transitions = new RoleTransitions(MAX_CELLS);
-  private readonly open = new Map<
-    string,
-    { call: CallExample; toolCalled: boolean | undefined; ranked: (string | undefined)[] }[]
-  >();
+  private readonly open = new Map<string, { template: string; ranked: (string | undefined)[] }[]>();
 
-  constructor(private readonly steps: JudgedStep[]) {}
+  constructor(
+    private readonly predictor: OnlinePredictor,
+    private readonly steps: JudgedStep[],
+  ) {}
 
-  end(call: CallExample, { toolCalled }: StageOutcome): void {
-    const ranked = this.transitions.next(call.stage, call.context, toolCalled).map(({ role }) => role);
-    const list = this.open.get(call.stage.workflowId);
-    const waiting = { call, toolCalled, ranked };
-    if (list) list.push(waiting);
-    else this.open.set(call.stage.workflowId, [waiting]);
+  end({ stage, context }: CallExample, { toolCalled }: StageOutcome): void {
+    const ranked = this.predictor.nextAfter(stage, context, toolCalled).map(({ role }) => role);
+    const list = this.open.get(stage.workflowId);
+    const step = { template: stage.template, ranked };
+    if (list) list.push(step);
+    else this.open.set(stage.workflowId, [step]);
   }
 
-  begin(call: CallExample): void {
-    this.settle(call.stage.workflowId, call);
-  }
-
-  ended(workflowId: string): void {
-    this.settle(workflowId, undefined);
-  }
-
-  private settle(workflowId: string, next: CallExample | undefined): void {
-    for (const { call, toolCalled, ranked } of this.open.get(workflowId) ?? []) {
-      this.steps.push({ template: call.stage.template, ranked, next: next?.stage.role });
-      this.transitions.follow(call.stage, call.context, toolCalled, next?.stage);
-    }
+  /** A call begins, or (`next` undefined) the workflow has ended. */
+  settle(workflowId: string, next: CallExample | undefined): void {
+    for (const step of this.open.get(workflowId) ?? []) this.steps.push({ ...step, next: next?.stage.role });
     this.open.delete(workflowId);
   }
 }

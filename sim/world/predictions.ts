@@ -1,15 +1,20 @@
 import type { Foresight } from '../../src/global/order/policy.js';
 import { SeededRng } from '../../src/model/rng.js';
 import type { Prediction, Stage, StageContext, StageOutcome } from '../../src/model/stage.js';
+import { KeyedWindows } from '../../src/predict/keyed-windows.js';
 import { OnlinePredictor } from '../../src/predict/predictor.js';
 import type { ServiceTimeModel } from '../../src/predict/service-time.js';
 import type { TraceRow } from '../../traces/schema.js';
 import type { PredictionMode, Reservation, SimScenario } from '../types.js';
 import { WorkflowFuture } from './foresight.js';
+import { loadStageModel } from './model-file.js';
 import type { Run } from './runs.js';
 
 /** Tokens that every stage is taken for where nothing is predicted. */
 const BLIND_TOKENS = 256;
+
+const MAX_ROLES = 4096;
+const WINDOW_CALLS = 128;
 
 /** What the schedulers are told of a stage: by the live predictor, or by whatever takes its place in an experiment. */
 export class Predictions {
@@ -18,6 +23,7 @@ export class Predictions {
   private readonly reservation: Reservation;
   private readonly rng: SeededRng;
   private readonly serviceTimeMs: ServiceTimeModel | undefined;
+  private readonly roleLengths = new KeyedWindows(MAX_ROLES, WINDOW_CALLS);
   private readonly futures = new WeakMap<Run, WorkflowFuture>();
 
   constructor(
@@ -30,13 +36,14 @@ export class Predictions {
     this.online = new OnlinePredictor({
       targetOverflow: scenario.kvOverflowTarget,
       serviceTimeMs: scenario.serviceTimeMs,
+      model: this.mode.kind === 'model' ? loadStageModel(this.mode.path) : undefined,
     });
   }
 
   predict(stage: Stage, context: StageContext, run: Run, row: TraceRow, outputTokens: number): Prediction {
     if (this.mode.kind === 'told') return this.mode.byRequest.get(row.request_id)!;
     const base = this.online.predict(stage, context);
-    const seen = this.seen(base, run, row, outputTokens);
+    const seen = this.seen(stage, base, run, row, outputTokens);
     if (this.reservation === 'predicted') return seen;
     const tokens = this.reservation === 'oracle' ? outputTokens : stage.maxTokens;
     const kvTokens = stage.promptTokens + tokens;
@@ -44,7 +51,9 @@ export class Predictions {
   }
 
   observe(stage: Stage, context: StageContext, outcome: StageOutcome): void {
-    if (this.mode.kind !== 'told') this.online.observe(stage, context, outcome);
+    if (this.mode.kind === 'told') return;
+    this.online.observe(stage, context, outcome);
+    if (outcome.outputTokens !== undefined) this.roleLengths.add(roleKey(stage), outcome.outputTokens);
   }
 
   workflowEnded(workflowId: string): void {
@@ -57,11 +66,14 @@ export class Predictions {
     return { outputTokens, serviceMs: future.serviceMs(row), remainingMs: future.remainingMs(row) };
   }
 
-  private seen(base: Prediction, run: Run, row: TraceRow, outputTokens: number): Prediction {
+  private seen(stage: Stage, base: Prediction, run: Run, row: TraceRow, outputTokens: number): Prediction {
     switch (this.mode.kind) {
       case 'online':
+      case 'model':
       case 'told':
         return base;
+      case 'role-median':
+        return this.roleMedian(stage, base);
       case 'none':
         return { ...base, ...lengths(BLIND_TOKENS), serviceMs: 1, remainingMs: 0, source: 'none' };
       case 'oracle':
@@ -69,6 +81,13 @@ export class Predictions {
       case 'noise':
         return this.truth(base, run, row, outputTokens, Math.exp(this.mode.sigma * this.normal()));
     }
+  }
+
+  private roleMedian(stage: Stage, base: Prediction): Prediction {
+    const window = this.roleLengths.peek(roleKey(stage));
+    const tokens = Math.min(stage.maxTokens, Math.round(window?.quantile(0.5) ?? BLIND_TOKENS));
+    const serviceMs = this.serviceTimeMs?.(stage.model, stage.promptTokens, 0, tokens) ?? base.serviceMs;
+    return { ...base, ...lengths(Math.max(1, tokens)), serviceMs, source: 'role-median' };
   }
 
   private truth(base: Prediction, run: Run, row: TraceRow, outputTokens: number, factor: number): Prediction {
@@ -99,4 +118,8 @@ export class Predictions {
 /** A length that is taken for sure. The promise of KV memory stays the calibrated one. */
 function lengths(tokens: number): Pick<Prediction, 'outputTokens'> {
   return { outputTokens: { q30: tokens, q50: tokens, q95: tokens, mean: tokens } };
+}
+
+function roleKey({ template, role }: Stage): string {
+  return `${template}\n${role}`;
 }

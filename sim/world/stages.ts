@@ -1,6 +1,7 @@
 import { DEFAULT_BLOCK_TOKENS } from '../../src/model/memory.js';
 import type { Stage } from '../../src/model/stage.js';
 import type { TraceRow } from '../../traces/schema.js';
+import { stageFeaturesOf } from '../../traces/stage-features.js';
 import { blockTokensOf, hashRunsOf } from '../../traces/workflow.js';
 import type { Run } from './runs.js';
 
@@ -33,6 +34,7 @@ export function stageOf(
     tenant: record.tenant,
     template: record.template,
     role: row.role ?? 'default',
+    agent: row.agent,
     model,
     sloClass: record.sloClass,
     arrivalMs: nowMs,
@@ -43,16 +45,7 @@ export function stageOf(
     maxTokens: Math.min(row.max_tokens ?? DEFAULT_MAX_TOKENS, room),
     bodyBytes: 4 * promptTokens,
     prefixHashes: prefixHashes(row, model),
-    features: {
-      toolsOffered: row.tools_offered ?? 0,
-      toolChoice: row.tools_offered ? 'auto' : 'none',
-      responseFormat: row.response_format ?? 'text',
-      lastMessageKind: row.last_message_kind ?? 'none',
-      messageCount: 1,
-      temperature: row.temperature,
-      reasoning: false,
-      stream: true,
-    },
+    features: stageFeaturesOf(row),
     finalStage: run.left === 1,
   };
 }

@@ -16,8 +16,9 @@ import { MINUTE_MS } from '../model/units.js';
 import { type GpuTelemetry, NodeService } from '../node/service.js';
 import { DecisionLog } from '../observe/decision-log.js';
 import type { Logger } from '../observe/log.js';
-import { OnlinePredictor } from '../predict/predictor.js';
+import { OnlinePredictor, type PredictorState } from '../predict/predictor.js';
 import type { ServiceTimeModel } from '../predict/service-time.js';
+import type { StageModel } from '../predict/stage-model.js';
 import type { EngineSnapshot, FleetSnapshot } from './contract.js';
 
 export interface LocalLevelsOptions {
@@ -32,6 +33,8 @@ export interface LocalLevelsOptions {
   readonly engineApiKeys?: ReadonlyMap<string, string>;
   /** Service time of a call alone, where model and GPU are known. */
   readonly serviceTimeMs?: ServiceTimeModel | undefined;
+  /** A trained model, and what was learned before a restart. */
+  readonly prediction?: { readonly model?: StageModel | undefined; readonly state?: PredictorState | undefined };
   /** Replays traffic for the self-tuning policy; without it `maestro` keeps the ordering that it begins with. */
   readonly replays?: ReplayWorker | undefined;
 }
@@ -39,6 +42,7 @@ export interface LocalLevelsOptions {
 /** The three levels in one process, joined by function calls. Only engines are processes of their own. */
 export interface LocalLevels {
   readonly scheduling: GlobalService;
+  readonly predictor: OnlinePredictor;
   /** Looks at every engine once; resolves when each has been tried, reachable or not. */
   start(): Promise<void>;
   /** Ends everything; whatever is still held is released. */
@@ -108,11 +112,17 @@ export function createLocalLevels(options: LocalLevelsOptions): LocalLevels {
     onFileError: (error) =>
       logger.error({ err: error }, 'the decision log file cannot be written; serving goes on without it'),
   });
+  const predictor = new OnlinePredictor({
+    targetOverflow: rules.kvOverflowTarget,
+    serviceTimeMs: options.serviceTimeMs,
+    model: options.prediction?.model,
+  });
+  if (options.prediction?.state) predictor.restore(options.prediction.state);
   const scheduling = new GlobalService({
     clock,
     scheduler,
     tracker,
-    predictor: new OnlinePredictor({ targetOverflow: rules.kvOverflowTarget, serviceTimeMs: options.serviceTimeMs }),
+    predictor,
     clusters,
     classes,
     aliases: config.aliases,
@@ -121,6 +131,7 @@ export function createLocalLevels(options: LocalLevelsOptions): LocalLevels {
   });
   return {
     scheduling,
+    predictor,
     start: async () => {
       await Promise.all(nodes.map((node) => node.start()));
     },

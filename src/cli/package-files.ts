@@ -24,3 +24,9 @@ export function demoTracePath(): string {
 export function defaultModelPath(): string {
   return join(packageRoot(), 'models', 'default');
 }
+
+/** The model that a config or an option names; undefined for `none`. */
+export function modelPathOf(name: string): string | undefined {
+  if (name === 'none') return undefined;
+  return name === 'default' ? defaultModelPath() : name;
+}

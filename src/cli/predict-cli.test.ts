@@ -69,7 +69,7 @@ describe('maestro train and predict', () => {
     const state = await run('predict', join(folder, 'other.jsonl'), '--model', model);
     expect(state).toMatchObject({
       code: 1,
-      err: expect.stringMatching(/state\.json is broken: .*Train the model again/),
+      err: expect.stringMatching(/state\.json is broken: .*train the model again/),
     });
     await writeFile(join(model, 'model.onnx'), 'no model');
     const broken = await run('predict', join(folder, 'other.jsonl'), '--model', model);

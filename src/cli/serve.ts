@@ -17,7 +17,9 @@ import {
 import type { GlobalService } from '../global/service.js';
 import { MaestroError } from '../model/error.js';
 import { createLogger } from '../observe/log.js';
+import { keepPredictorState, prepareLivePrediction } from '../predict/live/service.js';
 import { watchGpus } from './gpu-telemetry.js';
+import { modelPathOf } from './package-files.js';
 import { startReplayThread } from './replay-thread.js';
 import { startEngines } from './started-engines.js';
 import { discoveredNodes } from './vllm-urls.js';
@@ -64,6 +66,11 @@ export async function serve(options: ServeOptions): Promise<Served> {
     const watches = fleet ? new Map<string, TelemetryWatch>() : await watchGpus(config, nodes, wallClock, logger);
     const { scheduling: rules, classes } = config;
     const tunes = rules.policy === 'maestro' && rules.portfolio.cpuShare > 0;
+    const prediction = await prepareLivePrediction({
+      modelPath: modelPathOf(config.prediction.model),
+      stateFile: config.prediction.stateFile,
+      log: logger,
+    });
     const levels = createLocalLevels({
       config,
       nodes,
@@ -72,6 +79,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
       logger,
       engineApiKeys: options.vllmUrls ? new Map() : engineApiKeys(config),
       serviceTimeMs: serviceTimes(stepShapes(config)),
+      prediction,
       replays: tunes ? startReplayThread({ nodes, classes, rttMs: {}, ...rules }) : undefined,
       telemetry: (nodeId: string) => {
         if (fleet) return () => deviceReading(fleet, nodeId);
@@ -88,9 +96,13 @@ export async function serve(options: ServeOptions): Promise<Served> {
       logger,
       metrics: createGatewayMetrics(config.classes.map(({ name }) => name)),
     });
+    const { stateFile } = config.prediction;
+    const keeper =
+      stateFile === undefined ? undefined : keepPredictorState(levels.predictor, stateFile, wallClock, logger);
     const stop = async (drainMs: number) => {
       await gateway.close(drainMs);
       await levels.stop();
+      await keeper?.close();
       for (const watch of watches.values()) watch.stop();
       await Promise.all([started.end(), fleet?.stop()]);
     };

@@ -104,9 +104,10 @@ function stateAfter(history: CallHistory, trained: TrainedModel): PredictorState
   const predictor = new OnlinePredictor({ model: forestModel(trained.model) });
   for (const event of history.events) {
     if (event.kind === 'workflowEnded') predictor.workflowEnded(event.workflowId);
-    else if (event.kind === 'end') {
+    else {
       const { stage, context, outcome } = history.calls[event.call]!;
-      predictor.observe(stage, context, outcome);
+      if (event.kind === 'begin') predictor.predict(stage, context);
+      else predictor.observe(stage, context, outcome);
     }
   }
   const state = predictor.state();

@@ -87,6 +87,23 @@ const scheduling = z
   .transform(rename({ starvationBound: 'starvationBoundMs', minResidency: 'minResidencyMs' }))
   .prefault({});
 
+const prediction = z
+  .strictObject({
+    model: z
+      .string()
+      .min(1)
+      .default('default')
+      .describe(
+        'Model directory of `maestro train`, or an ONNX file; `default`: the one that ships; `none`: only what is learned online.',
+      ),
+    stateFile: z
+      .string()
+      .min(1)
+      .exactOptional()
+      .describe('File that keeps what was learned over a restart. Without it a restart begins anew.'),
+  })
+  .prefault({});
+
 const observe = z
   .strictObject({
     logLevel: z
@@ -118,6 +135,7 @@ export const configSchema = z.strictObject({
     .prefault({})
     .describe('What is known of a kind of workflow, by its name.'),
   scheduling: scheduling.describe('The global order and the memory rules.'),
+  prediction: prediction.describe('What foretells the length of answers.'),
   gateway: gatewaySchema.describe('Who is let in, and the limits.'),
   observe: observe.describe('Logs.'),
 });

@@ -66,7 +66,7 @@ export class OutputLengths {
 
   estimate(stage: Stage, context: StageContext): LengthEstimate {
     const fromHistory = this.fromHistory(stage);
-    const last = context.lastRoleOutputTokens;
+    const last = lastOf(context);
     if (last === undefined) return fromHistory;
     const repeat = this.repeats.peek(modelRoleKey(stage));
     if (!repeat || repeat.logRatios.count < MIN_CALLS) {
@@ -90,7 +90,7 @@ export class OutputLengths {
 
   /** Learns the true length of a call. Call it with the context that the call was predicted with. */
   observe(stage: Stage, context: StageContext, outputTokens: number): void {
-    const last = context.lastRoleOutputTokens;
+    const last = lastOf(context);
     if (last !== undefined) this.observeRepeat(stage, last, outputTokens);
     this.windows.add(templateRoleKey(stage), outputTokens);
     this.windows.add(modelRoleKey(stage), outputTokens);
@@ -153,6 +153,11 @@ export class OutputLengths {
       source,
     };
   }
+}
+
+/** Last answer of the agent in this workflow, or of its role where agents are not told apart or this one has not answered yet. */
+function lastOf({ past, lastRoleOutputTokens }: StageContext): number | undefined {
+  return past?.ofAgent?.lastTokens ?? lastRoleOutputTokens;
 }
 
 function meanOverMedian(estimate: LengthEstimate): number {

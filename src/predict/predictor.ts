@@ -2,8 +2,10 @@ import { LruMap } from '../model/lru-map.js';
 import type { Prediction, Stage, StageContext, StageOutcome } from '../model/stage.js';
 import { BoundCalibration, type CalibrationState } from './calibration.js';
 import type { KeyedWindowsState } from './keyed-windows.js';
+import { NextRoles } from './next-roles.js';
 import { OutputLengths, type OutputLengthsState } from './output-length.js';
 import { RemainingWork } from './remaining-work.js';
+import type { NextRole, RoleTransitionsState } from './role-transitions.js';
 import type { RunningStatisticsState } from './running-statistics.js';
 import { type ServiceTimeModel, ServiceTimes } from './service-time.js';
 import { ModelEstimates, type StageModel } from './stage-model.js';
@@ -30,6 +32,7 @@ export interface PredictorState {
   readonly tools: ToolIntentState;
   readonly remaining: KeyedWindowsState;
   readonly calibration: CalibrationState;
+  readonly transitions: RoleTransitionsState;
   /** Of the trained model: the statistics that it takes as features, and the calibration of its bounds. */
   readonly model?:
     | { readonly statistics: RunningStatisticsState; readonly calibration?: CalibrationState | undefined }
@@ -56,6 +59,7 @@ export class OnlinePredictor {
   private readonly tools: ToolIntent;
   private readonly services: ServiceTimes;
   private readonly remaining: RemainingWork;
+  private readonly nextRoles: NextRoles;
   private readonly calibration: BoundCalibration;
   private readonly model: ModelEstimates | undefined;
   private readonly modelCalibration: BoundCalibration;
@@ -69,6 +73,7 @@ export class OnlinePredictor {
     this.tools = new ToolIntent(maxCells);
     this.services = new ServiceTimes(serviceTimeMs);
     this.remaining = new RemainingWork({ maxCells, maxWorkflows });
+    this.nextRoles = new NextRoles({ maxCells, maxWorkflows });
     this.calibration = new BoundCalibration({ targetOverflow, maxRoles: maxCells });
     const { model } = this.config;
     this.model = model && new ModelEstimates(model, maxCells);
@@ -79,6 +84,7 @@ export class OnlinePredictor {
   }
 
   predict(stage: Stage, context: StageContext): Prediction {
+    this.nextRoles.begun(stage);
     const modelled = this.model?.estimate(stage, context);
     const length = modelled?.length ?? this.lengths.estimate(stage, context);
     const calibration = modelled ? this.modelCalibration : this.calibration;
@@ -111,15 +117,17 @@ export class OnlinePredictor {
     const { outputTokens } = outcome;
     const modelBound = this.modelBounds.peek(stage.stageId);
     this.modelBounds.delete(stage.stageId);
-    if (outcome.kind !== 'completed' || outputTokens === undefined) return;
-    if (modelBound !== undefined) this.modelCalibration.observe(calibrationKey(stage), outputTokens > modelBound);
+    if (outcome.kind !== 'completed') return;
+    this.nextRoles.ended(stage, context, outcome.toolCalled);
+    if (outcome.toolCalled !== undefined) this.tools.observe(stage, outcome.toolCalled);
     this.model?.observe(stage, outcome);
+    if (outputTokens === undefined) return;
+    if (modelBound !== undefined) this.modelCalibration.observe(calibrationKey(stage), outputTokens > modelBound);
     const length = this.lengths.estimate(stage, context);
     const role = calibrationKey(stage);
     const boundTokens = clampTokens(length.q95 * this.calibration.factor(role), Math.max(1, stage.maxTokens));
     this.calibration.observe(role, outputTokens > boundTokens);
     this.lengths.observe(stage, context, outputTokens);
-    if (outcome.toolCalled !== undefined) this.tools.observe(stage, outcome.toolCalled);
     this.services.observe(stage, outcome);
     this.observeTrail(stage, context, outcome, outputTokens);
   }
@@ -127,6 +135,12 @@ export class OnlinePredictor {
   /** The workflow is over or counts as over: what it did becomes history for the remaining work of others. */
   workflowEnded(workflowId: string): void {
     this.remaining.workflowEnded(workflowId);
+    this.nextRoles.workflowEnded(workflowId);
+  }
+
+  /** Roles and models that may follow a stage that has ended, the most likely first: what is worth making ready. */
+  nextAfter(stage: Stage, context: StageContext, toolCalled: boolean | undefined): NextRole[] {
+    return this.nextRoles.after(stage, context, toolCalled);
   }
 
   state(): PredictorState {
@@ -136,6 +150,7 @@ export class OnlinePredictor {
       tools: this.tools.state(),
       remaining: this.remaining.state(),
       calibration: this.calibration.state(),
+      transitions: this.nextRoles.state(),
       ...(this.model ? { model: { statistics: this.model.state(), calibration } } : {}),
     };
   }
@@ -146,6 +161,7 @@ export class OnlinePredictor {
     this.tools.restore(state.tools);
     this.remaining.restore(state.remaining);
     this.calibration.restore(state.calibration);
+    this.nextRoles.restore(state.transitions);
     if (!this.model || !state.model) return;
     this.model.restore(state.model.statistics);
     if (state.model.calibration) this.modelCalibration.restore(state.model.calibration);

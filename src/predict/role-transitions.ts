@@ -1,5 +1,6 @@
 import { LruMap } from '../model/lru-map.js';
 import type { Stage, StageContext } from '../model/stage.js';
+import { thousandths } from './keyed-windows.js';
 import { logBin } from './log-bin.js';
 
 /** What may come after a stage: a role with the model that it used last, or the end of the workflow. Probabilities add up to 1. */
@@ -8,6 +9,12 @@ export interface NextRole {
   readonly role: string | undefined;
   readonly model: string | undefined;
   readonly probability: number;
+}
+
+/** Saved form: decayed counts of what followed, by state, and the model that each role used last. */
+export interface RoleTransitionsState {
+  readonly states: readonly (readonly [key: string, roles: readonly (readonly [role: string, count: number])[]])[];
+  readonly models: readonly (readonly [key: string, model: string])[];
 }
 
 interface Counts {
@@ -66,6 +73,24 @@ export class RoleTransitions {
     const role = next?.role ?? END;
     if (next) this.models.set(`${next.template}\n${next.role}`, next.model);
     for (const key of keysOf(stage, context, toolCalled)) this.count(key, role);
+  }
+
+  state(): RoleTransitionsState {
+    return {
+      states: [...this.states].map(([key, { byRole }]) => [
+        key,
+        [...byRole].map(([role, count]) => [role, thousandths(count)] as const),
+      ]),
+      models: [...this.models],
+    };
+  }
+
+  restore({ states, models }: RoleTransitionsState): void {
+    for (const [key, roles] of states) {
+      const total = roles.reduce((sum, [, count]) => sum + count, 0);
+      this.states.set(key, { total, byRole: new Map(roles) });
+    }
+    for (const [key, model] of models) this.models.set(key, model);
   }
 
   private count(key: string, role: string): void {

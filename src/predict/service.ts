@@ -31,6 +31,8 @@ export interface ModelServiceOptions extends ModelRequirements {
   readonly maxBatch?: number | undefined;
   /** Stands in for the native module in tests. */
   readonly probe?: (() => Promise<RuntimeProbe>) | undefined;
+  /** Told once, when a model that served is taken out of service. */
+  readonly onOutOfService?: ((reason: string) => void) | undefined;
   /** A monotonic clock in wall time. */
   readonly nowMs?: (() => number) | undefined;
 }
@@ -171,7 +173,9 @@ export class ModelService {
 
   private retire(why: string): void {
     if (this.current.kind !== 'serving') return;
-    this.current = { kind: 'out_of_service', reason: `${this.options.path}: ${why}` };
+    const reason = `${this.options.path}: ${why}`;
+    this.current = { kind: 'out_of_service', reason };
+    this.options.onOutOfService?.(reason);
   }
 }
 

@@ -5,6 +5,11 @@ import { ModelFormatError } from './onnx/protobuf.js';
 export interface ServingRules {
   /** Added to `log_tokens_q95`, so that so much of the calls kept back was covered as was wanted: where online calibration starts. */
   readonly boundLogOffset: number;
+  /**
+   * A median that is no further than this from the last output of the agent, in log tokens, is taken to be that output: agents that write something
+   * again often say exactly as much, which trees, being steps, cannot. 0 where that does not help.
+   */
+  readonly repeatLogTolerance: number;
   /** `tool_probability` was trained on enough calls to be worth something. */
   readonly toolIntent: boolean;
   /** Templates for which looking up is better than the model, or whose calls were too few to tell. */
@@ -12,7 +17,9 @@ export interface ServingRules {
 }
 
 /** Of a file that was made elsewhere, and knows nothing of them: the bound starts at one and a half times the q95. */
-const UNKNOWN: ServingRules = { boundLogOffset: Math.log(1.5), toolIntent: true, lookupTemplates: [] };
+const UNKNOWN: ServingRules = {
+  ...{ boundLogOffset: Math.log(1.5), repeatLogTolerance: 0, toolIntent: true, lookupTemplates: [] },
+};
 
 /** No offset beyond this (a factor of 50) is a calibration. */
 const MAX_LOG_OFFSET = 4;
@@ -31,13 +38,23 @@ export function servingRules(metadata: ReadonlyMap<string, string>): ServingRule
     return refuse('it', 'JSON');
   }
   if (typeof value !== 'object' || value === null) return refuse('it', 'an object');
-  const { boundLogOffset, toolIntent, lookupTemplates } = value as Record<string, unknown>;
+  const { boundLogOffset, repeatLogTolerance, toolIntent, lookupTemplates } = value as Record<string, unknown>;
   if (typeof boundLogOffset !== 'number' || !(Math.abs(boundLogOffset) <= MAX_LOG_OFFSET)) {
     return refuse('boundLogOffset', `a number from -${MAX_LOG_OFFSET} to ${MAX_LOG_OFFSET}`);
+  }
+  if (typeof repeatLogTolerance !== 'number' || !(repeatLogTolerance >= 0 && repeatLogTolerance <= 1)) {
+    return refuse('repeatLogTolerance', 'a number from 0 to 1');
   }
   if (typeof toolIntent !== 'boolean') return refuse('toolIntent', 'true or false');
   if (!Array.isArray(lookupTemplates) || !lookupTemplates.every((name) => typeof name === 'string')) {
     return refuse('lookupTemplates', 'a list of names');
   }
-  return { boundLogOffset, toolIntent, lookupTemplates };
+  return { boundLogOffset, repeatLogTolerance, toolIntent, lookupTemplates };
+}
+
+/** The median of the model, or the agent's last output where the two are that close. Both in log tokens. */
+export function withRepeats(logMedian: number, lastTokens: number | undefined, logTolerance: number): number {
+  if (lastTokens === undefined) return logMedian;
+  const last = Math.log1p(lastTokens);
+  return Math.abs(last - logMedian) <= logTolerance ? last : logMedian;
 }

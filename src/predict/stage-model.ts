@@ -5,7 +5,7 @@ import { requiredEnsembles } from './onnx/check-model.js';
 import { STAGE_OUTPUTS, type TreeModel } from './onnx/model.js';
 import type { LengthEstimate } from './output-length.js';
 import { RunningStatistics, type RunningStatisticsState } from './running-statistics.js';
-import { type ServingRules, servingRules } from './serving-rules.js';
+import { type ServingRules, servingRules, withRepeats } from './serving-rules.js';
 import { Forest } from './trees/forest.js';
 
 /** What every model of stages has to fit. */
@@ -70,7 +70,8 @@ export class ModelEstimates {
     if (!predicted) return undefined;
     const [toolProbability, low, middle, high, mean] = predicted as unknown as [number, number, number, number, number];
     // Trees of different quantiles may cross.
-    const q50 = tokensOf(middle);
+    const last = context.past?.ofAgent?.lastTokens;
+    const q50 = tokensOf(withRepeats(middle, last, this.model.rules.repeatLogTolerance));
     return {
       length: {
         q30: Math.min(q50, tokensOf(low)),

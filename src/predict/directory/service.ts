@@ -45,6 +45,10 @@ const stateSchema = z.strictObject({
   tools: rates,
   remaining: samples,
   calibration,
+  transitions: z.strictObject({
+    states: z.array(z.tuple([z.string(), z.array(z.tuple([z.string(), z.number()]))])),
+    models: z.array(z.tuple([z.string(), z.string()])),
+  }),
   model: z
     .strictObject({
       statistics: z.strictObject({ windows: samples, tools: rates }),
@@ -109,7 +113,12 @@ export async function modelFileOf(path: string): Promise<string> {
 
 /** The saved state beside a model; undefined where there is none. Throws {@link MaestroError} for one that is broken. */
 export async function readState(directory: string): Promise<PredictorState | undefined> {
-  return await readJson(join(directory, MODEL_FILES.state), stateSchema);
+  return await readStateFile(join(directory, MODEL_FILES.state));
+}
+
+/** A saved state; undefined where there is no such file. Throws {@link MaestroError} for one that is broken. */
+export async function readStateFile(path: string): Promise<PredictorState | undefined> {
+  return await readJson(path, stateSchema);
 }
 
 /** The medians of the training; undefined where there are none. */
@@ -131,7 +140,10 @@ async function readJson<T>(path: string, schema: z.ZodType<T>): Promise<T | unde
     return schema.parse(JSON.parse(text));
   } catch (error) {
     const why = error instanceof z.ZodError ? z.prettifyError(error) : String(error);
-    throw new MaestroError('invalid_request', `${path} is broken: ${why.split('\n')[0]}. Train the model again.`);
+    throw new MaestroError(
+      'invalid_request',
+      `${path} is broken: ${why.split('\n')[0]}. Remove it, or train the model again.`,
+    );
   }
 }
 

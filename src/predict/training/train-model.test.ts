@@ -76,9 +76,10 @@ describe('trainModel', () => {
     expect(servingRules(trained.model.metadata)).toEqual(trained.rules);
     const broken = (text: string) => () => servingRules(new Map([['maestro.calibration', text]]));
     expect(broken('{')).toThrow('must be JSON');
-    expect(broken('{"boundLogOffset": 9, "toolIntent": true, "lookupTemplates": []}')).toThrow('boundLogOffset');
-    expect(broken('{"boundLogOffset": 0, "toolIntent": 1, "lookupTemplates": []}')).toThrow('toolIntent');
-    expect(broken('{"boundLogOffset": 0, "toolIntent": true, "lookupTemplates": [1]}')).toThrow('lookupTemplates');
+    const wrong = { boundLogOffset: 9, repeatLogTolerance: -1, toolIntent: 1, lookupTemplates: [1] };
+    for (const [field, value] of Object.entries(wrong)) {
+      expect(broken(JSON.stringify({ ...trained.rules, [field]: value }))).toThrow(field);
+    }
   });
 
   it('refuses traces without lengths', () => {

@@ -3,7 +3,7 @@ import { FEATURE_NAMES, FEATURE_SCHEMA_HASH } from '../features.js';
 import { METADATA_KEY, type ModelOutput, type STAGE_OUTPUTS, type TreeModel } from '../onnx/model.js';
 import { OutputLengths } from '../output-length.js';
 import { RunningStatistics } from '../running-statistics.js';
-import type { ServingRules } from '../serving-rules.js';
+import { type ServingRules, withRepeats } from '../serving-rules.js';
 import { selectRows, type TrainingTable, trainingTable } from '../training-table.js';
 import { fitPlatt, withScoreLine } from '../trees/calibrate.js';
 import { type ColumnImportance, DEFAULT_GBDT_PARAMS, type GbdtParams, type TreeEnsemble } from '../trees/types.js';
@@ -90,9 +90,12 @@ export function trainModel(history: CallHistory, options: TrainingOptions): Trai
   if (lengths.matrix.rows === 0) throw new RangeError('no call of the traces has a known length');
   const trained = [trainTools(tools, history, options), ...trainLengths(lengths, history, options)];
   const unseen = (name: LengthName) => trained.find((output) => output.name === name)!.unseen;
-  const choices = chooseByTemplate(history, lengths, unseen('log_tokens_q50'));
+  const medians = unseen('log_tokens_q50');
+  const repeatLogTolerance = bestTolerance(history, lengths, medians);
+  const choices = chooseByTemplate(history, lengths, repeated(history, lengths, medians, repeatLogTolerance));
   const rules: ServingRules = {
     boundLogOffset: conformalOffset(lengths.logTokens, unseen('log_tokens_q95'), options.targetOverflow),
+    repeatLogTolerance,
     toolIntent: trained[0]!.trees > 0,
     lookupTemplates: choices.flatMap(({ template, serves }) => (serves === 'lookup' ? [template] : [])),
   };
@@ -183,6 +186,26 @@ function conformalOffset(logTokens: Float64Array, unseen: Float64Array, targetOv
   excess.sort((a, b) => a - b);
   const rank = Math.ceil((excess.length + 1) * (1 - targetOverflow));
   return Math.round(excess[Math.min(excess.length, rank) - 1]! * 1000) / 1000;
+}
+
+/** How close to the last output a median must be to be taken for it. Wider ones were never better on the recorded traces. */
+const TOLERANCES = [0, 0.05, 0.1, 0.2];
+
+function bestTolerance(history: CallHistory, table: TrainingTable, unseen: Float64Array): number {
+  const losses = TOLERANCES.map((tolerance) => {
+    const medians = repeated(history, table, unseen, tolerance);
+    return medians.reduce((sum, median, row) => {
+      return Number.isNaN(median) ? sum : sum + Math.abs(median - table.logTokens[row]!);
+    }, 0);
+  });
+  return TOLERANCES[losses.indexOf(Math.min(...losses))]!;
+}
+
+function repeated(history: CallHistory, table: TrainingTable, medians: Float64Array, tolerance: number): Float64Array {
+  return medians.map((median, row) => {
+    const { past } = history.calls[table.calls[row]!]!.context;
+    return withRepeats(median, past?.ofAgent?.lastTokens, tolerance);
+  });
 }
 
 /** Model or lookup, by what each would have got wrong on calls that it had not learned from. */

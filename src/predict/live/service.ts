@@ -1,0 +1,126 @@
+import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import type { Clock, Timer } from '../../model/clock.js';
+import { MINUTE_MS } from '../../model/units.js';
+import { modelFileOf, readState, readStateFile } from '../directory/service.js';
+import { METADATA_KEY } from '../onnx/model.js';
+import type { OnlinePredictor, PredictorState } from '../predictor.js';
+import { ModelService } from '../service.js';
+import { type ServingRules, servingRules } from '../serving-rules.js';
+import { STAGE_MODEL_REQUIREMENTS, type StageModel } from '../stage-model.js';
+
+/** What is needed of a logger. */
+export interface PredictionLog {
+  info(facts: object, message: string): void;
+  warn(facts: object, message: string): void;
+}
+
+export interface LivePredictionOptions {
+  /** Model directory or ONNX file; undefined: predictions are learned online alone. */
+  readonly modelPath: string | undefined;
+  /** Where what was learned is kept over a restart. */
+  readonly stateFile: string | undefined;
+  readonly log: PredictionLog;
+}
+
+/** What a live predictor begins with. */
+export interface LivePrediction {
+  readonly model: StageModel | undefined;
+  readonly state: PredictorState | undefined;
+  /** Which model predicts, for people: a version, or why none does. */
+  describe(): string;
+}
+
+/**
+ * Makes a model and the saved state ready. Never rejects: a model that is refused now, or taken out of service later, is told to the log, and what is
+ * learned online predicts.
+ *
+ * A single row costs less in TypeScript than the way to ONNX Runtime and back, so that the native module is not loaded for it.
+ */
+export async function prepareLivePrediction(options: LivePredictionOptions): Promise<LivePrediction> {
+  const { modelPath, stateFile, log } = options;
+  const loaded = modelPath === undefined ? undefined : await loadModel(modelPath, log);
+  let state: PredictorState | undefined;
+  try {
+    state = stateFile === undefined ? undefined : await readStateFile(stateFile);
+    if (!state && modelPath !== undefined && loaded?.model) state = await readState(modelPath);
+  } catch (error) {
+    log.warn({ err: error }, 'the saved state of the predictor is not used; it begins anew');
+  }
+  return { model: loaded?.model, state, describe: () => loaded?.describe() ?? 'no model: learned online' };
+}
+
+async function loadModel(
+  path: string,
+  log: PredictionLog,
+): Promise<{ model: StageModel | undefined; describe: () => string }> {
+  const refused = (reason: string) => {
+    log.warn({ reason }, 'the prediction model is refused; what is learned online predicts');
+    return { model: undefined, describe: () => `refused: ${reason}` };
+  };
+  const file = await modelFileOf(path);
+  const service = await ModelService.load({
+    ...STAGE_MODEL_REQUIREMENTS,
+    path: file,
+    backend: 'typescript',
+    onOutOfService: (reason) =>
+      log.warn({ reason }, 'the prediction model is out of service; what is learned online predicts'),
+  });
+  if (service.state.kind !== 'serving') return refused(service.state.reason);
+  let rules: ServingRules;
+  try {
+    rules = servingRules(service.model!.metadata);
+  } catch (error) {
+    return refused(`${file}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  const version = service.model!.metadata.get(METADATA_KEY.version) ?? 'without version';
+  log.info({ file, version }, 'a trained model predicts output lengths');
+  return {
+    model: { rules, evaluate: (row) => service.predictNow(row) },
+    describe: () =>
+      service.state.kind === 'serving' ? `model ${version}` : `${service.state.kind}: ${service.state.reason}`,
+  };
+}
+
+/** At most so much of what was learned is lost in a crash. */
+const SAVE_INTERVAL_MS = 5 * MINUTE_MS;
+
+/**
+ * Keeps what a predictor learns in a file: every five minutes, and when it is closed. A file that cannot be written is told to the log; serving goes on.
+ *
+ * @param clock In wall time.
+ */
+export function keepPredictorState(
+  predictor: OnlinePredictor,
+  stateFile: string,
+  clock: Clock,
+  log: PredictionLog,
+): { close(): Promise<void> } {
+  let timer: Timer | undefined;
+  let saving = Promise.resolve();
+  const save = () => {
+    saving = saving
+      .then(() => writeState(predictor.state(), stateFile))
+      .catch((error: unknown) => log.warn({ err: error, stateFile }, 'what the predictor has learned cannot be saved'));
+    return saving;
+  };
+  const arm = () => {
+    timer = clock.after(SAVE_INTERVAL_MS, () => {
+      void save();
+      arm();
+    });
+  };
+  arm();
+  return {
+    close() {
+      timer?.cancel();
+      return save();
+    },
+  };
+}
+
+async function writeState(state: PredictorState, stateFile: string): Promise<void> {
+  await mkdir(dirname(stateFile), { recursive: true });
+  await writeFile(`${stateFile}.new`, JSON.stringify(state));
+  await rename(`${stateFile}.new`, stateFile);
+}
