@@ -1,4 +1,4 @@
-import type { Dispatcher } from 'undici';
+import type { IncomingHttpHeaders } from 'node:http';
 import type { PortfolioSnapshot } from '../global/portfolio/service.js';
 import type { MaestroError } from '../model/error.js';
 import type { EngineState, PlaceExplanation } from '../model/fleet.js';
@@ -15,14 +15,50 @@ export interface ServedModel {
   readonly enginesUp: number;
 }
 
+/** A request to an engine. */
+export interface DataRequest {
+  readonly method: 'GET' | 'POST';
+  /** Request target, as it goes on the wire. */
+  readonly path: string;
+  /** Names and values in turn; host, framing and connection headers are added on the way. */
+  readonly headers: readonly string[];
+  /** Must not change until the answer is complete. */
+  readonly body: Buffer | undefined;
+}
+
+/** The hold on a request that has been sent. Calls after its end do nothing. */
+export interface DataCall {
+  /** Closes its connection at once; nothing is told after it. */
+  abort(): void;
+  pause(): void;
+  resume(): void;
+}
+
+/** What hears of the answer to a {@link DataRequest}: start, head, data (any number), and end or error; an error may come at any time. */
+export interface DataHandler {
+  /** There is a connection, and the request goes out now. One that fails without it has not been sent. */
+  onStart(call: DataCall): void;
+  onHead(status: number, headers: IncomingHttpHeaders): void;
+  /** The body bytes of one read of the socket. */
+  onData(bytes: Buffer): void;
+  /** The answer is whole. `rest`: the body bytes of the last read. */
+  onEnd(rest: Buffer | undefined): void;
+  /** `unanswered`: the connection had carried answers before, and not a byte of this one came; it may have been closed while idle. */
+  onError(error: Error, unanswered: boolean): void;
+}
+
+/** The way of requests to one engine. */
+export interface DataPath {
+  /** Sends a request. Throws when its path or a header cannot stand on the wire. */
+  dispatch(request: DataRequest, handler: DataHandler): void;
+}
+
 /** Where an accepted stage goes. */
 export interface StageStart {
   readonly engineId: string;
   readonly nodeId: string;
-  /** The engine's own connection pool: the agent's proxy, as a function call. */
-  readonly dispatcher: Dispatcher;
-  /** Origin of the engine, for `Dispatcher.dispatch`. */
-  readonly origin: string;
+  /** The engine's own connections: the agent's proxy, as a function call. */
+  readonly dataPath: DataPath;
   /** `Authorization` header that the engine asks for, where it was started with an API key. The client's own never goes there. */
   readonly authorization?: string | undefined;
   /** Name under which the engine serves the model. */

@@ -1,3 +1,4 @@
+import { setFlagsFromString } from 'node:v8';
 import { createLocalLevels } from '../bus/local.js';
 import { WallClock } from '../bus/wall-clock.js';
 import { engineApiKeys, gatewayKeys } from '../config/keys.js';
@@ -48,6 +49,9 @@ export async function serve(options: ServeOptions): Promise<Served> {
   // Other commands end with their reader; a server outlives whoever reads what it prints (`maestro up | head`).
   for (const stream of [process.stdout, process.stderr])
     stream.removeAllListeners('error').on('error', () => undefined);
+  // V8 notices that workflows and decision records live long, and would then make them in the old generation at once. There, until a full collection
+  // comes, whatever they refer to lives on as well, closed requests with all their parts, which doubled what a collection costs.
+  setFlagsFromString('--no-allocation-site-pretenuring');
   const { config } = options;
   const { timeScale } = config.fleet;
   const logger = createLogger({ level: config.observe.logLevel });

@@ -32,6 +32,8 @@ interface Counted {
 
 /** The engines of one model, arranged so that the few worth scoring, and the sum of what they can take, are found without a scan. */
 export class ModelIndex {
+  /** Its capacity has changed and nobody has been told. */
+  changeNoted = false;
   readonly leaseTime: LeaseTime = { meanMs: FIRST_LEASE_MS };
   private readonly counted = new Map<EngineRecord, Counted>();
   /** Running engines that take stages, by load. */

@@ -1,3 +1,4 @@
+import { ChurnMap } from '../model/churn-map.js';
 import type {
   CandidateScore,
   ClusterView,
@@ -8,7 +9,6 @@ import type {
   PlaceResult,
 } from '../model/fleet.js';
 import { type HeapEntry, StableHeap } from '../model/heap.js';
-import { LruMap } from '../model/lru-map.js';
 import type { Prediction, Stage } from '../model/stage.js';
 import {
   type EngineCosts,
@@ -75,8 +75,8 @@ export class ClusterRouter {
   private readonly models = new Map<string, ModelIndex>();
   private readonly prefixes: PrefixIndex;
   /** Models whose capacity is not what was last told. */
-  private readonly changedModels = new Set<string>();
-  private readonly startedAtMs = new LruMap<string, number>(MAX_STARTED);
+  private readonly changedModels: string[] = [];
+  private readonly startedAtMs = new ChurnMap<number>();
   private readonly byObservation = new StableHeap<EngineRecord>();
   private readonly observations = new Map<EngineRecord, HeapEntry<EngineRecord>>();
 
@@ -90,6 +90,8 @@ export class ClusterRouter {
     const { engineId, model } = view.spec;
     let engine = this.engines.get(engineId);
     if (engine && view.version < engine.view.version) return;
+    if (engine && engine.view === view && !engine.stale && engine.pendingLeases === 0 && engine.pendingKvTokens === 0)
+      return;
     if (engine && engine.view.spec.model !== model) {
       this.remove(engineId);
       engine = undefined;
@@ -124,7 +126,7 @@ export class ClusterRouter {
     const index = this.index(model);
     index.remove(engine);
     if (index.size === 0) this.models.delete(model);
-    this.changedModels.add(model);
+    this.noteChange(model, index);
     const entry = this.observations.get(engine);
     if (entry) this.byObservation.remove(entry);
     this.observations.delete(engine);
@@ -147,7 +149,7 @@ export class ClusterRouter {
     const best = scored[0];
     if (!best) {
       // The global level has counted on a start that did not come.
-      this.changedModels.add(stage.model);
+      this.noteChange(stage.model, index);
       return bounceAll(request, index);
     }
     const awaited = this.worthWaiting(request, best);
@@ -173,12 +175,17 @@ export class ClusterRouter {
     const engine = this.engines.get(engineId);
     if (!engine) return;
     this.prefixes.learn(stage, engine);
-    this.startedAtMs.set(stageId, nowMs);
+    if (this.startedAtMs.size < MAX_STARTED) this.startedAtMs.set(stageId, nowMs);
+  }
+
+  /** A stage that was to go to an engine never got there. */
+  dropped(stageId: string): void {
+    this.startedAtMs.delete(stageId);
   }
 
   /** A stage has left its engine. */
   ended(stageId: string, engineId: string, nowMs: number): void {
-    const startedMs = this.startedAtMs.peek(stageId);
+    const startedMs = this.startedAtMs.get(stageId);
     this.startedAtMs.delete(stageId);
     const engine = this.engines.get(engineId);
     if (engine && startedMs !== undefined) {
@@ -199,15 +206,26 @@ export class ClusterRouter {
   capacityChanges(nowMs: number): ClusterView {
     this.markStale(nowMs);
     const models = new Map<string, ModelCapacity>();
-    for (const model of this.changedModels) models.set(model, this.models.get(model)?.capacity() ?? nothing(model));
-    this.changedModels.clear();
+    for (const model of this.changedModels) {
+      const index = this.models.get(model);
+      if (index) index.changeNoted = false;
+      models.set(model, index?.capacity() ?? nothing(model));
+    }
+    this.changedModels.length = 0;
     return { clusterId: this.config.clusterId, observedAtMs: nowMs, models };
   }
 
   private put(engine: EngineRecord): void {
     const { model } = engine.view.spec;
-    this.index(model).put(engine);
-    this.changedModels.add(model);
+    const index = this.index(model);
+    index.put(engine);
+    this.noteChange(model, index);
+  }
+
+  private noteChange(model: string, index: ModelIndex): void {
+    if (index.changeNoted) return;
+    index.changeNoted = true;
+    this.changedModels.push(model);
   }
 
   /** Engines that pass all filters, each once: those with a warm prefix, the least loaded, and the soonest ready of the sleeping. */

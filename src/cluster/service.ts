@@ -135,6 +135,7 @@ export class ClusterService {
       if (engineId) this.options.router.ended(stageId, engineId, this.options.clock.nowMs());
     } else if (state === 'held') {
       node?.cancel(stageId);
+      this.options.router.dropped(stageId);
     }
     this.refresh(node, engineId);
     this.announceCapacity();

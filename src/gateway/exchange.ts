@@ -190,13 +190,13 @@ export class Exchange implements StageListener, UpstreamSink {
     this.quietSinceMs = this.context.clock.nowMs();
   }
 
-  onContent(pieces: readonly Buffer[]): void {
+  onContent(bytes: Buffer): void {
     const { res } = this;
     if (this.outcome || res.destroyed) return;
     // An error that comes before any content becomes an error status; its event is not needed then.
     if (!res.headersSent && this.call?.errorFirst) return;
     this.beginAnswer();
-    if (this.writer.write(pieces)) return;
+    if (this.writer.write(bytes)) return;
     this.call?.pause();
     this.blockedSinceMs = this.context.wallClock.nowMs();
     if (this.watchesDrain) return;
@@ -231,8 +231,8 @@ export class Exchange implements StageListener, UpstreamSink {
           reason: end.reason,
           cause: end.cause,
         });
-        if (end.rest.length > 0) this.onContent(end.rest);
-        if (end.told && this.res.headersSent) this.writer.end([]);
+        if (end.rest) this.onContent(end.rest);
+        if (end.told && this.res.headersSent) this.writer.end();
         this.fail(error, 'engine_failed', end.reason, end.facts);
       }
     }
@@ -255,7 +255,7 @@ export class Exchange implements StageListener, UpstreamSink {
     );
   }
 
-  private complete(facts: AnswerFacts, rest: readonly Buffer[]): void {
+  private complete(facts: AnswerFacts, rest: Buffer | undefined): void {
     this.beginAnswer();
     const { stage, fields, scan } = this.intake!;
     if (facts.promptTokens !== undefined && scan.mediaCount === 0) {
@@ -338,7 +338,7 @@ export class Exchange implements StageListener, UpstreamSink {
       sendError(res, error, headers, this.request.route.dialect);
     } else if (!res.writableEnded) {
       // A JSON answer that stops halfway can only be cut, so that nobody takes it for whole.
-      if (call?.head?.streamed) this.writer.end([errorEvent(error, this.request.route.dialect, call.stream)]);
+      if (call?.head?.streamed) this.writer.end(errorEvent(error, this.request.route.dialect, call.stream));
       else res.destroy();
     }
     this.settle(kind, reason, res.statusCode, facts);
@@ -348,7 +348,7 @@ export class Exchange implements StageListener, UpstreamSink {
     const { call } = this;
     if (!call || call.over) return;
     this.context.metrics.upstreamAborted(cause, this.phase);
-    call.abort(new Error(`given up: ${cause}`));
+    call.abort();
   }
 
   private clientClosed(): void {

@@ -1,4 +1,6 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
+import type { DataCall, DataHandler, StageStart } from '../bus/contract.js';
+import type { Timer } from '../model/clock.js';
 import { MaestroError } from '../model/error.js';
 import { sendError } from './answers.js';
 import type { GatewayContext } from './context.js';
@@ -30,33 +32,72 @@ export function answerStored(context: GatewayContext, request: StoredRequest): v
       { param: 'response_id' },
     );
   }
-  const { dispatcher, origin, authorization } = home.start;
-  const headers = ['x-request-id', requestId];
   req.resume();
-  const abort = new AbortController();
-  res.once('close', () => abort.abort());
-  dispatcher
-    .request({
-      origin,
-      path: `/v1/responses/${encodeURIComponent(parameter)}${route.action === 'cancel' ? '/cancel' : queryOf(req.url)}`,
-      method: route.action === 'cancel' ? 'POST' : 'GET',
-      headers: authorization === undefined ? headers : [...headers, 'authorization', authorization],
-      headersTimeout: TIMEOUT_MS,
-      bodyTimeout: 0,
-      signal: abort.signal,
-    })
-    .then(({ statusCode, headers: upstream, body }) => {
-      const answer = [...headers, 'x-maestro-engine', home.start.engineId];
-      copyAnswerHeaders(upstream, false, answer);
-      res.writeHead(statusCode, answer);
-      body.on('error', () => res.destroy());
-      body.pipe(res);
-    })
-    .catch((cause: unknown) => {
-      if (res.destroyed || res.headersSent) return;
-      const error = new MaestroError('engine_failed', 'The engine that has this response does not answer.', { cause });
-      sendError(res, error, headers);
+  const answer = new StoredAnswer(context, res, ['x-request-id', requestId], home.start);
+  answer.request(
+    route.action === 'cancel' ? 'POST' : 'GET',
+    `/v1/responses/${encodeURIComponent(parameter)}${route.action === 'cancel' ? '/cancel' : queryOf(req.url)}`,
+  );
+}
+
+/** Passes on what an engine says of a response, as it comes. */
+class StoredAnswer implements DataHandler {
+  private call: DataCall | undefined;
+  private readonly timer: Timer;
+
+  constructor(
+    context: GatewayContext,
+    private readonly res: ServerResponse,
+    private readonly headers: string[],
+    private readonly start: StageStart,
+  ) {
+    this.timer = context.wallClock.after(TIMEOUT_MS, () => {
+      this.call?.abort();
+      this.onError(new Error('no answer in time'));
     });
+    res.once('close', () => {
+      this.timer.cancel();
+      this.call?.abort();
+    });
+  }
+
+  request(method: 'GET' | 'POST', path: string): void {
+    const { headers, start } = this;
+    const { authorization, dataPath } = start;
+    const sent = authorization === undefined ? headers : [...headers, 'authorization', authorization];
+    dataPath.dispatch({ method, path, headers: sent, body: method === 'POST' ? Buffer.alloc(0) : undefined }, this);
+  }
+
+  onStart(call: DataCall): void {
+    this.call = call;
+    if (this.res.destroyed) call.abort();
+  }
+
+  onHead(status: number, upstream: IncomingHttpHeaders): void {
+    this.timer.cancel();
+    const answer = [...this.headers, 'x-maestro-engine', this.start.engineId];
+    copyAnswerHeaders(upstream, false, answer);
+    this.res.writeHead(status, answer);
+  }
+
+  onData(bytes: Buffer): void {
+    if (this.res.write(bytes)) return;
+    this.call?.pause();
+    this.res.once('drain', () => this.call?.resume());
+  }
+
+  onEnd(rest: Buffer | undefined): void {
+    this.res.end(rest);
+  }
+
+  onError(cause: Error): void {
+    const { res } = this;
+    this.timer.cancel();
+    if (res.headersSent) res.destroy();
+    if (res.destroyed || res.headersSent) return;
+    const error = new MaestroError('engine_failed', 'The engine that has this response does not answer.', { cause });
+    sendError(res, error, this.headers);
+  }
 }
 
 /** `?stream=true&starting_after=3` of a request for a response goes on as it is. */

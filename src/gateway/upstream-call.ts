@@ -1,6 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { type Dispatcher, errors } from 'undici';
-import type { StageStart } from '../bus/contract.js';
+import type { DataCall, DataHandler, StageStart } from '../bus/contract.js';
 import { type AnswerFacts, JsonTail } from './answer-facts.js';
 import type { BrokenStream } from './answers.js';
 import type { ApiDialect } from './routes.js';
@@ -25,7 +24,7 @@ export interface UpstreamHead {
 /** How a call to an engine ended. */
 export type UpstreamEnd =
   /** All came. `rest` has not been handed on yet. */
-  | { readonly kind: 'complete'; readonly facts: AnswerFacts; readonly rest: readonly Buffer[] }
+  | { readonly kind: 'complete'; readonly facts: AnswerFacts; readonly rest: Buffer | undefined }
   /** Not a byte of the request was sent, so nothing ran. */
   | { readonly kind: 'unsent'; readonly cause: Error }
   /** The engine answered with an error status. */
@@ -39,7 +38,7 @@ export type UpstreamEnd =
   | {
       readonly kind: 'broken';
       readonly reason: 'connection-lost' | 'truncated' | 'error-frame';
-      readonly rest: readonly Buffer[];
+      readonly rest: Buffer | undefined;
       readonly told: boolean;
       readonly facts: AnswerFacts;
       readonly cause: Error | undefined;
@@ -49,22 +48,21 @@ export interface UpstreamSink {
   /** The engine sent something: bytes that need not make up content yet. */
   onActivity(): void;
   /** Bytes for the client, at least one. Several events of one read come together. */
-  onContent(pieces: readonly Buffer[]): void;
+  onContent(bytes: Buffer): void;
   /** The end, once, unless the call was aborted. */
   onUpstreamEnd(end: UpstreamEnd): void;
 }
 
-/** One call to one engine: an undici handler that turns the answer into content and exactly one end. */
-export class UpstreamCall implements Dispatcher.DispatchHandler {
+/** One call to one engine: turns the answer into content and exactly one end. */
+export class UpstreamCall implements DataHandler {
   head: UpstreamHead | undefined;
-  private controller: Dispatcher.DispatchController | undefined;
   /** The call has ended or was aborted. */
   over = false;
+  private call: DataCall | undefined;
   private relay: SseRelay | undefined;
   private tail: JsonTail | undefined;
   private refusal: Buffer[] | undefined;
   private refusalBytes = 0;
-  private batch: Buffer[] = [];
   private firstChunk: Buffer | undefined;
   /** Sends the request. */
   private dispatch: (() => void) | undefined;
@@ -78,17 +76,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
   ) {}
 
   send(start: StageStart, path: string, headers: string[], body: Buffer): void {
-    // The limits on time are the exchange's, which knows the phases; undici's own would cut a silent model after five minutes.
-    const request = {
-      origin: start.origin,
-      path,
-      method: 'POST',
-      headers,
-      body,
-      headersTimeout: 0,
-      bodyTimeout: 0,
-    } as const;
-    this.dispatch = () => start.dispatcher.dispatch(request, this);
+    this.dispatch = () => start.dataPath.dispatch({ method: 'POST', path, headers, body }, this);
     this.dispatch();
   }
 
@@ -116,28 +104,27 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
   }
 
   /** Breaks the call off: its connection is closed at once, or the request never sent. Nothing is reported after it. */
-  abort(reason: Error): void {
+  abort(): void {
     if (this.over) return;
     this.over = true;
-    this.batch = [];
-    this.controller?.abort(reason);
+    this.call?.abort();
   }
 
   pause(): void {
-    this.controller?.pause();
+    if (!this.over) this.call?.pause();
   }
 
   resume(): void {
-    if (!this.over) this.controller?.resume();
+    if (!this.over) this.call?.resume();
   }
 
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    if (this.over) controller.abort(new Error('the request was given up before it was sent'));
-    else this.controller = controller;
+  onStart(call: DataCall): void {
+    if (this.over) call.abort();
+    else this.call = call;
   }
 
-  onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
-    if (this.over || status < 200) return;
+  onHead(status: number, headers: IncomingHttpHeaders): void {
+    if (this.over) return;
     const streamed = String(headers['content-type']).startsWith('text/event-stream');
     this.head = { status, headers, streamed };
     this.sink.onActivity();
@@ -146,57 +133,58 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
     else this.tail = new JsonTail();
   }
 
-  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
+  onData(bytes: Buffer): void {
     if (this.over) return;
     this.sink.onActivity();
-    if (this.refusal) {
-      this.refusalBytes += chunk.length;
-      if (this.refusalBytes <= MAX_ERROR_BYTES) this.refusal.push(chunk);
-      return;
-    }
-    this.tail?.push(chunk);
-    this.firstChunk ??= chunk;
-    const content = this.relay ? this.relay.push(chunk) : chunk;
-    if (!content) return;
-    this.batch.push(content);
-    // One read of the socket brings its chunks one after the other; together they make one write.
-    if (this.batch.length === 1) queueMicrotask(() => this.flush());
+    const content = this.take(bytes);
+    if (content) this.sink.onContent(content);
   }
 
-  onResponseEnd(): void {
+  onEnd(last: Buffer | undefined): void {
     if (this.over) return;
     const { relay, tail, head } = this;
+    const content = last && this.take(last);
     if (this.refusal) {
-      this.finish({
-        kind: 'refusal',
-        status: head!.status,
-        headers: head!.headers,
-        body: Buffer.concat(this.refusal),
-      });
+      const body = Buffer.concat(this.refusal);
+      this.finish({ kind: 'refusal', status: head!.status, headers: head!.headers, body });
       return;
     }
-    const last = relay?.end();
-    if (last) this.batch.push(last);
-    const rest = this.takeBatch();
+    const rest = together(content, relay?.end());
     if (!relay) this.finish({ kind: 'complete', facts: tail?.read() ?? {}, rest });
     else if (relay.error) this.finish(this.broken('error-frame', rest, relay.errorTold, undefined));
     else if (relay.done) this.finish({ kind: 'complete', facts: relay.facts, rest });
     else this.finish(this.broken('truncated', rest, false, undefined));
   }
 
-  onResponseError(_controller: Dispatcher.DispatchController, cause: Error): void {
+  /**
+   * `unanswered`: the engine has closed a connection that had been idle, just as the request went out. A server without CPU time does so often, since it
+   * reads a request that came in time only after its keep-alive timer has run.
+   */
+  onError(cause: Error, unanswered: boolean): void {
     if (this.over) return;
-    if (!this.head && this.resends < MAX_RESENDS && closedWhileIdle(cause)) {
+    if (!this.head && this.resends < MAX_RESENDS && unanswered) {
       this.resends += 1;
-      this.controller = undefined;
+      this.call = undefined;
       this.dispatch?.();
-    } else if (!this.controller) this.finish({ kind: 'unsent', cause });
-    else this.finish(this.broken('connection-lost', this.takeBatch(), this.relay?.errorTold === true, cause));
+    } else if (!this.call) this.finish({ kind: 'unsent', cause });
+    else this.finish(this.broken('connection-lost', undefined, this.relay?.errorTold === true, cause));
+  }
+
+  /** Takes what came of the answer's body; returns what of it is for the client now. */
+  private take(bytes: Buffer): Buffer | undefined {
+    if (this.refusal) {
+      this.refusalBytes += bytes.length;
+      if (this.refusalBytes <= MAX_ERROR_BYTES) this.refusal.push(bytes);
+      return undefined;
+    }
+    this.tail?.push(bytes);
+    this.firstChunk ??= bytes;
+    return this.relay ? this.relay.push(bytes) : bytes;
   }
 
   private broken(
     reason: 'connection-lost' | 'truncated' | 'error-frame',
-    rest: readonly Buffer[],
+    rest: Buffer | undefined,
     told: boolean,
     cause: Error | undefined,
   ): UpstreamEnd {
@@ -207,23 +195,8 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
     this.over = true;
     this.sink.onUpstreamEnd(end);
   }
-
-  private flush(): void {
-    if (this.over || this.batch.length === 0) return;
-    this.sink.onContent(this.takeBatch());
-  }
-
-  private takeBatch(): readonly Buffer[] {
-    const { batch } = this;
-    this.batch = [];
-    return batch;
-  }
 }
 
-/**
- * Did the engine close a connection that had been idle, just as the request went out? It looks like this: a connection that has carried answers before breaks without
- * a byte of this one. A server without CPU time does so often, since it reads a request that came in time only after its keep-alive timer has run.
- */
-function closedWhileIdle(cause: Error): boolean {
-  return cause instanceof errors.SocketError && (cause.socket?.bytesRead ?? 0) > 0;
+function together(first: Buffer | undefined, second: Buffer | undefined): Buffer | undefined {
+  return first && second ? Buffer.concat([first, second]) : (first ?? second);
 }

@@ -283,8 +283,7 @@ export class GlobalService implements Scheduling {
     job.listener.onStart({
       engineId: lease.engineId,
       nodeId: lease.nodeId,
-      dispatcher: endpoint.dispatcher,
-      origin: endpoint.origin,
+      dataPath: endpoint.dataPath,
       upstreamModel: endpoint.upstreamModel,
       priority: dispatch.priority,
       queueMs: record.queueMs,

@@ -27,11 +27,15 @@ describe('LruMap', () => {
   });
 });
 
-it('agrees with a list kept in order, whatever is done', () => {
-  const command = fc.tuple(fc.constantFrom('get', 'set', 'set', 'peek', 'delete'), fc.integer({ min: 0, max: 7 }));
+// 4 entries are searched along the list, 12 outgrow it.
+it.each([4, 12])('agrees with a list kept in order, whatever is done, with room for %i', (maxSize) => {
+  const command = fc.tuple(
+    fc.constantFrom('get', 'set', 'set', 'peek', 'delete'),
+    fc.integer({ min: 0, max: 2 * maxSize - 1 }),
+  );
   fc.assert(
-    fc.property(fc.array(command, { maxLength: 100 }), (commands) => {
-      const map = new LruMap<number, number>(4);
+    fc.property(fc.array(command, { maxLength: 25 * maxSize }), (commands) => {
+      const map = new LruMap<number, number>(maxSize);
       let model: [number, number][] = [];
       for (const [step, [kind, key]] of commands.entries()) {
         const known = model.find(([each]) => each === key);
@@ -47,7 +51,7 @@ it('agrees with a list kept in order, whatever is done', () => {
         }
         if (kind === 'set') {
           model = [...rest, [key, step]];
-          expect(map.set(key, step)).toEqual(model.length > 4 ? model.shift() : undefined);
+          expect(map.set(key, step)).toEqual(model.length > maxSize ? model.shift() : undefined);
         }
         expect([...map]).toEqual(model);
         expect(map.oldest()).toEqual(model[0]);

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { WallClock } from '../bus/wall-clock.js';
+import { statusOf } from '../engine/vllm/data-path-fixture.js';
 import { unknownEngineSpec } from '../engine/vllm/discover.js';
 import { FakeVllm } from '../engine/vllm/fake-vllm.js';
 import type { EngineSpec, NodeSpec } from '../model/fleet.js';
@@ -68,9 +69,7 @@ describe('NodeService', () => {
     expect([fake['a']!.level, fake['b']!.level]).toEqual([1, 0]);
     const endpoint = service.endpoint('b')!;
     expect(endpoint.upstreamModel).toBe('b');
-    const response = await endpoint.dispatcher.request({ origin: endpoint.origin, path: '/health', method: 'GET' });
-    expect(response.statusCode).toBe(200);
-    await response.body.dump();
+    expect(await statusOf(endpoint.dataPath, '/health')).toBe(200);
     service.firstToken('s1');
     service.release('s1', { promptTokens: 100, outputTokens: 10 });
     expect(service.stats()).toMatchObject({

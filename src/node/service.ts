@@ -1,4 +1,4 @@
-import type { Dispatcher } from 'undici';
+import type { DataPath } from '../bus/contract.js';
 import { VllmClient } from '../engine/vllm/client.js';
 import { type DiscoveredEngine, discoveredLimits } from '../engine/vllm/discover.js';
 import type { EngineMetrics } from '../engine/vllm/metrics.js';
@@ -25,10 +25,9 @@ export type HoldEnd =
   | { readonly kind: 'grant'; readonly lease: Lease }
   | { readonly kind: 'released'; readonly reason: string };
 
-/** Where an engine is reached: the agent's own connection pool. */
+/** Where an engine is reached: the agent's own connections. */
 export interface EngineEndpoint {
-  readonly dispatcher: Dispatcher;
-  readonly origin: string;
+  readonly dataPath: DataPath;
   readonly upstreamModel: string;
 }
 
@@ -139,11 +138,7 @@ export class NodeService {
     const client = this.live.get(engineId)?.client;
     const model = this.manager.view(engineId)?.spec.model;
     if (!client || model === undefined) return undefined;
-    return { dispatcher: client.dispatcher, origin: client.origin, upstreamModel: model };
-  }
-
-  dispatcher(engineId: string): Dispatcher | undefined {
-    return this.live.get(engineId)?.client.dispatcher;
+    return { dataPath: client.dataPath, upstreamModel: model };
   }
 
   /** The data path found the engine's door closed: it is taken out at once. */
@@ -189,7 +184,7 @@ export class NodeService {
 
   private liveEngine({ engineId, url }: EngineSpec): LiveEngine {
     const { wallClock, apiKey, monitor, moveLimits } = this.options;
-    const client = new VllmClient({ url, apiKey: apiKey?.(engineId) });
+    const client = new VllmClient({ url, apiKey: apiKey?.(engineId), clock: wallClock });
     return {
       client,
       moves: new EngineMoves(client, { ...DEFAULT_MOVE_LIMITS, ...moveLimits }),

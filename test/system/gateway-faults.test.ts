@@ -1,7 +1,8 @@
 import { once } from 'node:events';
 import { request as httpRequest } from 'node:http';
-import { Pool } from 'undici';
 import { afterEach, describe, expect, it } from 'vitest';
+import { WallClock } from '../../src/bus/wall-clock.js';
+import { EnginePath } from '../../src/engine/vllm/data-path.js';
 import {
   beginStream,
   chatBody,
@@ -361,13 +362,12 @@ describe('a second place', () => {
     await start({ upstreamModel: 'second-name' });
     const { startOf } = rig.scheduling;
     rig.scheduling.maxPlacements = 2;
-    const nobody = new Pool('http://127.0.0.1:1');
+    const nobody = new EnginePath({ origin: 'http://127.0.0.1:1', keepAliveMs: 1000, clock: new WallClock() });
     rig.scheduling.startOf = (stage) => {
       rig.scheduling.startOf = startOf;
       return {
         ...startOf(stage),
-        dispatcher: nobody,
-        origin: 'http://127.0.0.1:1',
+        dataPath: nobody,
         upstreamModel: 'x',
         priority: -999,
       };
@@ -387,7 +387,7 @@ describe('a second place', () => {
       stream_options: { include_usage: true },
     });
     expect(rig.received).toHaveLength(1);
-    await nobody.destroy();
+    nobody.close();
   });
 });
 

@@ -1,6 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
-import { Pool } from 'undici';
 import type {
   DecisionRecord,
   FleetSnapshot,
@@ -11,6 +10,7 @@ import type {
   StageStart,
 } from '../../src/bus/contract.js';
 import { WallClock } from '../../src/bus/wall-clock.js';
+import { EnginePath } from '../../src/engine/vllm/data-path.js';
 import {
   createGateway,
   createGatewayMetrics,
@@ -156,12 +156,11 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
   });
   await new Promise<void>((resolve) => engine.listen(0, '127.0.0.1', resolve));
   const origin = `http://127.0.0.1:${(engine.address() as AddressInfo).port}`;
-  const pool = new Pool(origin, { connections: 64, keepAliveTimeout: 1000 });
+  const dataPath = new EnginePath({ origin, keepAliveMs: 1000, clock: new WallClock() });
   const scheduling = new FakeScheduling(() => ({
     engineId: 'engine-1',
     nodeId: 'node-1',
-    dispatcher: pool,
-    origin,
+    dataPath,
     upstreamModel: options.upstreamModel ?? 'tiny',
     priority: 7,
     queueMs: 12.4,
@@ -201,7 +200,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     },
     async close() {
       await gateway.close(0);
-      await pool.destroy();
+      dataPath.close();
       engine.closeAllConnections();
       await new Promise((resolve) => engine.close(resolve));
     },

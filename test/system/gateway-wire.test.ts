@@ -104,12 +104,7 @@ describe('shortage of our own', () => {
     rig.scheduling.maxPlacements = 3;
     rig.scheduling.startOf = (stage) => ({
       ...startOf(stage),
-      dispatcher: {
-        dispatch: (_options: unknown, handler: { onResponseError(controller: unknown, error: Error): void }) => {
-          handler.onResponseError(undefined, shortage);
-          return true;
-        },
-      } as never,
+      dataPath: { dispatch: (_request, handler) => handler.onError(shortage, false) },
     });
     const answer = await postChat(rig, chatBody());
     rig.scheduling.startOf = startOf;

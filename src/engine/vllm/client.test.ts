@@ -1,6 +1,7 @@
 import { createServer } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { errorMessage, failureKind, VllmClient } from './client.js';
+import { statusOf } from './data-path-fixture.js';
 import { discoverEngine, discoveredLimits, unknownEngineSpec } from './discover.js';
 import { FakeVllm, type FakeVllmOptions } from './fake-vllm.js';
 
@@ -113,9 +114,7 @@ describe('VllmClient failures', () => {
   it('carries the API key on control calls and on the data path', async () => {
     const { client, fake } = await connect({ apiKey: 'k1' }, 'k1');
     expect((await client.models()).ok).toBe(true);
-    const response = await client.dispatcher.request({ origin: client.origin, path: '/v1/models', method: 'GET' });
-    await response.body.dump();
-    expect(response.statusCode).toBe(200);
+    expect(await statusOf(client.dataPath, '/v1/models')).toBe(200);
     expect(fake.headers.every(({ authorization }) => authorization === 'Bearer k1')).toBe(true);
     const { client: keyless } = await connect({ apiKey: 'k1' });
     expect(await keyless.models()).toMatchObject({

@@ -1,4 +1,7 @@
 import { type Dispatcher, Pool } from 'undici';
+import { WallClock } from '../../bus/wall-clock.js';
+import type { Clock } from '../../model/clock.js';
+import { EnginePath } from './data-path.js';
 
 /** Why a call to an engine failed; an expected outcome, so a value. */
 export interface CallFailure {
@@ -18,8 +21,8 @@ export interface VllmClientOptions {
   readonly url: string;
   /** vLLM's `--api-key`; added to every request, those of the data path included. */
   readonly apiKey?: string | undefined;
-  /** Most connections of the data path at once. */
-  readonly maxConnections?: number;
+  /** Real time. */
+  readonly clock?: Clock;
 }
 
 export interface ServedModelEntry {
@@ -44,7 +47,6 @@ const KEEP_ALIVE_MS = 1_000;
 const CONNECT_TIMEOUT_MS = 3_000;
 const CALL_TIMEOUT_MS = 10_000;
 const CONTROL_CONNECTIONS = 8;
-const MAX_CONNECTIONS = 16_384;
 const MAX_BODY_BYTES = 16 * 1024 * 1024;
 const CANARY_PROMPT = 'One, two, three, four,';
 /** Ahead of all scheduled work. */
@@ -52,28 +54,24 @@ const CANARY_PRIORITY = -2_147_483_648;
 
 /**
  * One vLLM server's HTTP interface, version 0.29 (empty bodies) and 0.32 (JSON) alike. Control calls have a small pool of their own, so that they never
- * wait behind inference; {@link dispatcher} is the pool of the data path, without timeouts of its own: the gateway sets them. All times are wall time.
+ * wait behind inference, which goes over {@link dataPath}; that has no timeouts of its own: the gateway sets them. All times are wall time.
  */
 export class VllmClient {
   readonly origin: string;
-  readonly dispatcher: Dispatcher;
-  private readonly data: Pool;
+  readonly dataPath: EnginePath;
   private readonly control: Dispatcher;
   private readonly controlPool: Pool;
 
-  constructor({ url, apiKey, maxConnections }: VllmClientOptions) {
+  constructor({ url, apiKey, clock = new WallClock() }: VllmClientOptions) {
     this.origin = new URL(url).origin;
-    const common = { pipelining: 1, keepAliveTimeout: KEEP_ALIVE_MS, keepAliveMaxTimeout: KEEP_ALIVE_MS };
-    const connect = { timeout: CONNECT_TIMEOUT_MS };
-    this.data = new Pool(this.origin, {
-      ...common,
-      connect,
-      connections: maxConnections ?? MAX_CONNECTIONS,
-      headersTimeout: 0,
-      bodyTimeout: 0,
+    this.dataPath = new EnginePath({ origin: this.origin, apiKey, keepAliveMs: KEEP_ALIVE_MS, clock });
+    this.controlPool = new Pool(this.origin, {
+      pipelining: 1,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      keepAliveMaxTimeout: KEEP_ALIVE_MS,
+      connect: { timeout: CONNECT_TIMEOUT_MS },
+      connections: CONTROL_CONNECTIONS,
     });
-    this.controlPool = new Pool(this.origin, { ...common, connect, connections: CONTROL_CONNECTIONS });
-    this.dispatcher = apiKey === undefined ? this.data : this.data.compose(withApiKey(apiKey));
     this.control = apiKey === undefined ? this.controlPool : this.controlPool.compose(withApiKey(apiKey));
   }
 
@@ -180,7 +178,8 @@ export class VllmClient {
 
   /** Drops all connections at once. */
   async close(): Promise<void> {
-    await Promise.all([this.data.destroy(), this.controlPool.destroy()]);
+    this.dataPath.close();
+    await this.controlPool.destroy();
   }
 
   private async command(method: 'GET' | 'POST', path: string, options: CallOptions): Promise<Reply<void>> {
