@@ -6,7 +6,8 @@ import { EngineRecord } from './engine-record.js';
 import { holdAnswer } from './estimate.js';
 import { emptyKvTotals, type HeldLease } from './kv-reservations.js';
 import { MemoryLedger } from './ledger.js';
-import { planReclaim, type ReclaimContext, type ReclaimStep } from './reclaim.js';
+import type { ReclaimContext } from './reclaim.js';
+import { ResidencyControl } from './residency-control.js';
 import type { EngineGauges, NodeStats } from './stats.js';
 import { RoomConfirmation } from './telemetry.js';
 import { buildView } from './view.js';
@@ -25,16 +26,15 @@ export class NodeManager {
   private readonly heldAt = new ChurnMap<EngineRecord>();
   private readonly confirmation: RoomConfirmation;
   private readonly reclaim: ReclaimContext;
+  private readonly residency: ResidencyControl;
   private readonly kv = emptyKvTotals();
   private readonly changedIds = new Set<string>();
   private readonly grantable = new Set<EngineRecord>();
   private actions: NodeAction[] = [];
-  private planDueMs = Number.POSITIVE_INFINITY;
   private epoch = 0;
   private leaseSequence = 0;
   private nowMs = 0;
   private coldStarts = { count: 0, requestMs: 0 };
-  private moves = { sleeps: 0, wakes: 0, failures: 0 };
   private preemptions = 0;
 
   constructor(
@@ -59,6 +59,12 @@ export class NodeManager {
       roomConfirmed: (record, nowMs) => this.confirmation.confirms(record, records, nowMs),
       foreignBytes: (gpu) => this.confirmation.foreignBytes(gpu),
     };
+    this.residency = new ResidencyControl(this.reclaim, this.confirmation, {
+      act: (action) => this.actions.push(action),
+      releaseHolds: (record, reason) => this.releaseHolds(record, reason),
+      mayGrant: (record) => this.grantable.add(record),
+      changed: (record) => this.markChanged(record),
+    });
   }
 
   /**
@@ -96,7 +102,7 @@ export class NodeManager {
     const answer = holdAnswer(this.reclaim, record, demand, nowMs);
     record.holds.add({ demand, reason: answer.reason, sinceMs: nowMs, cold: state !== 'running' });
     this.heldAt.set(stageId, record);
-    if (state !== 'running') this.planDueMs = nowMs;
+    if (state !== 'running') this.residency.planDueMs = nowMs;
     else this.grantable.add(record);
     this.markChanged(record);
     return answer;
@@ -109,7 +115,7 @@ export class NodeManager {
     if (!record) return;
     this.heldAt.delete(stageId);
     record.holds.remove(stageId);
-    this.planDueMs = nowMs;
+    this.residency.planDueMs = nowMs;
     this.grantable.add(record);
     this.markChanged(record);
   }
@@ -136,14 +142,14 @@ export class NodeManager {
     record.leaseEnded(held, nowMs);
     if (record.holds.size > 0) this.grantable.add(record);
     this.markChanged(record);
-    if (record.idle) this.residencyChanged();
+    if (record.idle) this.residency.changed(nowMs);
   }
 
   engineEvent(event: EngineEvent, nowMs: number): void {
     this.nowMs = nowMs;
     if (event.kind === 'telemetry') {
       this.confirmation.sample(event.gpuUsedBytes, nowMs);
-      this.planDueMs = nowMs;
+      this.residency.planDueMs = nowMs;
       return;
     }
     const record = this.engines.get(event.engineId);
@@ -151,21 +157,15 @@ export class NodeManager {
     record.observedAtMs = nowMs;
     this.markChanged(record);
     if (event.kind === 'counters') this.counters(record, event, nowMs);
-    else this.residencyEvent(record, event, nowMs);
+    else this.residency.report(record, event, nowMs);
   }
 
   /** Effects of all that has happened since the last call. */
   tick(nowMs: number): NodeAction[] {
     this.nowMs = nowMs;
-    for (const record of this.grantable) this.grantHolds(record);
-    this.grantable.clear();
-    if (this.planDueMs <= nowMs) {
-      const { steps, nextMs } = planReclaim(this.reclaim, nowMs);
-      this.planDueMs = nextMs;
-      for (const step of steps) this.carryOut(step, nowMs);
-      for (const record of this.grantable) this.grantHolds(record);
-      this.grantable.clear();
-    }
+    this.grantAll();
+    this.residency.plan(nowMs);
+    this.grantAll();
     const { actions } = this;
     if (actions.length > 0) this.actions = [];
     return actions;
@@ -173,7 +173,7 @@ export class NodeManager {
 
   /** When `tick` has something to do although nothing happens before; Infinity when never. */
   nextTickMs(): number {
-    return this.actions.length > 0 || this.grantable.size > 0 ? this.nowMs : this.planDueMs;
+    return this.actions.length > 0 || this.grantable.size > 0 ? this.nowMs : this.residency.planDueMs;
   }
 
   view(engineId: string): EngineView | undefined {
@@ -211,7 +211,7 @@ export class NodeManager {
       kv: { ...this.kv },
       coldStarts: { ...this.coldStarts },
       preemptions: this.preemptions,
-      moves: { ...this.moves },
+      moves: { ...this.residency.moves },
     };
   }
 
@@ -232,8 +232,13 @@ export class NodeManager {
     record.lastGrantOrderKey = demand.orderKey;
     this.markChanged(record);
     // Who is busy decides how soon the others could get room.
-    if (wasIdle) this.markForecastsChanged();
+    if (wasIdle) this.residency.forecastsChanged();
     return lease;
+  }
+
+  private grantAll(): void {
+    for (const record of this.grantable) this.grantHolds(record);
+    this.grantable.clear();
   }
 
   /** Grants held stages in order; the first that does not fit stops the line, so that it is not overtaken for ever. */
@@ -265,114 +270,12 @@ export class NodeManager {
     if (record.holds.size > 0) this.grantable.add(record);
   }
 
-  private residencyEvent(
-    record: EngineRecord,
-    event: Exclude<EngineEvent, { kind: 'telemetry' | 'counters' }>,
-    nowMs: number,
-  ): void {
-    const { residency, durations } = record;
-    const { engineId } = record.spec;
-    const level = residency.level === 2 ? 2 : 1;
-    const elapsedMs = nowMs - residency.sinceMs;
-    switch (event.kind) {
-      case 'engine-up':
-        record.started(event.limits, event.level);
-        residency.found(event.level, nowMs);
-        this.ledger.found(engineId, event.level);
-        break;
-      case 'engine-down':
-        residency.apply('down', nowMs);
-        if (event.reason === 'refused') this.ledger.gone(engineId);
-        this.releaseHolds(record, 'engine-down');
-        break;
-      case 'slept':
-        if (!residency.apply('slept', nowMs)) return;
-        this.ledger.sleepDone(engineId);
-        this.confirmation.memoryFreed(nowMs);
-        durations.observe('sleep', level, elapsedMs);
-        this.moves.sleeps += 1;
-        break;
-      case 'sleep-failed':
-        if (!residency.apply('sleep-failed', nowMs)) return;
-        this.ledger.sleepFailed(engineId);
-        this.moves.failures += 1;
-        break;
-      case 'woke':
-        if (!residency.apply('woke', nowMs)) return;
-        if (level === 2) {
-          this.actions.push({ kind: 'canary', engineId });
-          return;
-        }
-        this.awake(record, elapsedMs, 1);
-        break;
-      case 'canary-passed':
-        if (!residency.apply('canary-passed', nowMs)) return;
-        this.awake(record, elapsedMs, 2);
-        break;
-      case 'canary-failed':
-      case 'wake-failed':
-        if (!residency.apply(event.kind, nowMs)) return;
-        this.moves.failures += 1;
-        if (residency.state === 'failed') this.releaseHolds(record, 'engine-failed');
-        break;
-    }
-    this.grantable.add(record);
-    this.residencyChanged();
-  }
-
-  private awake(record: EngineRecord, tookMs: number, level: 1 | 2): void {
-    this.ledger.wakeDone(record.spec.engineId);
-    record.durations.observe('wake', level, tookMs);
-    this.moves.wakes += 1;
-  }
-
   private releaseHolds(record: EngineRecord, reason: ReleaseReason): void {
     for (let hold = record.holds.takeFirst(); hold; hold = record.holds.takeFirst()) {
       const { stageId } = hold.demand;
       this.heldAt.delete(stageId);
       this.actions.push({ kind: 'release-hold', stageId, engineId: record.spec.engineId, reason });
     }
-  }
-
-  private carryOut(step: ReclaimStep, nowMs: number): void {
-    const { record } = step;
-    const { engineId } = record.spec;
-    const { residency } = record;
-    switch (step.kind) {
-      case 'wake': {
-        const level = residency.level === 2 ? 2 : 1;
-        if (!this.ledger.beginWake(engineId))
-          throw new Error(`NodeManager: no room for the planned wake of ${engineId}`);
-        residency.apply('wake', nowMs);
-        this.actions.push({ kind: 'wake', engineId, level });
-        break;
-      }
-      case 'sleep': {
-        // Another sleep of the same plan may have taken the host RAM that this one counted on.
-        const level = record.sleepLevel(this.ledger, nowMs);
-        if (level === undefined || !this.ledger.beginSleep(engineId, level)) return;
-        residency.beginSleep(level, nowMs);
-        this.actions.push({ kind: 'sleep', engineId, level, mode: 'wait' });
-        break;
-      }
-      case 'drain':
-      case 'undrain':
-        residency.apply(step.kind, nowMs);
-        this.grantable.add(record);
-        break;
-    }
-    this.markChanged(record);
-    this.markForecastsChanged();
-  }
-
-  private residencyChanged(): void {
-    this.planDueMs = this.nowMs;
-    this.markForecastsChanged();
-  }
-
-  /** The forecasts of engines that do not run depend on what all the others do. */
-  private markForecastsChanged(): void {
-    for (const record of this.reclaim.engines) if (record.residency.state !== 'running') this.markChanged(record);
   }
 
   private markChanged(record: EngineRecord): void {

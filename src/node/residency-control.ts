@@ -1,0 +1,144 @@
+import type { EngineEvent, NodeAction, ReleaseReason } from './actions.js';
+import type { EngineRecord } from './engine-record.js';
+import { planReclaim, type ReclaimContext, type ReclaimStep } from './reclaim.js';
+import type { RoomConfirmation } from './telemetry.js';
+
+/** What engines tell of their own residency. */
+export type ResidencyReport = Exclude<EngineEvent, { kind: 'telemetry' | 'counters' }>;
+
+/** What the control of residency needs of the node's manager. */
+export interface ResidencyHost {
+  act(action: NodeAction): void;
+  /** The stages held for the engine will not start there. */
+  releaseHolds(record: EngineRecord, reason: ReleaseReason): void;
+  /** Holds of the engine may fit now. */
+  mayGrant(record: EngineRecord): void;
+  changed(record: EngineRecord): void;
+}
+
+/** Keeps state and memory of every engine in step with what engines report, and turns the plan into sleeps, wakes and drains. */
+export class ResidencyControl {
+  readonly moves = { sleeps: 0, wakes: 0, failures: 0 };
+  /** When to plan next; Infinity when only an event can change the plan. */
+  planDueMs = Number.POSITIVE_INFINITY;
+
+  constructor(
+    private readonly context: ReclaimContext,
+    private readonly confirmation: RoomConfirmation,
+    private readonly host: ResidencyHost,
+  ) {}
+
+  report(record: EngineRecord, event: ResidencyReport, nowMs: number): void {
+    if (this.apply(record, event, nowMs)) {
+      this.host.mayGrant(record);
+      this.changed(nowMs);
+    }
+  }
+
+  /** Plans if it is time, and carries the plan out. */
+  plan(nowMs: number): void {
+    if (this.planDueMs > nowMs) return;
+    const { steps, nextMs } = planReclaim(this.context, nowMs);
+    this.planDueMs = nextMs;
+    for (const step of steps) this.carryOut(step, nowMs);
+  }
+
+  /** Something has changed that the plan, and the forecasts of engines that do not run, depend on. */
+  changed(nowMs: number): void {
+    this.planDueMs = nowMs;
+    this.forecastsChanged();
+  }
+
+  /** The forecasts of engines that do not run depend on what all the others do. */
+  forecastsChanged(): void {
+    for (const record of this.context.engines) if (record.residency.state !== 'running') this.host.changed(record);
+  }
+
+  /** False for a late answer of an earlier process, which changes nothing. */
+  private apply(record: EngineRecord, event: ResidencyReport, nowMs: number): boolean {
+    const { residency, durations } = record;
+    const { ledger } = this.context;
+    const { engineId } = record.spec;
+    const level = residency.level === 2 ? 2 : 1;
+    const elapsedMs = nowMs - residency.sinceMs;
+    switch (event.kind) {
+      case 'engine-up':
+        record.started(event.limits, event.level);
+        residency.found(event.level, nowMs);
+        ledger.found(engineId, event.level);
+        return true;
+      case 'engine-down':
+        residency.apply('down', nowMs);
+        if (event.reason === 'refused') ledger.gone(engineId);
+        this.host.releaseHolds(record, 'engine-down');
+        return true;
+      case 'slept':
+        if (!residency.apply('slept', nowMs)) return false;
+        ledger.sleepDone(engineId);
+        this.confirmation.memoryFreed(nowMs);
+        durations.observe('sleep', level, elapsedMs);
+        this.moves.sleeps += 1;
+        return true;
+      case 'sleep-failed':
+        if (!residency.apply('sleep-failed', nowMs)) return false;
+        ledger.sleepFailed(engineId);
+        this.moves.failures += 1;
+        return true;
+      case 'woke':
+        if (!residency.apply('woke', nowMs)) return false;
+        if (level === 2) {
+          this.host.act({ kind: 'canary', engineId });
+          return false;
+        }
+        this.awake(record, elapsedMs, 1);
+        return true;
+      case 'canary-passed':
+        if (!residency.apply('canary-passed', nowMs)) return false;
+        this.awake(record, elapsedMs, 2);
+        return true;
+      case 'canary-failed':
+      case 'wake-failed':
+        if (!residency.apply(event.kind, nowMs)) return false;
+        this.moves.failures += 1;
+        if (residency.state === 'failed') this.host.releaseHolds(record, 'engine-failed');
+        return true;
+    }
+  }
+
+  private awake(record: EngineRecord, tookMs: number, level: 1 | 2): void {
+    this.context.ledger.wakeDone(record.spec.engineId);
+    record.durations.observe('wake', level, tookMs);
+    this.moves.wakes += 1;
+  }
+
+  private carryOut(step: ReclaimStep, nowMs: number): void {
+    const { record } = step;
+    const { engineId } = record.spec;
+    const { residency } = record;
+    const { ledger } = this.context;
+    switch (step.kind) {
+      case 'wake': {
+        const level = residency.level === 2 ? 2 : 1;
+        if (!ledger.beginWake(engineId)) throw new Error(`no room for the planned wake of ${engineId}`);
+        residency.apply('wake', nowMs);
+        this.host.act({ kind: 'wake', engineId, level });
+        break;
+      }
+      case 'sleep': {
+        // Another sleep of the same plan may have taken the host RAM that this one counted on.
+        const level = record.sleepLevel(ledger, nowMs);
+        if (level === undefined || !ledger.beginSleep(engineId, level)) return;
+        residency.beginSleep(level, nowMs);
+        this.host.act({ kind: 'sleep', engineId, level, mode: 'wait' });
+        break;
+      }
+      case 'drain':
+      case 'undrain':
+        residency.apply(step.kind, nowMs);
+        this.host.mayGrant(record);
+        break;
+    }
+    this.host.changed(record);
+    this.forecastsChanged();
+  }
+}
