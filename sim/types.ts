@@ -2,6 +2,7 @@ import type { OrderingPolicy } from '../src/global/order/policy.js';
 import type { TrafficObserver } from '../src/global/scheduler-types.js';
 import type { NodeSpec } from '../src/model/fleet.js';
 import type { Prediction, SloClass } from '../src/model/stage.js';
+import type { EvictionPolicyName } from '../src/node/evict.js';
 import type { ServiceTimeModel } from '../src/predict/service-time.js';
 import type { TraceWorkflow } from '../traces/workflow.js';
 import type { FleetSummary, StageRecord, WorkflowRecord } from './report/types.js';
@@ -13,6 +14,14 @@ export type Placement = (typeof PLACEMENTS)[number];
 /** What KV memory is promised to a stage: the predictor's calibrated bound, the limit of the request, or what it will truly use. */
 export const RESERVATIONS = ['predicted', 'max-tokens', 'oracle'] as const;
 export type Reservation = (typeof RESERVATIONS)[number];
+
+/** Changes to how nodes keep memory, to measure what each part is worth. */
+export interface NodeVariant {
+  /** What stays in HBM when not all can. */
+  readonly weights?: EvictionPolicyName;
+  /** Are models woken before they are asked for? */
+  readonly prefetch?: boolean;
+}
 
 /** What the schedulers are told of a stage before it runs. */
 export type PredictionMode =
@@ -75,6 +84,8 @@ export interface SimScenario {
   readonly serviceTimeMs?: ServiceTimeModel | undefined;
   readonly lookAhead: number;
   readonly minResidencyMs: number;
+  /** As live where absent. */
+  readonly node?: NodeVariant | undefined;
   readonly kvOverflowTarget: number;
   /** Round trip between the global level and a cluster, milliseconds; 0 where none is given. */
   readonly rttMs: Readonly<Record<string, number>>;

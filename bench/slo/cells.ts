@@ -18,6 +18,11 @@ const VARIANTS: readonly (readonly [part: ReportPart, change: Partial<SweepCell>
   ['ablations', { placement: 'least-loaded' }],
   ['ablations', { reservation: 'max-tokens' }],
   ['ablations', { prediction: { kind: 'none' } }],
+  ['ablations', { node: { weights: 'lru' } }],
+  ['ablations', { node: { weights: 'lfu' } }],
+  ['ablations', { node: { prefetch: false } }],
+  // What a plain stack does: the least recently used model goes, the least loaded engine is chosen.
+  ['ablations', { node: { weights: 'lru', prefetch: false }, placement: 'least-loaded' }],
   ['noise', { prediction: { kind: 'oracle' } }],
   ...[0.5, 1, 2].map((sigma) => ['noise', { prediction: { kind: 'noise', sigma } }] as const),
   ['noise', { prediction: { kind: 'none' } }],

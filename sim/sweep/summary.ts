@@ -15,6 +15,7 @@ export interface CellSummary {
   readonly placement: RunRow['placement'];
   readonly reservation: RunRow['reservation'];
   readonly prediction: string;
+  readonly node?: RunRow['node'];
   readonly seeds: number;
   readonly attainment: Estimate;
   readonly attainmentByClass: Readonly<Record<string, Estimate>>;
@@ -38,7 +39,7 @@ export function summarise(rows: readonly RunRow[]): CellSummary[] {
   for (const row of rows) {
     const key = JSON.stringify([
       ...[row.workload, row.deadlineRule, row.policy, row.load],
-      ...[row.placement, row.reservation, row.prediction],
+      ...[row.placement, row.reservation, row.prediction, row.node],
     ]);
     const group = groups.get(key);
     if (group) group.push(row);
@@ -48,11 +49,12 @@ export function summarise(rows: readonly RunRow[]): CellSummary[] {
 }
 
 function summaryOf(rows: readonly RunRow[]): CellSummary {
-  const { workload, deadlineRule, policy, load, placement, reservation, prediction } = rows[0]!;
+  const { workload, deadlineRule, policy, load, placement, reservation, prediction, node } = rows[0]!;
   const over = (value: (row: RunRow) => number) => estimate(rows.map(value));
   const classes = [...new Set(rows.flatMap((row) => Object.keys(row.attainmentByClass)))].sort();
   return {
     ...{ workload, deadlineRule, policy, load, placement, reservation, prediction },
+    ...(node === undefined ? {} : { node }),
     seeds: rows.length,
     attainment: over((row) => row.attainment),
     attainmentByClass: Object.fromEntries(

@@ -157,12 +157,15 @@ export function variantTable(cells: readonly CellSummary[], title: string): Text
   };
 }
 
-export function variantName({ policy, placement, reservation, prediction }: CellSummary): string {
+export function variantName({ policy, placement, reservation, prediction, node = {} }: CellSummary): string {
   return [
     policy,
     placement === 'maestro' ? '' : `placement ${placement}`,
     reservation === 'predicted' ? '' : `reservation ${reservation}`,
     prediction === 'online' ? '' : `prediction ${prediction}`,
+    ...Object.entries(node).map(
+      ([name, value]) => `${name} ${typeof value === 'boolean' ? (value ? 'on' : 'off') : value}`,
+    ),
   ]
     .filter((part) => part !== '')
     .join(', ');

@@ -1,7 +1,7 @@
 import type { NodeSpec } from '../../src/model/fleet.js';
 import type { SloClass } from '../../src/model/stage.js';
 import type { TraceWorkflow } from '../../traces/workflow.js';
-import type { Placement, PredictionMode, Reservation } from '../types.js';
+import type { NodeVariant, Placement, PredictionMode, Reservation } from '../types.js';
 import type { DeadlineRule } from '../workload.js';
 
 /** A workload on its fleet: what a sweep varies policies and loads over. Plain data, so that it goes to a worker as it is. */
@@ -34,6 +34,8 @@ export interface SweepCell {
   readonly placement: Placement;
   readonly reservation: Reservation;
   readonly prediction: PredictionMode;
+  /** As live where absent. */
+  readonly node?: NodeVariant;
 }
 
 /** What a run gave; one element of `runs[]` of a report. Wall times stand elsewhere, so that a rerun gives the same bytes. */

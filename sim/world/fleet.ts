@@ -1,4 +1,5 @@
 import { SeededRng } from '../../src/model/rng.js';
+import type { NodeConfig } from '../../src/node/config.js';
 import type { EventLoop } from '../event-loop.js';
 import type { SimScenario } from '../types.js';
 import { type ClusterListener, SimCluster } from './cluster.js';
@@ -15,8 +16,13 @@ export interface SimFleet {
   readonly maxModelLen: ReadonlyMap<string, number>;
 }
 
-export function buildFleet(scenario: SimScenario, loop: EventLoop, listener: NodeListener & ClusterListener): SimFleet {
-  const { classes, placement, lookAhead, minResidencyMs, rttMs, links, seed } = scenario;
+export function buildFleet(
+  scenario: SimScenario,
+  nodeConfig: Partial<NodeConfig>,
+  loop: EventLoop,
+  listener: NodeListener & ClusterListener,
+): SimFleet {
+  const { classes, placement, lookAhead, rttMs, links, seed } = scenario;
   const clusters = new Map<string, SimCluster>();
   const clusterOf = new Map<SimNode, SimCluster>();
   const maxModelLen = new Map<string, number>();
@@ -31,7 +37,7 @@ export function buildFleet(scenario: SimScenario, loop: EventLoop, listener: Nod
       cluster = new SimCluster(clusterId, ways, placement, lookAhead, interactive, loop, listener);
       clusters.set(clusterId, cluster);
     }
-    const node = new SimNode(spec, { lookAhead, minResidencyMs }, loop, listener, sleepersOf(spec.engines, spec.gpus));
+    const node = new SimNode(spec, nodeConfig, loop, listener, sleepersOf(spec.engines, spec.gpus));
     cluster.add(node);
     clusterOf.set(node, cluster);
     for (const engine of spec.engines) {

@@ -76,6 +76,7 @@ export class GlobalLevel {
       predictions.observe(stage, context, outcome);
     } else scheduler.cancel(stage.stageId, nowMs);
     tracker.end(stage, outcome, nowMs);
+    predictions.nextModels.stageEnded(stage, outcome.kind === 'completed', nowMs);
     if (stage.finalStage && tracker.finishWorkflow(stage.workflowId)) predictions.workflowEnded(stage.workflowId);
     this.pumpSoon();
   }
@@ -87,7 +88,14 @@ export class GlobalLevel {
   }
 
   endIdleWorkflows(): void {
-    for (const workflowId of this.tracker.endIdle(this.loop.nowMs)) this.predictions.workflowEnded(workflowId);
+    const { nowMs } = this.loop;
+    for (const workflowId of this.tracker.endIdle(nowMs)) this.predictions.workflowEnded(workflowId);
+    this.predictions.nextModels.expire(nowMs);
+  }
+
+  /** Stages of the model that wait here; none while no process is there. */
+  queuedFor(model: string): number {
+    return this.up ? this.scheduler.queuedFor(model) : 0;
   }
 
   setPolicy(policy: OrderingPolicy): void {

@@ -2,6 +2,7 @@ import type { Foresight } from '../../src/global/order/policy.js';
 import { SeededRng } from '../../src/model/rng.js';
 import type { Prediction, Stage, StageContext, StageOutcome } from '../../src/model/stage.js';
 import { KeyedWindows } from '../../src/predict/keyed-windows.js';
+import { NextModels } from '../../src/predict/next-models.js';
 import { OnlinePredictor } from '../../src/predict/predictor.js';
 import type { ServiceTimeModel } from '../../src/predict/service-time.js';
 import type { TraceRow } from '../../traces/schema.js';
@@ -12,12 +13,15 @@ import type { Run } from './runs.js';
 
 /** Tokens that every stage is taken for where nothing is predicted. */
 const BLIND_TOKENS = 256;
+const MAX_WORKFLOWS = 100_000;
 
 const MAX_ROLES = 4096;
 const WINDOW_CALLS = 128;
 
 /** What the schedulers are told of a stage: by the live predictor, or by whatever takes its place in an experiment. */
 export class Predictions {
+  /** Fed with every stage; learns online, as live, whatever the mode. */
+  readonly nextModels = new NextModels(MAX_WORKFLOWS);
   private readonly online: OnlinePredictor;
   private readonly mode: PredictionMode;
   private readonly reservation: Reservation;
@@ -41,6 +45,7 @@ export class Predictions {
   }
 
   predict(stage: Stage, context: StageContext, run: Run, row: TraceRow, outputTokens: number): Prediction {
+    this.nextModels.stageBegan(stage, stage.arrivalMs);
     if (this.mode.kind === 'told') return this.mode.byRequest.get(row.request_id)!;
     const base = this.online.predict(stage, context);
     const seen = this.seen(stage, base, run, row, outputTokens);
@@ -58,6 +63,7 @@ export class Predictions {
 
   workflowEnded(workflowId: string): void {
     this.online.workflowEnded(workflowId);
+    this.nextModels.workflowEnded(workflowId);
   }
 
   /** The truth about a stage. */

@@ -12,6 +12,7 @@ import { buildFleet, type SimFleet } from './fleet.js';
 import { GlobalLevel, type GlobalListener } from './global-level.js';
 import type { Job } from './job.js';
 import type { NodeListener, SimNode } from './node.js';
+import { nodeConfigOf } from './node-config.js';
 import { Predictions } from './predictions.js';
 import { Recorder } from './recorder.js';
 import { completeStage, openRun, type ReadyStage, type Run, rootsOf } from './runs.js';
@@ -44,7 +45,11 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
     this.global = new GlobalLevel(scenario, this.predictions, foresight, this.loop, this);
     this.weights = new Map(scenario.classes.map(({ name, weight }) => [name, weight]));
     this.arrivals = scenario.arrivals[Symbol.iterator]();
-    this.fleet = buildFleet(scenario, this.loop, this);
+    const nodeConfig = nodeConfigOf(scenario, (model) => ({
+      queued: this.global.queuedFor(model),
+      expected: this.predictions.nextModels.expected(model),
+    }));
+    this.fleet = buildFleet(scenario, nodeConfig, this.loop, this);
     this.recorder = new Recorder(scenario, this.fleet.nodes, this.loop);
   }
 

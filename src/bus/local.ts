@@ -13,9 +13,12 @@ import { kvPoolTokensOf } from '../global/working-set.js';
 import type { Clock } from '../model/clock.js';
 import type { NodeSpec } from '../model/fleet.js';
 import { MINUTE_MS } from '../model/units.js';
+import type { ModelDemand } from '../node/config.js';
+import { EVICTION_POLICIES } from '../node/evict.js';
 import { type GpuTelemetry, NodeService } from '../node/service.js';
 import { DecisionLog } from '../observe/decision-log.js';
 import type { Logger } from '../observe/log.js';
+import { NextModels } from '../predict/next-models.js';
 import { OnlinePredictor, type PredictorState } from '../predict/predictor.js';
 import type { ServiceTimeModel } from '../predict/service-time.js';
 import type { StageModel } from '../predict/stage-model.js';
@@ -50,6 +53,8 @@ export interface LocalLevels {
 }
 
 const DECISIONS_KEPT = 5_000;
+/** Running workflows whose next models are foreseen. */
+const WORKFLOWS_FORESEEN = 20_000;
 
 /** A workflow that has been silent for so long counts as over; a later call of it begins a new one. */
 const WORKFLOW_IDLE_MS = 3 * MINUTE_MS;
@@ -60,21 +65,6 @@ const LOCAL_EPOCH = 1;
 export function createLocalLevels(options: LocalLevelsOptions): LocalLevels {
   const { config, clock, logger } = options;
   const { classes, scheduling: rules } = config;
-  const nodes = options.nodes.map((spec) => nodeService(spec, options));
-  const interactiveClasses = new Set(classes.filter(({ kind }) => kind === 'interactive').map(({ name }) => name));
-  const clusters = new Map<string, ClusterService>();
-  for (const clusterId of new Set(options.nodes.map((node) => node.clusterId))) {
-    const inCluster = new Set(options.nodes.filter((node) => node.clusterId === clusterId).map((node) => node.nodeId));
-    const cluster = new ClusterService({
-      clusterId,
-      router: new ClusterRouter({ clusterId, lookAhead: rules.lookAhead }),
-      nodes: nodes.filter(({ nodeId }) => inCluster.has(nodeId)),
-      clock,
-      interactiveClasses,
-      epoch: LOCAL_EPOCH,
-    });
-    clusters.set(clusterId, cluster);
-  }
   const tracker = new WorkflowTracker({ idleMs: WORKFLOW_IDLE_MS });
   const policy = findOrderingPolicy(rules.policy);
   if (!policy) throw new Error(`the config names ordering policy ${rules.policy}, which is not registered`);
@@ -99,6 +89,26 @@ export function createLocalLevels(options: LocalLevelsOptions): LocalLevels {
     },
     tracker,
   );
+  const nextModels = new NextModels(WORKFLOWS_FORESEEN);
+  const demand = (model: string): ModelDemand => ({
+    queued: scheduler.queuedFor(model),
+    expected: nextModels.expected(model),
+  });
+  const nodes = options.nodes.map((spec) => nodeService(spec, options, demand));
+  const interactiveClasses = new Set(classes.filter(({ kind }) => kind === 'interactive').map(({ name }) => name));
+  const clusters = new Map<string, ClusterService>();
+  for (const clusterId of new Set(options.nodes.map((node) => node.clusterId))) {
+    const inCluster = new Set(options.nodes.filter((node) => node.clusterId === clusterId).map((node) => node.nodeId));
+    const cluster = new ClusterService({
+      clusterId,
+      router: new ClusterRouter({ clusterId, lookAhead: rules.lookAhead }),
+      nodes: nodes.filter(({ nodeId }) => inCluster.has(nodeId)),
+      clock,
+      interactiveClasses,
+      epoch: LOCAL_EPOCH,
+    });
+    clusters.set(clusterId, cluster);
+  }
   const tuning =
     portfolio && options.replays
       ? new PortfolioService({
@@ -122,6 +132,7 @@ export function createLocalLevels(options: LocalLevelsOptions): LocalLevels {
     clock,
     scheduler,
     tracker,
+    nextModels,
     predictor,
     clusters,
     classes,
@@ -144,14 +155,15 @@ export function createLocalLevels(options: LocalLevelsOptions): LocalLevels {
   };
 }
 
-function nodeService(spec: NodeSpec, options: LocalLevelsOptions): NodeService {
+function nodeService(spec: NodeSpec, options: LocalLevelsOptions, demand: (model: string) => ModelDemand): NodeService {
   const { config, clock, wallClock, logger, engineApiKeys } = options;
+  const { lookAhead, minResidencyMs, prefetch, weights } = config.scheduling;
   const telemetry = options.telemetry?.(spec.nodeId);
   return new NodeService({
     spec,
     clock,
     wallClock,
-    manager: { lookAhead: config.scheduling.lookAhead, minResidencyMs: config.scheduling.minResidencyMs },
+    manager: { lookAhead, minResidencyMs, prefetch, eviction: EVICTION_POLICIES[weights], demand },
     ...(telemetry ? { telemetry } : {}),
     apiKey: (engineId) => engineApiKeys?.get(engineId),
     logger,

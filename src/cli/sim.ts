@@ -17,6 +17,7 @@ import { parseModelMap } from '../../traces/replay/models.js';
 import { loadConfig } from '../config/load.js';
 import { ORACLE_POLICIES, ORDERING_POLICIES } from '../global/order/registry.js';
 import { MaestroError } from '../model/error.js';
+import { EVICTION_POLICY_NAMES, type EvictionPolicyName } from '../node/evict.js';
 import { positive, positiveInteger } from './numbers.js';
 import { progressLine, renderTable } from './output.js';
 import { demoFleetPath, demoTracePath } from './package-files.js';
@@ -32,6 +33,7 @@ interface SimArguments {
   readonly deadline: DeadlineRule;
   readonly placement: Placement;
   readonly reservation: Reservation;
+  readonly weights: EvictionPolicyName;
   readonly capacity?: number;
   readonly warmup: number;
   readonly limitWorkflows?: number;
@@ -70,6 +72,7 @@ export function registerSim(program: Command): void {
     .option('--deadline <rule>', DEADLINE_RULES.join(', '), oneOf(DEADLINE_RULES), 'class')
     .option('--placement <name>', PLACEMENTS.join(', '), oneOf(PLACEMENTS), 'maestro')
     .option('--reservation <name>', RESERVATIONS.join(', '), oneOf(RESERVATIONS), 'predicted')
+    .option('--weights <name>', EVICTION_POLICY_NAMES.join(', '), oneOf(EVICTION_POLICY_NAMES), 'value')
     .option('--capacity <x>', 'speed of the arrivals, relative to the trace, that is load 1 (default: found)', positive)
     .option('--warmup <share>', 'workflows of this first share of the arrivals are not counted', fraction, 0.1)
     .option('--limit-workflows <n>', 'only the first so many workflows', positiveInteger)
@@ -235,8 +238,11 @@ function cellsOf(workload: string, options: SimArguments): PlannedCell[] {
 }
 
 /** What all runs have in common. */
-function cellOf(workload: string, { deadline, placement, reservation }: SimArguments) {
-  return { workload, deadlineRule: deadline, placement, reservation, prediction: { kind: 'online' as const } };
+function cellOf(workload: string, { deadline, placement, reservation, weights }: SimArguments) {
+  return {
+    ...{ workload, deadlineRule: deadline, placement, reservation, prediction: { kind: 'online' as const } },
+    ...(weights === 'value' ? {} : { node: { weights } }),
+  };
 }
 
 /** The command that gives the same results, without what does not change them. */
@@ -246,6 +252,7 @@ function commandOf(options: SimArguments & { trace: string; fleet: string }, cap
   return [
     `maestro sim --trace ${basename(trace)} --fleet ${basename(fleet)} --policy ${policy.join(',')} --load ${load.join(',')} --seeds ${seeds}`,
     `--deadline ${deadline} --placement ${placement} --reservation ${reservation} --capacity ${capacity} --warmup ${warmup}`,
+    ...(options.weights === 'value' ? [] : [`--weights ${options.weights}`]),
     ...(limitWorkflows === undefined ? [] : [`--limit-workflows ${limitWorkflows}`]),
     ...(modelMap === undefined ? [] : [`--model-map "${modelMap}"`]),
   ].join(' ');

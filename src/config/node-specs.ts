@@ -102,6 +102,7 @@ function toEngineSpec(
     residueBytes: engine.residueBytes,
     maxNumSeqs: engine.maxNumSeqs,
     sleepCapable: isSleepCapable(engine),
+    ...(engine.pinned ? { pinned: true } : {}),
   };
   const sizing = sizeEngine(engine, node, catalogue);
   if (!sizing) {

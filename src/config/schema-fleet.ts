@@ -57,6 +57,7 @@ const engine = z
       .boolean()
       .exactOptional()
       .describe('Whether the engine runs with sleep mode. Default: true when emulated or started here.'),
+    pinned: z.boolean().default(false).describe('Whether it stays awake whatever others need, once it is awake.'),
     startAsleep: z.boolean().default(false).describe('Whether an emulated engine begins asleep (level 1).'),
     residue: bytes()
       .prefault('1GiB')

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { ORDERING_POLICY_NAMES } from '../global/order/registry.js';
+import { EVICTION_POLICY_NAMES } from '../node/evict.js';
 import { bytes, duration, identifier, modelName, rename } from './fields.js';
 import { fleetSchema, gpuSchema, modelSchema } from './schema-fleet.js';
 import { gatewaySchema } from './schema-gateway.js';
@@ -77,6 +78,16 @@ const scheduling = z
     minResidency: duration()
       .prefault('30s')
       .describe('How long a model stays awake before another may take its place.'),
+    weights: z
+      .enum(EVICTION_POLICY_NAMES)
+      .default('value')
+      .describe(
+        'Which idle model gives up its GPU memory first: `value` by chance of use × reload ÷ bytes, `lru` the longest unused, `lfu` the least used.',
+      ),
+    prefetch: z
+      .boolean()
+      .default(true)
+      .describe('Wake a model that the running workflows need next, into memory that nobody uses.'),
     kvOverflowTarget: z
       .number()
       .gt(0)

@@ -197,6 +197,11 @@ export class GlobalScheduler {
     }
   }
 
+  /** Stages of the model that wait here. */
+  queuedFor(model: string): number {
+    return this.queues.get(model)?.size ?? 0;
+  }
+
   /** Waiting stages by model. */
   queuedByModel(): Record<string, number> {
     const waiting: Record<string, number> = {};

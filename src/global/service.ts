@@ -15,6 +15,7 @@ import type { OutcomeKind, Prediction, SloClass, Stage, StageContext, StageOutco
 import { OUTCOME_KINDS } from '../model/stage.js';
 import type { EngineEndpoint } from '../node/service.js';
 import type { DecisionLog } from '../observe/decision-log.js';
+import type { NextModels } from '../predict/next-models.js';
 import type { OnlinePredictor } from '../predict/predictor.js';
 import type { Dispatch, GlobalScheduler } from './scheduler.js';
 import type { WorkflowTracker } from './tracker.js';
@@ -33,6 +34,7 @@ export interface GlobalServiceOptions {
   readonly scheduler: GlobalScheduler;
   readonly tracker: WorkflowTracker;
   readonly predictor: OnlinePredictor;
+  readonly nextModels: NextModels;
   readonly clusters: ReadonlyMap<string, ClusterService>;
   readonly classes: readonly SloClass[];
   readonly decisionLog: DecisionLog;
@@ -121,6 +123,7 @@ export class GlobalService implements Scheduling {
     const { clock, tracker, predictor, scheduler, decisionLog } = this.options;
     const nowMs = clock.nowMs();
     const context = tracker.begin(stage, nowMs);
+    this.options.nextModels.stageBegan(stage, nowMs);
     const prediction = predictor.predict(stage, context);
     const job: Job = {
       stage,
@@ -199,9 +202,14 @@ export class GlobalService implements Scheduling {
 
   /** Workflows that fell silent become history for the remaining work of others. */
   private endIdleWorkflows(): void {
-    for (const workflowId of this.options.tracker.endIdle(this.nowMs()))
-      this.options.predictor.workflowEnded(workflowId);
+    for (const workflowId of this.options.tracker.endIdle(this.nowMs())) this.workflowEnded(workflowId);
+    this.options.nextModels.expire(this.nowMs());
     this.idleTimer = this.options.clock.after(IDLE_CHECK_MS, () => this.endIdleWorkflows());
+  }
+
+  private workflowEnded(workflowId: string): void {
+    this.options.predictor.workflowEnded(workflowId);
+    this.options.nextModels.workflowEnded(workflowId);
   }
 
   /** Nobody waits for an engine that does not come back: after a grace, the queue of a model without engines is answered. */
@@ -353,7 +361,8 @@ export class GlobalService implements Scheduling {
       scheduler.cancel(stage.stageId, nowMs);
     }
     tracker.end(stage, settled, nowMs);
-    if (stage.finalStage && tracker.finishWorkflow(stage.workflowId)) predictor.workflowEnded(stage.workflowId);
+    this.options.nextModels.stageEnded(stage, settled.kind === 'completed', nowMs);
+    if (stage.finalStage && tracker.finishWorkflow(stage.workflowId)) this.workflowEnded(stage.workflowId);
     this.outcomes[settled.kind] += 1;
     record.outcome = settled;
     decisionLog.close(record);

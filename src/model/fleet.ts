@@ -56,6 +56,8 @@ export interface EngineSpec {
   /** Largest batch that still meets the TPOT targets of the classes on it; Infinity when unknown. */
   readonly seats: number;
   readonly sleepCapable: boolean;
+  /** Once awake it is never put to sleep for another's sake. */
+  readonly pinned?: boolean;
 }
 
 export interface NodeSpec {

@@ -1,5 +1,15 @@
-import { type EvictionPolicy, lruEviction } from './evict.js';
+import { EVICTION_POLICIES, type EvictionPolicy } from './evict.js';
 import type { RetryConfig } from './residency.js';
+
+/** Demand for a model that has not reached the node. */
+export interface ModelDemand {
+  /** Stages that wait in the global queue. */
+  readonly queued: number;
+  /** Stages that the workflows now running are expected to bring soon; a fraction of one is a chance. */
+  readonly expected: number;
+}
+
+const NO_DEMAND: ModelDemand = { queued: 0, expected: 0 };
 
 export interface NodeConfig {
   /** Leases beyond an engine's seats: they wait inside vLLM, just long enough to hide the round trip. */
@@ -20,6 +30,12 @@ export interface NodeConfig {
   readonly seatStepMs: number;
   readonly seatDecrease: number;
   readonly eviction: EvictionPolicy;
+  /** Wake a model that is expected soon into room that nobody uses. */
+  readonly prefetch: boolean;
+  /** Stages that must be expected for that; a fraction of one is a chance. */
+  readonly prefetchLeastUses: number;
+  /** What the levels above know of the demand for a model. It may be asked at every plan. */
+  readonly demand: (model: string) => ModelDemand;
 }
 
 export const DEFAULT_NODE_CONFIG: NodeConfig = {
@@ -33,5 +49,8 @@ export const DEFAULT_NODE_CONFIG: NodeConfig = {
   retry: { baseMs: 500, maxMs: 30_000, maxFailures: 5 },
   seatStepMs: 5_000,
   seatDecrease: 0.8,
-  eviction: lruEviction,
+  eviction: EVICTION_POLICIES.value,
+  prefetch: true,
+  prefetchLeastUses: 0.3,
+  demand: () => NO_DEMAND,
 };

@@ -7,6 +7,7 @@ import { type HeldLease, KvReservations, type KvUseTotals } from './kv-reservati
 import type { MemoryLedger } from './ledger.js';
 import { EngineResidency } from './residency.js';
 import { SeatLimit } from './seat-limit.js';
+import { EngineUse } from './use.js';
 
 /** Taken for the length of a lease until some have ended. */
 const UNKNOWN_LEASE_MS = 10_000;
@@ -19,6 +20,7 @@ export class EngineRecord {
   readonly durations: MoveDurations;
   readonly reservations: KvReservations;
   readonly holds = new HoldQueue();
+  readonly use = new EngineUse();
   seatLimit: SeatLimit;
   lastUsedMs = 0;
   lastGrantOrderKey = Number.NEGATIVE_INFINITY;
@@ -35,7 +37,7 @@ export class EngineRecord {
 
   constructor(
     public spec: EngineSpec,
-    private readonly config: NodeConfig,
+    readonly config: NodeConfig,
     totals: KvUseTotals,
   ) {
     this.residency = new EngineResidency(config.retry);
@@ -69,6 +71,12 @@ export class EngineRecord {
   /** Sleep and wake together: what evicting it costs it. */
   reloadMs(): number {
     return this.durations.cycleMs();
+  }
+
+  /** Demands that are to be expected while it would fall asleep and wake again. */
+  expectedUses(nowMs: number): number {
+    const { queued, expected } = this.config.demand(this.spec.model);
+    return this.use.rate(nowMs) * this.reloadMs() + queued + expected;
   }
 
   /** How long it stays awake before it may be emptied while busy. */

@@ -1,7 +1,7 @@
 import type { Demand, HoldReason, ReserveResult } from '../model/fleet.js';
 import type { SleepLevel } from './actions.js';
 import type { EngineRecord } from './engine-record.js';
-import { drainVictims } from './evict.js';
+import { drainVictims, idleVictims } from './evict.js';
 import type { MemoryLedger } from './ledger.js';
 import { candidateOf, type ReclaimContext, Room } from './reclaim.js';
 
@@ -79,18 +79,19 @@ function roomFor(context: ReclaimContext, record: EngineRecord, nowMs: number): 
     return { readyInMs: leftMs, disturbanceMs: 0, reason: 'waking' };
   }
   const candidates = engines.filter(
-    (other) => other.residency.state === 'running' && canMakeRoom(other, ledger, nowMs),
+    (other) => other.residency.state === 'running' && other.spec.pinned !== true && canMakeRoom(other, ledger, nowMs),
   );
   const byId = new Map(candidates.map((other) => [other.spec.engineId, other]));
   const chosen =
-    config.eviction.victims(
+    idleVictims(
+      config.eviction,
       need,
-      candidates.filter(({ idle }) => idle).map((other) => candidateOf(other, ledger)),
-      nowMs,
+      candidates.filter(({ idle }) => idle).map((other) => candidateOf(other, ledger, nowMs)),
     ) ??
     drainVictims(
+      config.eviction,
       need,
-      candidates.map((other) => candidateOf(other, ledger)),
+      candidates.map((other) => candidateOf(other, ledger, nowMs)),
     );
   if (!chosen) return { readyInMs: Number.POSITIVE_INFINITY, disturbanceMs: 0, reason: 'no-room' };
   let leftMs = 0;

@@ -1,5 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { drainVictims, type EvictionCandidate, lruEviction } from './evict.js';
+import {
+  drainVictims,
+  EVICTION_POLICIES,
+  EVICTION_POLICY_NAMES,
+  type EvictionCandidate,
+  idleVictims,
+} from './evict.js';
+
+const { lru, lfu, value } = EVICTION_POLICIES;
 
 function candidate(engineId: string, changes: Partial<EvictionCandidate> = {}): EvictionCandidate {
   return {
@@ -10,14 +18,16 @@ function candidate(engineId: string, changes: Partial<EvictionCandidate> = {}): 
     lastUsedMs: 0,
     lastGrantOrderKey: 0,
     reloadMs: 1000,
+    uses: 0,
+    expectedUses: 0,
     ...changes,
   };
 }
 
-describe('lruEviction', () => {
+describe('idleVictims', () => {
   it('takes the least recently used first', () => {
     const candidates = [candidate('new', { lastUsedMs: 9 }), candidate('old', { lastUsedMs: 1 })];
-    expect(lruEviction.victims([{ gpu: 0, bytes: 5 }], candidates, 10)).toEqual(['old']);
+    expect(idleVictims(lru, [{ gpu: 0, bytes: 5 }], candidates)).toEqual(['old']);
   });
 
   it('leaves out what proves needless once a bigger one is taken', () => {
@@ -25,7 +35,7 @@ describe('lruEviction', () => {
       candidate('small', { lastUsedMs: 1, bytesFreed: 4 }),
       candidate('big', { lastUsedMs: 2, bytesFreed: 20 }),
     ];
-    expect(lruEviction.victims([{ gpu: 0, bytes: 15 }], candidates, 10)).toEqual(['big']);
+    expect(idleVictims(lru, [{ gpu: 0, bytes: 15 }], candidates)).toEqual(['big']);
   });
 
   it('covers every GPU of a TP group and passes over engines that help nowhere', () => {
@@ -38,11 +48,11 @@ describe('lruEviction', () => {
       { gpu: 0, bytes: 5 },
       { gpu: 1, bytes: 5 },
     ];
-    expect(lruEviction.victims(need, candidates, 10)).toEqual(['first', 'second']);
+    expect(idleVictims(lru, need, candidates)).toEqual(['first', 'second']);
   });
 
   it('says so when all together do not suffice', () => {
-    expect(lruEviction.victims([{ gpu: 0, bytes: 50 }], [candidate('a'), candidate('b')], 10)).toBeUndefined();
+    expect(idleVictims(lru, [{ gpu: 0, bytes: 50 }], [candidate('a'), candidate('b')])).toBeUndefined();
   });
 });
 
@@ -53,7 +63,32 @@ describe('drainVictims', () => {
       candidate('later', { leases: 3, lastGrantOrderKey: 50 }),
       candidate('idle', { lastUsedMs: 99 }),
     ];
-    expect(drainVictims([{ gpu: 0, bytes: 10 }], candidates)).toEqual(['idle']);
-    expect(drainVictims([{ gpu: 0, bytes: 20 }], candidates)).toEqual(['idle', 'later']);
+    expect(drainVictims(lru, [{ gpu: 0, bytes: 10 }], candidates)).toEqual(['idle']);
+    expect(drainVictims(lru, [{ gpu: 0, bytes: 20 }], candidates)).toEqual(['idle', 'later']);
+  });
+});
+
+describe('what keeping a model is worth', () => {
+  const first = (policy: typeof value, candidates: EvictionCandidate[]) =>
+    idleVictims(policy, [{ gpu: 0, bytes: 1 }], candidates);
+
+  it.each([
+    ['lfu: the least used', lfu, { uses: 1, lastUsedMs: 99 }, { uses: 5, lastUsedMs: 1 }],
+    ['value: the least likely to be needed', value, { expectedUses: 0.1 }, { expectedUses: 2 }],
+    ['value: the quickest to reload', value, { expectedUses: 1, reloadMs: 100 }, { expectedUses: 1, reloadMs: 900 }],
+    ['value: the largest', value, { expectedUses: 1, bytesFreed: 40 }, { expectedUses: 1, bytesFreed: 10 }],
+  ])('%s goes first', (_, policy, goes, stays) => {
+    expect(first(policy, [candidate('stays', stays), candidate('goes', goes)])).toEqual(['goes']);
+    expect(first(policy, [candidate('goes', goes), candidate('stays', stays)])).toEqual(['goes']);
+  });
+
+  it('only the value policy asks for a price', () => {
+    const wanted = candidate('a', { expectedUses: 3, reloadMs: 500 });
+    expect([lru, lfu, value].map(({ costMs }) => costMs(wanted))).toEqual([0, 0, 1500]);
+  });
+
+  it('every policy is listed under its name', () => {
+    expect(EVICTION_POLICY_NAMES.map((name) => EVICTION_POLICIES[name].name)).toEqual([...EVICTION_POLICY_NAMES]);
+    expect(Object.keys(EVICTION_POLICIES).sort()).toEqual([...EVICTION_POLICY_NAMES].sort());
   });
 });

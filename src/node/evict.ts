@@ -14,41 +14,69 @@ export interface EvictionCandidate {
   readonly lastGrantOrderKey: number;
   /** What bringing it back costs: its sleep and its wake. */
   readonly reloadMs: number;
+  /** Demands for it since the start. */
+  readonly uses: number;
+  /** Demands that are to be expected while it would be away and come back, by its past and by the workflows that run. */
+  readonly expectedUses: number;
 }
 
-/** Chooses which idle engines go to sleep to make room. Adding one means this interface and an entry in the node's configuration. */
+/** What stays in HBM. Adding one means this interface and a line in {@link EVICTION_POLICIES}. */
 export interface EvictionPolicy {
   readonly name: string;
-  /** Engine ids whose sleep covers `need` on every GPU, or undefined when all `candidates` (all idle) together do not. */
-  victims(
-    need: readonly GpuNeed[],
-    candidates: readonly EvictionCandidate[],
-    nowMs: number,
-  ): readonly string[] | undefined;
+  /** What keeping an idle engine awake is worth; the lowest goes first. */
+  worth(candidate: EvictionCandidate): number;
+  /**
+   * Milliseconds of waiting, summed over requests, that an idle engine's eviction is expected to cause. Its room is taken once the held stages have waited as
+   * long together: rent until the rent has reached the price. 0 gives way at once.
+   */
+  costMs(candidate: EvictionCandidate): number;
 }
 
-/** Least recently used first: the baseline. */
-export const lruEviction: EvictionPolicy = {
-  name: 'lru',
-  victims: (need, candidates) =>
-    cover(
-      need,
-      [...candidates].sort((a, b) => a.lastUsedMs - b.lastUsedMs),
-    ),
+/** Least recently used first, at once: the usual baseline. */
+const lru: EvictionPolicy = { name: 'lru', worth: ({ lastUsedMs }) => lastUsedMs, costMs: () => 0 };
+
+/** Least frequently used first, at once. */
+const lfu: EvictionPolicy = { name: 'lfu', worth: ({ uses }) => uses, costMs: () => 0 };
+
+/** Chance of a use soon × what the reload costs ÷ bytes that the sleep frees. */
+const value: EvictionPolicy = {
+  name: 'value',
+  worth: ({ expectedUses, reloadMs, bytesFreed }) =>
+    ((1 - Math.exp(-expectedUses)) * reloadMs) / Math.max(1, bytesFreed),
+  costMs: ({ expectedUses, reloadMs }) => expectedUses * reloadMs,
 };
+
+export const EVICTION_POLICIES = { value, lru, lfu } as const satisfies Record<string, EvictionPolicy>;
+export const EVICTION_POLICY_NAMES = ['value', 'lru', 'lfu'] as const;
+export type EvictionPolicyName = (typeof EVICTION_POLICY_NAMES)[number];
+
+/** Engine ids whose sleep covers `need` on every GPU, those worth least first; undefined when all `candidates` (all idle) together do not. */
+export function idleVictims(
+  policy: EvictionPolicy,
+  need: readonly GpuNeed[],
+  candidates: readonly EvictionCandidate[],
+): readonly string[] | undefined {
+  return cover(
+    need,
+    [...candidates].sort((a, b) => policy.worth(a) - policy.worth(b)),
+  );
+}
 
 /**
  * Which engines to empty when idle ones alone do not suffice: all the idle ones that help, then busy ones, the one that works latest in the global
  * order first, fewer leases first among equals. Undefined when that is not enough either.
  */
 export function drainVictims(
+  policy: EvictionPolicy,
   need: readonly GpuNeed[],
   candidates: readonly EvictionCandidate[],
 ): readonly string[] | undefined {
   const ordered = [...candidates].sort(
     (a, b) =>
       Number(a.leases > 0) - Number(b.leases > 0) ||
-      (a.leases === 0 ? a.lastUsedMs - b.lastUsedMs : b.lastGrantOrderKey - a.lastGrantOrderKey || a.leases - b.leases),
+      (a.leases === 0
+        ? policy.worth(a) - policy.worth(b)
+        : b.lastGrantOrderKey - a.lastGrantOrderKey || a.leases - b.leases),
   );
   return cover(need, ordered);
 }

@@ -14,9 +14,15 @@ export interface Hold {
 export class HoldQueue {
   private readonly heap = new StableHeap<Hold>();
   private readonly entries = new Map<string, HeapEntry<Hold>>();
+  private sinceSumMs = 0;
 
   get size(): number {
     return this.heap.size;
+  }
+
+  /** How long all of them have waited together. */
+  waitedMs(nowMs: number): number {
+    return this.size * nowMs - this.sinceSumMs;
   }
 
   first(): Hold | undefined {
@@ -28,19 +34,25 @@ export class HoldQueue {
   }
 
   add(hold: Hold): void {
+    this.sinceSumMs += hold.sinceMs;
     this.entries.set(hold.demand.stageId, this.heap.push(hold, hold.demand.orderKey));
   }
 
   takeFirst(): Hold | undefined {
     const hold = this.heap.pop();
-    if (hold) this.entries.delete(hold.demand.stageId);
+    if (hold) this.forget(hold);
     return hold;
   }
 
   remove(stageId: string): boolean {
     const entry = this.entries.get(stageId);
     if (!entry) return false;
-    this.entries.delete(stageId);
+    this.forget(entry.value);
     return this.heap.remove(entry);
+  }
+
+  private forget(hold: Hold): void {
+    this.entries.delete(hold.demand.stageId);
+    this.sinceSumMs -= hold.sinceMs;
   }
 }

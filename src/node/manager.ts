@@ -87,6 +87,7 @@ export class NodeManager {
     if (heldAt === record) return holdAnswer(this.reclaim, record, demand, nowMs);
     if (heldAt) this.cancel(stageId, nowMs);
 
+    record.use.used(nowMs);
     const { state } = record.residency;
     if (state === 'down') return refuse(engineId, 'engine-down');
     if (state === 'failed') return refuse(engineId, 'engine-failed');

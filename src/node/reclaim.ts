@@ -1,7 +1,8 @@
+import type { EngineState } from '../model/fleet.js';
 import type { SleepLevel } from './actions.js';
 import type { NodeConfig } from './config.js';
 import type { EngineRecord } from './engine-record.js';
-import { drainVictims, type EvictionCandidate } from './evict.js';
+import { drainVictims, type EvictionCandidate, idleVictims } from './evict.js';
 import type { Hold } from './holds.js';
 import type { GpuNeed, MemoryLedger } from './ledger.js';
 
@@ -77,9 +78,13 @@ export function planReclaim(context: ReclaimContext, nowMs: number): ReclaimPlan
   const targets = engines
     .filter(({ residency, holds }) => residency.asleep && holds.size > 0)
     .sort((a, b) => a.holds.first()!.demand.orderKey - b.holds.first()!.demand.orderKey);
-  if (targets.length === 0 && !engines.some(({ residency }) => residency.state === 'draining'))
-    return { steps, nextMs };
+  const draining = engines.some(({ residency }) => residency.state === 'draining');
   const room = new Room(context);
+  if (targets.length === 0 && !draining) {
+    const early = prefetchTarget(context, room, nowMs);
+    if (early) steps.push({ kind: 'wake', record: early });
+    return { steps, nextMs };
+  }
   const leaving = new Set<EngineRecord>();
   const wantedDrains = new Set<EngineRecord>();
   for (const target of targets) {
@@ -99,6 +104,11 @@ export function planReclaim(context: ReclaimContext, nowMs: number): ReclaimPlan
     const victims = need.length === 0 ? [] : chooseVictims(context, target.holds.first()!, need, others, nowMs);
     if (!victims) {
       nextMs = Math.min(nextMs, earliestDueMs(context, target.holds.first()!, need, others, nowMs));
+      continue;
+    }
+    const paidMs = rentPaidMs(context, target, victims, nowMs);
+    if (paidMs > nowMs) {
+      nextMs = Math.min(nextMs, paidMs);
       continue;
     }
     for (const victim of victims) {
@@ -126,6 +136,31 @@ export function planReclaim(context: ReclaimContext, nowMs: number): ReclaimPlan
   return { steps, nextMs };
 }
 
+/**
+ * The sleeping engine that is worth waking before anybody asks: the one that is expected the most, into room that is free, while no stage is held for weights
+ * and nothing else moves, so that it costs nobody anything but the room.
+ */
+function prefetchTarget(context: ReclaimContext, room: Room, nowMs: number): EngineRecord | undefined {
+  const { engines, ledger, config } = context;
+  if (!config.prefetch || engines.some(({ residency }) => isMoving(residency.state))) return undefined;
+  let best: EngineRecord | undefined;
+  let most = config.prefetchLeastUses;
+  for (const record of engines) {
+    if (!record.residency.asleep || nowMs < record.residency.wakeRetryAtMs) continue;
+    const expected = record.expectedUses(nowMs);
+    if (expected < most) continue;
+    if (room.missing(record, ledger.wakeBytes(record.spec.engineId), room.free).length > 0) continue;
+    if (!context.roomConfirmed(record, nowMs)) continue;
+    most = expected;
+    best = record;
+  }
+  return best;
+}
+
+function isMoving(state: EngineState): boolean {
+  return state === 'falling-asleep' || state === 'waking';
+}
+
 /** Idle engines by the eviction policy; where they do not suffice, idle and due busy ones. Undefined when neither makes enough room. */
 function chooseVictims(
   { ledger, config }: ReclaimContext,
@@ -139,18 +174,18 @@ function chooseVictims(
   const dueBusy: EvictionCandidate[] = [];
   for (const record of others) {
     if (!need.some(({ gpu }) => record.spec.gpuIndices.includes(gpu))) continue;
-    if (record.sleepLevel(ledger, nowMs) === undefined) continue;
+    if (record.spec.pinned === true || record.sleepLevel(ledger, nowMs) === undefined) continue;
     byId.set(record.spec.engineId, record);
-    if (record.idle) idle.push(candidateOf(record, ledger));
-    else if (isDue(hold, record, config, nowMs)) dueBusy.push(candidateOf(record, ledger));
+    if (record.idle) idle.push(candidateOf(record, ledger, nowMs));
+    else if (isDue(hold, record, config, nowMs)) dueBusy.push(candidateOf(record, ledger, nowMs));
   }
   const chosen =
-    config.eviction.victims(need, idle, nowMs) ??
-    (dueBusy.length > 0 ? drainVictims(need, [...idle, ...dueBusy]) : undefined);
+    idleVictims(config.eviction, need, idle) ??
+    (dueBusy.length > 0 ? drainVictims(config.eviction, need, [...idle, ...dueBusy]) : undefined);
   return chosen?.map((engineId) => byId.get(engineId)!);
 }
 
-export function candidateOf(record: EngineRecord, ledger: MemoryLedger): EvictionCandidate {
+export function candidateOf(record: EngineRecord, ledger: MemoryLedger, nowMs: number): EvictionCandidate {
   const { engineId, gpuIndices } = record.spec;
   return {
     engineId,
@@ -160,7 +195,25 @@ export function candidateOf(record: EngineRecord, ledger: MemoryLedger): Evictio
     lastUsedMs: record.lastUsedMs,
     lastGrantOrderKey: record.lastGrantOrderKey,
     reloadMs: record.reloadMs(),
+    uses: record.use.uses,
+    expectedUses: record.expectedUses(nowMs),
   };
+}
+
+/** When the target's holds will have waited as long together as the eviction of the idle victims is expected to make others wait. */
+function rentPaidMs(
+  { ledger, config }: ReclaimContext,
+  { holds }: EngineRecord,
+  victims: readonly EngineRecord[],
+  nowMs: number,
+): number {
+  let priceMs = 0;
+  for (const victim of victims) {
+    if (victim.idle) priceMs += config.eviction.costMs(candidateOf(victim, ledger, nowMs));
+  }
+  const waitedMs = nowMs - holds.first()!.sinceMs;
+  const owedMs = Math.min((priceMs - holds.waitedMs(nowMs)) / holds.size, config.maxHoldWaitMs - waitedMs);
+  return nowMs + Math.max(0, owedMs);
 }
 
 /**
