@@ -21,6 +21,8 @@ export interface NodeVariant {
   readonly weights?: EvictionPolicyName;
   /** Are models woken before they are asked for? */
   readonly prefetch?: boolean;
+  /** False: every KV pool is fixed, also where the fleet has kvcached. */
+  readonly elasticKv?: boolean;
 }
 
 /** What the schedulers are told of a stage before it runs. */

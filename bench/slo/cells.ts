@@ -22,7 +22,8 @@ const VARIANTS: readonly (readonly [part: ReportPart, change: Partial<SweepCell>
   ['ablations', { node: { weights: 'lfu' } }],
   ['ablations', { node: { prefetch: false } }],
   // What a plain stack does: the least recently used model goes, the least loaded engine is chosen.
-  ['ablations', { node: { weights: 'lru', prefetch: false }, placement: 'least-loaded' }],
+  ['ablations', { node: { elasticKv: false } }],
+  ['ablations', { node: { weights: 'lru', prefetch: false, elasticKv: false }, placement: 'least-loaded' }],
   ['noise', { prediction: { kind: 'oracle' } }],
   ...[0.5, 1, 2].map((sigma) => ['noise', { prediction: { kind: 'noise', sigma } }] as const),
   ['noise', { prediction: { kind: 'none' } }],

@@ -29,7 +29,7 @@ export function scenarioOf(
   });
   return {
     arrivals,
-    nodes: workload.nodes,
+    nodes: cell.node?.elasticKv === false ? workload.nodes.map(withFixedPools) : workload.nodes,
     classes: workload.classes,
     policy,
     placement: cell.placement,
@@ -51,6 +51,10 @@ export function scenarioOf(
       ? { controller: portfolioController({ ...workload, ...cell }, { cpuShare: workload.portfolioCpuShare }) }
       : {}),
   };
+}
+
+function withFixedPools(node: NodeSpec): NodeSpec {
+  return { ...node, engines: node.engines.map(({ kvLeastBytes: _, ...engine }) => engine) };
 }
 
 export function runCell(workload: SweepWorkload, cell: SweepCell): RunRow {

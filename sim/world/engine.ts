@@ -62,6 +62,13 @@ export class SimEngine {
     this.engine = newEngine(this.spec);
   }
 
+  /** Elastic KV: it may hold so many tokens. */
+  limitKv(tokens: number): void {
+    this.advance();
+    this.engine.setKvLimitBlocks(Math.floor(tokens / DEFAULT_BLOCK_TOKENS));
+    this.reschedule();
+  }
+
   /** Its KV memory is given back: the prefix cache is lost. Nothing runs when a node puts it to sleep. */
   forgetCache(): void {
     this.engine.resetPrefixCache(true);

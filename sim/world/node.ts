@@ -1,6 +1,7 @@
 import { EmulatedDevice } from '../../src/engine/device.js';
 import { reloadMs, sleepMs, wakeMs } from '../../src/engine/weight-moves.js';
 import type { Demand, EngineView, LeaseUse, NodeSpec, ReserveResult } from '../../src/model/fleet.js';
+import { DEFAULT_BLOCK_TOKENS } from '../../src/model/memory.js';
 import type { NodeAction } from '../../src/node/actions.js';
 import type { NodeConfig } from '../../src/node/config.js';
 import { NodeManager } from '../../src/node/manager.js';
@@ -22,10 +23,14 @@ interface EngineProcess {
   incarnation: number;
   /** Its host buffers are pinned; the first level-1 sleep is slower. */
   pinned: boolean;
+  /** Its KV limit per GPU, where one has been set. */
+  kvLimitBytes: number | undefined;
 }
 
 /** Gauges of a busy engine are read so often, as the live agent does. */
 const POLL_MS = 1_000;
+/** kvcached looks at its limit so often. */
+const KV_LIMIT_MS = 100;
 /** A canary is a few tokens on a warm engine. */
 const CANARY_MS = 100;
 
@@ -64,6 +69,7 @@ export class SimNode {
         processId: -1,
         incarnation: 0,
         pinned: false,
+        kvLimitBytes: undefined,
       };
       this.processes.set(engine.engineId, process);
       this.start(engine.engineId, startsAsleep(engine.engineId));
@@ -107,6 +113,7 @@ export class SimNode {
     const process = this.process(engineId);
     process.incarnation += 1;
     process.pinned = false;
+    process.kvLimitBytes = undefined;
     for (const copyId of this.device.detach(process.processId, this.loop.nowMs)) this.copies.delete(copyId);
     process.engine.restart();
     this.manager.engineEvent({ kind: 'engine-down', engineId, reason: 'refused' }, this.loop.nowMs);
@@ -189,6 +196,9 @@ export class SimNode {
       case 'wake':
         this.wake(action.engineId, action.level);
         break;
+      case 'kv-limit':
+        this.limitKv(action.engineId, action.bytes);
+        break;
       case 'canary':
         this.after(action.engineId, CANARY_MS, () => this.tell({ kind: 'canary-passed', engineId: action.engineId }));
         break;
@@ -198,6 +208,28 @@ export class SimNode {
   private tell(event: Parameters<NodeManager['engineEvent']>[0]): void {
     this.manager.engineEvent(event, this.loop.nowMs);
     this.pumpSoon();
+  }
+
+  /** kvcached applies a limit when it next looks at it; what is in use above it comes free when its requests end. */
+  private limitKv(engineId: string, bytes: number): void {
+    const process = this.process(engineId);
+    const { kvBytesPerToken } = process.engine.spec;
+    process.kvLimitBytes = bytes;
+    process.engine.limitKv(bytes / kvBytesPerToken);
+    if (this.view(engineId).state !== 'running') return;
+    if (this.device.take(process.processId, 'kv', bytes).heldBytes > bytes) this.awaitShrink(engineId, bytes);
+  }
+
+  private awaitShrink(engineId: string, bytes: number): void {
+    this.after(engineId, KV_LIMIT_MS, () => {
+      const process = this.process(engineId);
+      if (process.kvLimitBytes !== bytes) return;
+      const usedTokens = process.engine.stats().usedBlocks * DEFAULT_BLOCK_TOKENS;
+      if (usedTokens * process.engine.spec.kvBytesPerToken > bytes) return this.awaitShrink(engineId, bytes);
+      this.device.free(process.processId, 'kv');
+      this.device.take(process.processId, 'kv', bytes);
+      this.tell({ kind: 'kv-limited', engineId, bytes });
+    });
   }
 
   private sleep(engineId: string, level: 1 | 2): void {
@@ -227,7 +259,7 @@ export class SimNode {
     const process = this.process(engineId);
     const { spec } = process.engine;
     const finish = () => {
-      const { missingBytes } = this.device.take(process.processId, 'kv', spec.kvPoolBytes);
+      const { missingBytes } = this.device.take(process.processId, 'kv', this.manager.ledger.kvBytes(engineId));
       this.tell({ kind: missingBytes > 0 ? 'wake-failed' : 'woke', engineId });
     };
     const takeWeights = (then: () => void) => {

@@ -145,6 +145,7 @@ async function emulate(args: EmulateArguments): Promise<void> {
     ...rest,
     devMode: rest.devMode ?? process.env['VLLM_SERVER_DEV_MODE'] === '1',
     responsesStore: process.env['VLLM_ENABLE_RESPONSES_API_STORE'] === '1',
+    ...kvcachedName(process.env),
     keepAliveOnEngineDeath: process.env['VLLM_KEEP_ALIVE_ON_ENGINE_DEATH'] === '1',
     ...(kvEvents ? { kvEvents } : {}),
     ...(shutdownTimeout === undefined ? {} : { shutdownTimeoutS: shutdownTimeout }),
@@ -212,4 +213,10 @@ function json(text: string): unknown {
   } catch {
     throw new InvalidArgumentError('It must be JSON.');
   }
+}
+
+/** As kvcached itself is switched on. */
+function kvcachedName(env: NodeJS.ProcessEnv): Pick<EmulatorOptions, 'kvcachedName'> {
+  const name = env['KVCACHED_IPC_NAME'];
+  return env['ENABLE_KVCACHED'] === 'true' && name ? { kvcachedName: name } : {};
 }

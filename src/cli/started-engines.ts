@@ -1,3 +1,4 @@
+import { kvcachedName } from '../config/node-specs.js';
 import type { MaestroConfig } from '../config/schema.js';
 import { isSleepCapable } from '../config/sizing.js';
 import type { EngineLaunch } from '../engine/supervise/launch-command.js';
@@ -46,6 +47,7 @@ function launches(node: MaestroConfig['fleet']['nodes'][number]): EngineLaunch[]
         env,
         ...(engine.maxModelLen === undefined ? {} : { maxModelLen: engine.maxModelLen }),
         ...(engine.kvMemoryBytes === undefined ? {} : { kvMemoryBytes: engine.kvMemoryBytes }),
+        ...(engine.kvcached ? { kvcachedName: kvcachedName(engine) } : {}),
         ...(toolCallParser === undefined ? {} : { toolCallParser }),
         ...(reasoningParser === undefined ? {} : { reasoningParser }),
       },

@@ -40,6 +40,7 @@ export interface EmulatedEngine {
   readonly residueBytes: number;
   readonly sleep: boolean;
   readonly startAsleep: boolean;
+  readonly kvcachedName?: string;
 }
 
 export interface EmulatedNode {
@@ -71,6 +72,7 @@ export function toEmulatedNodes(config: MaestroConfig): EmulatedNode[] {
           residueBytes: engine.residueBytes,
           sleep: isSleepCapable(engine),
           startAsleep: engine.startAsleep,
+          ...(engine.kvcached ? { kvcachedName: kvcachedName(engine) } : {}),
         },
       ];
     });
@@ -84,6 +86,11 @@ export function toEmulatedNodes(config: MaestroConfig): EmulatedNode[] {
       },
     ];
   });
+}
+
+/** Of the segment that an engine with kvcached is told to use. */
+export function kvcachedName(engine: EngineConfig): string {
+  return engine.kvcached?.segment ?? `maestro-${engine.id}`;
 }
 
 function toEngineSpec(
@@ -103,6 +110,7 @@ function toEngineSpec(
     maxNumSeqs: engine.maxNumSeqs,
     sleepCapable: isSleepCapable(engine),
     ...(engine.pinned ? { pinned: true } : {}),
+    ...(engine.kvcached ? { kvLeastBytes: engine.kvcached.leastBytes, kvSegment: kvcachedName(engine) } : {}),
   };
   const sizing = sizeEngine(engine, node, catalogue);
   if (!sizing) {

@@ -58,6 +58,18 @@ const engine = z
       .exactOptional()
       .describe('Whether the engine runs with sleep mode. Default: true when emulated or started here.'),
     pinned: z.boolean().default(false).describe('Whether it stays awake whatever others need, once it is awake.'),
+    kvcached: z
+      .strictObject({
+        least: bytes().prefault('1GiB').describe('KV memory on each GPU that it always keeps.'),
+        segment: identifier()
+          .exactOptional()
+          .describe('Name of its shared-memory segment (`KVCACHED_IPC_NAME`). Default: `maestro-` and its id.'),
+      })
+      .transform(rename({ least: 'leastBytes' }))
+      .exactOptional()
+      .describe(
+        'The engine runs with kvcached, so that its KV pool is lent to others while it does not need it; `kvMemory` is then the most that it may have.',
+      ),
     startAsleep: z.boolean().default(false).describe('Whether an emulated engine begins asleep (level 1).'),
     residue: bytes()
       .prefault('1GiB')

@@ -56,6 +56,13 @@ export interface EngineSpec {
   /** Largest batch that still meets the TPOT targets of the classes on it; Infinity when unknown. */
   readonly seats: number;
   readonly sleepCapable: boolean;
+  /**
+   * Set where the KV pool follows a limit that can be moved while the engine runs (kvcached): the limit is between this and `kvPoolBytes`. Absent: the pool is
+   * fixed from the start of the process, as in stock vLLM.
+   */
+  readonly kvLeastBytes?: number;
+  /** Name of the shared-memory segment through which that limit is moved. */
+  readonly kvSegment?: string;
   /** Once awake it is never put to sleep for another's sake. */
   readonly pinned?: boolean;
 }

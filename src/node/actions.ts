@@ -32,6 +32,11 @@ export type NodeAction =
    * reset_prefix_cache). Room is confirmed. Answered by `woke` or `wake-failed`.
    */
   | { readonly kind: 'wake'; readonly engineId: string; readonly level: SleepLevel }
+  /**
+   * Move the KV limit of an elastic engine to `bytes` on each of its GPUs. A lower one is answered by `kv-limited` when the engine holds no more than that;
+   * a higher one needs no answer.
+   */
+  | { readonly kind: 'kv-limit'; readonly engineId: string; readonly bytes: number }
   /** Check the engine's answers after a level-2 wake; answered by `canary-passed` or `canary-failed`. */
   | { readonly kind: 'canary'; readonly engineId: string };
 
@@ -58,6 +63,10 @@ export type EngineEvent =
   | { readonly kind: 'wake-failed'; readonly engineId: string }
   | { readonly kind: 'canary-passed'; readonly engineId: string }
   | { readonly kind: 'canary-failed'; readonly engineId: string }
+  /** The engine holds no more than `bytes` of KV memory on each GPU, and its limit keeps it there. */
+  | { readonly kind: 'kv-limited'; readonly engineId: string; readonly bytes: number }
+  /** Its limit cannot be moved: the pool counts as fixed until the process starts anew. */
+  | { readonly kind: 'kv-limit-failed'; readonly engineId: string }
   /** HBM in use per GPU of the node by the driver's account, all processes together. */
   | { readonly kind: 'telemetry'; readonly gpuUsedBytes: readonly number[] }
   | ({ readonly kind: 'counters'; readonly engineId: string } & EngineCounters);

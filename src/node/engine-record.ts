@@ -22,6 +22,12 @@ export class EngineRecord {
   readonly holds = new HoldQueue();
   readonly use = new EngineUse();
   seatLimit: SeatLimit;
+  /** KV tokens that may be promised: the pool, or what the limit of an elastic one allows. */
+  kvLimitTokens: number;
+  /** Bytes to which an elastic pool has been told to shrink, until it is seen to have done so. */
+  kvShrinkingTo: number | undefined;
+  /** Does its KV limit follow? */
+  kvMoves = true;
   lastUsedMs = 0;
   lastGrantOrderKey = Number.NEGATIVE_INFINITY;
   meanLeaseMs = UNKNOWN_LEASE_MS;
@@ -44,6 +50,7 @@ export class EngineRecord {
     this.durations = new MoveDurations(spec);
     this.reservations = new KvReservations(spec.kvBytesPerToken * Math.max(1, spec.gpuIndices.length), totals);
     this.seatLimit = this.newSeatLimit();
+    this.kvLimitTokens = spec.kvPoolTokens;
   }
 
   get idle(): boolean {
@@ -55,6 +62,9 @@ export class EngineRecord {
     this.durations.started(level);
     if (limits) this.spec = { ...this.spec, ...limits };
     this.seatLimit = this.newSeatLimit();
+    this.kvLimitTokens = this.spec.kvPoolTokens;
+    this.kvShrinkingTo = undefined;
+    this.kvMoves = true;
     this.engineRunning = undefined;
     this.engineWaiting = undefined;
     this.kvUsage = 0;
@@ -88,7 +98,7 @@ export class EngineRecord {
   fits(demand: Demand): 'fits' | 'seats-full' | 'kv-full' {
     const { leases, reservedTokens } = this.reservations;
     if (leases >= this.seatLimit.seats + this.config.lookAhead) return 'seats-full';
-    return reservedTokens + demand.kvTokens <= this.spec.kvPoolTokens ? 'fits' : 'kv-full';
+    return reservedTokens + demand.kvTokens <= this.kvLimitTokens ? 'fits' : 'kv-full';
   }
 
   leaseEnded(held: HeldLease, nowMs: number): void {

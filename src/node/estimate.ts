@@ -1,9 +1,15 @@
 import type { Demand, HoldReason, ReserveResult } from '../model/fleet.js';
 import type { SleepLevel } from './actions.js';
+import { kvWish } from './elastic.js';
 import type { EngineRecord } from './engine-record.js';
 import { drainVictims, idleVictims } from './evict.js';
 import type { MemoryLedger } from './ledger.js';
-import { candidateOf, type ReclaimContext, Room } from './reclaim.js';
+import { giveBack, type ReclaimContext } from './reclaim.js';
+import { Room } from './room.js';
+import { candidateOf } from './victims.js';
+
+/** Until an elastic engine has applied a lower limit: kvcached looks at it every 100 ms. */
+const SHED_MS = 150;
 
 /** When an engine could take a stage, and what that costs others. */
 export interface Readiness {
@@ -65,7 +71,7 @@ export function holdAnswer(
 /** Until there is room for the engine, and at whose cost. */
 function roomFor(context: ReclaimContext, record: EngineRecord, nowMs: number): Readiness {
   const { engines, ledger, config } = context;
-  const bytes = ledger.wakeBytes(record.spec.engineId);
+  const bytes = ledger.wakeBytes(record.spec.engineId, kvWish(record, ledger).leastBytes);
   const room = new Room(context);
   if (room.missing(record, bytes, room.free).length === 0) return { readyInMs: 0, disturbanceMs: 0, reason: 'waking' };
   const need = room.missing(record, bytes, room.coming);
@@ -77,6 +83,15 @@ function roomFor(context: ReclaimContext, record: EngineRecord, nowMs: number): 
       else if (state === 'draining') leftMs = Math.max(leftMs, drainMs(other) + other.durations.sleepMs(1));
     }
     return { readyInMs: leftMs, disturbanceMs: 0, reason: 'waking' };
+  }
+  if (
+    giveBack(
+      context,
+      need,
+      engines.filter((other) => other !== record),
+    )
+  ) {
+    return { readyInMs: SHED_MS, disturbanceMs: SHED_MS, reason: 'waking' };
   }
   const candidates = engines.filter(
     (other) => other.residency.state === 'running' && other.spec.pinned !== true && canMakeRoom(other, ledger, nowMs),

@@ -15,6 +15,8 @@ export class HoldQueue {
   private readonly heap = new StableHeap<Hold>();
   private readonly entries = new Map<string, HeapEntry<Hold>>();
   private sinceSumMs = 0;
+  /** KV tokens that all of them ask for. */
+  kvTokens = 0;
 
   get size(): number {
     return this.heap.size;
@@ -35,6 +37,7 @@ export class HoldQueue {
 
   add(hold: Hold): void {
     this.sinceSumMs += hold.sinceMs;
+    this.kvTokens += hold.demand.kvTokens;
     this.entries.set(hold.demand.stageId, this.heap.push(hold, hold.demand.orderKey));
   }
 
@@ -54,5 +57,6 @@ export class HoldQueue {
   private forget(hold: Hold): void {
     this.entries.delete(hold.demand.stageId);
     this.sinceSumMs -= hold.sinceMs;
+    this.kvTokens -= hold.demand.kvTokens;
   }
 }

@@ -7,7 +7,7 @@ const SCHEDULES = 10_000;
 const STEPS = 40;
 const GPU_CAPACITIES = [80 * GiB, 80 * GiB, 24 * GiB];
 
-/** One random fleet of engines under one random order of starts, sleeps, wakes, failures and deaths; returns how many steps were allowed. */
+/** One random fleet of engines under one random order of starts, sleeps, wakes, moves of KV limits, failures and deaths; returns how many steps were allowed. */
 function runSchedule(seed: number): number {
   const rng = new SeededRng(seed);
   const hostCapacityBytes = (20 + nextInt(rng, 200)) * GiB;
@@ -37,10 +37,16 @@ function runSchedule(seed: number): number {
         ledger.found(engineId, level);
         allowed++;
       }
+    } else if (phase === 'awake' && choice > 7) {
+      // An elastic pool: what was seen to be given back is free, what is lent is charged first.
+      const kvBytes = nextInt(rng, Math.floor(2 * ledger.kvBytes(engineId)) + 1);
+      if (kvBytes <= ledger.kvBytes(engineId)) ledger.shrinkKv(engineId, kvBytes);
+      else if (ledger.growKv(engineId, kvBytes)) allowed++;
     } else if (phase === 'awake') {
       if (ledger.beginSleep(engineId, choice < 5 ? 1 : 2)) allowed++;
     } else if (phase === 'asleep') {
-      if (ledger.beginWake(engineId)) allowed++;
+      const kvBytes = nextInt(rng, Math.floor(ledger.kvBytes(engineId)) + 1);
+      if (choice < 5 ? ledger.beginWake(engineId) : ledger.beginWake(engineId, kvBytes)) allowed++;
     } else if (phase === 'falling-asleep') {
       if (choice < 7) ledger.sleepDone(engineId);
       else ledger.sleepFailed(engineId);
@@ -59,7 +65,7 @@ function runSchedule(seed: number): number {
 }
 
 describe('MemoryLedger, random schedules', () => {
-  it(`never exceeds capacity in ${SCHEDULES} schedules of start, sleep, wake, failure and death`, () => {
+  it(`never exceeds capacity in ${SCHEDULES} schedules of start, sleep, wake, growth, shrinking, failure and death`, () => {
     let allowed = 0;
     for (let seed = 0; seed < SCHEDULES; seed++) allowed += runSchedule(seed);
     // The schedules do something: a ledger that refuses everything would pass otherwise.

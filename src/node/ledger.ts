@@ -27,10 +27,13 @@ export interface GpuNeed {
 interface Account {
   readonly gpuIndices: readonly number[];
   readonly residueBytes: number;
-  /** Weights and KV pool, per GPU. */
-  readonly wakeBytes: number;
+  /** Per GPU. */
+  readonly weightBytes: number;
+  readonly kvPoolBytes: number;
   /** Pinned host copies of all ranks. */
   readonly pinBytes: number;
+  /** KV memory that it is charged for while it is not asleep, per GPU: its pool, or the limit where that can be moved. */
+  kvBytes: number;
   phase: MemoryPhase;
   pinned: boolean;
 }
@@ -62,7 +65,9 @@ export class MemoryLedger {
     this.accounts.set(engineId, {
       gpuIndices,
       residueBytes: Math.ceil(footprint.residueBytes),
-      wakeBytes: Math.ceil(footprint.weightBytes) + Math.ceil(footprint.kvPoolBytes),
+      weightBytes: Math.ceil(footprint.weightBytes),
+      kvPoolBytes: Math.ceil(footprint.kvPoolBytes),
+      kvBytes: Math.ceil(footprint.kvPoolBytes),
       pinBytes: Math.ceil(footprint.weightBytes) * gpuIndices.length,
       phase: 'absent',
       pinned: false,
@@ -93,23 +98,28 @@ export class MemoryLedger {
     return this.hostUsed;
   }
 
-  /** HBM per GPU that a wake of this engine still has to find: 0 when it is charged already. */
-  wakeBytes(engineId: string): number {
-    const account = this.account(engineId);
-    return account.phase === 'asleep' ? account.wakeBytes : 0;
+  /** KV memory that the engine is charged for while awake, per GPU. */
+  kvBytes(engineId: string): number {
+    return this.account(engineId).kvBytes;
+  }
+
+  /** HBM per GPU that a wake of this engine with so much KV still has to find: 0 when it is charged already. */
+  wakeBytes(engineId: string, kvBytes = this.account(engineId).kvBytes): number {
+    const { phase, weightBytes } = this.account(engineId);
+    return phase === 'asleep' ? weightBytes + kvBytes : 0;
   }
 
   /** HBM per GPU that comes free when the engine has gone to sleep. */
   sleepFreesBytes(engineId: string): number {
     const account = this.account(engineId);
-    return account.phase === 'absent' || account.phase === 'asleep' ? 0 : account.wakeBytes;
+    return account.phase === 'absent' || account.phase === 'asleep' ? 0 : account.weightBytes + account.kvBytes;
   }
 
-  canWake(engineId: string): boolean {
+  canWake(engineId: string, kvBytes = this.account(engineId).kvBytes): boolean {
     const account = this.account(engineId);
     if (account.phase === 'waking') return true;
     if (account.phase !== 'asleep') return false;
-    return account.gpuIndices.every((gpu) => account.wakeBytes <= this.gpuFreeBytes(gpu));
+    return account.gpuIndices.every((gpu) => account.weightBytes + kvBytes <= this.gpuFreeBytes(gpu));
   }
 
   /** Is there host RAM for this level of sleep? */
@@ -122,7 +132,7 @@ export class MemoryLedger {
   canStart(engineId: string, level: FoundLevel): boolean {
     const account = this.account(engineId);
     if (account.phase !== 'absent') return false;
-    const hbmBytes = account.residueBytes + (level === 0 ? account.wakeBytes : 0);
+    const hbmBytes = account.residueBytes + (level === 0 ? account.weightBytes + account.kvPoolBytes : 0);
     const hostBytes = level === 1 ? account.pinBytes : 0;
     return (
       hostBytes <= this.hostCapacityBytes - this.hostUsed &&
@@ -131,10 +141,28 @@ export class MemoryLedger {
   }
 
   /** Charges the wake; false and no change without room. A wake that failed stays charged, so it may begin again. */
-  beginWake(engineId: string): boolean {
-    if (!this.canWake(engineId)) return false;
-    this.setPhase(this.account(engineId), 'waking');
+  beginWake(engineId: string, kvBytes = this.account(engineId).kvBytes): boolean {
+    if (!this.canWake(engineId, kvBytes)) return false;
+    const account = this.account(engineId);
+    if (account.phase === 'asleep') account.kvBytes = kvBytes;
+    this.setPhase(account, 'waking');
     return true;
+  }
+
+  /** Lends an awake engine more KV memory; false and no change without room. Charged before the engine hears of it. */
+  growKv(engineId: string, kvBytes: number): boolean {
+    const account = this.account(engineId);
+    const more = kvBytes - account.kvBytes;
+    if (account.phase !== 'awake' || more < 0 || kvBytes > account.kvPoolBytes) return false;
+    if (account.gpuIndices.some((gpu) => more > this.gpuFreeBytes(gpu))) return false;
+    this.setKv(account, kvBytes);
+    return true;
+  }
+
+  /** The engine has been seen to hold no more than this: the rest is free. */
+  shrinkKv(engineId: string, kvBytes: number): void {
+    const account = this.account(engineId);
+    if (kvBytes < account.kvBytes) this.setKv(account, kvBytes);
   }
 
   wakeDone(engineId: string): void {
@@ -163,6 +191,8 @@ export class MemoryLedger {
   found(engineId: string, level: FoundLevel): void {
     const account = this.account(engineId);
     if (level === 1) this.pin(account);
+    // Nobody knows what limit it has been given: it may use its whole pool.
+    this.setKv(account, account.kvPoolBytes);
     this.setPhase(account, level === 0 ? 'awake' : 'asleep');
   }
 
@@ -214,6 +244,13 @@ export class MemoryLedger {
     account.phase = phase;
   }
 
+  private setKv(account: Account, kvBytes: number): void {
+    const before = hbmCharge(account, account.phase);
+    account.kvBytes = kvBytes;
+    const delta = hbmCharge(account, account.phase) - before;
+    for (const gpu of account.gpuIndices) this.gpuUsed[gpu]! += delta;
+  }
+
   private pin(account: Account): void {
     if (account.pinned) return;
     account.pinned = true;
@@ -223,5 +260,5 @@ export class MemoryLedger {
 
 function hbmCharge(account: Account, phase: MemoryPhase): number {
   if (phase === 'absent') return 0;
-  return phase === 'asleep' ? account.residueBytes : account.residueBytes + account.wakeBytes;
+  return phase === 'asleep' ? account.residueBytes : account.residueBytes + account.weightBytes + account.kvBytes;
 }

@@ -19,13 +19,14 @@ class RandomBody {
   private stages = 0;
   grants = 0;
   wakes = 0;
+  limits = 0;
 
-  constructor(seed: number, hostGiB: number) {
+  constructor(seed: number, hostGiB: number, elastic: boolean) {
     this.rng = new SeededRng(seed);
     const spec = testNode(
       [
-        testEngine('a'),
-        testEngine('b', { weightGiB: 40, kvGiB: 30 }),
+        testEngine('a', kvOf(20, elastic)),
+        testEngine('b', { weightGiB: 40, ...kvOf(30, elastic) }),
         testEngine('c', { gpuIndices: [1], kvPoolTokens: 700 }),
         testEngine('tp2', { gpuIndices: [0, 1], weightGiB: 35, kvGiB: 30 }),
       ],
@@ -93,6 +94,12 @@ class RandomBody {
       manager.engineEvent({ kind: fails ? 'sleep-failed' : 'slept', engineId: action.engineId }, nowMs);
     } else if (action.kind === 'wake') {
       manager.engineEvent({ kind: fails ? 'wake-failed' : 'woke', engineId: action.engineId }, nowMs);
+    } else if (action.kind === 'kv-limit') {
+      const { engineId, bytes } = action;
+      manager.engineEvent(
+        nextInt(this.rng, 30) === 0 ? { kind: 'kv-limit-failed', engineId } : { kind: 'kv-limited', engineId, bytes },
+        nowMs,
+      );
     } else if (action.kind === 'canary') {
       manager.engineEvent({ kind: 'canary-passed', engineId: action.engineId }, nowMs);
     }
@@ -129,6 +136,7 @@ class RandomBody {
       if (action.kind === 'sleep' && this.reservedOn(action.engineId) > 0)
         throw new Error('a busy engine was put to sleep');
       if (action.kind === 'wake') this.wakes++;
+      if (action.kind === 'kv-limit') this.limits++;
       this.pending.push(action);
     }
   }
@@ -160,13 +168,20 @@ class RandomBody {
   }
 }
 
+/** Pools of 10 000 tokens, fixed or such that most of it can be lent. */
+function kvOf(kvGiB: number, elastic: boolean) {
+  const kvBytesPerToken = (kvGiB * GiB) / 10_000;
+  return { kvGiB, kvBytesPerToken, ...(elastic ? { kvLeastBytes: GiB } : {}) };
+}
+
 describe('NodeManager, random bodies', () => {
   it('grants only on running engines, ends every hold once, fits memory, and returns to zero', () => {
     let grants = 0;
     let wakes = 0;
+    let limits = 0;
     fc.assert(
-      fc.property(fc.nat(), fc.integer({ min: 10, max: 300 }), (seed, hostGiB) => {
-        const body = new RandomBody(seed, hostGiB);
+      fc.property(fc.nat(), fc.integer({ min: 10, max: 300 }), fc.boolean(), (seed, hostGiB, elastic) => {
+        const body = new RandomBody(seed, hostGiB, elastic);
         for (let step = 0; step < 150; step++) body.step();
         body.finish();
         const stats = body.manager.stats();
@@ -176,11 +191,13 @@ describe('NodeManager, random bodies', () => {
         }
         grants += body.grants;
         wakes += body.wakes;
+        limits += body.limits;
       }),
       { numRuns: 300 },
     );
     // Enough happened for the rules to have been at stake.
     expect(grants).toBeGreaterThan(1000);
-    expect(wakes).toBeGreaterThan(1000);
+    expect(wakes).toBeGreaterThan(500);
+    expect(limits).toBeGreaterThan(500);
   });
 });

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { GiB } from '../model/units.js';
+import { EVICTION_POLICIES } from './evict.js';
 import { NodeManager } from './manager.js';
 import { brief, bringUp, testDemand, testEngine, testNode } from './testing.js';
 
@@ -212,7 +213,7 @@ describe('residency', () => {
 
   it('uses level 2 where host RAM is short, and serves only after the canary', () => {
     const spec = testNode([testEngine('a'), testEngine('b')], { hostMemoryBytes: 40 * GiB });
-    const manager = new NodeManager(spec, { lookAhead: 0 });
+    const manager = new NodeManager(spec, { lookAhead: 0, eviction: EVICTION_POLICIES.lru });
     bringUp(manager, { a: 0, b: 1 });
     manager.reserve(testDemand('s1', 'b'), 100);
     expect(brief(manager.tick(100))).toEqual(['sleep a 2']);

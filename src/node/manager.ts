@@ -2,6 +2,7 @@ import { ChurnMap } from '../model/churn-map.js';
 import type { Demand, EngineView, Lease, LeaseUse, NodeSpec, RefuseReason, ReserveResult } from '../model/fleet.js';
 import type { EngineEvent, NodeAction, ReleaseReason } from './actions.js';
 import { DEFAULT_NODE_CONFIG, type NodeConfig } from './config.js';
+import { isElastic } from './elastic.js';
 import { EngineRecord } from './engine-record.js';
 import { holdAnswer } from './estimate.js';
 import { emptyKvTotals, type HeldLease } from './kv-reservations.js';
@@ -56,7 +57,7 @@ export class NodeManager {
       engines: records,
       ledger: this.ledger,
       config: this.config,
-      roomConfirmed: (record, nowMs) => this.confirmation.confirms(record, records, nowMs),
+      roomConfirmed: (record, bytes, nowMs) => this.confirmation.confirms(record, bytes, records, nowMs),
       foreignBytes: (gpu) => this.confirmation.foreignBytes(gpu),
     };
     this.residency = new ResidencyControl(this.reclaim, this.confirmation, {
@@ -103,7 +104,7 @@ export class NodeManager {
     const answer = holdAnswer(this.reclaim, record, demand, nowMs);
     record.holds.add({ demand, reason: answer.reason, sinceMs: nowMs, cold: state !== 'running' });
     this.heldAt.set(stageId, record);
-    if (state !== 'running') this.residency.planDueMs = nowMs;
+    if (state !== 'running' || isElastic(record)) this.residency.planDueMs = nowMs;
     else this.grantable.add(record);
     this.markChanged(record);
     return answer;
@@ -143,6 +144,8 @@ export class NodeManager {
     record.leaseEnded(held, nowMs);
     if (record.holds.size > 0) this.grantable.add(record);
     this.markChanged(record);
+    // What is not promised any more can be given back, which others may be waiting for.
+    if (isElastic(record) && this.heldAt.size > 0) this.residency.planDueMs = nowMs;
     if (record.idle) this.residency.changed(nowMs);
   }
 

@@ -1,23 +1,20 @@
 import type { EngineState } from '../model/fleet.js';
 import type { SleepLevel } from './actions.js';
 import type { NodeConfig } from './config.js';
+import { kvWish, slackBytes, wantsToGrow } from './elastic.js';
 import type { EngineRecord } from './engine-record.js';
-import { drainVictims, type EvictionCandidate, idleVictims } from './evict.js';
-import type { Hold } from './holds.js';
-import type { GpuNeed, MemoryLedger } from './ledger.js';
+import type { GpuNeed } from './ledger.js';
+import { Room, type RoomContext } from './room.js';
+import { chooseVictims, earliestDueMs, rentPaidMs } from './victims.js';
 
-export interface ReclaimContext {
-  readonly engines: readonly EngineRecord[];
-  readonly ledger: MemoryLedger;
+export interface ReclaimContext extends RoomContext {
   readonly config: NodeConfig;
-  /** Does the device itself show room for this engine's wake? */
-  readonly roomConfirmed: (record: EngineRecord, nowMs: number) => boolean;
-  /** HBM of a GPU that is taken outside the ledger. */
-  readonly foreignBytes: (gpu: number) => number;
+  /** Does the device itself show room for so many bytes more on the engine's GPUs? */
+  readonly roomConfirmed: (record: EngineRecord, bytes: number, nowMs: number) => boolean;
 }
 
 export type ReclaimStep =
-  | { readonly kind: 'wake'; readonly record: EngineRecord }
+  | { readonly kind: 'wake' | 'grow' | 'shrink'; readonly record: EngineRecord; readonly kvBytes: number }
   | { readonly kind: 'sleep'; readonly record: EngineRecord; readonly level: SleepLevel }
   | { readonly kind: 'drain' | 'undrain'; readonly record: EngineRecord };
 
@@ -27,96 +24,74 @@ export interface ReclaimPlan {
   readonly nextMs: number;
 }
 
-/** HBM per GPU: free now, and free once all sleeps and drains under way are done. */
-export class Room {
-  readonly free: number[] = [];
-  readonly coming: number[] = [];
-
-  constructor({ engines, ledger, foreignBytes }: ReclaimContext) {
-    for (let gpu = 0; gpu < ledger.gpuCount; gpu++) {
-      const freeBytes = ledger.gpuFreeBytes(gpu) - foreignBytes(gpu);
-      this.free.push(freeBytes);
-      this.coming.push(freeBytes);
-    }
-    for (const record of engines) {
-      const { state } = record.residency;
-      if (state === 'falling-asleep' || state === 'draining') this.willFree(record, ledger);
-    }
-  }
-
-  willFree(record: EngineRecord, ledger: MemoryLedger): void {
-    const bytes = ledger.sleepFreesBytes(record.spec.engineId);
-    for (const gpu of record.spec.gpuIndices) this.coming[gpu]! += bytes;
-  }
-
-  claim(record: EngineRecord, bytes: number): void {
-    for (const gpu of record.spec.gpuIndices) {
-      this.free[gpu]! -= bytes;
-      this.coming[gpu]! -= bytes;
-    }
-  }
-
-  /** What is missing on each GPU of the engine for `bytes` more. */
-  missing(record: EngineRecord, bytes: number, room: readonly number[]): GpuNeed[] {
-    const need: GpuNeed[] = [];
-    for (const gpu of record.spec.gpuIndices) {
-      if (room[gpu]! < bytes) need.push({ gpu, bytes: bytes - room[gpu]! });
-    }
-    return need;
-  }
-}
-
 /**
- * What to wake, put to sleep and empty for the stages that are held, most urgent hold first. Idle engines make room at once. A busy one is never put
- * to sleep: it is marked `draining` when a hold is due (see {@link isDue}), takes no new work, and sleeps when its last lease has ended. Room that a
- * more urgent hold waits for is not given to a later one.
+ * Who gets HBM for the stages that are held, most urgent hold first: an engine that sleeps, or an awake one whose KV limit can grow. Room is made by the least
+ * disturbing rung that suffices: KV memory that was lent and is not promised, idle engines, and busy ones last. A busy engine is never put to sleep: it is
+ * marked `draining` when a hold is due, takes no new work, and sleeps when its last lease has ended. Room that a more urgent hold waits for is not given to a
+ * later one.
  */
 export function planReclaim(context: ReclaimContext, nowMs: number): ReclaimPlan {
   const { engines, ledger, config } = context;
   const steps: ReclaimStep[] = [];
   let nextMs = Number.POSITIVE_INFINITY;
   const targets = engines
-    .filter(({ residency, holds }) => residency.asleep && holds.size > 0)
+    .filter((record) => (record.residency.asleep && record.holds.size > 0) || wantsToGrow(record))
     .sort((a, b) => a.holds.first()!.demand.orderKey - b.holds.first()!.demand.orderKey);
-  const draining = engines.some(({ residency }) => residency.state === 'draining');
   const room = new Room(context);
-  if (targets.length === 0 && !draining) {
+  if (targets.length === 0 && !engines.some(({ residency }) => residency.state === 'draining')) {
     const early = prefetchTarget(context, room, nowMs);
-    if (early) steps.push({ kind: 'wake', record: early });
+    if (early) steps.push({ kind: 'wake', record: early, kvBytes: kvWish(early, ledger).leastBytes });
     return { steps, nextMs };
   }
   const leaving = new Set<EngineRecord>();
+  const shrunk = new Set<EngineRecord>();
   const wantedDrains = new Set<EngineRecord>();
   for (const target of targets) {
-    if (nowMs < target.residency.wakeRetryAtMs) {
+    const asleep = target.residency.asleep;
+    if (asleep && nowMs < target.residency.wakeRetryAtMs) {
       nextMs = Math.min(nextMs, target.residency.wakeRetryAtMs);
       continue;
     }
-    const bytes = ledger.wakeBytes(target.spec.engineId);
+    const { engineId } = target.spec;
+    const bytesFor = (kvBytes: number) =>
+      asleep ? ledger.wakeBytes(engineId, kvBytes) : kvBytes - ledger.kvBytes(engineId);
+    const { leastBytes, wishedBytes } = kvWish(target, ledger);
+    const kvBytes = room.missing(target, bytesFor(wishedBytes), room.free).length === 0 ? wishedBytes : leastBytes;
+    const bytes = bytesFor(kvBytes);
     if (room.missing(target, bytes, room.free).length === 0) {
       room.claim(target, bytes);
-      if (context.roomConfirmed(target, nowMs)) steps.push({ kind: 'wake', record: target });
-      else nextMs = Math.min(nextMs, nowMs + config.telemetryMaxAgeMs);
+      if (context.roomConfirmed(target, bytes, nowMs)) {
+        steps.push({ kind: asleep ? 'wake' : 'grow', record: target, kvBytes });
+      } else nextMs = Math.min(nextMs, nowMs + config.telemetryMaxAgeMs);
       continue;
     }
     const need = room.missing(target, bytes, room.coming);
-    const others = engines.filter((record) => !leaving.has(record) && record.residency.state === 'running');
-    const victims = need.length === 0 ? [] : chooseVictims(context, target.holds.first()!, need, others, nowMs);
-    if (!victims) {
-      nextMs = Math.min(nextMs, earliestDueMs(context, target.holds.first()!, need, others, nowMs));
-      continue;
+    const lenders = engines.filter((record) => record !== target && !leaving.has(record) && !shrunk.has(record));
+    const shrinks = giveBack(context, need, lenders);
+    if (!shrinks) {
+      const others = lenders.filter(({ residency }) => residency.state === 'running');
+      const victims = chooseVictims(context, target.holds.first()!, need, others, nowMs);
+      if (!victims) {
+        nextMs = Math.min(nextMs, earliestDueMs(context, target.holds.first()!, need, others, nowMs));
+        continue;
+      }
+      const paidMs = rentPaidMs(context, target, victims, nowMs);
+      if (paidMs > nowMs) {
+        nextMs = Math.min(nextMs, paidMs);
+        continue;
+      }
+      for (const victim of victims) {
+        leaving.add(victim);
+        room.willFree(victim, ledger.sleepFreesBytes(victim.spec.engineId));
+        const level = victim.sleepLevel(ledger, nowMs)!;
+        if (victim.idle) steps.push({ kind: 'sleep', record: victim, level });
+        else steps.push({ kind: 'drain', record: victim });
+      }
     }
-    const paidMs = rentPaidMs(context, target, victims, nowMs);
-    if (paidMs > nowMs) {
-      nextMs = Math.min(nextMs, paidMs);
-      continue;
-    }
-    for (const victim of victims) {
-      leaving.add(victim);
-      room.willFree(victim, ledger);
-      const level = victim.sleepLevel(ledger, nowMs)!;
-      if (victim.idle) steps.push({ kind: 'sleep', record: victim, level });
-      else steps.push({ kind: 'drain', record: victim });
+    for (const { record, bytes: back } of shrinks ?? []) {
+      shrunk.add(record);
+      room.willFree(record, back);
+      steps.push({ kind: 'shrink', record, kvBytes: ledger.kvBytes(record.spec.engineId) - back });
     }
     room.claim(target, bytes);
     for (const record of engines) {
@@ -136,6 +111,29 @@ export function planReclaim(context: ReclaimContext, nowMs: number): ReclaimPlan
   return { steps, nextMs };
 }
 
+/** KV memory that engines can give back at once to cover the need, the largest slack first; undefined when it does not suffice. */
+export function giveBack(
+  { ledger }: Pick<ReclaimContext, 'ledger'>,
+  need: readonly GpuNeed[],
+  lenders: readonly EngineRecord[],
+): { readonly record: EngineRecord; readonly bytes: number }[] | undefined {
+  const missing = new Map(need.map(({ gpu, bytes }) => [gpu, bytes]));
+  const shrinks: { record: EngineRecord; bytes: number }[] = [];
+  const slack = lenders
+    .map((record) => ({ record, bytes: slackBytes(record, ledger) }))
+    .filter(({ bytes }) => bytes > 0)
+    .sort((a, b) => b.bytes - a.bytes);
+  for (const { record, bytes } of slack) {
+    const { gpuIndices } = record.spec;
+    const most = Math.max(0, ...gpuIndices.map((gpu) => missing.get(gpu) ?? 0));
+    if (most === 0) continue;
+    const back = Math.min(bytes, most);
+    shrinks.push({ record, bytes: back });
+    for (const gpu of gpuIndices) if (missing.has(gpu)) missing.set(gpu, missing.get(gpu)! - back);
+  }
+  return [...missing.values()].every((bytes) => bytes <= 0) ? shrinks : undefined;
+}
+
 /**
  * The sleeping engine that is worth waking before anybody asks: the one that is expected the most, into room that is free, while no stage is held for weights
  * and nothing else moves, so that it costs nobody anything but the room.
@@ -149,8 +147,8 @@ function prefetchTarget(context: ReclaimContext, room: Room, nowMs: number): Eng
     if (!record.residency.asleep || nowMs < record.residency.wakeRetryAtMs) continue;
     const expected = record.expectedUses(nowMs);
     if (expected < most) continue;
-    if (room.missing(record, ledger.wakeBytes(record.spec.engineId), room.free).length > 0) continue;
-    if (!context.roomConfirmed(record, nowMs)) continue;
+    const bytes = ledger.wakeBytes(record.spec.engineId, kvWish(record, ledger).leastBytes);
+    if (room.missing(record, bytes, room.free).length > 0 || !context.roomConfirmed(record, bytes, nowMs)) continue;
     most = expected;
     best = record;
   }
@@ -159,90 +157,6 @@ function prefetchTarget(context: ReclaimContext, room: Room, nowMs: number): Eng
 
 function isMoving(state: EngineState): boolean {
   return state === 'falling-asleep' || state === 'waking';
-}
-
-/** Idle engines by the eviction policy; where they do not suffice, idle and due busy ones. Undefined when neither makes enough room. */
-function chooseVictims(
-  { ledger, config }: ReclaimContext,
-  hold: Hold,
-  need: readonly GpuNeed[],
-  others: readonly EngineRecord[],
-  nowMs: number,
-): EngineRecord[] | undefined {
-  const byId = new Map<string, EngineRecord>();
-  const idle: EvictionCandidate[] = [];
-  const dueBusy: EvictionCandidate[] = [];
-  for (const record of others) {
-    if (!need.some(({ gpu }) => record.spec.gpuIndices.includes(gpu))) continue;
-    if (record.spec.pinned === true || record.sleepLevel(ledger, nowMs) === undefined) continue;
-    byId.set(record.spec.engineId, record);
-    if (record.idle) idle.push(candidateOf(record, ledger, nowMs));
-    else if (isDue(hold, record, config, nowMs)) dueBusy.push(candidateOf(record, ledger, nowMs));
-  }
-  const chosen =
-    idleVictims(config.eviction, need, idle) ??
-    (dueBusy.length > 0 ? drainVictims(config.eviction, need, [...idle, ...dueBusy]) : undefined);
-  return chosen?.map((engineId) => byId.get(engineId)!);
-}
-
-export function candidateOf(record: EngineRecord, ledger: MemoryLedger, nowMs: number): EvictionCandidate {
-  const { engineId, gpuIndices } = record.spec;
-  return {
-    engineId,
-    gpuIndices,
-    bytesFreed: ledger.sleepFreesBytes(engineId),
-    leases: record.reservations.leases,
-    lastUsedMs: record.lastUsedMs,
-    lastGrantOrderKey: record.lastGrantOrderKey,
-    reloadMs: record.reloadMs(),
-    uses: record.use.uses,
-    expectedUses: record.expectedUses(nowMs),
-  };
-}
-
-/** When the target's holds will have waited as long together as the eviction of the idle victims is expected to make others wait. */
-function rentPaidMs(
-  { ledger, config }: ReclaimContext,
-  { holds }: EngineRecord,
-  victims: readonly EngineRecord[],
-  nowMs: number,
-): number {
-  let priceMs = 0;
-  for (const victim of victims) {
-    if (victim.idle) priceMs += config.eviction.costMs(candidateOf(victim, ledger, nowMs));
-  }
-  const waitedMs = nowMs - holds.first()!.sinceMs;
-  const owedMs = Math.min((priceMs - holds.waitedMs(nowMs)) / holds.size, config.maxHoldWaitMs - waitedMs);
-  return nowMs + Math.max(0, owedMs);
-}
-
-/**
- * May this hold empty that busy engine? Only after the engine's least residency, which also keeps two engines from changing places
- * for ever, and only if the hold comes earlier in the global order than what the engine was given last, or has waited very long.
- */
-function isDue(hold: Hold, victim: EngineRecord, config: NodeConfig, nowMs: number): boolean {
-  if (nowMs - victim.residency.awakeSinceMs < victim.minResidencyMs()) return false;
-  return hold.demand.orderKey < victim.lastGrantOrderKey || nowMs - hold.sinceMs >= config.maxHoldWaitMs;
-}
-
-/** The next moment at which the passing of time alone makes a busy engine due, or an engine's failed sleep may be tried again. */
-function earliestDueMs(
-  { config }: ReclaimContext,
-  hold: Hold,
-  need: readonly GpuNeed[],
-  others: readonly EngineRecord[],
-  nowMs: number,
-): number {
-  let earliestMs = Number.POSITIVE_INFINITY;
-  for (const record of others) {
-    if (!need.some(({ gpu }) => record.spec.gpuIndices.includes(gpu))) continue;
-    const residentMs = record.residency.awakeSinceMs + record.minResidencyMs();
-    const waitedMs = hold.sinceMs + config.maxHoldWaitMs;
-    for (const atMs of [residentMs, Math.max(residentMs, waitedMs), record.residency.sleepRetryAtMs]) {
-      if (atMs > nowMs) earliestMs = Math.min(earliestMs, atMs);
-    }
-  }
-  return earliestMs;
 }
 
 function sharesGpu(a: EngineRecord, b: EngineRecord): boolean {

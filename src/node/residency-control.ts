@@ -1,4 +1,5 @@
 import type { EngineEvent, NodeAction, ReleaseReason } from './actions.js';
+import { isElastic, tokensOf } from './elastic.js';
 import type { EngineRecord } from './engine-record.js';
 import { planReclaim, type ReclaimContext, type ReclaimStep } from './reclaim.js';
 import type { RoomConfirmation } from './telemetry.js';
@@ -49,9 +50,11 @@ export class ResidencyControl {
     this.forecastsChanged();
   }
 
-  /** The forecasts of engines that do not run depend on what all the others do. */
+  /** The forecasts of engines that do not run, and the room that elastic pools could grow into, depend on what all the others do. */
   forecastsChanged(): void {
-    for (const record of this.context.engines) if (record.residency.state !== 'running') this.host.changed(record);
+    for (const record of this.context.engines) {
+      if (record.residency.state !== 'running' || isElastic(record)) this.host.changed(record);
+    }
   }
 
   /** False for a late answer of an earlier process, which changes nothing. */
@@ -75,6 +78,7 @@ export class ResidencyControl {
       case 'slept':
         if (!residency.apply('slept', nowMs)) return false;
         ledger.sleepDone(engineId);
+        record.kvShrinkingTo = undefined;
         this.confirmation.memoryFreed(nowMs);
         durations.observe('sleep', level, elapsedMs);
         this.moves.sleeps += 1;
@@ -96,6 +100,17 @@ export class ResidencyControl {
         if (!residency.apply('canary-passed', nowMs)) return false;
         this.awake(record, elapsedMs, 2);
         return true;
+      case 'kv-limited':
+        if (record.kvShrinkingTo === undefined || event.bytes > record.kvShrinkingTo) return false;
+        ledger.shrinkKv(engineId, record.kvShrinkingTo);
+        record.kvShrinkingTo = undefined;
+        this.confirmation.memoryFreed(nowMs);
+        return true;
+      case 'kv-limit-failed':
+        record.kvMoves = false;
+        record.kvShrinkingTo = undefined;
+        record.kvLimitTokens = tokensOf(record, ledger.kvBytes(engineId));
+        return true;
       case 'canary-failed':
       case 'wake-failed':
         if (!residency.apply(event.kind, nowMs)) return false;
@@ -111,6 +126,11 @@ export class ResidencyControl {
     this.moves.wakes += 1;
   }
 
+  private limitKv(record: EngineRecord, kvBytes: number): void {
+    record.kvLimitTokens = tokensOf(record, kvBytes);
+    this.host.act({ kind: 'kv-limit', engineId: record.spec.engineId, bytes: kvBytes });
+  }
+
   private carryOut(step: ReclaimStep, nowMs: number): void {
     const { record } = step;
     const { engineId } = record.spec;
@@ -119,11 +139,21 @@ export class ResidencyControl {
     switch (step.kind) {
       case 'wake': {
         const level = residency.level === 2 ? 2 : 1;
-        if (!ledger.beginWake(engineId)) throw new Error(`no room for the planned wake of ${engineId}`);
+        if (!ledger.beginWake(engineId, step.kvBytes)) throw new Error(`no room for the planned wake of ${engineId}`);
         residency.apply('wake', nowMs);
+        if (isElastic(record)) this.limitKv(record, ledger.kvBytes(engineId));
         this.host.act({ kind: 'wake', engineId, level });
         break;
       }
+      case 'grow':
+        if (!ledger.growKv(engineId, step.kvBytes)) return;
+        this.limitKv(record, step.kvBytes);
+        this.host.mayGrant(record);
+        break;
+      case 'shrink':
+        record.kvShrinkingTo = step.kvBytes;
+        this.limitKv(record, step.kvBytes);
+        break;
       case 'sleep': {
         // Another sleep of the same plan may have taken the host RAM that this one counted on.
         const level = record.sleepLevel(ledger, nowMs);

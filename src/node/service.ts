@@ -1,4 +1,6 @@
 import type { DataPath } from '../bus/contract.js';
+import { KvLimit } from '../engine/kvcached/kv-limit.js';
+import { KvSegment } from '../engine/kvcached/segment.js';
 import { VllmClient } from '../engine/vllm/client.js';
 import { type DiscoveredEngine, discoveredLimits } from '../engine/vllm/discover.js';
 import type { EngineMetrics } from '../engine/vllm/metrics.js';
@@ -58,10 +60,16 @@ interface OpenHold {
   readonly end: (end: HoldEnd) => void;
 }
 
+/** kvcached maps KV memory in pages of this size, one for K and one for V of every layer. */
+const KVCACHED_PAGE_BYTES = 2 * 1024 * 1024;
+const UNKNOWN_LAYERS = 36;
+const NUDGE_LIMIT_MS = 10_000;
+
 interface LiveEngine {
   readonly client: VllmClient;
   readonly moves: EngineMoves;
   readonly monitor: EngineMonitor;
+  readonly kvLimit: KvLimit | undefined;
   /** Counts processes: what an earlier one answers late is dropped. */
   incarnation: number;
   moving: boolean;
@@ -97,7 +105,10 @@ export class NodeService {
   async stop(): Promise<void> {
     this.stopped = true;
     this.timer?.cancel();
-    for (const { monitor } of this.live.values()) monitor.stop();
+    for (const { monitor, kvLimit } of this.live.values()) {
+      monitor.stop();
+      kvLimit?.stop();
+    }
     for (const [stageId, { end }] of [...this.holdEnds]) {
       this.cancel(stageId);
       end({ kind: 'released', reason: 'shutting-down' });
@@ -182,7 +193,24 @@ export class NodeService {
     }));
   }
 
-  private liveEngine({ engineId, url }: EngineSpec): LiveEngine {
+  /** Undefined for an engine whose pool is fixed. */
+  private kvLimit({ engineId, kvSegment, kvPoolBytes, llm }: EngineSpec, client: VllmClient): KvLimit | undefined {
+    if (kvSegment === undefined) return undefined;
+    const bundleBytes = KVCACHED_PAGE_BYTES * 2 * (llm?.layers ?? UNKNOWN_LAYERS);
+    return new KvLimit({
+      segment: new KvSegment({ name: kvSegment, capacityBytes: kvPoolBytes, bundleBytes }),
+      clock: this.options.wallClock,
+      nudge: () => void client.canary({ model: this.spec(engineId).model, maxTokens: 1, timeoutMs: NUDGE_LIMIT_MS }),
+      onLimited: (bytes) => this.event({ kind: 'kv-limited', engineId, bytes }),
+      onFailed: (message) => {
+        this.options.logger.warn({ engineId, message }, 'the KV limit cannot be moved; its pool counts as fixed');
+        this.event({ kind: 'kv-limit-failed', engineId });
+      },
+    });
+  }
+
+  private liveEngine(spec: EngineSpec): LiveEngine {
+    const { engineId, url } = spec;
     const { wallClock, apiKey, monitor, moveLimits } = this.options;
     const client = new VllmClient({ url, apiKey: apiKey?.(engineId), clock: wallClock });
     return {
@@ -199,6 +227,7 @@ export class NodeService {
           outstanding: () => this.outstanding(engineId),
         },
       ),
+      kvLimit: this.kvLimit(spec, client),
       incarnation: 0,
       moving: false,
     };
@@ -306,6 +335,8 @@ export class NodeService {
       this.takeHoldEnd(lease.stageId, lease.engineId)?.({ kind: 'grant', lease });
     } else if (action.kind === 'release-hold') {
       this.takeHoldEnd(action.stageId, action.engineId)?.({ kind: 'released', reason: action.reason });
+    } else if (action.kind === 'kv-limit') {
+      this.live.get(action.engineId)!.kvLimit?.set(action.bytes);
     } else {
       void this.move(action);
     }

@@ -63,9 +63,9 @@ export class RoomConfirmation {
     this.freedAtMs = nowMs;
   }
 
-  confirms(record: EngineRecord, engines: readonly EngineRecord[], nowMs: number): boolean {
+  /** Is there room for `bytes` more on each GPU of the engine? */
+  confirms(record: EngineRecord, bytes: number, engines: readonly EngineRecord[], nowMs: number): boolean {
     const { ledger, sampledAtMs, maxAgeMs } = this;
-    const bytes = ledger.wakeBytes(record.spec.engineId);
     // A wake that failed half way goes on where it stopped; what it holds already is part of the sample.
     if (!this.enabled || bytes === 0) return true;
     const fresh = sampledAtMs >= this.freedAtMs && nowMs - sampledAtMs <= maxAgeMs;

@@ -1,7 +1,17 @@
 import type { EngineView } from '../model/fleet.js';
+import { isElastic, tokensOf } from './elastic.js';
 import type { EngineRecord } from './engine-record.js';
 import { estimateReadiness } from './estimate.js';
 import type { ReclaimContext } from './reclaim.js';
+
+/** The pool; or what the limit of an elastic one allows and could allow into free HBM. */
+function promisableTokens({ ledger }: ReclaimContext, record: EngineRecord): number {
+  const { spec } = record;
+  if (!isElastic(record)) return spec.kvPoolTokens;
+  if (record.residency.state !== 'running') return spec.kvPoolTokens;
+  const freeBytes = Math.max(0, Math.min(...spec.gpuIndices.map((gpu) => ledger.gpuFreeBytes(gpu))));
+  return Math.max(record.kvLimitTokens, tokensOf(record, ledger.kvBytes(spec.engineId) + freeBytes));
+}
 
 /** What a router may know of an engine, as of `nowMs`. */
 export function buildView(context: ReclaimContext, record: EngineRecord, nowMs: number): EngineView {
@@ -15,7 +25,7 @@ export function buildView(context: ReclaimContext, record: EngineRecord, nowMs: 
     seats: record.seatLimit.seats,
     leases: reservations.leases + record.holds.size,
     reservedKvTokens: reservations.reservedTokens,
-    kvPoolTokens: spec.kvPoolTokens,
+    kvPoolTokens: promisableTokens(context, record),
     readyInMs,
     disturbanceMs,
     pendingPrefillTokens: reservations.pendingPrefillTokens,

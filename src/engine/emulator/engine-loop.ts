@@ -174,6 +174,13 @@ export class EngineLoop {
     });
   }
 
+  /** Elastic KV: sequences may hold at most so many blocks from now on. */
+  limitKv(blocks: number): void {
+    this.step();
+    this.engine.setKvLimitBlocks(blocks);
+    this.reschedule();
+  }
+
   resetPrefixCache(resetRunning: boolean): boolean {
     this.step();
     const done = this.engine.resetPrefixCache(resetRunning);

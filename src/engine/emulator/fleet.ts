@@ -10,6 +10,7 @@ import type { Dtype, LlmSpec } from '../../model/llm.js';
 import { findLlm } from '../../model/llm-catalogue.js';
 import { type KvDtype, weightBytesPerGpu } from '../../model/memory.js';
 import type { DeviceSnapshot } from '../device.js';
+import { kvcachedEnvironment } from '../kvcached/segment.js';
 import { DeviceHost } from './device-host.js';
 import { type DeviceServer, serveDevice } from './device-server.js';
 import { DEFAULT_RESIDUE_BYTES } from './options.js';
@@ -31,6 +32,8 @@ export interface FleetEngine {
   /** With sleep mode; default true. */
   readonly sleep?: boolean;
   readonly startAsleep: boolean;
+  /** With kvcached, under this name in shared memory. */
+  readonly kvcachedName?: string;
 }
 
 export interface FleetNode {
@@ -149,7 +152,12 @@ class Member {
     if (this.child) throw new Error(`${this.engine.engineId} runs already`);
     const child = spawn(process.execPath, [...entryArguments(this.config.binPath), ...this.flags()], {
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-      env: { ...process.env, VLLM_SERVER_DEV_MODE: '1', NODE_OPTIONS: '' },
+      env: {
+        ...process.env,
+        VLLM_SERVER_DEV_MODE: '1',
+        NODE_OPTIONS: '',
+        ...kvcachedEnvironment(this.engine.kvcachedName),
+      },
     });
     this.child = child;
     let errors = '';

@@ -56,6 +56,10 @@ export interface EmulatorOptions {
   /** Bound on prompt tokens whose prefill is not over. */
   readonly maxNumQueuedTokens?: number;
   readonly kvEvents?: KvEventsConfig;
+  /** ENABLE_KVCACHED=true with this KVCACHED_IPC_NAME: the KV limit can be moved through shared memory. */
+  readonly kvcachedName?: string;
+  /** Where its segment is; default /dev/shm. */
+  readonly kvcachedFolder?: string;
   /** Seconds that open requests get after SIGTERM; default 0. */
   readonly shutdownTimeoutS?: number;
   /** VLLM_KEEP_ALIVE_ON_ENGINE_DEATH=1: the API server outlives its engine, and answers errors. */

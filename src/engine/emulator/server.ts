@@ -13,6 +13,7 @@ import { FaultPlan } from './faults.js';
 import { type Call, dispatch, Reply, type Routes, readAll } from './http.js';
 import { ENGINE_DEAD, HttpError, internalError } from './http-error.js';
 import { KvEventPublisher } from './kv-events/publisher.js';
+import { type EmulatedKvcached, kvcachedOf } from './kvcached.js';
 import { Ledger } from './ledger.js';
 import { VllmMetrics } from './metrics.js';
 import { defaultTickMs, type EmulatorOptions, resolveModel } from './options.js';
@@ -43,6 +44,7 @@ export interface EmulatedVllmConfig {
 export class EmulatedVllm {
   readonly context: EmulatorContext;
   readonly kvEvents: KvEventPublisher | undefined;
+  private readonly kvcached: EmulatedKvcached | undefined;
   private readonly server: Server;
   private readonly routes: Routes;
   private readonly sockets = new Set<Socket>();
@@ -89,7 +91,9 @@ export class EmulatedVllm {
       device,
       enabled: options.enableSleepMode ?? false,
       partlyAwakeIsAwake: version === '0.29.0',
+      kvBytes: () => this.kvcached?.limitBytes ?? model.kvPoolBytes,
     });
+    this.kvcached = kvcachedOf(options, model, loop, sleep);
     const fingerprint = hashText(JSON.stringify([model.llm, model.gpu.name, model.tp, model.dtype]));
     this.context = {
       options,
@@ -166,6 +170,7 @@ export class EmulatedVllm {
       this.server.closeIdleConnections();
     });
     this.kvEvents?.close();
+    this.kvcached?.close();
     this.config.device.close();
   }
 
@@ -178,6 +183,7 @@ export class EmulatedVllm {
     for (const socket of this.sockets) socket.destroySoon();
     await closed;
     this.kvEvents?.close();
+    this.kvcached?.close();
     this.config.device.close();
   }
 

@@ -17,6 +17,8 @@ export interface SleepConfig {
   readonly metrics: VllmMetrics;
   readonly device: DeviceHandle;
   readonly partlyAwakeIsAwake: boolean;
+  /** KV memory that is mapped while awake, per GPU: the pool, or kvcached's limit. */
+  readonly kvBytes: () => number;
   /** --enable-sleep-mode; without it sleep pauses and frees nothing. */
   readonly enabled: boolean;
 }
@@ -115,6 +117,15 @@ export class SleepMachine {
     });
   }
 
+  /** The limit of an elastic pool has changed; what it does not hold any more is given back. */
+  async remapKv(bytes: number): Promise<void> {
+    await this.inTurn(async () => {
+      if (this.asleep.has('kv_cache')) return;
+      await this.config.device.free('kv');
+      await this.config.device.take('kv', bytes);
+    });
+  }
+
   /** `reload_weights`: reads the checkpoint from disk into mapped memory. */
   async reloadWeights(): Promise<void> {
     await this.inTurn(async () => {
@@ -157,7 +168,7 @@ export class SleepMachine {
     await this.delay(wakeMs(model.gpu, 0));
     for (const tag of tags) {
       const weights = tag === 'weights';
-      const taken = await device.take(weights ? 'weights' : 'kv', weights ? model.weightBytes : model.kvPoolBytes);
+      const taken = await device.take(weights ? 'weights' : 'kv', weights ? model.weightBytes : this.config.kvBytes());
       if (weights) {
         const copied = taken.missingBytes > 0 ? model.weightBytes - taken.missingBytes : model.weightBytes;
         const fresh = Math.max(0, copied - this.mappedWeightBytes);

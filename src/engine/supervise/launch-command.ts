@@ -1,3 +1,5 @@
+import { kvcachedEnvironment } from '../kvcached/segment.js';
+
 /** How to start a vLLM server: the contract between the fleet file and the process. */
 export interface EngineLaunch {
   readonly engineId: string;
@@ -14,6 +16,8 @@ export interface EngineLaunch {
   readonly maxModelLen?: number;
   readonly kvMemoryBytes?: number;
   readonly kvDtype: 'bf16' | 'fp8';
+  /** Run with kvcached, under this name in shared memory. */
+  readonly kvcachedName?: string;
   readonly toolCallParser?: string;
   readonly reasoningParser?: string;
   /** Further flags, after ours, so that they win. */
@@ -74,6 +78,7 @@ export function launchEnvironment(
     ...base,
     VLLM_SERVER_DEV_MODE: '1',
     ...(launch.gpuIndices.length > 0 ? { CUDA_VISIBLE_DEVICES: launch.gpuIndices.join(',') } : {}),
+    ...kvcachedEnvironment(launch.kvcachedName),
     ...launch.env,
   };
 }

@@ -1,0 +1,64 @@
+import type { Clock, Timer } from '../../model/clock.js';
+import type { KvSegment } from './segment.js';
+
+export interface KvLimitOptions {
+  readonly segment: Pick<KvSegment, 'setLimit' | 'read'>;
+  /** Real time: shared memory follows no emulated clock. */
+  readonly clock: Clock;
+  /** Makes the engine allocate a block: an idle one looks at its limit only then. */
+  readonly nudge: () => void;
+  /** The engine holds no more than `bytes` now. */
+  readonly onLimited: (bytes: number) => void;
+  /** The limit cannot be moved, or what is above it does not come free. */
+  readonly onFailed: (message: string) => void;
+}
+
+const POLL_MS = 50;
+/** Its watcher looks every 100 ms; one that has not followed by now is idle. */
+const NUDGE_AFTER_MS = 300;
+/** Requests that hold more than the limit end within this, or the memory is not given back. */
+const GIVE_UP_MS = 30_000;
+
+/** Moves one engine's KV limit, and watches until a lower one is in force. A newer limit replaces one that is still awaited. */
+export class KvLimit {
+  private wanted = 0;
+  private timer: Timer | undefined;
+
+  constructor(private readonly options: KvLimitOptions) {}
+
+  set(bytes: number): void {
+    this.wanted = bytes;
+    this.timer?.cancel();
+    void this.write(bytes);
+  }
+
+  stop(): void {
+    this.wanted = 0;
+    this.timer?.cancel();
+  }
+
+  private async write(bytes: number): Promise<void> {
+    const written = await this.options.segment.setLimit(bytes);
+    if (this.wanted !== bytes) return;
+    if (!written.ok) this.options.onFailed(written.message);
+    else this.watch(bytes, this.options.clock.nowMs(), false);
+  }
+
+  private watch(bytes: number, sinceMs: number, nudged: boolean): void {
+    const { segment, clock, nudge, onLimited, onFailed } = this.options;
+    const reading = segment.read();
+    const heldBytes = reading ? reading.usedBytes + reading.preallocBytes : Number.POSITIVE_INFINITY;
+    const waitedMs = clock.nowMs() - sinceMs;
+    if (heldBytes <= bytes) {
+      onLimited(bytes);
+      return;
+    }
+    if (waitedMs >= GIVE_UP_MS) {
+      onFailed(`still holds ${heldBytes} bytes of KV memory, over its limit of ${bytes}`);
+      return;
+    }
+    const nudgeNow = !nudged && waitedMs >= NUDGE_AFTER_MS;
+    if (nudgeNow) nudge();
+    this.timer = clock.after(POLL_MS, () => this.watch(bytes, sinceMs, nudged || nudgeNow));
+  }
+}

@@ -1,0 +1,106 @@
+import { describe, expect, it } from 'vitest';
+import { GiB } from '../model/units.js';
+import type { NodeConfig } from './config.js';
+import { NodeManager } from './manager.js';
+import { brief, bringUp, testDemand, testEngine, testNode } from './testing.js';
+
+/** A pool of 20 GiB for 20 480 tokens, of which all but 2 GiB can be lent. */
+const ELASTIC = { kvGiB: 20, kvBytesPerToken: GiB / 1024, kvPoolTokens: 20_480, kvLeastBytes: 2 * GiB, seats: 64 };
+
+/** 80 GiB of HBM, two residues of 1 GiB; `a` is awake with 30 + 20 GiB, `b` asleep. */
+function pair(config: Partial<NodeConfig> = {}) {
+  const manager = new NodeManager(testNode([testEngine('a', ELASTIC), testEngine('b', ELASTIC)]), {
+    lookAhead: 0,
+    ...config,
+  });
+  bringUp(manager, { a: 0, b: 1 });
+  manager.changed();
+  return manager;
+}
+
+describe('elastic KV memory', () => {
+  it('lends what is not promised to a model that wakes, and nobody has to sleep', () => {
+    const manager = pair();
+    manager.reserve(testDemand('s1', 'a', { kvTokens: 3072 }), 1);
+    expect(manager.reserve(testDemand('s2', 'b', { kvTokens: 1024 }), 1)).toMatchObject({
+      kind: 'hold',
+      reason: 'waking',
+    });
+    // b needs 30 + 2, 28 are free: a gives 4 of its 20, more than enough is left for its promise of 3.
+    expect(brief(manager.tick(1))).toEqual(['kv-limit a 16']);
+    expect(manager.tick(50)).toEqual([]);
+    manager.engineEvent({ kind: 'kv-limited', engineId: 'a', bytes: 16 * GiB }, 120);
+    expect(brief(manager.tick(120))).toEqual(['kv-limit b 2', 'wake b 1']);
+    manager.engineEvent({ kind: 'woke', engineId: 'b' }, 700);
+    expect(brief(manager.tick(700))).toEqual(['grant s2']);
+    expect(manager.ledger.gpuFreeBytes(0)).toBe(0);
+  });
+
+  it('the router sees what that costs: the wake, and next to nothing for the others', () => {
+    const manager = pair();
+    const { readyInMs, disturbanceMs } = manager.view('b')!;
+    expect(disturbanceMs).toBeLessThan(200);
+    expect(readyInMs).toBeLessThan(2000);
+    const fixed = new NodeManager(testNode([testEngine('a', { weightGiB: 30 }), testEngine('b', { weightGiB: 30 })]));
+    bringUp(fixed, { a: 0, b: 1 });
+    expect(fixed.view('b')!.disturbanceMs).toBeGreaterThan(1000);
+  });
+
+  it('never takes what is promised', () => {
+    const manager = pair();
+    // 18 GiB are promised, so only 2 could be lent, and b lacks 4.
+    manager.reserve(testDemand('s1', 'a', { kvTokens: 18 * 1024 }), 1);
+    manager.reserve(testDemand('s2', 'b', { kvTokens: 1024 }), 1);
+    expect(brief(manager.tick(1))).toEqual([]);
+    manager.release('s1', {}, 900);
+    expect(brief(manager.tick(900))).toEqual(['kv-limit a 16']);
+  });
+
+  it('grows a pool again into free room as soon as a stage needs it', () => {
+    const manager = pair();
+    manager.reserve(testDemand('s2', 'b', { kvTokens: 1024 }), 1);
+    manager.tick(1);
+    manager.engineEvent({ kind: 'kv-limited', engineId: 'a', bytes: 16 * GiB }, 100);
+    manager.tick(100);
+    manager.engineEvent({ kind: 'woke', engineId: 'b' }, 700);
+    manager.tick(700);
+    manager.release('s2', {}, 800);
+    // Nothing is free, but a can give back.
+    expect(manager.reserve(testDemand('s3', 'b', { kvTokens: 4096 }), 900)).toMatchObject({ reason: 'kv-full' });
+    expect(brief(manager.tick(900))).toEqual(['kv-limit a 14']);
+    manager.engineEvent({ kind: 'kv-limited', engineId: 'a', bytes: 14 * GiB }, 1000);
+    expect(brief(manager.tick(1000))).toEqual(['kv-limit b 4', 'grant s3']);
+  });
+
+  it('gives the room to whoever comes first in the global order', () => {
+    const manager = pair();
+    manager.reserve(testDemand('busy', 'a', { kvTokens: 16 * 1024, orderKey: 1 }), 1);
+    manager.reserve(testDemand('late', 'b', { kvTokens: 1024, orderKey: 9 }), 1);
+    manager.tick(1);
+    manager.engineEvent({ kind: 'kv-limited', engineId: 'a', bytes: 16 * GiB }, 100);
+    // Just before the wake an earlier stage wants to grow the very pool that was shrunk: it goes first.
+    manager.reserve(testDemand('early', 'a', { kvTokens: 2048, orderKey: 5 }), 100);
+    expect(brief(manager.tick(100))).toEqual(['kv-limit a 18', 'grant early']);
+    expect(manager.view('b')?.state).toBe('sleeping');
+  });
+
+  it('takes a pool whose limit does not follow for a fixed one', () => {
+    const manager = pair();
+    manager.reserve(testDemand('s2', 'b', { kvTokens: 1024 }), 1);
+    manager.tick(1);
+    manager.engineEvent({ kind: 'kv-limit-failed', engineId: 'a' }, 100);
+    expect(brief(manager.tick(100))).toEqual(['sleep a 1']);
+    expect(manager.view('a')?.kvPoolTokens).toBe(20_480);
+  });
+
+  it('waits for the driver to show what was given back', () => {
+    const manager = pair({ telemetry: true });
+    manager.engineEvent({ kind: 'telemetry', gpuUsedBytes: [52 * GiB, 0] }, 0);
+    manager.reserve(testDemand('s2', 'b', { kvTokens: 1024 }), 1);
+    manager.tick(1);
+    manager.engineEvent({ kind: 'kv-limited', engineId: 'a', bytes: 16 * GiB }, 100);
+    expect(manager.tick(100)).toEqual([]);
+    manager.engineEvent({ kind: 'telemetry', gpuUsedBytes: [48 * GiB, 0] }, 110);
+    expect(brief(manager.tick(110))).toContain('wake b 1');
+  });
+});

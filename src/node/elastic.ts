@@ -1,0 +1,51 @@
+import type { EngineRecord } from './engine-record.js';
+import type { MemoryLedger } from './ledger.js';
+
+/** KV memory that an engine should be given, per GPU: the least that lets its first held stage start, and what would do for all of them. */
+export interface KvWish {
+  readonly leastBytes: number;
+  readonly wishedBytes: number;
+}
+
+/** Can its KV limit be moved while it runs? */
+export function isElastic({ spec, kvMoves }: EngineRecord): boolean {
+  return spec.kvLeastBytes !== undefined && kvMoves;
+}
+
+/** What an engine should get at its wake, or to grow to. A pool that cannot be moved is wanted as it is. */
+export function kvWish(record: EngineRecord, ledger: MemoryLedger): KvWish {
+  if (!isElastic(record)) {
+    const bytes = ledger.kvBytes(record.spec.engineId);
+    return { leastBytes: bytes, wishedBytes: bytes };
+  }
+  const { holds, reservations } = record;
+  const reserved = reservations.reservedTokens;
+  return {
+    leastBytes: kvBytesFor(record, reserved + (holds.first()?.demand.kvTokens ?? 0)),
+    wishedBytes: kvBytesFor(record, reserved + holds.kvTokens),
+  };
+}
+
+/** Is its KV limit all that keeps its first held stage from starting? */
+export function wantsToGrow(record: EngineRecord): boolean {
+  if (!isElastic(record) || record.residency.state !== 'running' || record.kvShrinkingTo !== undefined) return false;
+  const first = record.holds.first();
+  return first !== undefined && record.fits(first.demand) === 'kv-full';
+}
+
+/** KV memory per GPU that nobody has been promised: its prefix cache, and what was lent to it for good times. */
+export function slackBytes(record: EngineRecord, ledger: MemoryLedger): number {
+  if (!isElastic(record) || record.residency.state !== 'running' || record.kvShrinkingTo !== undefined) return 0;
+  const promisedBytes = kvBytesFor(record, record.reservations.reservedTokens);
+  return Math.max(0, ledger.kvBytes(record.spec.engineId) - promisedBytes);
+}
+
+function kvBytesFor({ spec }: EngineRecord, tokens: number): number {
+  const bytes = Math.max(spec.kvLeastBytes!, Math.ceil(tokens * spec.kvBytesPerToken));
+  return Math.min(Math.ceil(spec.kvPoolBytes), bytes);
+}
+
+/** Tokens that a limit of so many bytes on each GPU holds. */
+export function tokensOf({ spec }: EngineRecord, kvBytes: number): number {
+  return kvBytes >= Math.ceil(spec.kvPoolBytes) ? spec.kvPoolTokens : Math.floor(kvBytes / spec.kvBytesPerToken);
+}
