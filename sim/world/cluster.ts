@@ -117,6 +117,8 @@ export class SimCluster {
       kvTokens,
       maxKvTokens: stage.promptTokens + stage.maxTokens,
       orderKey,
+      // Nobody reads a batch answer while it is written.
+      restartable: !this.interactive.has(stage.sloClass),
       epoch: EPOCH,
     };
   }

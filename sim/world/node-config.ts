@@ -1,11 +1,19 @@
-import type { ModelDemand, NodeConfig } from '../../src/node/config.js';
+import type { NodeConfig } from '../../src/node/config.js';
 import { EVICTION_POLICIES } from '../../src/node/evict.js';
+import type { NextModels } from '../../src/predict/next-models.js';
 import type { SimScenario } from '../types.js';
 
 /** The settings of every node of a run. */
 export function nodeConfigOf(
   { lookAhead, minResidencyMs, node: { weights = 'value', prefetch = true } = {} }: SimScenario,
-  demand: (model: string) => ModelDemand,
+  queued: (model: string) => number,
+  nextModels: NextModels,
 ): Partial<NodeConfig> {
-  return { lookAhead, minResidencyMs, prefetch, eviction: EVICTION_POLICIES[weights], demand };
+  return {
+    lookAhead,
+    minResidencyMs,
+    prefetch,
+    eviction: EVICTION_POLICIES[weights],
+    demand: (model) => ({ queued: queued(model), expected: nextModels.expected(model) }),
+  };
 }

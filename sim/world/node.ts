@@ -12,6 +12,8 @@ export interface NodeListener extends EngineListener {
   /** A held stage got its lease, or is told to go. */
   granted(stageId: string, engineId: string, coldStartMs: number): void;
   released(stageId: string, engineId: string): void;
+  /** A batch stage that runs is to make room and start again later. */
+  requeue(stageId: string, engineId: string): void;
   /** Engines whose view has changed. */
   changed(node: SimNode, engineIds: readonly string[]): void;
 }
@@ -195,6 +197,9 @@ export class SimNode {
         break;
       case 'wake':
         this.wake(action.engineId, action.level);
+        break;
+      case 'requeue':
+        this.listener.requeue(action.stageId, action.engineId);
         break;
       case 'kv-limit':
         this.limitKv(action.engineId, action.bytes);

@@ -45,10 +45,8 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
     this.global = new GlobalLevel(scenario, this.predictions, foresight, this.loop, this);
     this.weights = new Map(scenario.classes.map(({ name, weight }) => [name, weight]));
     this.arrivals = scenario.arrivals[Symbol.iterator]();
-    const nodeConfig = nodeConfigOf(scenario, (model) => ({
-      queued: this.global.queuedFor(model),
-      expected: this.predictions.nextModels.expected(model),
-    }));
+    const queued = (model: string) => this.global.queuedFor(model);
+    const nodeConfig = nodeConfigOf(scenario, queued, this.predictions.nextModels);
     this.fleet = buildFleet(scenario, nodeConfig, this.loop, this);
     this.recorder = new Recorder(scenario, this.fleet.nodes, this.loop);
   }
@@ -248,6 +246,14 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
   released(stageId: string, engineId: string): void {
     const job = this.jobs.get(stageId);
     if (job?.state === 'held' && job.engineId === engineId) job.cluster!.released(job);
+  }
+
+  requeue(stageId: string, engineId: string): void {
+    const job = this.jobs.get(stageId);
+    if (job?.state !== 'running' || job.engineId !== engineId) return;
+    job.node!.engine(engineId).abort(stageId);
+    job.cluster!.finish(job, {});
+    this.bounced(job, 'requeued');
   }
 
   changed(node: SimNode, engineIds: readonly string[]): void {

@@ -74,6 +74,11 @@ export interface StageStart {
 export interface StageListener {
   onStart(start: StageStart): void;
   onReject(error: MaestroError): void;
+  /**
+   * The engine is wanted for others: drop the call, and be started again later by another `onStart`. False, and nothing happens, once the client has been told
+   * anything.
+   */
+  onRequeue(): boolean;
 }
 
 /** The front door's hold on a submitted stage. */

@@ -140,6 +140,8 @@ const SCORE_CASES: [string, EngineRecord, PlaceRequest, number][] = [
   ['decode', record(), request(), 1_000],
   ['decode', record({ leases: 4, reservedKvTokens: 2_000 }), request(), 1_400],
   ['disturbance', record({ disturbanceMs: 70 }), request(), 0],
+  ['preemption', record({}), request(), 0],
+  ['preemption', record({ enginePreemptions: 60 }), request(), 100],
   ['disturbance', record({ state: 'sleeping', disturbanceMs: 70 }), request(), 70],
   ['network', record(), request({ rttMs: (nodeId) => (nodeId === 'n0' ? 12 : 0) }), 12],
 ];

@@ -119,7 +119,15 @@ describe('ClusterRouter.place', () => {
     const { explanation } = place(made);
     expect(explanation.candidates).toHaveLength(8);
     for (const { totalMs, terms } of explanation.candidates) {
-      expect(Object.keys(terms)).toEqual(['ready', 'queue', 'prefill', 'decode', 'disturbance', 'network']);
+      expect(Object.keys(terms)).toEqual([
+        'ready',
+        'queue',
+        'prefill',
+        'decode',
+        'disturbance',
+        'preemption',
+        'network',
+      ]);
       expect(Object.values(terms).reduce((sum, ms) => sum + ms, 0)).toBeCloseTo(totalMs, 6);
     }
   });

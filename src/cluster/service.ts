@@ -25,6 +25,8 @@ export interface NodeLink {
   endpoint(engineId: string): EngineEndpoint | undefined;
   /** The data path found the engine's door closed. */
   reportUnreachable(engineId: string): void;
+  /** `listener` stops a stage that can start again, and gives its lease back; false when it cannot, or is not its. */
+  onRequeue(listener: (stageId: string) => boolean): void;
   /** Engines whose view changed since the last call, and the removal of engines. */
   onChange(listener: (changed: readonly EngineView[]) => void): void;
   views(): readonly EngineView[];
@@ -32,6 +34,8 @@ export interface NodeLink {
 }
 
 export interface PlacementListener {
+  /** The stage is to make room for others and start again later. True when nothing of it goes on: it has left its engine then. */
+  requeue(): boolean;
   started(lease: Lease, endpoint: EngineEndpoint, explanation: PlaceExplanation): void;
   /** Nothing took the stage: it goes back to the global queue. */
   bounced(reason: string, explanation: PlaceExplanation): void;
@@ -79,6 +83,7 @@ export class ClusterService {
     for (const node of options.nodes) {
       this.nodes.set(node.nodeId, node);
       this.absorb(node.views());
+      node.onRequeue((stageId) => this.requeue(stageId));
       node.onChange((changed) => {
         this.absorb(changed);
         this.announceCapacity();
@@ -149,6 +154,13 @@ export class ClusterService {
     this.finish(stageId, {});
   }
 
+  private requeue(stageId: string): boolean {
+    const placement = this.placements.get(stageId);
+    if (placement?.state !== 'leased' || !placement.listener.requeue()) return false;
+    this.finish(stageId, {});
+    return true;
+  }
+
   private tryPlace(placement: Placement): void {
     const { router, clock } = this.options;
     const { stage } = placement;
@@ -194,6 +206,7 @@ export class ClusterService {
       kvTokens,
       maxKvTokens: stage.promptTokens + stage.maxTokens,
       orderKey,
+      restartable: !stage.features.stream,
       epoch: this.options.epoch,
     };
   }

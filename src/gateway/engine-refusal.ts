@@ -1,10 +1,17 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { MaestroError } from '../model/error.js';
+import { type ErrorCode, MaestroError } from '../model/error.js';
 import type { OutcomeKind } from '../model/stage.js';
 import { anthropicError } from './answers.js';
 import { copyAnswerHeaders } from './headers.js';
 import { isObject } from './request-fields.js';
 import type { ApiDialect } from './routes.js';
+
+/** How a stage that the levels turn away ends, where it is not simply `rejected`. */
+export const REJECTION_KINDS: Partial<Record<ErrorCode, OutcomeKind>> = {
+  deadline_exceeded: 'deadline',
+  engine_failed: 'engine_failed',
+  internal: 'internal',
+};
 
 /** A longer explanation is not repeated. */
 const MAX_DETAIL_LENGTH = 1000;

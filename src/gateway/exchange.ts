@@ -1,13 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { StageHandle, StageListener, StageStart } from '../bus/contract.js';
-import { type ErrorCode, MaestroError } from '../model/error.js';
+import { MaestroError } from '../model/error.js';
 import type { OutcomeKind, StageOutcome } from '../model/stage.js';
 import type { AnswerFacts } from './answer-facts.js';
 import { AnswerWriter } from './answer-writer.js';
 import { errorEvent, maestroHeaders, sendError } from './answers.js';
 import type { ApiKey } from './config.js';
 import type { GatewayContext } from './context.js';
-import { refusalAnswer } from './engine-refusal.js';
+import { REJECTION_KINDS, refusalAnswer } from './engine-refusal.js';
 import { copyAnswerHeaders, upstreamHeaders } from './headers.js';
 import { bodyTooLarge, checkHeaders, type Intake, takeIn } from './intake.js';
 import { scanBody } from './json-scan.js';
@@ -35,13 +35,6 @@ export interface ExchangeRequest {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
 }
-
-/** How a stage that the levels turn away ends, where it is not simply `rejected`. */
-const REJECTION_KINDS: Partial<Record<ErrorCode, OutcomeKind>> = {
-  deadline_exceeded: 'deadline',
-  engine_failed: 'engine_failed',
-  internal: 'internal',
-};
 
 /**
  * One inference request from its first byte to its last. Whatever happens, it settles on exactly one outcome, once, and gives back all it
@@ -154,6 +147,15 @@ export class Exchange implements StageListener, UpstreamSink {
   onReject(error: MaestroError): void {
     if (this.outcome) return;
     this.fail(error, REJECTION_KINDS[error.code] ?? 'rejected', error.reason ?? error.code);
+  }
+
+  onRequeue(): boolean {
+    if (this.phase !== 'waiting') return false;
+    this.abortUpstream('requeued');
+    this.phase = 'queued';
+    this.start = undefined;
+    this.call = undefined;
+    return true;
   }
 
   private send(start: StageStart): void {

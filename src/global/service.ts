@@ -17,11 +17,15 @@ import type { EngineEndpoint } from '../node/service.js';
 import type { DecisionLog } from '../observe/decision-log.js';
 import type { NextModels } from '../predict/next-models.js';
 import type { OnlinePredictor } from '../predict/predictor.js';
+import { noEngine, tooLarge, waitedTooLong } from './refusals.js';
 import type { Dispatch, GlobalScheduler } from './scheduler.js';
 import type { WorkflowTracker } from './tracker.js';
 
 /** A stage whose engine refuses the connection is placed again this often, then it fails. */
 const MAX_PLACEMENTS = 4;
+
+/** A batch stage makes room so often; then it is let finish. */
+const MAX_REQUEUES = 2;
 
 const IDLE_CHECK_MS = 5_000;
 
@@ -61,6 +65,8 @@ interface Job {
   cluster: ClusterService | undefined;
   state: JobState;
   startedMs: number;
+  /** How often it has made room for others. */
+  requeues: number;
 }
 
 /** Level 3, live: predicts, orders, dispatches and learns. In one process it is all that the front door sees of the levels. */
@@ -135,6 +141,7 @@ export class GlobalService implements Scheduling {
       cluster: undefined,
       state: 'queued',
       startedMs: 0,
+      requeues: 0,
     };
     this.jobs.set(stage.stageId, job);
     decisionLog.open(job.record);
@@ -267,6 +274,7 @@ export class GlobalService implements Scheduling {
     cluster.place(job.stage, job.prediction, dispatch.orderKey, job.excluded, {
       started: (lease, endpoint, explanation) => this.started(job, dispatch, lease, endpoint, explanation),
       bounced: (reason, explanation) => this.bounced(job, reason, explanation),
+      requeue: () => this.requeue(job),
     });
   }
 
@@ -307,14 +315,7 @@ export class GlobalService implements Scheduling {
     job.excluded.clear();
     const model = this.resolveModel(job.stage.model);
     if (reason === 'too-large') {
-      this.refuse(
-        job,
-        new MaestroError(
-          'context_length_exceeded',
-          `This request may need ${job.prediction.kvTokens.bound} tokens of KV memory, more than any engine of ${job.stage.model} has. Shorten the prompt or lower max_tokens.`,
-          { param: 'messages' },
-        ),
-      );
+      this.refuse(job, tooLarge(job.stage.model, job.prediction.kvTokens.bound));
       return;
     }
     if (!model || model.enginesUp === 0) {
@@ -329,6 +330,17 @@ export class GlobalService implements Scheduling {
     if (job.state === 'ended') return;
     job.state = 'refused';
     job.listener.onReject(error);
+  }
+
+  /** A batch stage makes room, if its client has heard nothing of it yet. */
+  private requeue(job: Job): boolean {
+    if (job.state !== 'started' || this.closing || job.requeues >= MAX_REQUEUES || !job.listener.onRequeue())
+      return false;
+    job.requeues += 1;
+    job.state = 'queued';
+    this.options.scheduler.requeue(job.stage.stageId, this.nowMs());
+    this.pumpSoon();
+    return true;
   }
 
   private placeAgain(job: Job): boolean {
@@ -375,22 +387,8 @@ export class GlobalService implements Scheduling {
     for (const stageId of this.options.scheduler.expire(nowMs)) {
       const job = this.jobs.get(stageId);
       if (!job || job.state === 'ended') continue;
-      this.refuse(
-        job,
-        new MaestroError(
-          'queue_timeout',
-          `Waited ${Math.round(nowMs - job.stage.arrivalMs)} ms in the queue and could not be started.`,
-          {
-            reason: 'queue-timeout',
-            retryAfterMs: 5000,
-          },
-        ),
-      );
+      this.refuse(job, waitedTooLong(nowMs - job.stage.arrivalMs));
     }
     this.pumpSoon();
   }
-}
-
-function noEngine(model: string, reason: string): MaestroError {
-  return new MaestroError('no_engine', `No engine serves ${model} at the moment.`, { reason, retryAfterMs: 2000 });
 }

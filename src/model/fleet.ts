@@ -109,6 +109,8 @@ export interface Demand {
   readonly kvTokens: number;
   /** KV tokens that a promise by the request's own limit would take; for the report only. */
   readonly maxKvTokens?: number | undefined;
+  /** Nothing of the answer reaches the client before its end, so the stage may be stopped and started again. */
+  readonly restartable?: boolean;
   /** Place in the global order, lower is earlier; used when a node must choose between holds. */
   readonly orderKey: number;
   readonly epoch: number;

@@ -37,6 +37,11 @@ export type NodeAction =
    * a higher one needs no answer.
    */
   | { readonly kind: 'kv-limit'; readonly engineId: string; readonly bytes: number }
+  /**
+   * Stop a batch stage that has not reached its client yet, and queue it again: the caller of `reserve` releases its lease if it can. It need not: then the
+   * engine is waited for.
+   */
+  | { readonly kind: 'requeue'; readonly stageId: string; readonly engineId: string }
   /** Check the engine's answers after a level-2 wake; answered by `canary-passed` or `canary-failed`. */
   | { readonly kind: 'canary'; readonly engineId: string };
 

@@ -34,6 +34,10 @@ export interface NodeConfig {
   readonly prefetch: boolean;
   /** Stages that must be expected for that; a fraction of one is a chance. */
   readonly prefetchLeastUses: number;
+  /** While an interactive stage waits for room that no rung can make yet, busy engines take no new batch stages. */
+  readonly pauseBatch: boolean;
+  /** Stop batch stages that can be started again, where that costs less than to wait for them. */
+  readonly requeueBatch: boolean;
   /** What the levels above know of the demand for a model. It may be asked at every plan. */
   readonly demand: (model: string) => ModelDemand;
 }
@@ -52,5 +56,7 @@ export const DEFAULT_NODE_CONFIG: NodeConfig = {
   eviction: EVICTION_POLICIES.value,
   prefetch: true,
   prefetchLeastUses: 0.3,
+  pauseBatch: true,
+  requeueBatch: true,
   demand: () => NO_DEMAND,
 };

@@ -40,8 +40,8 @@ export function slackBytes(record: EngineRecord, ledger: MemoryLedger): number {
   return Math.max(0, ledger.kvBytes(record.spec.engineId) - promisedBytes);
 }
 
-function kvBytesFor({ spec }: EngineRecord, tokens: number): number {
-  const bytes = Math.max(spec.kvLeastBytes!, Math.ceil(tokens * spec.kvBytesPerToken));
+function kvBytesFor({ spec, kvMargin }: EngineRecord, tokens: number): number {
+  const bytes = Math.max(spec.kvLeastBytes!, Math.ceil(tokens * spec.kvBytesPerToken * kvMargin));
   return Math.min(Math.ceil(spec.kvPoolBytes), bytes);
 }
 

@@ -13,6 +13,9 @@ import { EngineUse } from './use.js';
 const UNKNOWN_LEASE_MS = 10_000;
 const LEASE_LEARNING_RATE = 0.1;
 const MINUTE_MS = 60_000;
+/** Preemptions inside vLLM cost whole prompts; a tenth more memory for each in a minute, up to half as much again. */
+const MARGIN_PER_PREEMPTION = 0.1;
+const MOST_MARGIN = 0.5;
 
 /** All that the manager keeps about one engine. */
 export class EngineRecord {
@@ -28,6 +31,10 @@ export class EngineRecord {
   kvShrinkingTo: number | undefined;
   /** Does its KV limit follow? */
   kvMoves = true;
+  /** KV memory that it keeps for each promised byte: more than 1 while its own counters show that promises were too small. */
+  kvMargin = 1;
+  /** Takes no new batch stages: an interactive one waits for the room of whoever empties first. */
+  batchPaused = false;
   lastUsedMs = 0;
   lastGrantOrderKey = Number.NEGATIVE_INFINITY;
   meanLeaseMs = UNKNOWN_LEASE_MS;
@@ -110,6 +117,7 @@ export class EngineRecord {
   countPreemptions(fresh: number, nowMs: number): void {
     this.recentPreemptions = this.preemptionsPerMinute(nowMs) + fresh;
     this.countersAtMs = nowMs;
+    this.kvMargin = 1 + Math.min(MOST_MARGIN, this.recentPreemptions * MARGIN_PER_PREEMPTION);
   }
 
   preemptionsPerMinute(nowMs: number): number {

@@ -12,14 +12,15 @@ export interface Hold {
 
 /** The holds of one engine in the global order; bounded by the caller. */
 export class HoldQueue {
-  private readonly heap = new StableHeap<Hold>();
+  private readonly interactive = new StableHeap<Hold>();
+  private readonly batch = new StableHeap<Hold>();
   private readonly entries = new Map<string, HeapEntry<Hold>>();
   private sinceSumMs = 0;
   /** KV tokens that all of them ask for. */
   kvTokens = 0;
 
   get size(): number {
-    return this.heap.size;
+    return this.entries.size;
   }
 
   /** How long all of them have waited together. */
@@ -27,8 +28,12 @@ export class HoldQueue {
     return this.size * nowMs - this.sinceSumMs;
   }
 
-  first(): Hold | undefined {
-    return this.heap.peek()?.value;
+  /** The first in the global order; without batch stages while those are paused. */
+  first(batchPaused = false): Hold | undefined {
+    const interactive = this.interactive.peek();
+    const batch = batchPaused ? undefined : this.batch.peek();
+    if (!interactive || !batch) return (interactive ?? batch)?.value;
+    return (batch.key < interactive.key ? batch : interactive).value;
   }
 
   get(stageId: string): Hold | undefined {
@@ -38,25 +43,26 @@ export class HoldQueue {
   add(hold: Hold): void {
     this.sinceSumMs += hold.sinceMs;
     this.kvTokens += hold.demand.kvTokens;
-    this.entries.set(hold.demand.stageId, this.heap.push(hold, hold.demand.orderKey));
+    this.entries.set(hold.demand.stageId, this.heapOf(hold).push(hold, hold.demand.orderKey));
   }
 
   takeFirst(): Hold | undefined {
-    const hold = this.heap.pop();
-    if (hold) this.forget(hold);
+    const hold = this.first();
+    if (hold) this.remove(hold.demand.stageId);
     return hold;
   }
 
   remove(stageId: string): boolean {
     const entry = this.entries.get(stageId);
     if (!entry) return false;
-    this.forget(entry.value);
-    return this.heap.remove(entry);
-  }
-
-  private forget(hold: Hold): void {
-    this.entries.delete(hold.demand.stageId);
+    const hold = entry.value;
+    this.entries.delete(stageId);
     this.sinceSumMs -= hold.sinceMs;
     this.kvTokens -= hold.demand.kvTokens;
+    return this.heapOf(hold).remove(entry);
+  }
+
+  private heapOf({ demand }: Hold): StableHeap<Hold> {
+    return demand.interactive ? this.interactive : this.batch;
   }
 }

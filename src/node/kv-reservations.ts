@@ -22,6 +22,8 @@ export interface HeldLease {
   readonly lease: Lease;
   readonly promptTokens: number;
   readonly maxKvTokens: number;
+  /** Batch work that may be stopped and started again. */
+  readonly restartable: boolean;
   awaitsFirstToken: boolean;
 }
 
@@ -45,6 +47,7 @@ export class KvReservations {
       lease,
       promptTokens: demand.promptTokens,
       maxKvTokens: Math.max(demand.maxKvTokens ?? 0, demand.kvTokens),
+      restartable: !demand.interactive && demand.restartable === true,
       awaitsFirstToken: true,
     };
   }

@@ -59,6 +59,7 @@ export class NodeManager {
       config: this.config,
       roomConfirmed: (record, bytes, nowMs) => this.confirmation.confirms(record, bytes, records, nowMs),
       foreignBytes: (gpu) => this.confirmation.foreignBytes(gpu),
+      leasesOn: ({ spec: { engineId } }) => this.leasesOn(engineId),
     };
     this.residency = new ResidencyControl(this.reclaim, this.confirmation, {
       act: (action) => this.actions.push(action),
@@ -93,8 +94,9 @@ export class NodeManager {
     if (state === 'down') return refuse(engineId, 'engine-down');
     if (state === 'failed') return refuse(engineId, 'engine-failed');
     if (demand.kvTokens > record.spec.kvPoolTokens) return refuse(engineId, 'too-large');
-    if (state === 'running' && record.fits(demand) === 'fits') {
-      const first = record.holds.first();
+    const paused = record.batchPaused && !demand.interactive;
+    if (state === 'running' && !paused && record.fits(demand) === 'fits') {
+      const first = record.holds.first(record.batchPaused);
       if (!first || demand.orderKey < first.demand.orderKey) {
         return { kind: 'grant', lease: this.grant(record, demand, 0) };
       }
@@ -240,6 +242,10 @@ export class NodeManager {
     return lease;
   }
 
+  private leasesOn(engineId: string): HeldLease[] {
+    return [...this.leases.values()].filter(({ lease }) => lease.engineId === engineId);
+  }
+
   private grantAll(): void {
     for (const record of this.grantable) this.grantHolds(record);
     this.grantable.clear();
@@ -249,9 +255,9 @@ export class NodeManager {
   private grantHolds(record: EngineRecord): void {
     if (record.residency.state !== 'running') return;
     for (;;) {
-      const hold = record.holds.first();
+      const hold = record.holds.first(record.batchPaused);
       if (!hold || record.fits(hold.demand) !== 'fits') return;
-      record.holds.takeFirst();
+      record.holds.remove(hold.demand.stageId);
       this.heldAt.delete(hold.demand.stageId);
       // The wait for weights ends when the engine becomes awake; what follows is the wait for a seat.
       const coldStartMs = hold.cold ? Math.max(0, record.residency.awakeSinceMs - hold.sinceMs) : 0;

@@ -3,6 +3,7 @@ import type { SleepLevel } from './actions.js';
 import type { NodeConfig } from './config.js';
 import { kvWish, slackBytes, wantsToGrow } from './elastic.js';
 import type { EngineRecord } from './engine-record.js';
+import type { HeldLease } from './kv-reservations.js';
 import type { GpuNeed } from './ledger.js';
 import { Room, type RoomContext } from './room.js';
 import { chooseVictims, earliestDueMs, rentPaidMs } from './victims.js';
@@ -11,12 +12,15 @@ export interface ReclaimContext extends RoomContext {
   readonly config: NodeConfig;
   /** Does the device itself show room for so many bytes more on the engine's GPUs? */
   readonly roomConfirmed: (record: EngineRecord, bytes: number, nowMs: number) => boolean;
+  /** The leases on an engine. */
+  readonly leasesOn: (record: EngineRecord) => readonly HeldLease[];
 }
 
 export type ReclaimStep =
   | { readonly kind: 'wake' | 'grow' | 'shrink'; readonly record: EngineRecord; readonly kvBytes: number }
   | { readonly kind: 'sleep'; readonly record: EngineRecord; readonly level: SleepLevel }
-  | { readonly kind: 'drain' | 'undrain'; readonly record: EngineRecord };
+  | { readonly kind: 'drain' | 'undrain' | 'pause-batch' | 'resume-batch'; readonly record: EngineRecord }
+  | { readonly kind: 'requeue'; readonly record: EngineRecord; readonly stageIds: readonly string[] };
 
 export interface ReclaimPlan {
   readonly steps: readonly ReclaimStep[];
@@ -38,7 +42,10 @@ export function planReclaim(context: ReclaimContext, nowMs: number): ReclaimPlan
     .filter((record) => (record.residency.asleep && record.holds.size > 0) || wantsToGrow(record))
     .sort((a, b) => a.holds.first()!.demand.orderKey - b.holds.first()!.demand.orderKey);
   const room = new Room(context);
-  if (targets.length === 0 && !engines.some(({ residency }) => residency.state === 'draining')) {
+  if (
+    targets.length === 0 &&
+    !engines.some(({ residency, batchPaused }) => residency.state === 'draining' || batchPaused)
+  ) {
     const early = prefetchTarget(context, room, nowMs);
     if (early) steps.push({ kind: 'wake', record: early, kvBytes: kvWish(early, ledger).leastBytes });
     return { steps, nextMs };
@@ -46,6 +53,7 @@ export function planReclaim(context: ReclaimContext, nowMs: number): ReclaimPlan
   const leaving = new Set<EngineRecord>();
   const shrunk = new Set<EngineRecord>();
   const wantedDrains = new Set<EngineRecord>();
+  const pausing = new Set<EngineRecord>();
   for (const target of targets) {
     const asleep = target.residency.asleep;
     if (asleep && nowMs < target.residency.wakeRetryAtMs) {
@@ -71,6 +79,9 @@ export function planReclaim(context: ReclaimContext, nowMs: number): ReclaimPlan
     if (!shrinks) {
       const others = lenders.filter(({ residency }) => residency.state === 'running');
       const victims = chooseVictims(context, target.holds.first()!, need, others, nowMs);
+      if (!victims && target.holds.first()!.demand.interactive && config.pauseBatch) {
+        for (const record of others) if (sharesGpu(record, target)) pausing.add(record);
+      }
       if (!victims) {
         nextMs = Math.min(nextMs, earliestDueMs(context, target.holds.first()!, need, others, nowMs));
         continue;
@@ -85,7 +96,7 @@ export function planReclaim(context: ReclaimContext, nowMs: number): ReclaimPlan
         room.willFree(victim, ledger.sleepFreesBytes(victim.spec.engineId));
         const level = victim.sleepLevel(ledger, nowMs)!;
         if (victim.idle) steps.push({ kind: 'sleep', record: victim, level });
-        else steps.push({ kind: 'drain', record: victim });
+        else steps.push({ kind: 'drain', record: victim }, ...requeued(context, target, victim, nowMs));
       }
     }
     for (const { record, bytes: back } of shrinks ?? []) {
@@ -100,6 +111,9 @@ export function planReclaim(context: ReclaimContext, nowMs: number): ReclaimPlan
   }
 
   for (const record of engines) {
+    if (pausing.has(record) !== record.batchPaused) {
+      steps.push({ kind: pausing.has(record) ? 'pause-batch' : 'resume-batch', record });
+    }
     if (record.residency.state !== 'draining') continue;
     if (!wantedDrains.has(record)) steps.push({ kind: 'undrain', record });
     else if (record.idle) {
@@ -109,6 +123,24 @@ export function planReclaim(context: ReclaimContext, nowMs: number): ReclaimPlan
     }
   }
   return { steps, nextMs };
+}
+
+/**
+ * Batch stages of an engine that is being emptied for interactive ones, if stopping them costs less than waiting for them: what they have done so far is
+ * lost, against the wait of every held stage for the rest of it. Undefined work of others, or one that cannot be restarted, keeps the engine busy anyway.
+ */
+function requeued(
+  { leasesOn, config }: ReclaimContext,
+  { holds }: EngineRecord,
+  victim: EngineRecord,
+  nowMs: number,
+): ReclaimStep[] {
+  if (!config.requeueBatch || !holds.first()!.demand.interactive) return [];
+  const leases = leasesOn(victim);
+  if (leases.some(({ restartable }) => !restartable)) return [];
+  const lostMs = leases.reduce((sum, { lease }) => sum + nowMs - lease.grantedAtMs, 0);
+  if (lostMs > holds.size * victim.meanLeaseMs) return [];
+  return [{ kind: 'requeue', record: victim, stageIds: leases.map(({ lease }) => lease.stageId) }];
 }
 
 /** KV memory that engines can give back at once to cover the need, the largest slack first; undefined when it does not suffice. */

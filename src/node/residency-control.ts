@@ -162,6 +162,14 @@ export class ResidencyControl {
         this.host.act({ kind: 'sleep', engineId, level, mode: 'wait' });
         break;
       }
+      case 'pause-batch':
+      case 'resume-batch':
+        record.batchPaused = step.kind === 'pause-batch';
+        this.host.mayGrant(record);
+        break;
+      case 'requeue':
+        for (const stageId of step.stageIds) this.host.act({ kind: 'requeue', stageId, engineId });
+        return;
       case 'drain':
       case 'undrain':
         residency.apply(step.kind, nowMs);

@@ -1,6 +1,5 @@
 import type { DataPath } from '../bus/contract.js';
-import { KvLimit } from '../engine/kvcached/kv-limit.js';
-import { KvSegment } from '../engine/kvcached/segment.js';
+import { type KvLimit, kvLimitOf } from '../engine/kvcached/kv-limit.js';
 import { VllmClient } from '../engine/vllm/client.js';
 import { type DiscoveredEngine, discoveredLimits } from '../engine/vllm/discover.js';
 import type { EngineMetrics } from '../engine/vllm/metrics.js';
@@ -60,11 +59,6 @@ interface OpenHold {
   readonly end: (end: HoldEnd) => void;
 }
 
-/** kvcached maps KV memory in pages of this size, one for K and one for V of every layer. */
-const KVCACHED_PAGE_BYTES = 2 * 1024 * 1024;
-const UNKNOWN_LAYERS = 36;
-const NUDGE_LIMIT_MS = 10_000;
-
 interface LiveEngine {
   readonly client: VllmClient;
   readonly moves: EngineMoves;
@@ -82,6 +76,7 @@ export class NodeService {
   private readonly live = new Map<string, LiveEngine>();
   private readonly holdEnds = new ChurnMap<OpenHold>();
   private readonly listeners: ((changed: readonly EngineView[]) => void)[] = [];
+  private readonly requeueListeners: ((stageId: string) => boolean)[] = [];
   private readonly gpuCapacityBytes: readonly number[];
   private pumpDue = false;
   private timer: Timer | undefined;
@@ -133,6 +128,11 @@ export class NodeService {
     this.manager.cancel(stageId, nowMs);
     this.manager.release(stageId, {}, nowMs);
     this.pumpSoon();
+  }
+
+  /** `listener` stops a stage that can start again, and gives its lease back; false when it cannot, or is not its. */
+  onRequeue(listener: (stageId: string) => boolean): void {
+    this.requeueListeners.push(listener);
   }
 
   firstToken(stageId: string): void {
@@ -193,25 +193,9 @@ export class NodeService {
     }));
   }
 
-  /** Undefined for an engine whose pool is fixed. */
-  private kvLimit({ engineId, kvSegment, kvPoolBytes, llm }: EngineSpec, client: VllmClient): KvLimit | undefined {
-    if (kvSegment === undefined) return undefined;
-    const bundleBytes = KVCACHED_PAGE_BYTES * 2 * (llm?.layers ?? UNKNOWN_LAYERS);
-    return new KvLimit({
-      segment: new KvSegment({ name: kvSegment, capacityBytes: kvPoolBytes, bundleBytes }),
-      clock: this.options.wallClock,
-      nudge: () => void client.canary({ model: this.spec(engineId).model, maxTokens: 1, timeoutMs: NUDGE_LIMIT_MS }),
-      onLimited: (bytes) => this.event({ kind: 'kv-limited', engineId, bytes }),
-      onFailed: (message) => {
-        this.options.logger.warn({ engineId, message }, 'the KV limit cannot be moved; its pool counts as fixed');
-        this.event({ kind: 'kv-limit-failed', engineId });
-      },
-    });
-  }
-
   private liveEngine(spec: EngineSpec): LiveEngine {
     const { engineId, url } = spec;
-    const { wallClock, apiKey, monitor, moveLimits } = this.options;
+    const { wallClock, apiKey, monitor, moveLimits, logger } = this.options;
     const client = new VllmClient({ url, apiKey: apiKey?.(engineId), clock: wallClock });
     return {
       client,
@@ -227,7 +211,13 @@ export class NodeService {
           outstanding: () => this.outstanding(engineId),
         },
       ),
-      kvLimit: this.kvLimit(spec, client),
+      kvLimit: kvLimitOf(spec, client, wallClock, {
+        onLimited: (bytes) => this.event({ kind: 'kv-limited', engineId, bytes }),
+        onFailed: (message) => {
+          logger.warn({ engineId, message }, 'the KV limit cannot be moved; the pool counts as fixed');
+          this.event({ kind: 'kv-limit-failed', engineId });
+        },
+      }),
       incarnation: 0,
       moving: false,
     };
@@ -335,11 +325,19 @@ export class NodeService {
       this.takeHoldEnd(lease.stageId, lease.engineId)?.({ kind: 'grant', lease });
     } else if (action.kind === 'release-hold') {
       this.takeHoldEnd(action.stageId, action.engineId)?.({ kind: 'released', reason: action.reason });
+    } else if (action.kind === 'requeue') {
+      this.requeue(action.stageId, action.engineId);
     } else if (action.kind === 'kv-limit') {
       this.live.get(action.engineId)!.kvLimit?.set(action.bytes);
     } else {
       void this.move(action);
     }
+  }
+
+  /** The front door lets go first, so that no half answer is taken for a whole one; vLLM is told as well, for the connection may be slow to close. */
+  private requeue(stageId: string, engineId: string): void {
+    if (!this.requeueListeners.some((listener) => listener(stageId))) return;
+    void this.live.get(engineId)?.client.abort([`chatcmpl-${stageId}`, `cmpl-${stageId}-0`]);
   }
 
   private takeHoldEnd(stageId: string, engineId: string): ((end: HoldEnd) => void) | undefined {

@@ -56,6 +56,8 @@ export function brief(actions: readonly NodeAction[]): string[] {
         return `grant ${action.lease.stageId}`;
       case 'release-hold':
         return `release ${action.stageId} ${action.reason}`;
+      case 'requeue':
+        return `requeue ${action.stageId}`;
       case 'kv-limit':
         return `kv-limit ${action.engineId} ${action.bytes / GiB}`;
       case 'canary':

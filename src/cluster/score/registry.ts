@@ -1,6 +1,7 @@
 import { DECODE } from './decode.js';
 import { DISTURBANCE } from './disturbance.js';
 import { NETWORK } from './network.js';
+import { PREEMPTION } from './preemption.js';
 import { QUEUE_WAIT } from './queue-wait.js';
 import { READY_TIME } from './ready-time.js';
 import type { EngineScorer } from './scorer.js';
@@ -13,5 +14,6 @@ export const ENGINE_SCORERS: readonly EngineScorer[] = [
   UNCACHED_PREFILL,
   DECODE,
   DISTURBANCE,
+  PREEMPTION,
   NETWORK,
 ];

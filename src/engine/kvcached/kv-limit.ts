@@ -1,5 +1,7 @@
 import type { Clock, Timer } from '../../model/clock.js';
-import type { KvSegment } from './segment.js';
+import type { EngineSpec } from '../../model/fleet.js';
+import type { VllmClient } from '../vllm/client.js';
+import { KvSegment } from './segment.js';
 
 export interface KvLimitOptions {
   readonly segment: Pick<KvSegment, 'setLimit' | 'read'>;
@@ -61,4 +63,23 @@ export class KvLimit {
     if (nudgeNow) nudge();
     this.timer = clock.after(POLL_MS, () => this.watch(bytes, sinceMs, nudged || nudgeNow));
   }
+}
+
+/** kvcached maps KV memory in pages of this size, one for K and one for V of every layer. */
+const PAGE_BYTES = 2 * 1024 * 1024;
+const UNKNOWN_LAYERS = 36;
+const NUDGE_LIMIT_MS = 10_000;
+
+/** The mover of an engine's KV limit; undefined where its pool is fixed. */
+export function kvLimitOf(
+  { kvSegment, kvPoolBytes, llm, model }: EngineSpec,
+  client: VllmClient,
+  clock: Clock,
+  listener: Pick<KvLimitOptions, 'onLimited' | 'onFailed'>,
+): KvLimit | undefined {
+  if (kvSegment === undefined) return undefined;
+  const bundleBytes = PAGE_BYTES * 2 * (llm?.layers ?? UNKNOWN_LAYERS);
+  const segment = new KvSegment({ name: kvSegment, capacityBytes: Math.floor(kvPoolBytes), bundleBytes });
+  const nudge = () => void client.canary({ model, maxTokens: 1, timeoutMs: NUDGE_LIMIT_MS });
+  return new KvLimit({ segment, clock, nudge, ...listener });
 }

@@ -1,0 +1,21 @@
+import { MaestroError } from '../model/error.js';
+
+/** What clients are told when a stage does not run. */
+export function noEngine(model: string, reason: string): MaestroError {
+  return new MaestroError('no_engine', `No engine serves ${model} at the moment.`, { reason, retryAfterMs: 2000 });
+}
+
+export function tooLarge(model: string, kvTokens: number): MaestroError {
+  return new MaestroError(
+    'context_length_exceeded',
+    `This request may need ${kvTokens} tokens of KV memory, more than any engine of ${model} has. Shorten the prompt or lower max_tokens.`,
+    { param: 'messages' },
+  );
+}
+
+export function waitedTooLong(waitedMs: number): MaestroError {
+  return new MaestroError('queue_timeout', `Waited ${Math.round(waitedMs)} ms in the queue and could not be started.`, {
+    reason: 'queue-timeout',
+    retryAfterMs: 5000,
+  });
+}
