@@ -13,7 +13,7 @@ const PLAIN = {
 const VARIANTS: readonly (readonly [part: ReportPart, change: Partial<SweepCell>])[] = [
   ['ablations', {}],
   // The ordering that the self-tuning begins with, for good.
-  ['ablations', { policy: 'kv-hybrid' }],
+  ['ablations', { policy: 'edf-sjf-late-last' }],
   ['ablations', { policy: 'fcfs' }],
   ['ablations', { placement: 'least-loaded' }],
   ['ablations', { reservation: 'max-tokens' }],

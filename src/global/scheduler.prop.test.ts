@@ -187,7 +187,7 @@ describe('GlobalScheduler', () => {
       fc.property(
         fc.integer({ min: 1, max: 6 }),
         fc.boolean(),
-        fc.constantFrom('srtf', 'edf', 'kv-srtf'),
+        fc.constantFrom('srtf', 'edf', 'kv-edf'),
         (overdueCount, batch, name) => {
           const tracker = new WorkflowTracker();
           const policy = ORDERING_POLICIES.find((each) => each.name === name)!;

@@ -4,7 +4,7 @@ import type { ModelCapacity } from '../model/fleet.js';
 import type { Prediction, SloClass, Stage } from '../model/stage.js';
 import { EDF } from './order/edf.js';
 import { FCFS } from './order/fcfs.js';
-import { KV_HYBRID } from './order/kv-admission.js';
+import { KV_EDF } from './order/kv-admission.js';
 import { LOAD_HYBRID } from './order/load-hybrid.js';
 import { SRTF } from './order/srtf.js';
 import { GlobalScheduler, type GlobalSchedulerConfig } from './scheduler.js';
@@ -256,7 +256,7 @@ describe('GlobalScheduler: changing order', () => {
 });
 
 describe('GlobalScheduler: admission by KV memory', () => {
-  const bench = () => new Bench({ policy: KV_HYBRID, kvPoolTokens: new Map([['model-a', 10_000]]) });
+  const bench = () => new Bench({ policy: KV_EDF, kvPoolTokens: new Map([['model-a', 10_000]]) });
   const expected = { outputTokens: { q30: 0, q50: 0, q95: 0, mean: 0 } };
 
   it('holds new workflows back while contexts fill the memory, and lets those that have begun pass', () => {

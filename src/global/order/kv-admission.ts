@@ -1,22 +1,16 @@
 import { EDF } from './edf.js';
-import { EDF_RELEGATION } from './edf-relegation.js';
-import { HYBRID } from './hybrid.js';
-import { PLAS } from './plas.js';
+import { EDF_SJF_LATE_LAST } from './late-last.js';
 import type { OrderingPolicy } from './policy.js';
-import { QOSERVE } from './qoserve.js';
-import { SRTF } from './srtf.js';
-import { SRW } from './srw.js';
-import { STARTED_SRW } from './started-first.js';
 
 /**
  * Contexts of workflows under way fill at most this share of the KV memory. Less than all, because fan-outs hold several contexts at once and contexts grow after the workflow has begun.
- * The value is a choice, not yet measured with a command of this repository.
+ * The value is a choice.
  */
 const KV_SHARE = 0.6;
 
 /**
- * The order of another policy, but a new workflow begins only while the contexts of those under way fit the KV memory. Nothing else tried matters as much where contexts are large: without
- * it, every policy begins more than fit, their prefixes push each other out, and the fleet computes the same prompts again and again.
+ * The order of another policy, but a new workflow begins only while the contexts of those under way fit the KV memory, so that they do not push each other's prefixes out. It pays only where a
+ * prompt is dear to compute again; elsewhere it leaves engines idle (docs/policies.md).
  */
 function kvAdmission(policy: OrderingPolicy): OrderingPolicy {
   return {
@@ -27,10 +21,6 @@ function kvAdmission(policy: OrderingPolicy): OrderingPolicy {
   };
 }
 
-export const KV_HYBRID = kvAdmission(HYBRID);
+export const KV_EDF = kvAdmission(EDF);
 
-export const KV_POLICIES: readonly OrderingPolicy[] = [
-  kvAdmission(EDF),
-  KV_HYBRID,
-  ...[SRTF, SRW, QOSERVE, EDF_RELEGATION, PLAS, STARTED_SRW].map(kvAdmission),
-];
+export const KV_POLICIES: readonly OrderingPolicy[] = [KV_EDF, kvAdmission(EDF_SJF_LATE_LAST)];

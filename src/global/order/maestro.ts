@@ -1,8 +1,8 @@
-import { KV_HYBRID } from './kv-admission.js';
+import { EDF_SJF_LATE_LAST } from './late-last.js';
 import type { OrderingPolicy } from './policy.js';
 
-/** The ordering that the self-tuning policy begins with: chosen on tuning workloads in measurements that were cut short, so it is no more than a beginning. */
-export const PORTFOLIO_PRIOR = KV_HYBRID;
+/** The ordering that the self-tuning policy begins with: the one that strays least from the best of each cell on the tuning seeds of `bench/slo`. */
+export const PORTFOLIO_PRIOR = EDF_SJF_LATE_LAST;
 
 /**
  * The house policy. The ordering is chosen from all others by replaying the last minutes of traffic (`global/portfolio`); this is what it orders by before there is anything to replay, and

@@ -1,10 +1,12 @@
 import { EDF } from './edf.js';
 import { EDF_RELEGATION } from './edf-relegation.js';
+import { EDF_SJF } from './edf-sjf.js';
 import { FCFS } from './fcfs.js';
 import { FCFS_WORKFLOW } from './fcfs-workflow.js';
 import { HYBRID } from './hybrid.js';
 import { KAIROS } from './kairos.js';
 import { KV_POLICIES } from './kv-admission.js';
+import { EDF_LATE_LAST, EDF_SJF_LATE_LAST, PLAS_LATE_LAST, SJF_LATE_LAST } from './late-last.js';
 import { LLF } from './llf.js';
 import { LOAD_HYBRID } from './load-hybrid.js';
 import { MAESTRO } from './maestro.js';
@@ -36,6 +38,11 @@ export const ORDERING_POLICIES: readonly OrderingPolicy[] = [
   QOSERVE,
   STARTED_EDF,
   STARTED_SRW,
+  EDF_SJF,
+  EDF_LATE_LAST,
+  SJF_LATE_LAST,
+  PLAS_LATE_LAST,
+  EDF_SJF_LATE_LAST,
   ...KV_POLICIES,
   MAESTRO,
 ];

@@ -1,14 +1,18 @@
 import { EDF } from '../order/edf.js';
+import { FCFS } from '../order/fcfs.js';
 import { KV_POLICIES } from '../order/kv-admission.js';
+import { EDF_LATE_LAST, PLAS_LATE_LAST, SJF_LATE_LAST } from '../order/late-last.js';
 import { PORTFOLIO_PRIOR as PRIOR } from '../order/maestro.js';
 import type { OrderingPolicy } from '../order/policy.js';
-import { SRTF } from '../order/srtf.js';
 
 /**
- * What the self-tuning policy chooses from: the orderings that admit by KV memory, which are the plain ones where memory does not bind, and two plain ones for traffic whose contexts share
- * so much that the memory only seems to bind.
+ * What the self-tuning policy chooses from: each ordering that is the best of some cell of the benchmark, and those that admit by KV memory, for traffic whose prompts are dear to compute
+ * again.
  */
-export const PORTFOLIO_CANDIDATES: readonly OrderingPolicy[] = [...KV_POLICIES, EDF, SRTF];
+export const PORTFOLIO_CANDIDATES: readonly OrderingPolicy[] = [
+  ...[PRIOR, EDF, EDF_LATE_LAST, SJF_LATE_LAST, PLAS_LATE_LAST, FCFS],
+  ...KV_POLICIES,
+];
 
 /** Name of the ordering that serves until something is known. */
 export const PORTFOLIO_PRIOR: string = PRIOR.name;
