@@ -1,17 +1,12 @@
 import { EDF } from '../order/edf.js';
 import { FCFS } from '../order/fcfs.js';
-import { KV_POLICIES } from '../order/kv-admission.js';
 import { EDF_LATE_LAST, PLAS_LATE_LAST, SJF_LATE_LAST } from '../order/late-last.js';
 import { PORTFOLIO_PRIOR as PRIOR } from '../order/maestro.js';
 import type { OrderingPolicy } from '../order/policy.js';
 
-/**
- * What the self-tuning policy chooses from: each ordering that is the best of some cell of the benchmark, and those that admit by KV memory, for traffic whose prompts are dear to compute
- * again.
- */
+/** What the self-tuning policy chooses from: each ordering that is the best of some cell of the benchmark. */
 export const PORTFOLIO_CANDIDATES: readonly OrderingPolicy[] = [
   ...[PRIOR, EDF, EDF_LATE_LAST, SJF_LATE_LAST, PLAS_LATE_LAST, FCFS],
-  ...KV_POLICIES,
 ];
 
 /** Name of the ordering that serves until something is known. */
