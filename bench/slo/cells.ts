@@ -35,9 +35,16 @@ const VARIANTS: readonly (readonly [part: ReportPart, change: Partial<SweepCell>
   ['placement', { reservation: 'oracle' }],
 ];
 
+/** All that can be compared. */
+export const POLICY_NAMES: readonly string[] = [...ORDERING_POLICIES, ...ORACLE_POLICIES].map(({ name }) => name);
+
 /** Every run of the benchmark: first the comparison of the policies, then what is changed one at a time. */
-export function cellsOf(spec: SloSpec, workloads: readonly string[], quick: boolean): PlannedCell[] {
-  const policies = [...ORDERING_POLICIES, ...ORACLE_POLICIES].map(({ name }) => name);
+export function cellsOf(
+  spec: SloSpec,
+  workloads: readonly string[],
+  quick: boolean,
+  policies: readonly string[],
+): PlannedCell[] {
   const seeds = Array.from(
     { length: quick ? spec.seeds.quick : spec.seeds.full },
     (_, index) => spec.firstSeed + index,

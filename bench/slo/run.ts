@@ -17,7 +17,7 @@ import { progressLine } from '../../src/cli/output.js';
 import { sweepWorkload } from '../../src/cli/sweep-workload.js';
 import { loadConfig } from '../../src/config/load.js';
 import { composeFile } from '../../traces/compose/compose.js';
-import { cellsOf } from './cells.js';
+import { cellsOf, POLICY_NAMES } from './cells.js';
 import { MissingSource, SHIPPED, traceFolder } from './sources.js';
 import { readSpec, SLO_FOLDER, type SloSpec } from './spec.js';
 
@@ -27,6 +27,7 @@ const { values } = parseArgs({
     out: { type: 'string', default: 'slo-report' },
     traces: { type: 'string' },
     workloads: { type: 'string' },
+    policies: { type: 'string' },
     jobs: { type: 'string', default: String(availableParallelism()) },
     'find-capacity': { type: 'boolean', default: false },
   },
@@ -41,6 +42,12 @@ if (unknown.length > 0) {
   console.error(
     `--workloads: no ${unknown.join(', ')}; there are ${spec.workloads.map(({ name }) => name).join(', ')}`,
   );
+  process.exit(2);
+}
+const policies = values.policies?.split(',') ?? POLICY_NAMES;
+const unknownPolicies = policies.filter((name) => !POLICY_NAMES.includes(name));
+if (unknownPolicies.length > 0) {
+  console.error(`--policies: no ${unknownPolicies.join(', ')}; there are ${POLICY_NAMES.join(', ')}`);
   process.exit(2);
 }
 const folder = values.traces === undefined ? SHIPPED : await traceFolder(values.traces);
@@ -81,7 +88,13 @@ async function load(workload: SloSpec['workloads'][number]): Promise<SweepWorklo
 
 async function benchmark(): Promise<void> {
   const startedMs = performance.now();
-  const command = `npm run bench:slo${values.quick ? ' -- --quick' : ''}${values.traces === undefined ? '' : ' (other traces)'}`;
+  const options = [
+    ...(values.quick ? ['--quick'] : []),
+    ...(values.workloads === undefined ? [] : [`--workloads ${values.workloads}`]),
+    ...(values.policies === undefined ? [] : [`--policies ${values.policies}`]),
+    ...(values.traces === undefined ? [] : ['--traces (others)']),
+  ];
+  const command = ['npm run bench:slo', ...(options.length > 0 ? ['--', ...options] : [])].join(' ');
   const plan = planSweep(
     {
       title: `SLO benchmark${values.quick ? ', short form' : ''}`,
@@ -99,6 +112,7 @@ async function benchmark(): Promise<void> {
       spec,
       workloads.map(({ name }) => name),
       values.quick,
+      policies,
     ),
   );
   const progress = progressLine();
