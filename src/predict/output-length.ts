@@ -13,7 +13,15 @@ export interface LengthEstimate {
   readonly source: LengthSource;
 }
 
-export type LengthSource = 'model' | 'workflow' | 'template-role' | 'model-role' | 'role' | 'global' | 'prior';
+export type LengthSource =
+  | 'model'
+  | 'blend'
+  | 'workflow'
+  | 'template-role'
+  | 'model-role'
+  | 'role'
+  | 'global'
+  | 'prior';
 
 /** Answers of an agent whose name, model and template nobody has seen: the middle of the recorded multi-agent traces. */
 const PRIOR: LengthEstimate = { q30: 100, q50: 200, q95: 1500, mean: 400, source: 'prior' };

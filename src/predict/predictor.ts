@@ -1,9 +1,10 @@
 import { LruMap } from '../model/lru-map.js';
 import type { Prediction, Stage, StageContext, StageOutcome } from '../model/stage.js';
 import { BoundCalibration, type CalibrationState } from './calibration.js';
+import { type ContestMedians, type ContestState, EstimateContest } from './contest.js';
 import type { KeyedWindowsState } from './keyed-windows.js';
 import { NextRoles } from './next-roles.js';
-import { OutputLengths, type OutputLengthsState } from './output-length.js';
+import { type LengthEstimate, OutputLengths, type OutputLengthsState } from './output-length.js';
 import { RemainingWork } from './remaining-work.js';
 import type { NextRole, RoleTransitionsState } from './role-transitions.js';
 import type { RunningStatisticsState } from './running-statistics.js';
@@ -33,9 +34,13 @@ export interface PredictorState {
   readonly remaining: KeyedWindowsState;
   readonly calibration: CalibrationState;
   readonly transitions: RoleTransitionsState;
-  /** Of the trained model: the statistics that it takes as features, and the calibration of its bounds. */
+  /** Of the trained model: the statistics that it takes as features, the calibration of its bounds, its errors beside those of the lookup. */
   readonly model?:
-    | { readonly statistics: RunningStatisticsState; readonly calibration?: CalibrationState | undefined }
+    | {
+        readonly statistics: RunningStatisticsState;
+        readonly calibration?: CalibrationState | undefined;
+        readonly contest?: ContestState | undefined;
+      }
     | undefined;
 }
 
@@ -46,8 +51,14 @@ export const DEFAULT_PREDICTOR_CONFIG: PredictorConfig = {
   maxWorkflows: 10_000,
 };
 
-/** Bounds that were promised to calls and have not been put to the test yet; more are under way in no fleet. */
-const MAX_OPEN_BOUNDS = 100_000;
+/** A prediction of the model that has not been put to the test yet. */
+interface OpenPrediction {
+  readonly boundTokens: number;
+  readonly medians: ContestMedians;
+}
+
+/** More calls are under way in no fleet. */
+const MAX_OPEN = 100_000;
 
 /**
  * What a stage will cost, from what earlier stages of its kind have cost. Learns online, forgets with a window, and needs no
@@ -63,8 +74,9 @@ export class OnlinePredictor {
   private readonly calibration: BoundCalibration;
   private readonly model: ModelEstimates | undefined;
   private readonly modelCalibration: BoundCalibration;
-  /** Bounds in tokens that the model's calibration gave, by stage: a call is judged by the one that it got. */
-  private readonly modelBounds = new LruMap<string, number>(MAX_OPEN_BOUNDS);
+  /** What the model said of stages that have not ended: it is judged by what it said, not by what it would say by now. */
+  private readonly open = new LruMap<string, OpenPrediction>(MAX_OPEN);
+  private readonly contest: EstimateContest;
 
   constructor(config: Partial<PredictorConfig> = {}) {
     this.config = { ...DEFAULT_PREDICTOR_CONFIG, ...config };
@@ -77,6 +89,7 @@ export class OnlinePredictor {
     this.calibration = new BoundCalibration({ targetOverflow, maxRoles: maxCells });
     const { model } = this.config;
     this.model = model && new ModelEstimates(model, maxCells);
+    this.contest = new EstimateContest(maxCells, new Set(model?.rules.lookupTemplates));
     const initialLogOffset = model?.rules.boundLogOffset;
     this.modelCalibration = new BoundCalibration({
       ...{ targetOverflow, maxRoles: maxCells, initialLogOffset, newRoleLogOffset: initialLogOffset },
@@ -85,13 +98,14 @@ export class OnlinePredictor {
 
   predict(stage: Stage, context: StageContext): Prediction {
     this.nextRoles.begun(stage);
+    const lookup = this.lengths.estimate(stage, context);
     const modelled = this.model?.estimate(stage, context);
-    const length = modelled?.length ?? this.lengths.estimate(stage, context);
+    const length = modelled ? this.contested(stage, modelled.length, lookup) : lookup;
     const calibration = modelled ? this.modelCalibration : this.calibration;
     const limit = Math.max(1, stage.maxTokens);
     const q50 = clampTokens(length.q50, limit);
     const boundTokens = clampTokens(length.q95 * calibration.factor(calibrationKey(stage)), limit);
-    if (modelled) this.modelBounds.set(stage.stageId, boundTokens);
+    if (modelled) this.open.set(stage.stageId, { boundTokens, medians: mediansOf(modelled.length, lookup) });
     const cachedTokens = this.services.expectedCachedTokens(stage);
     return {
       toolProbability: this.toolProbability(stage, modelled?.toolProbability),
@@ -115,14 +129,17 @@ export class OnlinePredictor {
    */
   observe(stage: Stage, context: StageContext, outcome: StageOutcome): void {
     const { outputTokens } = outcome;
-    const modelBound = this.modelBounds.peek(stage.stageId);
-    this.modelBounds.delete(stage.stageId);
+    const open = this.open.peek(stage.stageId);
+    this.open.delete(stage.stageId);
     if (outcome.kind !== 'completed') return;
     this.nextRoles.ended(stage, context, outcome.toolCalled);
     if (outcome.toolCalled !== undefined) this.tools.observe(stage, outcome.toolCalled);
     this.model?.observe(stage, outcome);
     if (outputTokens === undefined) return;
-    if (modelBound !== undefined) this.modelCalibration.observe(calibrationKey(stage), outputTokens > modelBound);
+    if (open) {
+      this.modelCalibration.observe(calibrationKey(stage), outputTokens > open.boundTokens);
+      this.contest.observe(stage, open.medians, outputTokens);
+    }
     const length = this.lengths.estimate(stage, context);
     const role = calibrationKey(stage);
     const boundTokens = clampTokens(length.q95 * this.calibration.factor(role), Math.max(1, stage.maxTokens));
@@ -143,6 +160,21 @@ export class OnlinePredictor {
     return this.nextRoles.after(stage, context, toolCalled);
   }
 
+  /** The estimate that has erred less on such stages. The bound is the model's in any case, so that its calibration stays valid. */
+  private contested(stage: Stage, model: LengthEstimate, lookup: LengthEstimate): LengthEstimate {
+    const winner = this.contest.winner(stage);
+    if (winner === 'model') return model;
+    const blend = (a: number, b: number) => (winner === 'lookup' ? b : middle(a, b));
+    const q50 = blend(model.q50, lookup.q50);
+    return {
+      q30: Math.min(q50, blend(model.q30, lookup.q30)),
+      q50,
+      q95: Math.max(q50, model.q95),
+      mean: model.mean,
+      source: winner === 'lookup' ? lookup.source : 'blend',
+    };
+  }
+
   state(): PredictorState {
     const calibration = this.modelCalibration.state();
     return {
@@ -151,7 +183,7 @@ export class OnlinePredictor {
       remaining: this.remaining.state(),
       calibration: this.calibration.state(),
       transitions: this.nextRoles.state(),
-      ...(this.model ? { model: { statistics: this.model.state(), calibration } } : {}),
+      ...(this.model ? { model: { statistics: this.model.state(), calibration, contest: this.contest.state() } } : {}),
     };
   }
 
@@ -164,6 +196,7 @@ export class OnlinePredictor {
     this.nextRoles.restore(state.transitions);
     if (!this.model || !state.model) return;
     this.model.restore(state.model.statistics);
+    if (state.model.contest) this.contest.restore(state.model.contest);
     if (state.model.calibration) this.modelCalibration.restore(state.model.calibration);
   }
 
@@ -195,4 +228,13 @@ function clampTokens(tokens: number, limit: number): number {
 
 function calibrationKey(stage: Stage): string {
   return `${stage.model}\n${stage.role}`;
+}
+
+function mediansOf(model: LengthEstimate, lookup: LengthEstimate): ContestMedians {
+  return { model: model.q50, lookup: lookup.q50, blend: middle(model.q50, lookup.q50) };
+}
+
+/** The middle of two lengths, by their logarithms. */
+function middle(a: number, b: number): number {
+  return Math.expm1((Math.log1p(a) + Math.log1p(b)) / 2);
 }

@@ -12,7 +12,7 @@ export interface ServingRules {
   readonly repeatLogTolerance: number;
   /** `tool_probability` was trained on enough calls to be worth something. */
   readonly toolIntent: boolean;
-  /** Templates for which looking up is better than the model, or whose calls were too few to tell. */
+  /** Templates for which looking up was better than the model, or whose calls were too few to tell: there the lookup begins. */
   readonly lookupTemplates: readonly string[];
 }
 

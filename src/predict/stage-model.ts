@@ -52,19 +52,16 @@ const MAX_LOG_TOKENS = Math.log(1e7);
 export class ModelEstimates {
   private readonly statistics: RunningStatistics;
   private readonly row = new Float64Array(FEATURE_NAMES.length);
-  private readonly lookups: ReadonlySet<string>;
 
   constructor(
     private readonly model: StageModel,
     maxCells: number,
   ) {
     this.statistics = new RunningStatistics(maxCells);
-    this.lookups = new Set(model.rules.lookupTemplates);
   }
 
-  /** Undefined where a lookup serves the template, or the model is out of service. */
+  /** Undefined where the model is out of service. */
   estimate(stage: Stage, context: StageContext): ModelEstimate | undefined {
-    if (this.lookups.has(stage.template)) return undefined;
     fillFeatures(stage, context, this.statistics.features(stage), this.row);
     const predicted = this.model.evaluate(this.row);
     if (!predicted) return undefined;

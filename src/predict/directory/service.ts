@@ -53,6 +53,7 @@ const stateSchema = z.strictObject({
     .strictObject({
       statistics: z.strictObject({ windows: samples, tools: rates }),
       calibration: calibration.optional(),
+      contest: z.array(z.tuple([z.string(), z.number(), z.array(z.number())])).optional(),
     })
     .optional(),
 });

@@ -1,0 +1,37 @@
+import { describe, expect, it } from 'vitest';
+import { makeStage } from '../../test/stage-fixture.js';
+import { EstimateContest } from './contest.js';
+
+const SIZE = 100;
+const medians = (model: number, lookup: number) => ({ model, lookup, blend: (model + lookup) / 2 });
+
+describe('EstimateContest', () => {
+  it('begins with what the training found', () => {
+    const contest = new EstimateContest(SIZE, new Set(['short']));
+    expect(contest.winner(makeStage({ template: 'long' }))).toBe('model');
+    expect(contest.winner(makeStage({ template: 'short' }))).toBe('lookup');
+  });
+
+  it.each([
+    ['lookup', medians(500, 101)],
+    ['model', medians(101, 500)],
+    ['blend', medians(150, 52)],
+  ])('lets the %s serve once it has erred less', (winner, said) => {
+    const contest = new EstimateContest(SIZE, new Set());
+    for (let call = 0; call < 30; call++) contest.observe(makeStage(), said, 100);
+    expect(contest.winner(makeStage())).toBe(winner);
+    // A new role of the template goes by the template.
+    expect(contest.winner(makeStage({ role: 'new' }))).toBe(winner);
+    expect(contest.winner(makeStage({ template: 'other' }))).toBe('model');
+  });
+
+  it('follows a change, and survives a restart', () => {
+    const contest = new EstimateContest(SIZE, new Set());
+    for (let call = 0; call < 200; call++) contest.observe(makeStage(), medians(100, 300), 100);
+    for (let call = 0; call < 200; call++) contest.observe(makeStage(), medians(100, 300), 300);
+    expect(contest.winner(makeStage())).toBe('lookup');
+    const restored = new EstimateContest(SIZE, new Set());
+    restored.restore(JSON.parse(JSON.stringify(contest.state())));
+    expect(restored.winner(makeStage())).toBe('lookup');
+  });
+});

@@ -1,0 +1,84 @@
+import { LruMap } from '../model/lru-map.js';
+import type { Stage } from '../model/stage.js';
+import { thousandths } from './keyed-windows.js';
+
+/** Two ways to foretell a length, and the middle of both. */
+export const CONTESTANTS = ['model', 'lookup', 'blend'] as const;
+export type Contestant = (typeof CONTESTANTS)[number];
+
+/** What each would have said of a call. */
+export type ContestMedians = Readonly<Record<Contestant, number>>;
+
+interface ErrorRecord {
+  calls: number;
+  /** Running mean absolute errors, in tokens, in the order of {@link CONTESTANTS}. */
+  readonly errors: [number, number, number];
+}
+
+/** Saved form: calls and errors by name. */
+export type ContestState = readonly (readonly [key: string, calls: number, errors: readonly number[]])[];
+
+/** Calls after which errors speak. */
+const MIN_CALLS = 20;
+/** Weight of the newest call: about the last hundred count. */
+const ERROR_WEIGHT = 0.02;
+
+/**
+ * Which estimate serves a role: the one that has erred less on it, or on its template while the role is new. A model that was trained elsewhere is
+ * then never worse for long than looking things up.
+ */
+export class EstimateContest {
+  private readonly records: LruMap<string, ErrorRecord>;
+
+  /** @param lookupTemplates Templates that the lookup serves until errors speak. */
+  constructor(
+    maxCells: number,
+    private readonly lookupTemplates: ReadonlySet<string>,
+  ) {
+    this.records = new LruMap(maxCells);
+  }
+
+  winner(stage: Stage): Contestant {
+    const errors = this.settled(roleKey(stage)) ?? this.settled(templateKey(stage));
+    if (!errors) return this.lookupTemplates.has(stage.template) ? 'lookup' : 'model';
+    return CONTESTANTS[errors.indexOf(Math.min(...errors))]!;
+  }
+
+  observe(stage: Stage, medians: ContestMedians, outputTokens: number): void {
+    for (const key of [roleKey(stage), templateKey(stage)]) {
+      let record = this.records.get(key);
+      if (!record) {
+        record = { calls: 0, errors: [0, 0, 0] };
+        this.records.set(key, record);
+      }
+      record.calls += 1;
+      const weight = Math.max(ERROR_WEIGHT, 1 / record.calls);
+      for (const [index, name] of CONTESTANTS.entries()) {
+        record.errors[index]! += weight * (Math.abs(medians[name] - outputTokens) - record.errors[index]!);
+      }
+    }
+  }
+
+  state(): ContestState {
+    return [...this.records].map(([key, { calls, errors }]) => [key, calls, errors.map(thousandths)]);
+  }
+
+  restore(state: ContestState): void {
+    for (const [key, calls, [model = 0, lookup = 0, blend = 0]] of state) {
+      this.records.set(key, { calls, errors: [model, lookup, blend] });
+    }
+  }
+
+  private settled(key: string): readonly number[] | undefined {
+    const record = this.records.peek(key);
+    return record && record.calls >= MIN_CALLS ? record.errors : undefined;
+  }
+}
+
+function roleKey({ template, model, role }: Stage): string {
+  return `r\n${template}\n${model}\n${role}`;
+}
+
+function templateKey({ template }: Stage): string {
+  return `t\n${template}`;
+}

@@ -1,0 +1,97 @@
+import { describe, expect, it } from 'vitest';
+import { traceCalls } from '../../sim/predict/trace-calls.js';
+import { predictionTrace } from '../../test/prediction-trace.js';
+import { completed, FIRST_CONTEXT, makeStage } from '../../test/stage-fixture.js';
+import { FEATURE_NAMES } from './features.js';
+import { OnlinePredictor } from './predictor.js';
+import { forestModel, type StageModel } from './stage-model.js';
+import { DEFAULT_TRAINING, trainModel } from './training/train-model.js';
+
+const trained = trainModel(traceCalls(predictionTrace(150)), { ...DEFAULT_TRAINING, trees: 20, leaves: 7 });
+
+function fixed(...outputs: number[]): StageModel {
+  const rules = { boundLogOffset: 0, repeatLogTolerance: 0.1, toolIntent: true, lookupTemplates: [] };
+  return { rules, evaluate: () => Float64Array.from(outputs) };
+}
+
+describe('a predictor with a model', () => {
+  it('asks the model first, sorts its quantiles, and keeps to the limit of the request', () => {
+    const model = fixed(0.8, Math.log(400), Math.log(300), Math.log(200), Math.log(350));
+    const predictor = new OnlinePredictor({ model });
+    const asked = predictor.predict(makeStage({ features: { toolsOffered: 1 } }), FIRST_CONTEXT);
+    expect(asked).toMatchObject({ source: 'model', toolProbability: 0.8 });
+    expect(asked.outputTokens).toEqual({ q30: 299, q50: 299, q95: 299, mean: 349 });
+    expect(predictor.predict(makeStage({ maxTokens: 50 }), FIRST_CONTEXT).outputTokens.q95).toBe(50);
+    // The request decides where it does.
+    expect(predictor.predict(makeStage(), FIRST_CONTEXT).toolProbability).toBe(0);
+  });
+
+  it('takes a median that is close to the last output of the agent for that output', () => {
+    const trail = { calls: 1, lastTokens: 310, beforeLastTokens: undefined, meanTokens: 310, maxTokens: 310 };
+    const past = { ofAgent: trail } as never;
+    const at = (tokens: number) =>
+      new OnlinePredictor({ model: fixed(0, 0, Math.log1p(tokens), 9, 0) }).predict(makeStage(), {
+        ...FIRST_CONTEXT,
+        past,
+      });
+    expect(at(300).outputTokens.q50).toBe(310);
+    expect(at(200).outputTokens.q50).toBe(200);
+  });
+
+  it('goes on without the model when it has no answer', () => {
+    let serves = true;
+    const model: StageModel = { ...fixed(), evaluate: () => (serves ? Float64Array.of(0, 5, 5, 6, 5) : undefined) };
+    const predictor = new OnlinePredictor({ model });
+    for (let call = 0; call < 30; call++) {
+      predictor.predict(makeStage({ stageId: `s${call}` }), FIRST_CONTEXT);
+      predictor.observe(makeStage({ stageId: `s${call}` }), FIRST_CONTEXT, completed(320));
+    }
+    serves = false;
+    expect(predictor.predict(makeStage(), FIRST_CONTEXT)).toMatchObject({
+      source: 'template-role',
+      outputTokens: { q50: 320 },
+    });
+  });
+
+  it('holds the share of calls that outgrow their bound at the target, however wrong the model is', () => {
+    const predictor = new OnlinePredictor({ blockTokens: 1, model: fixed(0, 3, 3, 3.5, 3) });
+    let overflows = 0;
+    for (let call = 0; call < 3000; call++) {
+      const stage = makeStage({ stageId: `s${call}` });
+      const { kvTokens } = predictor.predict(stage, FIRST_CONTEXT);
+      const tokens = 100 + ((call * 7919) % 400);
+      if (call >= 500) overflows += Number(tokens > kvTokens.bound - stage.promptTokens);
+      predictor.observe(stage, FIRST_CONTEXT, completed(tokens));
+    }
+    expect(overflows / 2500).toBeGreaterThan(0.04);
+    expect(overflows / 2500).toBeLessThan(0.06);
+  });
+
+  it('goes on after a restart where it stood', () => {
+    const config = { model: forestModel(trained.model) };
+    const before = new OnlinePredictor(config);
+    const { calls, events } = traceCalls(predictionTrace(60, 'essay', 5));
+    for (const event of events) {
+      if (event.kind === 'workflowEnded') before.workflowEnded(event.workflowId);
+      else if (event.kind === 'begin') before.predict(calls[event.call]!.stage, calls[event.call]!.context);
+      else before.observe(calls[event.call]!.stage, calls[event.call]!.context, calls[event.call]!.outcome);
+    }
+    const after = new OnlinePredictor(config);
+    after.restore(JSON.parse(JSON.stringify(before.state())));
+    for (const { stage, context } of calls.slice(0, 20)) {
+      const [was, is] = [before.predict(stage, context), after.predict(stage, context)];
+      expect(is.source).toBe(was.source);
+      expect(is.outputTokens.q50 / was.outputTokens.q50).toBeCloseTo(1, 1);
+      expect(is.kvTokens.bound / was.kvTokens.bound).toBeCloseTo(1, 1);
+      expect(is.remainingMs).toBeCloseTo(was.remainingMs, -2);
+      expect(is.toolProbability).toBe(was.toolProbability);
+    }
+  });
+
+  it('refuses a model that was made for other features', () => {
+    const features = [...FEATURE_NAMES].reverse();
+    expect(() => forestModel({ ...trained.model, features })).toThrow('feature 0 of it is');
+    const metadata = new Map(trained.model.metadata).set('maestro.schema_hash', 'other');
+    expect(() => forestModel({ ...trained.model, metadata })).toThrow('made for feature schema other');
+  });
+});
