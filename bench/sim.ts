@@ -1,6 +1,6 @@
 /**
  * How fast the simulator is: `npm run bench:sim` (`-- --json`). Plays the Azure conversation arrivals that ship, as recorded and compressed until the fleet is full, and synthetic fleets of
- * growing size. CPU seconds of one thread; each case runs in a process of its own, so that the peak of memory is its own.
+ * growing size. CPU seconds of the process, garbage collector and compiler included; each case runs in a process of its own, so that the peak of memory is its own.
  */
 import { spawnSync } from 'node:child_process';
 import { cpus } from 'node:os';
@@ -35,6 +35,12 @@ const AZURE_PER_SECOND = 5.4;
 
 /** The trace is played so often on end: one round ends before the optimising compiler has seen the code. */
 const ROUNDS = 8;
+
+/**
+ * A stage lives for thousands of events, so that the usual young generation of 16 MB is collected while most of it is still in use. With 64 MB a run
+ * on 40 engines takes a fifth less CPU; more gains nothing.
+ */
+const YOUNG_GENERATION = '--max-semi-space-size=64';
 
 const full = (engines: number) => (REQUESTS_PER_ENGINE * engines) / AZURE_PER_SECOND;
 const CASES: readonly Case[] = [
@@ -84,7 +90,7 @@ function main(json: boolean, million: boolean): void {
   const rows = (million ? [...CASES, MILLION] : CASES).map((each) => {
     const run = spawnSync(
       process.execPath,
-      ['--import', 'tsx', fileURLToPath(import.meta.url), 'case', JSON.stringify(each)],
+      [YOUNG_GENERATION, '--import', 'tsx', fileURLToPath(import.meta.url), 'case', JSON.stringify(each)],
       {
         encoding: 'utf8',
         stdio: ['ignore', 'pipe', 'inherit'],

@@ -48,6 +48,7 @@ export function openRun(arrival: Arrival): Run {
 }
 
 const NO_FOLLOWERS: ReadonlyMap<string, readonly TraceRow[]> = new Map();
+const NOT_ONE: readonly ReadyStage[] = [];
 const NO_WAITING = new Map<string, number>();
 
 /** Who waits for whom. Most workflows of a chat trace have one stage, and need no tables. */
@@ -76,8 +77,9 @@ export function rootsOf({ arrival: { workflow } }: Run): ReadyStage[] {
 }
 
 /** The stages that waited for this one last. */
-export function completeStage(run: Run, row: TraceRow): ReadyStage[] {
+export function completeStage(run: Run, row: TraceRow): readonly ReadyStage[] {
   run.left -= 1;
+  if (run.followers.size === 0) return NOT_ONE;
   const ready: ReadyStage[] = [];
   for (const follower of run.followers.get(row.request_id) ?? []) {
     const left = run.waiting.get(follower.request_id)! - 1;

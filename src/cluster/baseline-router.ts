@@ -45,6 +45,11 @@ export class BaselineRouter extends ClusterRouter {
     } else views[place] = view;
   }
 
+  /** Neither prefixes nor the length of leases matter to it. */
+  override started(): void {}
+
+  override ended(): void {}
+
   override place(
     stage: Stage,
     prediction: Prediction,

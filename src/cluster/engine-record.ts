@@ -1,4 +1,4 @@
-import { StepCost } from '../engine/step-time.js';
+import { stepCostOf } from '../engine/step-time.js';
 import type { EngineSpec, EngineView } from '../model/fleet.js';
 
 /** What work costs on an engine, milliseconds. */
@@ -56,7 +56,7 @@ export function linearCosts(spec: EngineSpec): EngineCosts {
   const { llm, gpu } = spec;
   if (!llm || !gpu) return UNKNOWN_COSTS;
   const { weightDtype = 'bf16', kvDtype = 'bf16' } = spec;
-  const cost = new StepCost({ llm, gpu, tp: Math.max(1, spec.gpuIndices.length), weightDtype, kvDtype });
+  const cost = stepCostOf({ llm, gpu, tp: Math.max(1, spec.gpuIndices.length), weightDtype, kvDtype });
   const stepMs = cost.decodeMs(1, 0);
   return {
     prefillMsPerToken: cost.prefillMs(PREFILL_TOKENS) / PREFILL_TOKENS,

@@ -1,5 +1,5 @@
 import { seatsForTpot } from '../engine/seats.js';
-import { StepCost } from '../engine/step-time.js';
+import { stepCostOf } from '../engine/step-time.js';
 import type { EngineSpec, NodeSpec } from '../model/fleet.js';
 import type { GpuSpec } from '../model/gpu.js';
 import type { LlmSpec } from '../model/llm.js';
@@ -151,7 +151,7 @@ const MEAN_PREFILL_TOKENS = 512;
 
 function seatsOf({ llm, gpu, tp }: EngineSizing, engine: EngineConfig, tpotMs: number | undefined): number {
   if (tpotMs === undefined) return engine.maxNumSeqs;
-  const cost = new StepCost({ llm, gpu, tp, weightDtype: engine.dtype, kvDtype: engine.kvDtype });
+  const cost = stepCostOf({ llm, gpu, tp, weightDtype: engine.dtype, kvDtype: engine.kvDtype });
   return seatsForTpot(cost, MEAN_CONTEXT_TOKENS, tpotMs, engine.maxNumSeqs, MEAN_PREFILL_TOKENS);
 }
 

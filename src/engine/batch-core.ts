@@ -3,7 +3,7 @@ import { DecodeSet } from './decode-set.js';
 import { BlockPool, type CachedBlock } from './kv-blocks.js';
 import { RunningList, type Sequence, WaitingQueue } from './sequence.js';
 import { StepRun } from './step-run.js';
-import { StepCost } from './step-time.js';
+import { type StepCost, stepCostOf } from './step-time.js';
 
 const NOTHING_CACHED: CachedBlock[] = [];
 
@@ -59,7 +59,7 @@ export class BatchCore {
     this.pool = new BlockPool(config.numGpuBlocks, config.prefixCaching ?? true, config.onBlockChange);
     this.decode = new DecodeSet(this.blockTokens);
     this.waiting = new WaitingQueue(this.byPriority);
-    this.cost = new StepCost(config);
+    this.cost = stepCostOf(config);
     this.run = new StepRun(this.cost);
   }
 

@@ -1,4 +1,4 @@
-import { StepCost, type StepShape } from './step-time.js';
+import { type StepShape, stepCostOf } from './step-time.js';
 
 /** The batch in which a call usually decodes: service times are of a fleet at work, not of an idle one. */
 const TYPICAL_BATCH = 8;
@@ -7,7 +7,7 @@ const TYPICAL_BATCH = 8;
 export function serviceTimes(
   shapes: ReadonlyMap<string, StepShape>,
 ): (model: string, promptTokens: number, cachedTokens: number, outputTokens: number) => number | undefined {
-  const costs = new Map([...shapes].map(([model, shape]) => [model, new StepCost(shape)]));
+  const costs = new Map([...shapes].map(([model, shape]) => [model, stepCostOf(shape)]));
   return (model, promptTokens, cachedTokens, outputTokens) => {
     const cost = costs.get(model);
     if (!cost) return undefined;

@@ -48,6 +48,9 @@ const LAYER_LAUNCH_MS = 0.009;
 const ROUTING_SPREAD = 0.7;
 /** Rows that the product of one touched expert computes in vain: its tiles have 16 rows and are half full on average. */
 const EXPERT_PAD_ROWS = 8;
+/** Steps of fewer tokens, and fewer samples, are worked out once: vLLM's token budget, and its seats. 64 KiB for each shape. */
+const KEPT_TOKENS = 8193;
+const KEPT_SAMPLES = 257;
 /** Share of the bandwidth that element-wise kernels attain (AIConfigurator's convention). */
 const ELEMENTWISE_BANDWIDTH = 0.8;
 
@@ -87,6 +90,9 @@ export class StepCost {
   private readonly hostSeqMs: number;
   /** Cost of a pure decode step without its context, by batch size; 0 where not yet worked out. */
   private decodeBase = new Float64Array(64);
+  /** Matrix products of one layer by tokens of the step, and of the head by samples; 0 where not yet worked out. */
+  private readonly layerProducts = new Float64Array(KEPT_TOKENS);
+  private readonly headProducts = new Float64Array(KEPT_SAMPLES);
 
   constructor(shape: StepShape) {
     const { llm, gpu, tp } = shape;
@@ -227,6 +233,19 @@ export class StepCost {
 
   /** Matrix products, element-wise kernels, all-reduces and launches of a step of `tokens`, of which `samples` reach the head. */
   private tokensMs(tokens: number, samples: number): number {
+    const deviceMs =
+      this.layers * this.layerProductsMs(tokens) +
+      this.headProductsMs(samples) +
+      this.fixedMs +
+      this.tokenMs * tokens;
+    if (this.hostWork === 'none') return this.overheadMs + deviceMs;
+    const hostMs = this.hostStepMs + this.hostSeqMs * samples;
+    return this.overheadMs + (this.hostWork === 'serial' ? deviceMs + hostMs : Math.hypot(deviceMs, hostMs));
+  }
+
+  private layerProductsMs(tokens: number): number {
+    const known = this.layerProducts[tokens];
+    if (known) return known;
     let layerMs = this.norm(this.denseReadMs, this.denseTokenMs * tokens);
     if (this.expertCount > 0) {
       const touched = this.expertCount * (1 - this.expertMissShare ** tokens);
@@ -235,14 +254,16 @@ export class StepCost {
         this.expertRowMs * (this.expertsPerToken * tokens + EXPERT_PAD_ROWS * touched),
       );
     }
-    const deviceMs =
-      this.layers * layerMs +
-      this.norm(this.headReadMs, this.headSeqMs * samples) +
-      this.fixedMs +
-      this.tokenMs * tokens;
-    if (this.hostWork === 'none') return this.overheadMs + deviceMs;
-    const hostMs = this.hostStepMs + this.hostSeqMs * samples;
-    return this.overheadMs + (this.hostWork === 'serial' ? deviceMs + hostMs : Math.hypot(deviceMs, hostMs));
+    if (tokens < KEPT_TOKENS) this.layerProducts[tokens] = layerMs;
+    return layerMs;
+  }
+
+  private headProductsMs(samples: number): number {
+    const known = this.headProducts[samples];
+    if (known) return known;
+    const headMs = this.norm(this.headReadMs, this.headSeqMs * samples);
+    if (samples < KEPT_SAMPLES) this.headProducts[samples] = headMs;
+    return headMs;
   }
 
   /** The smooth roofline: the p-norm of the time to move and the time to compute. */
@@ -268,13 +289,38 @@ function layerParameters(llm: LlmSpec): { dense: number; expert: number } {
   return { dense: attention + mlp, expert };
 }
 
+const shared = new WeakMap<LlmSpec, WeakMap<GpuSpec, Map<string, StepCost>>>();
+
+/** The costs of a shape; engines of one kind share them, and with them what has been worked out. */
+export function stepCostOf(shape: StepShape): StepCost {
+  const { llm, gpu, tp, weightDtype, kvDtype, hostWork, stepOverheadMs, constants } = shape;
+  if (constants) return new StepCost(shape);
+  let byGpu = shared.get(llm);
+  if (!byGpu) {
+    byGpu = new WeakMap();
+    shared.set(llm, byGpu);
+  }
+  let byRest = byGpu.get(gpu);
+  if (!byRest) {
+    byRest = new Map();
+    byGpu.set(gpu, byRest);
+  }
+  const rest = [tp, weightDtype, kvDtype, hostWork, stepOverheadMs].join(' ');
+  let cost = byRest.get(rest);
+  if (!cost) {
+    cost = new StepCost(shape);
+    byRest.set(rest, cost);
+  }
+  return cost;
+}
+
 const compiled = new WeakMap<StepShape, StepCost>();
 
 /** One step of `shape`, in milliseconds. Callers that ask often keep a {@link StepCost}; the last one of a shape object is reused. */
 export function stepTimeMs(shape: StepShape, batch: StepBatch): number {
   let cost = compiled.get(shape);
   if (!cost) {
-    cost = new StepCost(shape);
+    cost = stepCostOf(shape);
     compiled.set(shape, cost);
   }
   return cost.stepMs(batch);

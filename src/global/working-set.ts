@@ -8,8 +8,8 @@ const MIN_PAUSE_MS = 8_000;
 const MAX_PAUSE_MS = 60_000;
 
 interface Context {
-  readonly key: string;
-  readonly model: string;
+  readonly workflowId: string;
+  readonly pool: Pool;
   tokens: number;
   runningStages: number;
   lastEndMs: number | undefined;
@@ -18,34 +18,46 @@ interface Context {
   leaving: HeapEntry<Context> | undefined;
 }
 
+/** One model. */
+interface Pool {
+  /** KV memory of all its engines. */
+  readonly poolTokens: number;
+  /** What the contexts hold together. */
+  tokens: number;
+  readonly contexts: ChurnMap<Context>;
+}
+
 /**
  * Contexts that workflows under way keep in the KV memory of each model: those with a running stage, and those that pause and are expected back. A workflow counts with its largest context.
  * When all of them together outgrow the memory, they push each other's prefixes out, and every return means computing a whole prompt again.
  */
 export class WorkingSet {
-  private readonly contexts = new ChurnMap<Context>();
+  private readonly pools: ReadonlyMap<string, Pool>;
   private readonly leaving = new StableHeap<Context>();
-  private readonly tokens = new Map<string, number>();
 
   /** @param poolTokens KV memory of all engines of a model, in tokens. Models that are missing have room for everything. */
-  constructor(private readonly poolTokens: ReadonlyMap<string, number>) {}
+  constructor(poolTokens: ReadonlyMap<string, number>) {
+    const poolOf = (tokens: number): Pool => ({ poolTokens: tokens, tokens: 0, contexts: new ChurnMap() });
+    this.pools = new Map([...poolTokens].map(([model, tokens]) => [model, poolOf(tokens)]));
+  }
 
   started(stage: Stage, expectedOutputTokens: number, nowMs: number): void {
-    if (!this.poolTokens.has(stage.model)) return;
-    const key = `${stage.model}\n${stage.workflowId}`;
+    const pool = this.pools.get(stage.model);
+    if (!pool) return;
+    const { workflowId } = stage;
     const tokens = stage.promptTokens + expectedOutputTokens;
-    let context = this.contexts.get(key);
+    let context = pool.contexts.get(workflowId);
     if (!context) {
       context = {
-        key,
-        model: stage.model,
+        workflowId,
+        pool,
         tokens: 0,
         runningStages: 0,
         lastEndMs: undefined,
         longestPauseMs: 0,
         leaving: undefined,
       };
-      this.contexts.set(key, context);
+      pool.contexts.set(workflowId, context);
     }
     if (context.leaving) this.leaving.remove(context.leaving);
     context.leaving = undefined;
@@ -54,13 +66,13 @@ export class WorkingSet {
     }
     context.runningStages += 1;
     if (tokens <= context.tokens) return;
-    this.add(context.model, tokens - context.tokens);
+    pool.tokens += tokens - context.tokens;
     context.tokens = tokens;
   }
 
   /** The stage no longer runs; with `last`, its workflow is over. */
   ended(stage: Stage, last: boolean, nowMs: number): void {
-    const context = this.contexts.get(`${stage.model}\n${stage.workflowId}`);
+    const context = this.pools.get(stage.model)?.contexts.get(stage.workflowId);
     if (!context) return;
     context.runningStages -= 1;
     context.lastEndMs = nowMs;
@@ -82,9 +94,8 @@ export class WorkingSet {
 
   /** May a workflow with this first prompt begin, if the contexts are to fill at most `share` of the memory? Always when none is there. */
   admits(stage: Stage, share: number): boolean {
-    const tokens = this.tokens.get(stage.model) ?? 0;
-    const poolTokens = this.poolTokens.get(stage.model) ?? Number.POSITIVE_INFINITY;
-    return tokens === 0 || tokens + stage.promptTokens <= share * poolTokens;
+    const pool = this.pools.get(stage.model);
+    return !pool || pool.tokens === 0 || pool.tokens + stage.promptTokens <= share * pool.poolTokens;
   }
 
   /** When {@link expire} next has something to do; Infinity when never. */
@@ -92,13 +103,9 @@ export class WorkingSet {
     return this.leaving.peek()?.key ?? Number.POSITIVE_INFINITY;
   }
 
-  private forget(context: Context): void {
-    this.contexts.delete(context.key);
-    this.add(context.model, -context.tokens);
-  }
-
-  private add(model: string, tokens: number): void {
-    this.tokens.set(model, (this.tokens.get(model) ?? 0) + tokens);
+  private forget({ workflowId, pool, tokens }: Context): void {
+    pool.contexts.delete(workflowId);
+    pool.tokens -= tokens;
   }
 }
 

@@ -1,4 +1,4 @@
-import { StepCost, type StepShape } from '../../src/engine/step-time.js';
+import { type StepCost, type StepShape, stepCostOf } from '../../src/engine/step-time.js';
 import type { TraceRow } from '../schema.js';
 import { blockTokensOf, criticalPathMs, hashRunsOf, type TraceWorkflow } from '../workflow.js';
 
@@ -15,7 +15,7 @@ export function isolatedDuration(
   const costOf = (model: string) => {
     if (!costs.has(model)) {
       const shape = shapeOf(model);
-      costs.set(model, shape && new StepCost(shape));
+      costs.set(model, shape && stepCostOf(shape));
     }
     return costs.get(model);
   };
