@@ -234,10 +234,7 @@ export class StepCost {
   /** Matrix products, element-wise kernels, all-reduces and launches of a step of `tokens`, of which `samples` reach the head. */
   private tokensMs(tokens: number, samples: number): number {
     const deviceMs =
-      this.layers * this.layerProductsMs(tokens) +
-      this.headProductsMs(samples) +
-      this.fixedMs +
-      this.tokenMs * tokens;
+      this.layers * this.layerProductsMs(tokens) + this.headProductsMs(samples) + this.fixedMs + this.tokenMs * tokens;
     if (this.hostWork === 'none') return this.overheadMs + deviceMs;
     const hostMs = this.hostStepMs + this.hostSeqMs * samples;
     return this.overheadMs + (this.hostWork === 'serial' ? deviceMs + hostMs : Math.hypot(deviceMs, hostMs));
