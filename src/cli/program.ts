@@ -70,6 +70,11 @@ export const COMMANDS: readonly LazyCommand[] = [
     load: async () => (await import('./explain.js')).registerExplain,
   },
   {
+    name: 'calibrate',
+    summary: 'measure a running engine and write what work costs on it',
+    load: async () => (await import('./calibrate.js')).registerCalibrate,
+  },
+  {
     name: 'doctor',
     summary: 'say what is wrong with this host and its engines, and how to fix it',
     load: async () => (await import('./doctor.js')).registerDoctor,

@@ -53,6 +53,7 @@ const CONTEXT_TOKENS = 16_384;
 
 /** Costs of an engine as straight lines through the step-time model: good enough to rank engines, and a few additions to use. */
 export function linearCosts(spec: EngineSpec): EngineCosts {
+  if (spec.measuredCosts) return spec.measuredCosts;
   const { llm, gpu } = spec;
   if (!llm || !gpu) return UNKNOWN_COSTS;
   const { weightDtype = 'bf16', kvDtype = 'bf16' } = spec;

@@ -109,6 +109,7 @@ function toEngineSpec(
     residueBytes: engine.residueBytes,
     maxNumSeqs: engine.maxNumSeqs,
     sleepCapable: isSleepCapable(engine),
+    ...(engine.measured ? { measuredCosts: engine.measured } : {}),
     ...(engine.pinned ? { pinned: true } : {}),
     ...(engine.kvcached ? { kvLeastBytes: engine.kvcached.leastBytes, kvSegment: kvcachedName(engine) } : {}),
   };

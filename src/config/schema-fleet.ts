@@ -24,6 +24,8 @@ const launch = z
   })
   .describe('Start the server instead of expecting it to run: it is watched, and started again when it ends.');
 
+const cost = () => z.number().nonnegative();
+
 const engine = z
   .strictObject({
     id: identifier().describe('Name of the engine, unique in the fleet.'),
@@ -69,6 +71,18 @@ const engine = z
       .exactOptional()
       .describe(
         'The engine runs with kvcached, so that its KV pool is lent to others while it does not need it; `kvMemory` is then the most that it may have.',
+      ),
+    measured: z
+      .strictObject({
+        requestMs: cost().describe('Before the first prompt token.'),
+        prefillMsPerToken: cost().describe('For each token of the prompt that is not cached.'),
+        stepMs: cost().describe('A decode step of one short sequence.'),
+        stepMsPerSequence: cost().describe('What each further sequence adds to a step.'),
+        stepMsPerContextToken: cost().describe('What each token of context adds to a step.'),
+      })
+      .exactOptional()
+      .describe(
+        'What work costs on it in milliseconds, as `maestro calibrate URL` measures. Default: the step-time model.',
       ),
     startAsleep: z.boolean().default(false).describe('Whether an emulated engine begins asleep (level 1).'),
     residue: bytes()

@@ -56,6 +56,13 @@ export interface EngineSpec {
   /** Largest batch that still meets the TPOT targets of the classes on it; Infinity when unknown. */
   readonly seats: number;
   readonly sleepCapable: boolean;
+  /** What work costs on it in milliseconds, as it was measured; else the step-time model tells. */
+  readonly measuredCosts?: {
+    readonly prefillMsPerToken: number;
+    readonly stepMs: number;
+    readonly stepMsPerSequence: number;
+    readonly stepMsPerContextToken: number;
+  };
   /**
    * Set where the KV pool follows a limit that can be moved while the engine runs (kvcached): the limit is between this and `kvPoolBytes`. Absent: the pool is
    * fixed from the start of the process, as in stock vLLM.

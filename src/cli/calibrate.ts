@@ -1,0 +1,123 @@
+import { writeFile } from 'node:fs/promises';
+import { type Command, InvalidArgumentError } from 'commander';
+import { stringify } from 'yaml';
+import { formatPercent, trimmed } from '../../sim/report/format.js';
+import { measureEngine } from '../engine/calibrate/measure.js';
+import { type Calibration, fitCosts } from '../engine/calibration-fit.js';
+import { VllmClient } from '../engine/vllm/client.js';
+import { discoverEngine } from '../engine/vllm/discover.js';
+import { MaestroError } from '../model/error.js';
+import { positiveInteger } from './numbers.js';
+import { printJson, progressLine, renderTable } from './output.js';
+
+interface CalibrateArguments {
+  readonly prompts: readonly number[];
+  readonly batches: readonly number[];
+  readonly contexts: readonly number[];
+  readonly output: number;
+  readonly repeats: number;
+  readonly apiKeyEnv?: string;
+  readonly out?: string;
+  readonly json?: boolean;
+}
+
+/** `maestro calibrate`: measures a running engine and fits what work costs on it. */
+export function registerCalibrate(program: Command): void {
+  program
+    .command('calibrate')
+    .summary('measure a running engine and write what work costs on it')
+    .description(
+      'Sends prompts of several lengths and batches of several sizes to a vLLM server that nobody else uses meanwhile, and fits straight lines to the times ' +
+        'to the first token and per output token. What it prints goes under an engine of the fleet file (`measured`).',
+    )
+    .argument('<url>', 'base URL of the server')
+    .option('--prompts <tokens>', 'prompt lengths, comma-separated', counts, [128, 512, 2048, 4096])
+    .option('--batches <n>', 'sequences that decode at once, comma-separated', counts, [1, 2, 4, 8, 16])
+    .option('--contexts <tokens>', 'context lengths while decoding, comma-separated', counts, [128, 2048])
+    .option('--output <tokens>', 'tokens to decode in each', positiveInteger, 64)
+    .option('--repeats <n>', 'of each; the median counts', positiveInteger, 3)
+    .option('--api-key-env <name>', 'environment variable that holds the API key of the server')
+    .option('--out <file>', 'write the fleet-file snippet there')
+    .option('--json', 'print samples and fit as one JSON document')
+    .addHelpText('after', '\nExample:\n  $ maestro calibrate http://127.0.0.1:8000 --out measured.yaml\n')
+    .action(calibrate);
+}
+
+async function calibrate(given: string, options: CalibrateArguments): Promise<void> {
+  if (!/^https?:\/\//.test(given) || !URL.canParse(given)) {
+    throw new MaestroError('invalid_request', `"${given}" is not a URL such as http://127.0.0.1:8000.`);
+  }
+  const url = given.replace(/\/+$/, '');
+  const apiKey = options.apiKeyEnv === undefined ? undefined : process.env[options.apiKeyEnv];
+  const client = new VllmClient({ url, apiKey });
+  const found = await discoverEngine(client).finally(() => client.close());
+  if (!found.ok) {
+    throw new MaestroError('invalid_request', `${url} does not answer like a vLLM server: ${found.failure.message}`);
+  }
+  const { maxModelLen, maxNumSeqs, modelNames } = found.value;
+  const fits = (tokens: number) => tokens + options.output + 64 <= (maxModelLen ?? Number.POSITIVE_INFINITY);
+  const progress = progressLine();
+  const measured = await measureEngine({
+    ...{ url, apiKey, model: modelNames[0]!, nowMs: () => performance.now(), seed: 1 },
+    promptTokens: options.prompts.filter(fits),
+    batches: options.batches.filter((batch) => batch <= (maxNumSeqs ?? Number.POSITIVE_INFINITY)),
+    contextTokens: options.contexts.filter(fits),
+    outputTokens: options.output,
+    repeats: options.repeats,
+    onProgress: (done, total) => progress.update(`${done} of ${total} points`),
+  });
+  progress.done();
+  if (measured.prefill.length < 2 || measured.decode.length < 3) {
+    const length = maxModelLen === undefined ? '' : ` The server takes ${maxModelLen} tokens.`;
+    throw new MaestroError(
+      'invalid_request',
+      `Too few points fit the server: give smaller --prompts and --contexts.${length}`,
+    );
+  }
+  const fit = fitCosts(measured.prefill, measured.decode);
+  const snippet = stringify({ measured: rounded(fit) });
+  if (options.out !== undefined) await writeFile(options.out, snippet);
+  if (options.json) printJson({ url, model: modelNames[0], ...measured, ...fit });
+  else process.stdout.write(`${report(measured, fit)}\n\n${snippet}`);
+}
+
+function report({ prefill, decode }: Awaited<ReturnType<typeof measureEngine>>, fit: Calibration): string {
+  const ttft = ({ promptTokens }: (typeof prefill)[number]) =>
+    fit.costs.requestMs + promptTokens * fit.costs.prefillMsPerToken;
+  const tpot = ({ batch, contextTokens }: (typeof decode)[number]) =>
+    fit.costs.stepMs +
+    (batch - 1) * fit.costs.stepMsPerSequence +
+    batch * contextTokens * fit.costs.stepMsPerContextToken;
+  const number = (value: number) => trimmed(value, 2);
+  const columns = (titles: readonly string[]) => titles.map((title) => ({ title, align: 'right' }) as const);
+  return [
+    renderTable(
+      columns(['prompt tokens', 'TTFT ms', 'fitted']),
+      prefill.map((sample) => [String(sample.promptTokens), number(sample.ttftMs), number(ttft(sample))]),
+    ),
+    renderTable(
+      columns(['sequences', 'context', 'TPOT ms', 'fitted']),
+      decode.map((sample) => [
+        ...[String(sample.batch), String(Math.round(sample.contextTokens))],
+        ...[number(sample.tpotMs), number(tpot(sample))],
+      ]),
+    ),
+    `error of the fit: TTFT median ${formatPercent(fit.prefill.median)}, largest ${formatPercent(fit.prefill.largest)}; ` +
+      `TPOT median ${formatPercent(fit.decode.median)}, largest ${formatPercent(fit.decode.largest)}`,
+  ].join('\n\n');
+}
+
+/** Four significant digits: a fifth would be noise. */
+function rounded({ costs }: Calibration): Record<string, number> {
+  return Object.fromEntries(Object.entries(costs).map(([name, value]) => [name, Number(value.toPrecision(4))]));
+}
+
+function counts(text: string): number[] {
+  return text.split(',').map((part) => {
+    const value = Number(part);
+    if (!Number.isSafeInteger(value) || value < 1) {
+      throw new InvalidArgumentError('must be positive whole numbers, separated by commas.');
+    }
+    return value;
+  });
+}

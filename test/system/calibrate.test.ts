@@ -1,0 +1,63 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterEach, expect, it } from 'vitest';
+import { parseConfig } from '../../src/config/load.js';
+import { toNodeSpecs } from '../../src/config/node-specs.js';
+
+const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
+
+let emulator: ChildProcess | undefined;
+let folder: string | undefined;
+
+afterEach(async () => {
+  emulator?.kill('SIGKILL');
+  if (folder !== undefined) await rm(folder, { recursive: true });
+});
+
+function maestro(...args: string[]): ChildProcess {
+  return spawn(process.execPath, ['--import', 'tsx', MAIN, ...args], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+}
+
+it('maestro calibrate writes costs that the fleet file takes, near those of the engine', async () => {
+  folder = await mkdtemp(join(tmpdir(), 'calibrate-'));
+  emulator = maestro('emulate', '--model', 'llama-3.1-8b', '--gpu', 'h100-sxm', '--port', '0');
+  const [{ url }] = (await once(emulator, 'message')) as [{ url: string }];
+  const out = join(folder, 'measured.yaml');
+  const points = [
+    '--prompts',
+    '128,6000',
+    '--batches',
+    '1,4',
+    '--contexts',
+    '128,512',
+    '--output',
+    '8',
+    '--repeats',
+    '1',
+  ];
+  const [code] = await once(maestro('calibrate', url, ...points, '--out', out), 'exit');
+  expect(code).toBe(0);
+  const measured = (await readFile(out, 'utf8')).replaceAll('\n', '\n          ');
+  const fleet = `
+fleet:
+  nodes:
+    - id: node
+      gpus: { type: h100-sxm, count: 1 }
+      hostMemory: 64GiB
+      engines:
+        - id: only
+          model: llama-3.1-8b
+          gpus: [0]
+          kvMemory: 10GiB
+          ${measured}
+`;
+  const costs = toNodeSpecs(parseConfig(fleet, 'fleet.yaml'))[0]!.engines[0]!.measuredCosts!;
+  // Wide, because this machine may be busy; the engine model says about 6.4 ms a step and 0.02 ms a prompt token.
+  expect(costs.stepMs).toBeGreaterThan(4);
+  expect(costs.stepMs).toBeLessThan(30);
+  expect(costs.prefillMsPerToken).toBeGreaterThan(0);
+});
