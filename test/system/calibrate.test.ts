@@ -57,7 +57,7 @@ fleet:
 `;
   const costs = toNodeSpecs(parseConfig(fleet, 'fleet.yaml'))[0]!.engines[0]!.measuredCosts!;
   // Wide, because this machine may be busy; the engine model says about 6.4 ms a step and 0.02 ms a prompt token.
-  expect(costs.stepMs).toBeGreaterThan(4);
-  expect(costs.stepMs).toBeLessThan(30);
+  expect(costs.stepMs).toBeGreaterThan(1);
+  expect(costs.stepMs).toBeLessThan(60);
   expect(costs.prefillMsPerToken).toBeGreaterThan(0);
 });
