@@ -6,7 +6,9 @@ import { MaestroError } from '../model/error.js';
 import type { NodeSpec } from '../model/fleet.js';
 import { examine } from '../observe/doctor/examine.js';
 import type { Finding, Severity } from '../observe/doctor/finding.js';
+import { modelFileOf } from '../predict/directory/service.js';
 import { paint, printJson } from './output.js';
+import { defaultModelPath, modelPathOf } from './package-files.js';
 import { discoveredNodes, parseUrls } from './vllm-urls.js';
 
 interface DoctorArguments {
@@ -21,7 +23,7 @@ export function registerDoctor(program: Command): void {
     .command('doctor')
     .summary('say what is wrong with this host and its engines, and how to fix it')
     .description(
-      'Looks at this host (Node, limits, memory, disks, GPUs) and at every vLLM server that is named: does it answer, can it sleep, are its ' +
+      'Looks at this host (Node, limits, memory, disks, GPUs), at the prediction model, and at every vLLM server that is named: does it answer, can it sleep, are its ' +
         'control endpoints open to the network. Changes nothing. Ends with 1 where something will fail or is unsafe.',
     )
     .option('--fleet <file>', 'fleet file whose engines are looked at; emulated ones are left out')
@@ -35,19 +37,23 @@ async function doctor(options: DoctorArguments): Promise<void> {
   if (options.fleet !== undefined && options.vllm !== undefined) {
     throw new MaestroError('invalid_request', 'Give --fleet or --vllm, not both.');
   }
-  const findings = options.vllm ? await examine(discoveredNodes(options.vllm)) : await examineFleet(options.fleet);
+  const findings = options.vllm
+    ? await examine(discoveredNodes(options.vllm), await modelFileOf(defaultModelPath()))
+    : await examineFleet(options.fleet);
   if (options.json) printJson({ ok: !has(findings, 'problem'), findings });
   else print(findings);
   if (has(findings, 'problem')) process.exitCode = 1;
 }
 
-function examineFleet(file: string | undefined): Promise<Finding[]> {
-  if (file === undefined) return examine([]);
+async function examineFleet(file: string | undefined): Promise<Finding[]> {
+  if (file === undefined) return await examine([], await modelFileOf(defaultModelPath()));
   const config = loadConfig(file);
   const nodes = toNodeSpecs(config, new Map()).map(
     (node): NodeSpec => ({ ...node, engines: node.engines.filter(({ url }) => URL.canParse(url)) }),
   );
-  return examine(nodes, engineApiKeys(config));
+  const modelPath = modelPathOf(config.prediction.model);
+  const modelFile = modelPath === undefined ? undefined : await modelFileOf(modelPath);
+  return await examine(nodes, modelFile, engineApiKeys(config));
 }
 
 const MARKS: Readonly<Record<Severity, readonly [string, 'green' | 'yellow' | 'red']>> = {

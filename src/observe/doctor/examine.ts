@@ -10,16 +10,23 @@ import { exposedAddresses } from './exposure.js';
 import { type Finding, problem } from './finding.js';
 import { checkGpus } from './gpu-checks.js';
 import { checkHostMemory, checkNodeVersion, checkOnnx, checkOpenFiles } from './host-checks.js';
+import { checkModel, examineModel } from './model-checks.js';
 
-/** Looks at this host and at every engine of the nodes. Changes nothing; asks each server a few questions. */
+/**
+ * Looks at this host, at the prediction model, and at every engine of the nodes. Changes nothing; asks each server a few questions.
+ *
+ * @param modelFile Undefined where no model is to predict.
+ */
 export async function examine(
   nodes: readonly NodeSpec[],
+  modelFile: string | undefined,
   apiKeys: ReadonlyMap<string, string> = new Map(),
 ): Promise<Finding[]> {
   const engines = nodes.flatMap((node) => node.engines);
   const local = nodes.filter((node) => node.engines.some(({ url }) => isLoopback(new URL(url).hostname)));
   const parts = await Promise.all([
     [checkNodeVersion(process.versions.node), checkOnnx(loadOnnx()), checkOpenFiles(readLimits())],
+    [modelFile === undefined ? checkModel(undefined) : await examineModel(modelFile)],
     examineHost(local.flatMap((node) => node.engines)),
     ...local.filter(({ gpus }) => gpus.length > 0).map(examineGpus),
     ...engines.map((engine) => examineEngine(engine, apiKeys.get(engine.engineId))),

@@ -26,7 +26,13 @@ export function checkNodeVersion(version: string): Finding {
 
 /** @param loaded The version of ONNX Runtime that was loaded, or why it could not be. */
 export function checkOnnx(loaded: { readonly version: string } | { readonly reason: string }): Finding {
-  if ('version' in loaded) return ok('onnx', HOST, `ONNX Runtime ${loaded.version} runs the predictors`);
+  if ('version' in loaded) {
+    return ok(
+      'onnx',
+      HOST,
+      `ONNX Runtime ${loaded.version} checks model files; single calls run on the TypeScript evaluator`,
+    );
+  }
   return warning(
     'onnx',
     HOST,

@@ -21,6 +21,8 @@ export interface LivePredictionOptions {
   /** Where what was learned is kept over a restart. */
   readonly stateFile: string | undefined;
   readonly log: PredictionLog;
+  /** A monotonic clock in wall time, by which slow models are told; absent: the process's own. */
+  readonly nowMs?: (() => number) | undefined;
 }
 
 /** What a live predictor begins with. */
@@ -38,8 +40,8 @@ export interface LivePrediction {
  * A single row costs less in TypeScript than the way to ONNX Runtime and back, so that the native module is not loaded for it.
  */
 export async function prepareLivePrediction(options: LivePredictionOptions): Promise<LivePrediction> {
-  const { modelPath, stateFile, log } = options;
-  const loaded = modelPath === undefined ? undefined : await loadModel(modelPath, log);
+  const { modelPath, stateFile, log, nowMs } = options;
+  const loaded = modelPath === undefined ? undefined : await loadModel(modelPath, log, nowMs);
   let state: PredictorState | undefined;
   try {
     state = stateFile === undefined ? undefined : await readStateFile(stateFile);
@@ -53,6 +55,7 @@ export async function prepareLivePrediction(options: LivePredictionOptions): Pro
 async function loadModel(
   path: string,
   log: PredictionLog,
+  nowMs: (() => number) | undefined,
 ): Promise<{ model: StageModel | undefined; describe: () => string }> {
   const refused = (reason: string) => {
     log.warn({ reason }, 'the prediction model is refused; what is learned online predicts');
@@ -63,6 +66,7 @@ async function loadModel(
     ...STAGE_MODEL_REQUIREMENTS,
     path: file,
     backend: 'typescript',
+    nowMs,
     onOutOfService: (reason) =>
       log.warn({ reason }, 'the prediction model is out of service; what is learned online predicts'),
   });
