@@ -1,21 +1,15 @@
 import { basename } from 'node:path';
 import { type Command, Option } from 'commander';
-import { judgeCalls } from '../../sim/predict/judge-calls.js';
+import { judgeKeptBack } from '../../sim/predict/judge-kept-back.js';
 import { type PredictionReport, predictionReport } from '../../sim/predict/report.js';
 import { reportText } from '../../sim/predict/report-text.js';
 import { MaestroError } from '../model/error.js';
 import { writeModelDirectory } from '../predict/directory/service.js';
-import { type CallHistory, filterHistory } from '../predict/examples.js';
-import { OnlinePredictor, type PredictorState } from '../predict/predictor.js';
-import { forestModel } from '../predict/stage-model.js';
+import type { CallHistory } from '../predict/examples.js';
 import { staticMedians } from '../predict/training/medians.js';
-import { keptBack, SPLIT_KEYS, type SplitKey } from '../predict/training/split.js';
-import {
-  DEFAULT_TRAINING,
-  type TrainedModel,
-  type TrainingOptions,
-  trainModel,
-} from '../predict/training/train-model.js';
+import { SPLIT_KEYS, type SplitKey } from '../predict/training/split.js';
+import { stateAfter } from '../predict/training/state-after.js';
+import { DEFAULT_TRAINING, type TrainingOptions, trainModel } from '../predict/training/train-model.js';
 import { fraction, positive, positiveInteger } from './numbers.js';
 import { printJson } from './output.js';
 import { readHistory } from './trace-history.js';
@@ -65,7 +59,7 @@ async function train(traces: string[], given: TrainArguments): Promise<void> {
   const history = await readHistory(traces);
   const { seed, split, trees, leaves, learningRate, holdout } = given;
   const options: TrainingOptions = { ...DEFAULT_TRAINING, seed, split, trees, leaves, learningRate };
-  const metrics = given.report ? judgeKeptBack(history, options, holdout) : undefined;
+  const metrics = given.report ? reportKeptBack(history, options, holdout) : undefined;
   const trained = trainModel(history, options);
   const info = await writeModelDirectory(given.out, trained, {
     training: { ...options, traces: traces.map((path) => basename(path)) },
@@ -81,35 +75,11 @@ async function train(traces: string[], given: TrainArguments): Promise<void> {
 }
 
 /** Figures of a model that is trained without a part of the traces, on that part. */
-function judgeKeptBack(history: CallHistory, options: TrainingOptions, share: number): PredictionReport {
-  const isKept = keptBack(history, options.split, share, options.seed);
-  const seen = filterHistory(history, (call) => !isKept(call));
-  const unseen = filterHistory(history, isKept);
-  const trained = trainModel(seen, options);
-  const predictor = new OnlinePredictor({ blockTokens: 1, model: forestModel(trained.model) });
-  predictor.restore(stateAfter(seen, trained));
-  const report = predictionReport(judgeCalls(unseen, predictor, staticMedians(seen)));
+function reportKeptBack(history: CallHistory, options: TrainingOptions, share: number): PredictionReport {
+  const report = predictionReport(judgeKeptBack(history, options, share));
   if (report) return report;
   throw new MaestroError(
     'invalid_request',
     'Nothing with a known length was kept back. Use more traces or a larger --holdout.',
   );
-}
-
-/**
- * What a predictor has learned online after the calls of the training. Its bounds start from the calibration in the model: on calls that it was
- * trained on it is too sure of itself.
- */
-function stateAfter(history: CallHistory, trained: TrainedModel): PredictorState {
-  const predictor = new OnlinePredictor({ model: forestModel(trained.model) });
-  for (const event of history.events) {
-    if (event.kind === 'workflowEnded') predictor.workflowEnded(event.workflowId);
-    else {
-      const { stage, context, outcome } = history.calls[event.call]!;
-      if (event.kind === 'begin') predictor.predict(stage, context);
-      else predictor.observe(stage, context, outcome);
-    }
-  }
-  const state = predictor.state();
-  return { ...state, ...(state.model ? { model: { statistics: state.model.statistics } } : {}) };
 }
