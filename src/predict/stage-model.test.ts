@@ -67,6 +67,20 @@ describe('a predictor with a model', () => {
     expect(overflows / 2500).toBeLessThan(0.06);
   });
 
+  it('lets the lookup speak where the model errs more than that, and keeps its bounds calibrated', () => {
+    const predictor = new OnlinePredictor({ blockTokens: 1, model: fixed(0, 3, 3, 3.5, 3) });
+    for (let call = 0; call < 40; call++) {
+      const stage = makeStage({ stageId: `s${call}` });
+      predictor.predict(stage, FIRST_CONTEXT);
+      predictor.observe(stage, FIRST_CONTEXT, completed(320));
+    }
+    const { source, outputTokens, kvTokens } = predictor.predict(makeStage(), FIRST_CONTEXT);
+    expect(source).toBe('template-role');
+    expect(outputTokens.q50).toBe(320);
+    expect(outputTokens.q95).toBeGreaterThanOrEqual(320);
+    expect(kvTokens.bound - makeStage().promptTokens).toBeGreaterThan(100);
+  });
+
   it('goes on after a restart where it stood', () => {
     const config = { model: forestModel(trained.model) };
     const before = new OnlinePredictor(config);
