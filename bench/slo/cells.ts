@@ -1,4 +1,4 @@
-import type { PlannedCell, ReportPart } from '../../sim/sweep/plan.js';
+import { type PlannedCell, REPORT_PARTS, type ReportPart } from '../../sim/sweep/plan.js';
 import type { SweepCell } from '../../sim/sweep/types.js';
 import { ORACLE_POLICIES, ORDERING_POLICIES } from '../../src/global/order/registry.js';
 import type { SloSpec } from './spec.js';
@@ -8,6 +8,9 @@ const PLAIN = {
   reservation: 'predicted',
   prediction: { kind: 'online' },
 } as const satisfies Partial<SweepCell>;
+
+/** Relative, as the plan must be the same on every machine that runs a shard of it; npm runs scripts at the root. */
+const DEFAULT_MODEL = 'models/default/model.onnx';
 
 /** Changes to a run of `maestro`, one at a time; the first row of each part is `maestro` as it is. */
 const VARIANTS: readonly (readonly [part: ReportPart, change: Partial<SweepCell>])[] = [
@@ -24,9 +27,13 @@ const VARIANTS: readonly (readonly [part: ReportPart, change: Partial<SweepCell>
   // What a plain stack does: the least recently used model goes, the least loaded engine is chosen.
   ['ablations', { node: { elasticKv: false } }],
   ['ablations', { node: { weights: 'lru', prefetch: false, elasticKv: false }, placement: 'least-loaded' }],
+  // What each part of the prediction is worth, from nothing to the truth.
+  ['noise', { prediction: { kind: 'none' } }],
+  ['noise', { prediction: { kind: 'role-median' } }],
+  ['noise', {}],
+  ['noise', { prediction: { kind: 'model', path: DEFAULT_MODEL } }],
   ['noise', { prediction: { kind: 'oracle' } }],
   ...[0.5, 1, 2].map((sigma) => ['noise', { prediction: { kind: 'noise', sigma } }] as const),
-  ['noise', { prediction: { kind: 'none' } }],
   ['noise', { policy: 'fcfs', prediction: { kind: 'none' } }],
   ...(['maestro', 'least-loaded', 'round-robin'] as const).flatMap((placement) =>
     (['maestro', 'fcfs'] as const).map((policy) => ['placement', { placement, policy }] as const),
@@ -38,12 +45,18 @@ const VARIANTS: readonly (readonly [part: ReportPart, change: Partial<SweepCell>
 /** All that can be compared. */
 export const POLICY_NAMES: readonly string[] = [...ORDERING_POLICIES, ...ORACLE_POLICIES].map(({ name }) => name);
 
+/** What runs where nothing is chosen. */
+export function defaultParts(quick: boolean): readonly ReportPart[] {
+  return quick ? ['runs'] : REPORT_PARTS;
+}
+
 /** Every run of the benchmark: first the comparison of the policies, then what is changed one at a time. */
 export function cellsOf(
   spec: SloSpec,
   workloads: readonly string[],
   quick: boolean,
   policies: readonly string[],
+  parts: readonly ReportPart[],
 ): PlannedCell[] {
   const seeds = Array.from(
     { length: quick ? spec.seeds.quick : spec.seeds.full },
@@ -58,7 +71,6 @@ export function cellsOf(
       ),
     ),
   );
-  if (quick) return runs;
   const variants = workloads.flatMap((workload) =>
     spec.variantLoads.flatMap((load) =>
       VARIANTS.flatMap(([part, change]) =>
@@ -72,5 +84,5 @@ export function cellsOf(
       ),
     ),
   );
-  return [...runs, ...variants];
+  return [...runs, ...variants].filter(({ part }) => parts.includes(part));
 }

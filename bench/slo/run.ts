@@ -8,7 +8,7 @@ import { parseArgs } from 'node:util';
 import { findCapacity } from '../../sim/sweep/capacity.js';
 import { executeSweep } from '../../sim/sweep/execute.js';
 import { findings } from '../../sim/sweep/findings.js';
-import { planSweep } from '../../sim/sweep/plan.js';
+import { planSweep, REPORT_PARTS } from '../../sim/sweep/plan.js';
 import { repeatWorkflows } from '../../sim/sweep/repeat.js';
 import { buildSweepReport } from '../../sim/sweep/report.js';
 import type { SweepWorkload } from '../../sim/sweep/types.js';
@@ -17,7 +17,7 @@ import { progressLine } from '../../src/cli/output.js';
 import { sweepWorkload } from '../../src/cli/sweep-workload.js';
 import { loadConfig } from '../../src/config/load.js';
 import { composeFile } from '../../traces/compose/compose.js';
-import { cellsOf, POLICY_NAMES } from './cells.js';
+import { cellsOf, defaultParts, POLICY_NAMES } from './cells.js';
 import { MissingSource, SHIPPED, traceFolder } from './sources.js';
 import { readSpec, SLO_FOLDER, type SloSpec } from './spec.js';
 
@@ -28,6 +28,7 @@ const { values } = parseArgs({
     traces: { type: 'string' },
     workloads: { type: 'string' },
     policies: { type: 'string' },
+    parts: { type: 'string' },
     jobs: { type: 'string', default: String(availableParallelism()) },
     'find-capacity': { type: 'boolean', default: false },
   },
@@ -48,6 +49,12 @@ const policies = values.policies?.split(',') ?? POLICY_NAMES;
 const unknownPolicies = policies.filter((name) => !POLICY_NAMES.includes(name));
 if (unknownPolicies.length > 0) {
   console.error(`--policies: no ${unknownPolicies.join(', ')}; there are ${POLICY_NAMES.join(', ')}`);
+  process.exit(2);
+}
+const chosenParts = values.parts?.split(',');
+const parts = chosenParts ? REPORT_PARTS.filter((part) => chosenParts.includes(part)) : defaultParts(values.quick);
+if (chosenParts && parts.length !== chosenParts.length) {
+  console.error(`--parts: ${values.parts} is not a choice of ${REPORT_PARTS.join(', ')}`);
   process.exit(2);
 }
 const folder = values.traces === undefined ? SHIPPED : await traceFolder(values.traces);
@@ -92,6 +99,7 @@ async function benchmark(): Promise<void> {
     ...(values.quick ? ['--quick'] : []),
     ...(values.workloads === undefined ? [] : [`--workloads ${values.workloads}`]),
     ...(values.policies === undefined ? [] : [`--policies ${values.policies}`]),
+    ...(values.parts === undefined ? [] : [`--parts ${values.parts}`]),
     ...(values.traces === undefined ? [] : ['--traces (others)']),
   ];
   const command = ['npm run bench:slo', ...(options.length > 0 ? ['--', ...options] : [])].join(' ');
@@ -113,6 +121,7 @@ async function benchmark(): Promise<void> {
       workloads.map(({ name }) => name),
       values.quick,
       policies,
+      parts,
     ),
   );
   const progress = progressLine();

@@ -43,6 +43,10 @@ const LEFT_OPEN = '';
 /**
  * Which models the running workflows are about to need, learned from what followed what: for every stage under way the mean number of stages, by role, that
  * began after stages of its template and role had ended. A role's model is the one that it used before in the same workflow, where it has had a turn.
+ *
+ * It answers for the whole fleet how much of a model is coming, at every stage that begins or ends; a fan-out of five counts five. The table of
+ * `NextRoles` answers another question, which role comes next in one workflow, with probabilities that add up to 1, from more of its past; of a fan-out
+ * it knows the first that begins. Neither can be had from the other.
  */
 export class NextModels {
   private readonly kinds = new LruMap<string, Followers>(MAX_KINDS);

@@ -14,7 +14,7 @@ const MAX_SIBLINGS = 64;
 
 /**
  * Watches which role follows which as calls begin and end, and says what comes next. The stages of a fan-out are each followed by the first
- * stage that begins after them.
+ * stage that begins after them. For how much of each model the whole fleet is about to need, see `NextModels`.
  */
 export class NextRoles {
   private readonly transitions: RoleTransitions;
