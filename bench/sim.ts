@@ -7,6 +7,7 @@ import { cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { runSimulation } from '../sim/simulation.js';
 import { repeatWorkflows } from '../sim/sweep/repeat.js';
+import { YOUNG_GENERATION } from '../sim/sweep/sweep.js';
 import type { Placement } from '../sim/types.js';
 import { arrivalsOf } from '../sim/workload.js';
 import { parseConfig } from '../src/config/load.js';
@@ -35,12 +36,6 @@ const AZURE_PER_SECOND = 5.4;
 
 /** The trace is played so often on end: one round ends before the optimising compiler has seen the code. */
 const ROUNDS = 8;
-
-/**
- * A stage lives for thousands of events, so that the usual young generation of 16 MB is collected while most of it is still in use. With 64 MB a run
- * on 40 engines takes a fifth less CPU; more gains nothing.
- */
-const YOUNG_GENERATION = '--max-semi-space-size=64';
 
 const full = (engines: number) => (REQUESTS_PER_ENGINE * engines) / AZURE_PER_SECOND;
 const CASES: readonly Case[] = [

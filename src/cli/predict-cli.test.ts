@@ -49,7 +49,10 @@ describe('maestro train and predict', () => {
     expect(report.baselines.bestLookup.mae).toBeLessThanOrEqual(report.baselines.modelAgentPhaseMedian.mae);
     expect(report.tool.auc).toBeGreaterThan(0.8);
     expect(report.templates.essay.length).toEqual(report.length);
-    expect(report.sources).toEqual({ model: 400 });
+    // Which estimator serves a role is decided by its errors, so several do.
+    const served = Object.values<number>(report.sources);
+    expect(served.reduce((sum, calls) => sum + calls, 0)).toBe(400);
+    expect(report.sources.model).toBeGreaterThan(0);
   }, 60_000);
 
   it('write the same files again for the same seed', async () => {
