@@ -63,11 +63,11 @@ export class PrefixIndex {
 
   /** The stage runs on the engine, whose cache will hold its prompt. */
   learn(stage: Stage, engine: EngineRecord): void {
-    const { prefixHashes } = stage;
+    const { prefixHashes, finalStage, promptTokens } = stage;
     for (let index = 0; index < prefixHashes.length; index = nextLearned(index, prefixHashes.length)) {
       this.learnPrefix(prefixHashes[index]!, engine);
     }
-    const { promptTokens } = stage;
+    if (finalStage || prefixHashes.length > 0) return;
     this.lastCalls.set(lastCallKey(stage), { engine, generation: engine.cacheGeneration, promptTokens });
   }
 

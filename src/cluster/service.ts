@@ -1,3 +1,4 @@
+import { soon } from '../bus/soon.js';
 import { ChurnMap } from '../model/churn-map.js';
 import type { Clock, Timer } from '../model/clock.js';
 import type {
@@ -274,9 +275,11 @@ export class ClusterService {
   private announceCapacity(): void {
     if (this.capacityDue || !this.capacityListener) return;
     this.capacityDue = true;
-    queueMicrotask(() => {
-      this.capacityDue = false;
-      this.capacityListener?.(this.options.router.capacityChanges(this.options.clock.nowMs()));
-    });
+    soon(this.tellCapacity);
   }
+
+  private readonly tellCapacity = (): void => {
+    this.capacityDue = false;
+    this.capacityListener?.(this.options.router.capacityChanges(this.options.clock.nowMs()));
+  };
 }

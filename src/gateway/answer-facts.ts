@@ -9,6 +9,9 @@ export interface AnswerFacts {
   toolCalled?: boolean | undefined;
 }
 
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
+
 /** How much of an answer's end is looked at; vLLM puts `finish_reason` and `usage` there. */
 const TAIL_BYTES = 8 * 1024;
 
@@ -53,7 +56,10 @@ export function learnResponse(facts: AnswerFacts, response: unknown): void {
 
 /** Takes the last finish reason in the end of `bytes`, if there is one. */
 export function learnFinish(facts: AnswerFacts, bytes: Buffer): void {
-  const text = bytes.toString('latin1', Math.max(0, bytes.length - TAIL_BYTES));
+  learnFinishIn(facts, bytes.toString('latin1', Math.max(0, bytes.length - TAIL_BYTES)));
+}
+
+function learnFinishIn(facts: AnswerFacts, text: string): void {
   const at = text.lastIndexOf('"finish_reason":"');
   const spaced = at >= 0 ? at : text.lastIndexOf('"finish_reason": "');
   if (spaced < 0) return;
@@ -79,8 +85,8 @@ export class JsonTail {
   read(): AnswerFacts {
     const facts: AnswerFacts = {};
     const tail = this.chunks.length === 1 ? this.chunks[0]! : Buffer.concat(this.chunks);
-    learnFinish(facts, tail);
     const text = tail.toString('latin1', Math.max(0, tail.length - TAIL_BYTES));
+    learnFinishIn(facts, text);
     const at = text.lastIndexOf('"usage"');
     if (at >= 0) learnUsage(facts, parseObjectAt(text, text.indexOf('{', at)));
     if (facts.finishReason === undefined) learnOtherEnd(facts, text);
@@ -100,9 +106,9 @@ function parseObjectAt(text: string, start: number): unknown {
   if (start < 0) return undefined;
   let depth = 0;
   for (let index = start; index < text.length; index++) {
-    const char = text[index];
-    if (char === '{') depth++;
-    else if (char === '}' && --depth === 0) {
+    const char = text.charCodeAt(index);
+    if (char === OPEN_BRACE) depth++;
+    else if (char === CLOSE_BRACE && --depth === 0) {
       try {
         return JSON.parse(text.slice(start, index + 1));
       } catch {

@@ -18,6 +18,9 @@ export interface IdentityClaim {
   sessionFinal?: boolean | undefined;
 }
 
+/** Said by a source that has nothing to say. */
+export const NOTHING: IdentityClaim = Object.freeze({});
+
 /** Decodes a top-level field of the body on demand; undefined when absent. */
 export type BodyReader = (field: WantedField) => unknown;
 
@@ -103,6 +106,15 @@ export function agentClaim(headers: IncomingHttpHeaders): IdentityClaim {
   return { workflow: typeof trace === 'string' ? identityValue(trace.split('.', 1)[0]) : undefined };
 }
 
+/** Top-level fields of a body that {@link bodyClaim} reads. */
+export const BODY_CLAIM_FIELDS = [
+  'metadata',
+  'nvext',
+  'vllm_xargs',
+  'prompt_cache_key',
+  'session_id',
+] as const satisfies readonly WantedField[];
+
 /** Step 4: the body. `user` and `safety_identifier` name a person rather than a run; see {@link personClaim}. */
 export function bodyClaim(read: BodyReader): IdentityClaim {
   const metadata = objectOf(read('metadata'));
@@ -135,6 +147,7 @@ export function personClaim(read: BodyReader): IdentityClaim {
 
 /** Step 5: W3C trace context. One trace is one run. */
 export function traceClaim(headers: IncomingHttpHeaders): IdentityClaim {
+  if (headers['baggage'] === undefined && headers['traceparent'] === undefined) return NOTHING;
   const baggage = parseBaggage(headers['baggage']);
   const trace = /^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}/.exec(String(headers['traceparent'] ?? ''))?.[1];
   return {
@@ -149,6 +162,7 @@ export function traceClaim(headers: IncomingHttpHeaders): IdentityClaim {
 
 /** Step 6: the URL path. */
 export function pathClaim(path: PathIdentity): IdentityClaim {
+  if (path.workflow === undefined && path.agent === undefined) return NOTHING;
   return { workflow: path.workflow, role: path.agent, agentId: path.agent };
 }
 

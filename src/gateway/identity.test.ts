@@ -33,6 +33,7 @@ function resolve({ headers = {}, body = {}, path = {}, key, continued, role }: C
       requestId: 'req-1',
       headers,
       body: (field) => body[field],
+      bodyMayTell: true,
       path,
       key,
       continuedWorkflow: () => continued,

@@ -7,6 +7,7 @@ import {
   bodyClaim,
   type IdentityClaim,
   maestroClaim,
+  NOTHING,
   pathClaim,
   personClaim,
   routerClaim,
@@ -59,6 +60,8 @@ export interface IdentityInput {
   readonly requestId: string;
   readonly headers: IncomingHttpHeaders;
   readonly body: BodyReader;
+  /** Has the body any of the fields of {@link BODY_CLAIM_FIELDS}? */
+  readonly bodyMayTell: boolean;
   readonly path: PathIdentity;
   /** The key that the request came with; undefined when none are configured. */
   readonly key: ApiKey | undefined;
@@ -77,6 +80,7 @@ export function resolveIdentity(input: IdentityInput, rules: IdentityRules): Ide
   const merged: IdentityClaim = {};
   let source: IdentitySource = 'none';
   const claim = (from: IdentitySource, claimed: IdentityClaim) => {
+    if (claimed === NOTHING) return;
     if (merged.workflow === undefined && claimed.workflow !== undefined) source = from;
     merged.workflow ??= claimed.workflow;
     merged.tenant ??= claimed.tenant;
@@ -93,11 +97,11 @@ export function resolveIdentity(input: IdentityInput, rules: IdentityRules): Ide
   if (merged.workflow === undefined || merged.role === undefined || merged.sloClass === undefined) {
     claim('router-headers', routerClaim(headers));
     claim('agent-headers', agentClaim(headers));
-    claim('body', bodyClaim(input.body));
+    if (input.bodyMayTell) claim('body', bodyClaim(input.body));
     claim('trace', traceClaim(headers));
     claim('path', pathClaim(input.path));
   }
-  claim('key', { workflow: key?.workflow, template: key?.template });
+  if (key) claim('key', { workflow: key.workflow, template: key.template });
   if (merged.workflow === undefined) claim('body', personClaim(input.body));
   const tenant = key?.tenant ?? merged.tenant ?? 'default';
   if (merged.workflow === undefined) claim('content', { workflow: input.continuedWorkflow(tenant) });

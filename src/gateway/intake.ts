@@ -5,6 +5,7 @@ import type { Stage } from '../model/stage.js';
 import type { ApiKey } from './config.js';
 import type { GatewayContext } from './context.js';
 import { type Identity, resolveIdentity } from './identity.js';
+import { BODY_CLAIM_FIELDS } from './identity-claims.js';
 import { type BodyScan, scanBody } from './json-scan.js';
 import { prefixHashes } from './prefix-hashes.js';
 import { decodeField, messageKind, type RequestFields, readFields } from './request-fields.js';
@@ -145,6 +146,7 @@ function identify(
       requestId: request.requestId,
       headers: request.req.headers,
       body: (field) => decodeField(body, scan, field),
+      bodyMayTell: BODY_CLAIM_FIELDS.some((field) => scan.fields[field] !== undefined),
       path: request.path,
       key: request.key,
       continuedWorkflow: (tenant) =>

@@ -6,6 +6,7 @@ import type {
   StageHandle,
   StageListener,
 } from '../bus/contract.js';
+import { soon } from '../bus/soon.js';
 import type { ClusterService } from '../cluster/service.js';
 import { ChurnMap } from '../model/churn-map.js';
 import type { Clock, Timer } from '../model/clock.js';
@@ -155,7 +156,7 @@ export class GlobalService implements Scheduling {
         retryAfterMs: answer.retryAfterMs,
       });
       // The front door does not have its handle yet.
-      queueMicrotask(() => this.refuse(job, error));
+      soon(() => this.refuse(job, error));
     }
     return {
       firstToken: () => job.cluster?.firstToken(stage.stageId),
@@ -245,13 +246,11 @@ export class GlobalService implements Scheduling {
   private pumpSoon(): void {
     if (this.pumpDue) return;
     this.pumpDue = true;
-    queueMicrotask(() => {
-      this.pumpDue = false;
-      this.pump();
-    });
+    soon(this.pump);
   }
 
-  private pump(): void {
+  private readonly pump = (): void => {
+    this.pumpDue = false;
     const { scheduler, clock } = this.options;
     const nowMs = clock.nowMs();
     for (const dispatch of scheduler.dispatch(nowMs)) this.dispatch(dispatch);
@@ -260,7 +259,7 @@ export class GlobalService implements Scheduling {
     this.expiryTimer?.cancel();
     this.expiryDueMs = nextExpiryMs;
     this.expiryTimer = clock.after(nextExpiryMs - nowMs, () => this.expire());
-  }
+  };
 
   private dispatch(dispatch: Dispatch): void {
     const job = this.jobs.get(dispatch.stageId);

@@ -8,11 +8,13 @@ interface Party {
   lastPromptTokens: number | undefined;
 }
 
-const MAX_PARTIES = 128;
+const MAX_AGENTS = 128;
+const MAX_ROLES = 64;
 
 /** What the calls of one workflow have shown so far: the detailed part of a stage's context. */
 export class WorkflowMemory {
-  private readonly parties = new LruMap<string, Party>(MAX_PARTIES);
+  private readonly agents = new LruMap<string, Party>(MAX_AGENTS);
+  private readonly roles = new LruMap<string, Party>(MAX_ROLES);
   private outputs: OutputTrail | undefined;
   private parents: OutputTrail | undefined;
   /** Calls that have finished since a call last began: whether there are any, and their outputs where these are known. */
@@ -34,8 +36,8 @@ export class WorkflowMemory {
       this.hasFinished = false;
       this.generation += 1;
     }
-    const agent = this.party(agentKey(stage));
-    const role = this.party(roleKey(stage));
+    const agent = party(this.agents, agentKey(stage));
+    const role = party(this.roles, stage.role);
     const past: WorkflowPast = {
       ofAgent: agent.outputs,
       ofRole: role.outputs,
@@ -57,21 +59,14 @@ export class WorkflowMemory {
 
   /** The stage never happened: it was turned away. */
   undo(stage: Stage): void {
-    const agent = this.party(agentKey(stage));
+    const agent = party(this.agents, agentKey(stage));
     agent.begun = Math.max(0, agent.begun - 1);
   }
 
   /** Learns from a stage that finished; its length and whether it called a tool are not always told. */
   end(stage: Stage, outputTokens: number | undefined, toolCalled: boolean | undefined): void {
     this.hasFinished = true;
-    if (outputTokens !== undefined) {
-      const agent = this.party(agentKey(stage));
-      const role = this.party(roleKey(stage));
-      agent.outputs = extend(agent.outputs, outputTokens);
-      role.outputs = extend(role.outputs, outputTokens);
-      this.outputs = extend(this.outputs, outputTokens);
-      this.finished = extend(this.finished, outputTokens);
-    }
+    if (outputTokens !== undefined) this.learnOutput(stage, outputTokens);
     this.beforeLastRole = this.lastRole;
     this.lastRole = stage.role;
     if (toolCalled === undefined) return;
@@ -81,14 +76,26 @@ export class WorkflowMemory {
     this.lastToolCalled = toolCalled;
   }
 
-  private party(key: string): Party {
-    let party = this.parties.get(key);
-    if (!party) {
-      party = { begun: 0, outputs: undefined, lastPromptTokens: undefined };
-      this.parties.set(key, party);
-    }
-    return party;
+  private learnOutput(stage: Stage, outputTokens: number): void {
+    const agent = party(this.agents, agentKey(stage));
+    const role = party(this.roles, stage.role);
+    // In most workflows the four are one and the same for long.
+    const { outputs: before } = agent;
+    const after = extend(before, outputTokens);
+    agent.outputs = after;
+    role.outputs = role.outputs === before ? after : extend(role.outputs, outputTokens);
+    this.outputs = this.outputs === before ? after : extend(this.outputs, outputTokens);
+    this.finished = this.finished === before ? after : extend(this.finished, outputTokens);
   }
+}
+
+function party(parties: LruMap<string, Party>, key: string): Party {
+  let known = parties.get(key);
+  if (!known) {
+    known = { begun: 0, outputs: undefined, lastPromptTokens: undefined };
+    parties.set(key, known);
+  }
+  return known;
 }
 
 function extend(trail: OutputTrail | undefined, tokens: number): OutputTrail {
@@ -105,10 +112,7 @@ function extend(trail: OutputTrail | undefined, tokens: number): OutputTrail {
   };
 }
 
-function roleKey(stage: Stage): string {
-  return `r\n${stage.role}`;
-}
-
-function agentKey(stage: Stage): string {
-  return `a\n${stage.role}\n${stage.agent ?? ''}`;
+/** A role that names no agent is one. Names hold no line breaks. */
+function agentKey({ role, agent }: Stage): string {
+  return agent === undefined ? role : `${role}\n${agent}`;
 }

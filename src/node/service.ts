@@ -1,4 +1,5 @@
 import type { DataPath } from '../bus/contract.js';
+import { soon } from '../bus/soon.js';
 import { type KvLimit, kvLimitOf } from '../engine/kvcached/kv-limit.js';
 import { VllmClient } from '../engine/vllm/client.js';
 import { type DiscoveredEngine, discoveredLimits } from '../engine/vllm/discover.js';
@@ -297,11 +298,11 @@ export class NodeService {
   private pumpSoon(): void {
     if (this.pumpDue || this.stopped) return;
     this.pumpDue = true;
-    queueMicrotask(() => this.pump());
+    soon(this.pump);
   }
 
   /** Carries out what the manager wants, tells what changed, and sets the timer for what only time brings. */
-  private pump(): void {
+  private readonly pump = (): void => {
     this.pumpDue = false;
     if (this.stopped) return;
     const { clock } = this.options;
@@ -315,7 +316,7 @@ export class NodeService {
     this.timer = undefined;
     const nextMs = this.manager.nextTickMs();
     if (nextMs < Number.POSITIVE_INFINITY) this.timer = clock.after(nextMs - clock.nowMs(), () => this.pumpSoon());
-  }
+  };
 
   private carryOut(action: NodeAction): void {
     if (action.kind === 'grant') {

@@ -1,6 +1,5 @@
 import { createWriteStream, type WriteStream } from 'node:fs';
 import type { DecisionRecord } from '../bus/contract.js';
-import { ChurnMap } from '../model/churn-map.js';
 
 export interface DecisionLogOptions {
   /** How many records stay in memory for `maestro explain`; the oldest leave first. */
@@ -13,8 +12,7 @@ export interface DecisionLogOptions {
 
 /** The last decisions, by request id, and optionally all of them in a file. Never on the way of a request: a full disk only ends the file. */
 export class DecisionLog {
-  private readonly byId = new ChurnMap<DecisionRecord>();
-  /** The same records by age: a ring of `capacity` places. */
+  /** Records by age: a ring of `capacity` places. Looked through when one is asked for, which is seldom; an index would have to be kept at every request. */
   private readonly ring: DecisionRecord[] = [];
   private next = 0;
   private file: WriteStream | undefined;
@@ -29,21 +27,13 @@ export class DecisionLog {
   }
 
   open(record: DecisionRecord): void {
-    const oldest = this.ring[this.next];
-    if (oldest && this.byId.get(oldest.stage.stageId) === oldest) this.byId.delete(oldest.stage.stageId);
     this.ring[this.next] = record;
     this.next = (this.next + 1) % this.options.capacity;
-    this.byId.set(record.stage.stageId, record);
   }
 
   /** The newest record of a request that has ended; what `maestro explain last` shows. */
   last(): DecisionRecord | undefined {
-    const { length } = this.ring;
-    for (let age = 1; age <= length; age++) {
-      const record = this.ring[(this.next - age + length) % length];
-      if (record?.outcome) return record;
-    }
-    return undefined;
+    return this.newest((record) => record.outcome !== undefined);
   }
 
   /** Writes the finished record to the file. A file that falls behind loses records rather than memory. */
@@ -53,11 +43,20 @@ export class DecisionLog {
   }
 
   get(stageId: string): DecisionRecord | undefined {
-    return this.byId.get(stageId);
+    return this.newest((record) => record.stage.stageId === stageId);
   }
 
   end(): Promise<void> {
     const file = this.file;
     return new Promise((resolve) => (file ? file.end(resolve) : resolve()));
+  }
+
+  private newest(wanted: (record: DecisionRecord) => boolean): DecisionRecord | undefined {
+    const { length } = this.ring;
+    for (let age = 1; age <= length; age++) {
+      const record = this.ring[(this.next - age + length) % length];
+      if (record && wanted(record)) return record;
+    }
+    return undefined;
   }
 }

@@ -5,8 +5,9 @@ import { logBin } from './log-bin.js';
 
 /** One ended stage of a workflow that is still running. */
 interface TrailStage {
-  readonly keys: readonly [string, string, string];
-  readonly endMs: number;
+  readonly template: string;
+  readonly role: string;
+  readonly invocationIndex: number;
   /** Service that this stage added to its workflow: its own, less the share that ran beside a sibling. */
   readonly addedMs: number;
 }
@@ -42,7 +43,7 @@ export class RemainingWork {
 
   /** Median of the service milliseconds after this stage; 0 when nothing is known. */
   afterMs(stage: Stage, context: StageContext): number {
-    const [fine, role, template] = keysOf(stage, context);
+    const [fine, role, template] = keysOf(stage.template, stage.role, context.invocationIndex);
     return (
       this.median(fine, MIN_SAMPLES) ??
       this.median(role, MIN_SAMPLES) ??
@@ -66,7 +67,9 @@ export class RemainingWork {
     const busyMs = Math.max(1, endMs - startMs);
     const newMs = Math.max(0, endMs - Math.max(startMs, trail.coveredUntilMs));
     trail.coveredUntilMs = Math.max(trail.coveredUntilMs, endMs);
-    trail.stages.push({ keys: keysOf(stage, context), endMs, addedMs: isolatedMs * Math.min(1, newMs / busyMs) });
+    const { template, role } = stage;
+    const { invocationIndex } = context;
+    trail.stages.push({ template, role, invocationIndex, addedMs: isolatedMs * Math.min(1, newMs / busyMs) });
     if (trail.stages.length > MAX_TRAIL_STAGES) trail.stages.shift();
   }
 
@@ -90,8 +93,8 @@ export class RemainingWork {
   private learn(trail: Trail): void {
     let leftMs = 0;
     for (let index = trail.stages.length - 1; index >= 0; index--) {
-      const { keys, addedMs } = trail.stages[index]!;
-      for (const key of keys) this.history.add(key, leftMs);
+      const { template, role, invocationIndex, addedMs } = trail.stages[index]!;
+      for (const key of keysOf(template, role, invocationIndex)) this.history.add(key, leftMs);
       this.history.add(GLOBAL_KEY, leftMs);
       leftMs += addedMs;
     }
@@ -103,7 +106,7 @@ export class RemainingWork {
   }
 }
 
-function keysOf(stage: Stage, context: StageContext): readonly [string, string, string] {
-  const role = `${stage.template}\n${stage.role}`;
-  return [`${role}\n${logBin(context.invocationIndex)}`, role, stage.template];
+function keysOf(template: string, name: string, invocationIndex: number): readonly [string, string, string] {
+  const role = `${template}\n${name}`;
+  return [`${role}\n${logBin(invocationIndex)}`, role, template];
 }
