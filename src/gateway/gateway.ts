@@ -53,7 +53,7 @@ const SWEEP_MS = 100;
 /** After the drain time, how long the last error events may take to reach their clients. */
 const FAREWELL_MS = 250;
 
-/** The OpenAI-compatible front door: `node:http` in, the levels behind {@link Scheduling}, undici out. */
+/** The OpenAI-compatible front door: `node:http` in, the levels behind {@link Scheduling}, the data paths of the engines out. */
 export function createGateway(options: GatewayOptions): Gateway {
   return new HttpGateway(options);
 }

@@ -79,7 +79,7 @@ export function answerLocally(context: GatewayContext, request: LocalRequest): v
           requestId: request.requestId,
           headers: req.headers,
           body: () => undefined,
-      bodyMayTell: false,
+          bodyMayTell: false,
           path: request.path,
           key,
           continuedWorkflow: () => undefined,

@@ -1,0 +1,191 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { DataCall } from '../../bus/contract.js';
+import { ManualClock } from '../../model/clock.js';
+import { EnginePath } from './data-path.js';
+
+const ANSWER = 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok';
+
+let server: Server;
+let path: EnginePath;
+let clock: ManualClock;
+let sockets: Socket[];
+/** What each socket of the server got. */
+let requests: string[];
+let onRequest: (socket: Socket) => void;
+
+beforeEach(async () => {
+  sockets = [];
+  requests = [];
+  onRequest = (socket) => socket.write(ANSWER);
+  server = createServer((socket) => {
+    sockets.push(socket);
+    socket.on('error', () => {});
+    socket.on('data', (bytes) => {
+      requests.push(bytes.toString('latin1'));
+      onRequest(socket);
+    });
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  clock = new ManualClock();
+  const { port } = server.address() as AddressInfo;
+  path = new EnginePath({ origin: `http://127.0.0.1:${port}`, apiKey: 'k', keepAliveMs: 1000, clock });
+});
+
+afterEach(async () => {
+  path.close();
+  for (const socket of sockets) socket.destroy();
+  await new Promise((resolve) => server.close(resolve));
+});
+
+interface Told {
+  call: DataCall | undefined;
+  readonly events: string[];
+  body: string;
+  /** Resolves at the end or the error. */
+  readonly over: Promise<void>;
+}
+
+function send(body: Buffer | undefined, headers: string[] = [], onData?: (call: DataCall) => void): Told {
+  let resolve = () => {};
+  const told: Told = { call: undefined, events: [], body: '', over: new Promise((done) => (resolve = done)) };
+  const { events } = told;
+  path.dispatch(
+    { method: body ? 'POST' : 'GET', path: '/v1/x?a=b', headers, body },
+    {
+      onStart(call) {
+        told.call = call;
+      },
+      onHead: (status) => events.push(`head ${status}`),
+      onData(bytes) {
+        told.body += bytes.toString();
+        onData?.(told.call!);
+      },
+      onEnd(rest) {
+        told.body += rest?.toString() ?? '';
+        events.push('end');
+        resolve();
+      },
+      onError(error, unanswered) {
+        events.push(`error ${unanswered} ${error.message}`);
+        resolve();
+      },
+    },
+  );
+  return told;
+}
+
+describe('EnginePath', () => {
+  it('sends small and large requests as they are, and keeps the connection for the next', async () => {
+    const small = Buffer.from('{"a":"é"}');
+    const first = send(small, ['x-a', 'b']);
+    await first.over;
+    expect(first).toMatchObject({ events: ['head 200', 'end'], body: 'ok' });
+    const { port } = server.address() as AddressInfo;
+    expect(requests[0]).toBe(
+      `POST /v1/x?a=b HTTP/1.1\r\nhost: 127.0.0.1:${port}\r\nconnection: keep-alive\r\nauthorization: Bearer k\r\nx-a: b\r\ncontent-length: 10\r\n\r\n${small.toString('latin1')}`,
+    );
+    const large = Buffer.alloc(100_000, 'x');
+    requests = [];
+    onRequest = (socket) => {
+      if (requests.join('').endsWith('x') && requests.join('').length > large.length) socket.write(ANSWER);
+    };
+    await send(large).over;
+    expect(requests.join('').split('\r\n\r\n')[1]).toBe(large.toString());
+    requests = [];
+    onRequest = (socket) => socket.write(ANSWER);
+    await send(undefined).over;
+    expect(requests[0]).toMatch(/^GET .*keep-alive\r\nauthorization: Bearer k\r\n\r\n$/s);
+    expect([sockets.length, path.size]).toEqual([1, 1]);
+  });
+
+  it.each([
+    ['a header with a line break', ['x', 'a\r\nb: c'], '/'],
+    ['a header beyond Latin-1', ['x', '…'], '/'],
+    ['a path with a space', [], '/a b'],
+  ])('sends nothing with %s', (_what, headers, target) => {
+    const handler = { onStart() {}, onHead() {}, onData() {}, onEnd() {}, onError() {} };
+    expect(() => path.dispatch({ method: 'GET', path: target, headers, body: undefined }, handler)).toThrow(TypeError);
+    expect(path.size).toBe(0);
+  });
+
+  it('does not use a connection that has been idle for long, and closes it', async () => {
+    await send(undefined).over;
+    // The look for old connections comes once in that time.
+    clock.advance(2001);
+    await vi.waitFor(() => expect(path.size).toBe(0));
+    await send(undefined).over;
+    expect(sockets).toHaveLength(2);
+  });
+
+  it('does not use a connection on which something came unasked', async () => {
+    await send(undefined).over;
+    sockets[0]!.write('HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil');
+    await vi.waitFor(() => expect(path.size).toBe(0));
+    const next = send(undefined);
+    await next.over;
+    expect(next.body).toBe('ok');
+    expect(sockets).toHaveLength(2);
+  });
+
+  it('says of a break whether the connection had been idle and nothing of the answer had come', async () => {
+    onRequest = (socket) => socket.destroy();
+    const fresh = send(undefined);
+    await fresh.over;
+    expect(fresh.events).toEqual([expect.stringMatching(/^error false /)]);
+    onRequest = (socket) => socket.write(ANSWER);
+    await send(undefined).over;
+    onRequest = (socket) => socket.destroy();
+    const idle = send(undefined);
+    await idle.over;
+    expect(idle.events).toEqual([expect.stringMatching(/^error true /)]);
+    onRequest = (socket) => socket.write(ANSWER);
+    await send(undefined).over;
+    onRequest = (socket) => socket.end('HTTP/1.1 100 Continue\r\n\r\n');
+    const begun = send(undefined);
+    await begun.over;
+    expect(begun.events).toEqual([expect.stringMatching(/^error false /)]);
+  });
+
+  it('stops reading while it is paused, and gives the connection back in working order', async () => {
+    onRequest = (socket) => socket.write(`HTTP/1.1 200 OK\r\ncontent-length: 5000000\r\n\r\n${'x'.repeat(5_000_000)}`);
+    let reads = 0;
+    const told = send(undefined, [], (call) => {
+      reads += 1;
+      call.pause();
+    });
+    await vi.waitFor(() => expect(reads).toBe(1));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(reads).toBe(1);
+    const resuming = setInterval(() => told.call?.resume(), 1);
+    await told.over;
+    clearInterval(resuming);
+    expect(told.body).toHaveLength(5_000_000);
+    onRequest = (socket) => socket.write(ANSWER);
+    const next = send(undefined);
+    await next.over;
+    expect([next.body, sockets.length]).toEqual(['ok', 1]);
+  });
+
+  it('closes the connection of a call that is aborted, and says no more of it', async () => {
+    onRequest = () => {};
+    const told = send(undefined);
+    await vi.waitFor(() => expect(requests).toHaveLength(1));
+    const closed = once(sockets[0]!, 'close');
+    told.call!.abort();
+    await closed;
+    await vi.waitFor(() => expect(path.size).toBe(0));
+    expect(told.events).toEqual([]);
+  });
+
+  it('tells of an engine that nobody listens at, before the request has started', async () => {
+    await new Promise((resolve) => server.close(resolve));
+    const told = send(undefined);
+    await told.over;
+    expect(told.call).toBeUndefined();
+    expect(told.events).toEqual([expect.stringMatching(/^error false .*ECONNREFUSED/)]);
+    server.listen(0);
+  });
+});
