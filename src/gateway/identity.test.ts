@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { SloClass } from '../model/stage.js';
 import type { ApiKey } from './config.js';
 import { type Identity, type IdentityRules, resolveIdentity } from './identity.js';
+import { BODY_CLAIM_FIELDS, bodyClaim } from './identity-claims.js';
 import type { PathIdentity } from './routes.js';
 
 const CLASSES: readonly SloClass[] = [
@@ -231,4 +232,10 @@ it('a key owns its tenant, a header does not', () => {
   const headers = { 'x-maestro-tenant': 'other' };
   expect(resolve({ headers }).tenant).toBe('other');
   expect(resolve({ headers, key: { key: 'k', tenant: 'mine' } }).tenant).toBe('mine');
+});
+
+it('looks into a body that has any of the fields which tell, and into no other', () => {
+  const asked = new Set<string>();
+  bodyClaim((field) => void asked.add(field));
+  expect([...asked].sort()).toEqual([...BODY_CLAIM_FIELDS].sort());
 });

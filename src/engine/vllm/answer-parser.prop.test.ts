@@ -106,6 +106,36 @@ it('never takes a part for the whole, and agrees with itself, wherever an answer
   }
 });
 
+it('reads an answer of any framing the same way wherever it is cut in two, and byte by byte', () => {
+  const early = 'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n';
+  const body = 'hello\r\n\r\nHTTP/1.1 200 OK\r\n\r\n0\r\n\r\n';
+  for (const answer of [
+    `${head(`content-length: ${body.length}`)}${body}`,
+    `${head('transfer-encoding: chunked')}${chunked(['a', body], ';a=b', 'x-end: 1\r\n')}`,
+    `${head('server: x')}${body}`,
+    'HTTP/1.1 204 No Content\r\n\r\n',
+  ]) {
+    const wire = Buffer.from(early + answer, 'latin1');
+    const whole = read(wire, [], true);
+    expect(whole.error).toBeUndefined();
+    expect(whole.events.at(-1)).toBe('complete');
+    for (let cut = 1; cut < wire.length; cut++) expect(read(wire, [cut], true), `cut at ${cut}`).toEqual(whole);
+    expect(read(wire, Array.from(wire.keys()), true)).toEqual(whole);
+  }
+});
+
+it('takes a head of 64 kB and not a byte more, in whatever pieces it comes', () => {
+  const ofLength = (length: number) => {
+    const begin = 'HTTP/1.1 204 No Content\r\na: ';
+    return Buffer.from(`${begin}${'x'.repeat(length - begin.length)}\r\n\r\n`);
+  };
+  const limit = 64 * 1024;
+  for (const at of [[], [100], [limit - 1], [limit], [limit + 1], [limit + 2], [limit + 3], [9, 60_000, limit + 2]]) {
+    expect(read(ofLength(limit), at).events.at(-1), `${at}`).toBe('complete');
+    expect(read(ofLength(limit + 1), at), `${at}`).toMatchObject({ events: [], error: expect.any(ProtocolError) });
+  }
+});
+
 it('reads any bytes at all the same way, whole or one by one', () => {
   const pieces = fc.array(
     fc.oneof(

@@ -17,6 +17,7 @@ export class ProtocolError extends Error {
 const CR = 0x0d;
 const LF = 0x0a;
 const HEAD_END = Buffer.from('\r\n\r\n');
+/** Longest head without the blank line at its end, whatever pieces it comes in. */
 const MAX_HEAD_BYTES = 64 * 1024;
 /** Longest line of a chunk's size or of a trailer, and longest trailer in all. */
 const MAX_LINE_BYTES = 8 * 1024;
@@ -104,6 +105,7 @@ export class AnswerParser {
   private readHead(bytes: Buffer, from: number): number {
     const end = this.carry === '' ? bytes.indexOf(HEAD_END, from) : -1;
     if (end >= 0) {
+      checkHeadLength(end - from);
       const next = end + HEAD_END.length;
       return this.beginBody(bytes.toString('latin1', from, end), bytes, next);
     }
@@ -111,9 +113,11 @@ export class AnswerParser {
     this.carry += bytes.toString('latin1', from);
     const carriedEnd = this.carry.indexOf('\r\n\r\n', Math.max(0, before - 3));
     if (carriedEnd < 0) {
-      if (this.carry.length > MAX_HEAD_BYTES) throw new ProtocolError('the head of the answer is too long');
+      // The last three may belong to its end.
+      checkHeadLength(this.carry.length - 3);
       return bytes.length;
     }
+    checkHeadLength(carriedEnd);
     const head = this.carry.slice(0, carriedEnd);
     this.carry = '';
     return this.beginBody(head, bytes, from + carriedEnd + HEAD_END.length - before);
@@ -216,6 +220,10 @@ export class AnswerParser {
     this.sink.onComplete(this.reusable && end === bytes.length);
     return bytes.length;
   }
+}
+
+function checkHeadLength(bytes: number): void {
+  if (bytes > MAX_HEAD_BYTES) throw new ProtocolError('the head of the answer is too long');
 }
 
 /** Value of a hexadecimal digit; -1 for anything else. */
