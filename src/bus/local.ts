@@ -33,6 +33,7 @@ export interface LocalLevelsOptions {
   readonly wallClock: Clock;
   readonly logger: Logger;
   readonly telemetry?: (nodeId: string) => GpuTelemetry | undefined;
+  readonly failedGpus?: (nodeId: string) => (() => readonly number[]) | undefined;
   readonly engineApiKeys?: ReadonlyMap<string, string>;
   /** Service time of a call alone, where model and GPU are known. */
   readonly serviceTimeMs?: ServiceTimeModel | undefined;
@@ -159,12 +160,14 @@ function nodeService(spec: NodeSpec, options: LocalLevelsOptions, demand: (model
   const { config, clock, wallClock, logger, engineApiKeys } = options;
   const { lookAhead, minResidencyMs, prefetch, weights } = config.scheduling;
   const telemetry = options.telemetry?.(spec.nodeId);
+  const failedGpus = options.failedGpus?.(spec.nodeId);
   return new NodeService({
     spec,
     clock,
     wallClock,
     manager: { lookAhead, minResidencyMs, prefetch, eviction: EVICTION_POLICIES[weights], demand },
     ...(telemetry ? { telemetry } : {}),
+    ...(failedGpus ? { failedGpus } : {}),
     apiKey: (engineId) => engineApiKeys?.get(engineId),
     logger,
   });

@@ -90,6 +90,10 @@ export async function serve(options: ServeOptions): Promise<Served> {
         const watch = watches.get(nodeId);
         return watch && (() => watch.usedBytes());
       },
+      failedGpus: (nodeId: string) => {
+        const watch = watches.get(nodeId);
+        return watch && (() => watch.failedGpus());
+      },
     });
     const { scheduling } = levels;
     const gateway = createGateway({

@@ -74,6 +74,8 @@ export type EngineEvent =
   | { readonly kind: 'kv-limit-failed'; readonly engineId: string }
   /** HBM in use per GPU of the node by the driver's account, all processes together. */
   | { readonly kind: 'telemetry'; readonly gpuUsedBytes: readonly number[] }
+  /** GPUs of the node that have failed for good: engines on them take nothing new, until the list no longer names them. */
+  | { readonly kind: 'failed-gpus'; readonly gpus: readonly number[] }
   | ({ readonly kind: 'counters'; readonly engineId: string } & EngineCounters);
 
 /** Gauges and counters of one engine, range-checked by the reader. */

@@ -35,6 +35,8 @@ export class EngineRecord {
   kvMargin = 1;
   /** Takes no new batch stages: an interactive one waits for the room of whoever empties first. */
   batchPaused = false;
+  /** One of its GPUs has failed: it takes nothing new, and what runs may end. */
+  cordoned = false;
   lastUsedMs = 0;
   lastGrantOrderKey = Number.NEGATIVE_INFINITY;
   meanLeaseMs = UNKNOWN_LEASE_MS;

@@ -340,6 +340,23 @@ describe('failures', () => {
     expect(manager.view('a')?.leases).toBe(0);
   });
 
+  it('cordons the engines of a failed GPU: holds go, nothing new comes, what runs may end, and it is lifted with the fault', () => {
+    const manager = sharedNode();
+    manager.reserve(testDemand('s1', 'a'), 0);
+    manager.reserve(testDemand('s2', 'b'), 0);
+    manager.engineEvent({ kind: 'failed-gpus', gpus: [0] }, 10);
+    expect(brief(manager.tick(10))).toEqual(['release s2 engine-failed']);
+    expect(manager.view('a')).toMatchObject({ state: 'failed', leases: 1, readyInMs: Infinity });
+    expect(manager.changed()).toEqual(expect.arrayContaining(['a', 'b']));
+    expect(manager.reserve(testDemand('s3', 'a'), 20)).toMatchObject({ kind: 'refuse', reason: 'engine-failed' });
+    expect(manager.reserve(testDemand('s4', 'c'), 20).kind).toBe('grant');
+    manager.release('s1', {}, 30);
+    expect(manager.view('a')).toMatchObject({ state: 'failed', leases: 0 });
+    manager.engineEvent({ kind: 'failed-gpus', gpus: [] }, 40);
+    expect(manager.view('a')?.state).toBe('running');
+    expect(manager.reserve(testDemand('s3', 'a'), 50).kind).toBe('grant');
+  });
+
   it('keeps the memory of an engine that only does not answer charged', () => {
     const manager = sharedNode();
     manager.engineEvent({ kind: 'engine-down', engineId: 'a', reason: 'stalled' }, 10);

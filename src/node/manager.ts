@@ -92,7 +92,7 @@ export class NodeManager {
     record.use.used(nowMs);
     const { state } = record.residency;
     if (state === 'down') return refuse(engineId, 'engine-down');
-    if (state === 'failed') return refuse(engineId, 'engine-failed');
+    if (state === 'failed' || record.cordoned) return refuse(engineId, 'engine-failed');
     if (demand.kvTokens > record.spec.kvPoolTokens) return refuse(engineId, 'too-large');
     const paused = record.batchPaused && !demand.interactive;
     if (state === 'running' && !paused && record.fits(demand) === 'fits') {
@@ -156,6 +156,10 @@ export class NodeManager {
     if (event.kind === 'telemetry') {
       this.confirmation.sample(event.gpuUsedBytes, nowMs);
       this.residency.planDueMs = nowMs;
+      return;
+    }
+    if (event.kind === 'failed-gpus') {
+      this.cordon(new Set(event.gpus));
       return;
     }
     const record = this.engines.get(event.engineId);
@@ -249,6 +253,17 @@ export class NodeManager {
   private grantAll(): void {
     for (const record of this.grantable) this.grantHolds(record);
     this.grantable.clear();
+  }
+
+  private cordon(failed: ReadonlySet<number>): void {
+    for (const record of this.reclaim.engines) {
+      const cordoned = record.spec.gpuIndices.some((gpu) => failed.has(gpu));
+      if (cordoned === record.cordoned) continue;
+      record.cordoned = cordoned;
+      if (cordoned) this.releaseHolds(record, 'engine-failed');
+      this.markChanged(record);
+      this.residency.changed(this.nowMs);
+    }
   }
 
   /** Grants held stages in order; the first that does not fit stops the line, so that it is not overtaken for ever. */

@@ -176,7 +176,7 @@ function prefetchTarget(context: ReclaimContext, room: Room, nowMs: number): Eng
   let best: EngineRecord | undefined;
   let most = config.prefetchLeastUses;
   for (const record of engines) {
-    if (!record.residency.asleep || nowMs < record.residency.wakeRetryAtMs) continue;
+    if (record.cordoned || !record.residency.asleep || nowMs < record.residency.wakeRetryAtMs) continue;
     const expected = record.expectedUses(nowMs);
     if (expected < most) continue;
     const bytes = ledger.wakeBytes(record.spec.engineId, kvWish(record, ledger).leastBytes);

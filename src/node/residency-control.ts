@@ -5,7 +5,7 @@ import { planReclaim, type ReclaimContext, type ReclaimStep } from './reclaim.js
 import type { RoomConfirmation } from './telemetry.js';
 
 /** What engines tell of their own residency. */
-export type ResidencyReport = Exclude<EngineEvent, { kind: 'telemetry' | 'counters' }>;
+export type ResidencyReport = Exclude<EngineEvent, { kind: 'telemetry' | 'failed-gpus' | 'counters' }>;
 
 /** What the control of residency needs of the node's manager. */
 export interface ResidencyHost {

@@ -50,6 +50,8 @@ export interface NodeServiceOptions {
   readonly monitor?: Partial<MonitorConfig>;
   readonly moveLimits?: Partial<MoveLimits>;
   readonly telemetry?: GpuTelemetry;
+  /** GPUs that have told of a fatal Xid. */
+  readonly failedGpus?: () => readonly number[];
   /** vLLM's API key of an engine, where it has one. */
   readonly apiKey?: (engineId: string) => string | undefined;
   readonly logger: NodeLogger;
@@ -257,6 +259,8 @@ export class NodeService {
     }
     const reading = this.readTelemetry();
     if (reading) this.event({ kind: 'telemetry', gpuUsedBytes: reading });
+    const { failedGpus } = this.options;
+    if (failedGpus) this.event({ kind: 'failed-gpus', gpus: failedGpus() });
     void this.reconcileSleep(engineId, metrics);
   }
 
@@ -283,7 +287,8 @@ export class NodeService {
 
   /** Requests in the engine's hands; nothing is expected to move while it is not awake. */
   private outstanding(engineId: string): number {
-    return this.believedAsleep(engineId) === false ? this.manager.gauges(engineId)!.leases : 0;
+    const awake = this.believedAsleep(engineId) === false || this.view(engineId)?.state === 'failed';
+    return awake ? this.manager.gauges(engineId)!.leases : 0;
   }
 
   private spec(engineId: string): EngineSpec {

@@ -17,16 +17,17 @@ function promisableTokens({ ledger }: ReclaimContext, record: EngineRecord): num
 export function buildView(context: ReclaimContext, record: EngineRecord, nowMs: number): EngineView {
   const { reservations, residency, spec } = record;
   const { readyInMs, disturbanceMs } = estimateReadiness(context, record, nowMs);
+  const cordoned = record.cordoned && residency.state !== 'down';
   return {
     spec,
-    state: residency.state,
+    state: cordoned ? 'failed' : residency.state,
     version: record.version,
     observedAtMs: record.observedAtMs,
     seats: record.seatLimit.seats,
     leases: reservations.leases + record.holds.size,
     reservedKvTokens: reservations.reservedTokens,
     kvPoolTokens: promisableTokens(context, record),
-    readyInMs,
+    readyInMs: cordoned ? Number.POSITIVE_INFINITY : readyInMs,
     disturbanceMs,
     pendingPrefillTokens: reservations.pendingPrefillTokens,
     engineWaiting: record.engineWaiting ?? 0,

@@ -36,6 +36,11 @@ describe('DCGM exporter', () => {
     ]);
   });
 
+  it('tells the Xid of a GPU that has fallen off the bus and tells nothing else', () => {
+    const page = PAGE.replaceAll(/^DCGM_FI_DEV_FB_\w+\{gpu="1".*\n/gm, '');
+    expect(parseDcgmPage(page)[1]).toMatchObject({ index: 1, xid: 79, usedBytes: Number.NaN });
+  });
+
   it('keeps one host of a page of several', () => {
     expect(parseDcgmPage(PAGE, 'h1').map(({ index }) => index)).toEqual([1]);
   });

@@ -59,15 +59,17 @@ export function parseDcgmPage(text: string, hostname?: string): GpuReading[] {
     }
   }
   const readings = [...gpus].flatMap(([index, gpu]): GpuReading[] => {
-    if (gpu.used === undefined || gpu.free === undefined) return [];
-    const usedMiB = gpu.used + (gpu.reserved ?? 0);
+    const known = gpu.used !== undefined && gpu.free !== undefined;
+    // A GPU that has fallen off the bus tells its Xid and nothing else.
+    if (!known && !gpu.xid) return [];
+    const usedMiB = known ? gpu.used! + (gpu.reserved ?? 0) : Number.NaN;
     return [
       {
         index,
         uuid: gpu.labels.UUID,
         name: gpu.labels.modelName,
         usedBytes: usedMiB * MIB,
-        totalBytes: (usedMiB + gpu.free) * MIB,
+        totalBytes: (usedMiB + (gpu.free ?? Number.NaN)) * MIB,
         utilization: gpu.utilization === undefined ? undefined : gpu.utilization / 100,
         temperatureC: gpu.temperature,
         powerW: gpu.power,

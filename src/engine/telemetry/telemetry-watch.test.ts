@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ManualClock } from '../../model/clock.js';
 import { FakeGpuSource, type GpuReading } from './gpu-source.js';
@@ -76,6 +77,43 @@ describe('TelemetryWatch', () => {
       watch.stop();
     },
   );
+
+  it('takes a GPU for failed after a fatal Xid, whatever it tells later, until it tells of none', async () => {
+    const { source, watch, pass } = await watched([{ ...reading(GIB), xid: 31 }]);
+    expect(watch.failedGpus()).toEqual([]);
+    for (const [xid, failed] of [
+      [79, [0]],
+      [31, [0]],
+      [undefined, [0]],
+      [0, []],
+    ] as const) {
+      source.next = [{ ...reading(Number.NaN), xid }];
+      await pass(1000);
+      expect(watch.failedGpus()).toEqual(failed);
+    }
+    watch.stop();
+  });
+
+  it('lets nothing through that cannot be true, whatever a source tells', async () => {
+    const absurd = [Number.NaN, Infinity, -Infinity, -1, 0, 2 ** 63, 81 * GIB, 80 * GIB, GIB, 1e300];
+    const { source, watch, pass } = await watched([reading(GIB)]);
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom(...absurd),
+        fc.constantFrom(...absurd),
+        fc.integer({ min: -1, max: 2 }),
+        async (used, total, index) => {
+          source.next = [reading(used, total, index)];
+          await pass(1000);
+          for (const bytes of watch.usedBytes() ?? []) {
+            expect(bytes).toBeGreaterThanOrEqual(0);
+            expect(bytes).toBeLessThanOrEqual(81 * GIB);
+          }
+        },
+      ),
+    );
+    watch.stop();
+  });
 
   it('does not ask again while an answer is outstanding', async () => {
     const { watch, source, pass } = await watched([reading(GIB)]);

@@ -25,6 +25,11 @@ export interface TelemetryWatchOptions {
   readonly onProblem?: (refusal: TelemetryRefusal, message: string) => void;
 }
 
+/**
+ * Xids after which NVIDIA's catalogue asks for a reset or a restart: uncorrectable ECC (48), failed row remapping (64), fallen off the bus (79), uncontained
+ * ECC (95), GSP time-outs (119, 120). Others are faults of programs, or were contained.
+ */
+const FATAL_XIDS: ReadonlySet<number> = new Set([48, 64, 79, 95, 119, 120]);
 /** Data sheets round, drivers reserve some: a total within this share is the same card. */
 const TOTAL_TOLERANCE = 0.15;
 /** Drivers report memory a little above the total while they update several counters. */
@@ -47,6 +52,7 @@ export class TelemetryWatch {
   private readonly intervalMs: number;
   private readonly maxAgeMs: number;
   private readings: readonly GpuReading[] | undefined;
+  private readonly failed = new Set<number>();
   private readAtMs = Number.NEGATIVE_INFINITY;
   private timer: Timer | undefined;
   private stopped = true;
@@ -84,12 +90,19 @@ export class TelemetryWatch {
     return this.latest()?.map(({ usedBytes }) => usedBytes);
   }
 
+  /** GPUs that have told of a fatal Xid, until they tell of none: an exporter keeps the last one until the GPU is reset, and later ones hide it. */
+  failedGpus(): readonly number[] {
+    return [...this.failed];
+  }
+
   private async poll(): Promise<void> {
     if (this.reading) return;
     this.reading = true;
     const { source, clock, gpuBytes } = this.options;
     try {
-      const byIndex = new Map((await source.read()).map((reading) => [reading.index, reading]));
+      const seen = await source.read();
+      this.noteXids(seen);
+      const byIndex = new Map(seen.map((reading) => [reading.index, reading]));
       const readings = gpuBytes.map((_, index) => byIndex.get(index));
       const problem = judge(readings, gpuBytes);
       if (problem) this.refuse(problem.refusal, problem.message);
@@ -103,6 +116,14 @@ export class TelemetryWatch {
     }
     this.reading = false;
     if (!this.stopped) this.timer = clock.after(this.intervalMs, () => void this.poll());
+  }
+
+  /** Whatever else a GPU tells: one that has fallen off the bus tells no sane memory. */
+  private noteXids(seen: readonly GpuReading[]): void {
+    for (const { index, xid } of seen) {
+      if (xid === 0) this.failed.delete(index);
+      else if (xid !== undefined && FATAL_XIDS.has(xid)) this.failed.add(index);
+    }
   }
 
   private refuse(refusal: TelemetryRefusal, message: string): void {

@@ -35,6 +35,15 @@ process_start_time_seconds 1.7e+09
     });
   });
 
+  it('reads what it needs out of a page of a megabyte, and nothing else of it', () => {
+    const series = (index: number) =>
+      `vllm:e2e_request_latency_seconds_bucket{${labels(0)},le="${index}"} not-a-number\n`;
+    const rest = Array.from({ length: 12_000 }, (_, index) => series(index)).join('');
+    expect(rest.length).toBeGreaterThan(1e6);
+    const wanted = `vllm:num_requests_running{${labels(0)}} 3.0\nvllm:num_requests_waiting{${labels(0)}} 1.0\n`;
+    expect(readEngineMetrics(rest + wanted + rest)).toEqual(readEngineMetrics(wanted));
+  });
+
   it('takes blocks × block size where the pool is not stated, and nothing where it is None', () => {
     const of = (config: string) => readEngineMetrics(`vllm:cache_config_info{${config}} 1.0`).cacheConfig?.kvPoolTokens;
     expect(of('block_size="16",num_gpu_blocks="10"')).toBe(160);
