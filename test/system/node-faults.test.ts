@@ -12,6 +12,9 @@ const H100 = findGpu('h100-sxm')!;
 /** An event may take as long as a busy machine needs. */
 const SOON = { timeout: 20_000, interval: 20 };
 
+// Every test starts processes of its own.
+vi.setConfig({ testTimeout: 120_000 });
+
 let fleet: EmulatedFleet | undefined;
 let node: NodeService | undefined;
 
@@ -25,35 +28,34 @@ afterEach(async () => {
   await fleet?.stop();
 });
 
-/** Two engines, each alone on a GPU, and the agent that watches them. */
-async function start(): Promise<NodeService> {
-  const engine = (engineId: string, gpu: number): FleetEngine => {
-    const [model, dtype, kvMemoryBytes] = ['llama-3.1-8b', 'bf16' as const, 10 * GiB];
-    return {
-      ...{ engineId, model, dtype, kvMemoryBytes, gpuIndices: [gpu], maxNumSeqs: 8 },
-      ...{ maxModelLen: 8192, startAsleep: false },
-    };
-  };
+function engine(engineId: string, gpu: number, model = 'llama-3.1-8b', startAsleep = false): FleetEngine {
+  const [dtype, kvMemoryBytes] = ['bf16' as const, 10 * GiB];
+  return { engineId, model, dtype, kvMemoryBytes, gpuIndices: [gpu], maxNumSeqs: 8, maxModelLen: 8192, startAsleep };
+}
+
+/** Two engines, each alone on a GPU unless told otherwise, and the agent that watches them; it takes each for 16 GiB of weights. */
+async function start(engines = [engine('a', 0), engine('b', 1)]): Promise<NodeService> {
   fleet = await startEmulatedFleet({
     timeScale: 20,
-    nodes: [
-      { nodeId: 'n1', gpus: [H100, H100], hostMemoryBytes: 512 * GiB, engines: [engine('a', 0), engine('b', 1)] },
-    ],
+    nodes: [{ nodeId: 'n1', gpus: [H100, H100], hostMemoryBytes: 512 * GiB, engines }],
   });
   const clock = new WallClock();
   node = new NodeService({
     spec: testNode(
-      fleet.engines.map(({ engineId, url }, gpu) =>
-        testEngine(engineId, { url, model: 'llama-3.1-8b', gpuIndices: [gpu], weightGiB: 16, kvGiB: 10 }),
-      ),
+      fleet.engines.map(({ engineId, url }, index) => {
+        const { model, gpuIndices } = engines[index]!;
+        return testEngine(engineId, { url, model, gpuIndices, weightGiB: 16, kvGiB: 10 });
+      }),
     ),
     clock,
     wallClock: clock,
+    manager: { retry: { baseMs: 10, maxMs: 50, maxFailures: 3 } },
     monitor: { pollMs: 50, downPollMs: 50, probeTimeoutMs: 1000 },
     logger: { info() {}, warn() {} },
   });
   await node.start();
-  await vi.waitFor(() => expect(node!.views().map(({ state }) => state)).toEqual(['running', 'running']), SOON);
+  const states = engines.map(({ startAsleep }) => (startAsleep ? 'sleeping' : 'running'));
+  await vi.waitFor(() => expect(node!.views().map(({ state }) => state)).toEqual(states), SOON);
   return node;
 }
 
@@ -92,9 +94,21 @@ it('a killed process gets nothing after the first refused connection, its memory
   await vi.waitFor(() => expect(service.view('b')?.state).toBe('down'), SOON);
   expect(service.stats()).toMatchObject({ leases: 1, holds: 0 });
   service.release('s1', {});
-  await fleet!.restart('a');
-  await fleet!.restart('b');
+  await Promise.all(['a', 'b'].map((engineId) => fleet!.restart(engineId)));
   await vi.waitFor(() => expect(service.views().map(({ state }) => state)).toEqual(['running', 'running']), SOON);
   expect(answerOf(service, 's3', 'a')).toBe('grant');
   expect(answerOf(service, 's4', 'b')).toBe('grant');
+});
+
+it('an engine that runs out of memory on every wake is taken out with what was held for it; its neighbour serves on', async () => {
+  // 61 and 28 GiB of weights, of which the account knows 16 each; there is no telemetry that knows better.
+  const service = await start([engine('a', 0, 'qwen3-32b'), engine('b', 0, 'qwen3-14b', true)]);
+  const held = new Promise<HoldEnd>((resolve) => {
+    expect(service.reserve(testDemand('s1', 'b'), resolve).kind).toBe('hold');
+  });
+  expect(await held).toEqual({ kind: 'released', reason: 'engine-failed' });
+  expect(service.view('b')?.state).toBe('failed');
+  expect(service.stats()).toMatchObject({ holds: 0, moves: { wakes: 0, failures: 3 } });
+  expect(answerOf(service, 's2', 'b')).toBe('engine-failed');
+  expect(answerOf(service, 's3', 'a')).toBe('grant');
 });
