@@ -52,6 +52,13 @@ export class ModelIndex {
     private readonly limits: SeatLimits,
   ) {}
 
+  /** Some running engine has a pool for so much KV, be it full or not. */
+  runsWithPool(kvTokens: number): boolean {
+    if (this.running === 0) return false;
+    for (const [{ view }, { running }] of this.counted) if (running && view.kvPoolTokens >= kvTokens) return true;
+    return false;
+  }
+
   get size(): number {
     return this.counted.size;
   }
@@ -117,13 +124,13 @@ export class ModelIndex {
   /**
    * What the model's engines can take. While none runs, the holds of those that are waking count, or of one that sleeps, so that
    * a model which is asleep everywhere is dispatched to and thereby woken. Beside running engines the holds of a sleeping one
-   * are offered apart, for a queue that is longer than its wake.
+   * are offered apart, for a queue that is longer than its wake, and only if no other engine must sleep for it.
    */
   capacity(): ModelCapacity {
-    const soonest = this.asleep.find(() => true);
     if (this.running > 0) {
       const wakesAllowed = Math.max(1, Math.floor(this.running / RUNNING_PER_WAKE));
-      const cold = soonest && (soonest.view.state === 'waking' || this.waking < wakesAllowed) ? soonest : undefined;
+      const mayWake = this.waking < wakesAllowed;
+      const cold = this.asleep.find((engine) => engine.view.state === 'waking' || (mayWake && !disturbs(engine)));
       return {
         model: this.model,
         starts: this.openPlaces,
@@ -133,6 +140,7 @@ export class ModelIndex {
         coldReadyInMs: cold ? cold.view.readyInMs + cold.view.disturbanceMs : Number.POSITIVE_INFINITY,
       };
     }
+    const soonest = this.asleep.find(() => true);
     const wakeable = this.waking > 0 ? this.wakingPlaces : soonest ? freePlaces(soonest, this.limits) : 0;
     return {
       model: this.model,
@@ -165,6 +173,14 @@ export class ModelIndex {
     if (counted.kvEntry) this.byFreeKv.remove(counted.kvEntry);
     counted.kvEntry = undefined;
   }
+}
+
+/**
+ * Others would have to sleep for it. Beside a running engine of its model that adds no capacity: it takes from other models what this one gains, and all of them wait for weights
+ * (`bench/slo`, placement).
+ */
+export function disturbs(engine: EngineRecord): boolean {
+  return !isRunning(engine) && engine.view.state !== 'waking' && engine.view.disturbanceMs > 0;
 }
 
 /**

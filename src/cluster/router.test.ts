@@ -196,8 +196,18 @@ describe('ClusterRouter.capacity', () => {
     ],
     [
       'a sleeping engine beside a full one is offered apart',
+      [makeView('n0/e0', { leases: 10 }), makeView('n1/e1', { state: 'sleeping', readyInMs: 700 })],
+      { starts: 0, coldStarts: 2, coldReadyInMs: 700 },
+    ],
+    [
+      'a sleeping engine for which others would have to sleep is not offered beside a full one',
       [makeView('n0/e0', { leases: 10 }), makeView('n1/e1', { state: 'sleeping', readyInMs: 700, disturbanceMs: 50 })],
-      { starts: 0, coldStarts: 2, coldReadyInMs: 750 },
+      { starts: 0, coldStarts: 0 },
+    ],
+    [
+      'but is offered when no engine of the model runs',
+      [makeView('n1/e1', { state: 'sleeping', readyInMs: 700, disturbanceMs: 50 })],
+      { starts: 2, readyInMs: 700 },
     ],
     [
       'a second wake is not offered while one is under way',

@@ -20,7 +20,7 @@ import {
   type SeatLimits,
 } from './engine-record.js';
 import { ENGINE_FILTERS } from './filter/registry.js';
-import { ModelIndex } from './model-index.js';
+import { disturbs, ModelIndex } from './model-index.js';
 import type { PlaceRequest } from './place-request.js';
 import { PrefixIndex, type PrefixLimits } from './prefix.js';
 import { ENGINE_SCORERS } from './score/registry.js';
@@ -257,7 +257,9 @@ export class ClusterRouter {
       index.roomiest(request.prediction.kvTokens.bound, (engine) => !looked.has(engine) && look(engine));
     }
     let sleeping = 0;
+    const calm = index.runsWithPool(request.prediction.kvTokens.bound);
     index.visitSoonestReady((engine) => {
+      if (calm && disturbs(engine)) return false;
       if (look(engine)) sleeping += 1;
       return sleeping >= MAX_SLEEPING_CANDIDATES;
     });
