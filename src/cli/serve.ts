@@ -19,10 +19,12 @@ import type { GlobalService } from '../global/service.js';
 import { MaestroError } from '../model/error.js';
 import { createLogger } from '../observe/log.js';
 import { keepPredictorState, prepareLivePrediction } from '../predict/live/service.js';
+import { RetrainingService } from '../predict/retraining/service.js';
 import { watchGpus } from './gpu-telemetry.js';
 import { modelPathOf } from './package-files.js';
 import { startReplayThread } from './replay-thread.js';
 import { startEngines } from './started-engines.js';
+import { startTrainingThread } from './training-thread.js';
 import { discoveredNodes } from './vllm-urls.js';
 
 export interface ServeOptions {
@@ -70,9 +72,12 @@ export async function serve(options: ServeOptions): Promise<Served> {
     const watches = fleet ? new Map<string, TelemetryWatch>() : await watchGpus(config, nodes, wallClock, logger);
     const { scheduling: rules, classes } = config;
     const tunes = rules.policy === 'maestro' && rules.portfolio.cpuShare > 0;
+    const { stateFile, retrainEvery } = config.prediction;
+    const retrainedFile = stateFile === undefined ? undefined : `${stateFile}.model.onnx`;
     const prediction = await prepareLivePrediction({
       modelPath: modelPathOf(config.prediction.model),
-      stateFile: config.prediction.stateFile,
+      stateFile,
+      retrainedFile,
       log: logger,
     });
     const levels = createLocalLevels({
@@ -104,13 +109,20 @@ export async function serve(options: ServeOptions): Promise<Served> {
       logger,
       metrics: createGatewayMetrics(config.classes.map(({ name }) => name)),
     });
-    const { stateFile } = config.prediction;
     const keeper =
       stateFile === undefined ? undefined : keepPredictorState(levels.predictor, stateFile, wallClock, logger);
+    const retraining =
+      retrainEvery === undefined
+        ? undefined
+        : new RetrainingService({
+            ...{ predictor: levels.predictor, thread: startTrainingThread(), everyCalls: retrainEvery },
+            ...{ modelFile: retrainedFile, log: logger },
+          });
     const stop = async (drainMs: number) => {
       await gateway.close(drainMs);
       await levels.stop();
       await keeper?.close();
+      await retraining?.close();
       for (const watch of watches.values()) watch.stop();
       await Promise.all([started.end(), fleet?.stop()]);
     };

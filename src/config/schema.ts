@@ -112,6 +112,13 @@ const prediction = z
       .min(1)
       .exactOptional()
       .describe('File that keeps what was learned over a restart. Without it a restart begins anew.'),
+    retrainEvery: z
+      .int()
+      .min(500)
+      .exactOptional()
+      .describe(
+        'Completed calls after which a model is trained on the last 20,000 on a thread of its own, and serves where it proves better. Absent: never.',
+      ),
   })
   .prefault({});
 

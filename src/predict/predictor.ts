@@ -1,15 +1,17 @@
 import { LruMap } from '../model/lru-map.js';
 import type { Prediction, Stage, StageContext, StageOutcome } from '../model/stage.js';
 import { BoundCalibration, type CalibrationState } from './calibration.js';
-import { type ContestMedians, type ContestState, EstimateContest } from './contest.js';
+import type { Contestant, ContestMedians, ContestState } from './contest.js';
 import type { KeyedWindowsState } from './keyed-windows.js';
 import { NextRoles } from './next-roles.js';
 import { type LengthEstimate, OutputLengths, type OutputLengthsState } from './output-length.js';
 import { RemainingWork } from './remaining-work.js';
+import { ModelSuccession, type SuccessionEvent } from './retraining/succession.js';
 import type { NextRole, RoleTransitionsState } from './role-transitions.js';
 import type { RunningStatisticsState } from './running-statistics.js';
 import { type ServiceTimeModel, ServiceTimes } from './service-time.js';
-import { ModelEstimates, type StageModel } from './stage-model.js';
+import { servingModel } from './serving-model.js';
+import type { StageModel } from './stage-model.js';
 import { ToolIntent, type ToolIntentState } from './tool-intent.js';
 
 export interface PredictorConfig {
@@ -51,6 +53,12 @@ export const DEFAULT_PREDICTOR_CONFIG: PredictorConfig = {
   maxWorkflows: 10_000,
 };
 
+/** Is told of every call that is predicted, and of its end. */
+export interface CallWatcher {
+  begin(stage: Stage, context: StageContext): void;
+  end(stage: Stage, outcome: StageOutcome): void;
+}
+
 /** A prediction of the model that has not been put to the test yet. */
 interface OpenPrediction {
   readonly boundTokens: number;
@@ -72,11 +80,10 @@ export class OnlinePredictor {
   private readonly remaining: RemainingWork;
   private readonly nextRoles: NextRoles;
   private readonly calibration: BoundCalibration;
-  private readonly model: ModelEstimates | undefined;
-  private readonly modelCalibration: BoundCalibration;
+  private readonly models: ModelSuccession;
+  private watcher: CallWatcher | undefined;
   /** What the model said of stages that have not ended: it is judged by what it said, not by what it would say by now. */
-  private readonly open = new LruMap<string, OpenPrediction>(MAX_OPEN);
-  private readonly contest: EstimateContest;
+  private open = new LruMap<string, OpenPrediction>(MAX_OPEN);
 
   constructor(config: Partial<PredictorConfig> = {}) {
     this.config = { ...DEFAULT_PREDICTOR_CONFIG, ...config };
@@ -88,20 +95,18 @@ export class OnlinePredictor {
     this.nextRoles = new NextRoles({ maxCells, maxWorkflows });
     this.calibration = new BoundCalibration({ targetOverflow, maxRoles: maxCells });
     const { model } = this.config;
-    this.model = model && new ModelEstimates(model, maxCells);
-    this.contest = new EstimateContest(maxCells, new Set(model?.rules.lookupTemplates));
-    const initialLogOffset = model?.rules.boundLogOffset;
-    this.modelCalibration = new BoundCalibration({
-      ...{ targetOverflow, maxRoles: maxCells, initialLogOffset, newRoleLogOffset: initialLogOffset },
-    });
+    this.models = new ModelSuccession(model && servingModel(model, this.config));
   }
 
   predict(stage: Stage, context: StageContext): Prediction {
+    this.watcher?.begin(stage, context);
     this.nextRoles.begun(stage);
     const lookup = this.lengths.estimate(stage, context);
-    const modelled = this.model?.estimate(stage, context);
-    const length = modelled ? this.contested(stage, modelled.length, lookup) : lookup;
-    const calibration = modelled ? this.modelCalibration : this.calibration;
+    const { serving } = this.models;
+    const modelled = serving?.estimates.estimate(stage, context);
+    const length = serving && modelled ? contested(serving.contest.winner(stage), modelled.length, lookup) : lookup;
+    const calibration = serving && modelled ? serving.calibration : this.calibration;
+    this.models.predict(stage, context, modelled?.length ?? lookup);
     const limit = Math.max(1, stage.maxTokens);
     const q50 = clampTokens(length.q50, limit);
     const boundTokens = clampTokens(length.q95 * calibration.factor(calibrationKey(stage)), limit);
@@ -131,14 +136,18 @@ export class OnlinePredictor {
     const { outputTokens } = outcome;
     const open = this.open.peek(stage.stageId);
     this.open.delete(stage.stageId);
+    this.watcher?.end(stage, outcome);
     if (outcome.kind !== 'completed') return;
     this.nextRoles.ended(stage, context, outcome.toolCalled);
     if (outcome.toolCalled !== undefined) this.tools.observe(stage, outcome.toolCalled);
-    this.model?.observe(stage, outcome);
+    const { serving } = this.models;
+    serving?.estimates.observe(stage, outcome);
+    // What the model before said must not teach the calibration of the one that follows.
+    if (this.models.observe(stage, outcome)) this.open = new LruMap(MAX_OPEN);
     if (outputTokens === undefined) return;
-    if (open) {
-      this.modelCalibration.observe(calibrationKey(stage), outputTokens > open.boundTokens);
-      this.contest.observe(stage, open.medians, outputTokens);
+    if (serving && open) {
+      serving.calibration.observe(calibrationKey(stage), outputTokens > open.boundTokens);
+      serving.contest.observe(stage, open.medians, outputTokens);
     }
     const length = this.lengths.estimate(stage, context);
     const role = calibrationKey(stage);
@@ -160,30 +169,30 @@ export class OnlinePredictor {
     return this.nextRoles.after(stage, context, toolCalled);
   }
 
-  /** The estimate that has erred less on such stages. The bound is the model's in any case, so that its calibration stays valid. */
-  private contested(stage: Stage, model: LengthEstimate, lookup: LengthEstimate): LengthEstimate {
-    const winner = this.contest.winner(stage);
-    if (winner === 'model') return model;
-    const blend = (a: number, b: number) => (winner === 'lookup' ? b : middle(a, b));
-    const q50 = blend(model.q50, lookup.q50);
-    return {
-      q30: Math.min(q50, blend(model.q30, lookup.q30)),
-      q50,
-      q95: Math.max(q50, model.q95),
-      mean: model.mean,
-      source: winner === 'lookup' ? lookup.source : 'blend',
-    };
+  /** Lets another model compete with the one that serves, and serve where it proves better. */
+  challenge(model: StageModel, onEvent: (event: SuccessionEvent) => void): void {
+    this.models.challenge(servingModel(model, this.config), onEvent);
+  }
+
+  watch(watcher: CallWatcher): void {
+    this.watcher = watcher;
   }
 
   state(): PredictorState {
-    const calibration = this.modelCalibration.state();
+    const { serving } = this.models;
     return {
       lengths: this.lengths.state(),
       tools: this.tools.state(),
       remaining: this.remaining.state(),
       calibration: this.calibration.state(),
       transitions: this.nextRoles.state(),
-      ...(this.model ? { model: { statistics: this.model.state(), calibration, contest: this.contest.state() } } : {}),
+      ...(serving && {
+        model: {
+          statistics: serving.estimates.state(),
+          calibration: serving.calibration.state(),
+          contest: serving.contest.state(),
+        },
+      }),
     };
   }
 
@@ -194,10 +203,11 @@ export class OnlinePredictor {
     this.remaining.restore(state.remaining);
     this.calibration.restore(state.calibration);
     this.nextRoles.restore(state.transitions);
-    if (!this.model || !state.model) return;
-    this.model.restore(state.model.statistics);
-    if (state.model.contest) this.contest.restore(state.model.contest);
-    if (state.model.calibration) this.modelCalibration.restore(state.model.calibration);
+    const { serving } = this.models;
+    if (!serving || !state.model) return;
+    serving.estimates.restore(state.model.statistics);
+    if (state.model.contest) serving.contest.restore(state.model.contest);
+    if (state.model.calibration) serving.calibration.restore(state.model.calibration);
   }
 
   /** The model has a say only where the request leaves the choice to the answer. */
@@ -228,6 +238,20 @@ function clampTokens(tokens: number, limit: number): number {
 
 function calibrationKey(stage: Stage): string {
   return `${stage.model}\n${stage.role}`;
+}
+
+/** The estimate that has erred less on such stages. The upper quantile is the model's in any case, so that its calibration stays valid. */
+function contested(winner: Contestant, model: LengthEstimate, lookup: LengthEstimate): LengthEstimate {
+  if (winner === 'model') return model;
+  const blend = (a: number, b: number) => (winner === 'lookup' ? b : middle(a, b));
+  const q50 = blend(model.q50, lookup.q50);
+  return {
+    q30: Math.min(q50, blend(model.q30, lookup.q30)),
+    q50,
+    q95: Math.max(q50, model.q95),
+    mean: model.mean,
+    source: winner === 'lookup' ? lookup.source : 'blend',
+  };
 }
 
 function mediansOf(model: LengthEstimate, lookup: LengthEstimate): ContestMedians {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { MaestroError } from '../../model/error.js';
 import { FEATURE_SCHEMA_HASH } from '../features.js';
-import { METADATA_KEY } from '../onnx/model.js';
+import { METADATA_KEY, type TreeModel } from '../onnx/model.js';
 import { writeModel } from '../onnx/write.js';
 import type { PredictorState } from '../predictor.js';
 import type { StaticMedians } from '../training/medians.js';
@@ -82,8 +82,7 @@ export async function writeModelDirectory(
     readonly metrics?: object | undefined;
   },
 ): Promise<ModelInfo> {
-  const version = versionOf(writeModel(trained.model));
-  const model = { ...trained.model, metadata: new Map(trained.model.metadata).set(METADATA_KEY.version, version) };
+  const { version, file } = versionedModelFile(trained.model);
   const info: ModelInfo = {
     ...{ maestro_model: 1, version, featureSchemaHash: FEATURE_SCHEMA_HASH },
     training: { ...rest.training, lengthRows: trained.lengthRows, toolRows: trained.toolRows },
@@ -102,7 +101,7 @@ export async function writeModelDirectory(
   await write(MODEL_FILES.medians, `${JSON.stringify(rest.medians)}\n`);
   if (rest.state) await write(MODEL_FILES.state, `${JSON.stringify(rest.state)}\n`);
   // Last, because it is what makes the directory a model.
-  await write(MODEL_FILES.model, writeModel(model));
+  await write(MODEL_FILES.model, file);
   return info;
 }
 
@@ -146,6 +145,15 @@ async function readJson<T>(path: string, schema: z.ZodType<T>): Promise<T | unde
       `${path} is broken: ${why.split('\n')[0]}. Remove it, or train the model again.`,
     );
   }
+}
+
+/** A model file that says which version it is. */
+export function versionedModelFile(model: TreeModel): { readonly version: string; readonly file: Uint8Array } {
+  const version = versionOf(writeModel(model));
+  return {
+    version,
+    file: writeModel({ ...model, metadata: new Map(model.metadata).set(METADATA_KEY.version, version) }),
+  };
 }
 
 /** Twelve digits of the content: equal models have equal versions. */

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Clock, Timer } from '../../model/clock.js';
@@ -20,6 +21,8 @@ export interface LivePredictionOptions {
   readonly modelPath: string | undefined;
   /** Where what was learned is kept over a restart. */
   readonly stateFile: string | undefined;
+  /** A model that was trained on this fleet's own calls, and comes first where it is there and right. */
+  readonly retrainedFile?: string | undefined;
   readonly log: PredictionLog;
   /** A monotonic clock in wall time, by which slow models are told; absent: the process's own. */
   readonly nowMs?: (() => number) | undefined;
@@ -41,7 +44,8 @@ export interface LivePrediction {
  */
 export async function prepareLivePrediction(options: LivePredictionOptions): Promise<LivePrediction> {
   const { modelPath, stateFile, log, nowMs } = options;
-  const loaded = modelPath === undefined ? undefined : await loadModel(modelPath, log, nowMs);
+  const retrained = await loadRetrained(options);
+  const loaded = retrained ?? (modelPath === undefined ? undefined : await loadModel(modelPath, log, nowMs));
   let state: PredictorState | undefined;
   try {
     state = stateFile === undefined ? undefined : await readStateFile(stateFile);
@@ -52,11 +56,18 @@ export async function prepareLivePrediction(options: LivePredictionOptions): Pro
   return { model: loaded?.model, state, describe: () => loaded?.describe() ?? 'no model: learned online' };
 }
 
-async function loadModel(
-  path: string,
-  log: PredictionLog,
-  nowMs: (() => number) | undefined,
-): Promise<{ model: StageModel | undefined; describe: () => string }> {
+async function loadRetrained({ retrainedFile, log, nowMs }: LivePredictionOptions): Promise<LoadedModel | undefined> {
+  if (retrainedFile === undefined || !existsSync(retrainedFile)) return undefined;
+  const loaded = await loadModel(retrainedFile, log, nowMs);
+  return loaded.model && loaded;
+}
+
+interface LoadedModel {
+  readonly model: StageModel | undefined;
+  describe(): string;
+}
+
+async function loadModel(path: string, log: PredictionLog, nowMs: (() => number) | undefined): Promise<LoadedModel> {
   const refused = (reason: string) => {
     log.warn({ reason }, 'the prediction model is refused; what is learned online predicts');
     return { model: undefined, describe: () => `refused: ${reason}` };

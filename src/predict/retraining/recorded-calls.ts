@@ -1,0 +1,65 @@
+import { LruMap } from '../../model/lru-map.js';
+import type { Stage, StageContext, StageOutcome } from '../../model/stage.js';
+import { type CallEvent, type CallExample, type CallHistory, taughtTokens } from '../examples.js';
+
+/** A call that has ended, with when it began and ended among the others. Plain data. */
+export interface RecordedCall extends CallExample {
+  readonly beginOrder: number;
+  readonly endOrder: number;
+}
+
+interface Begun {
+  readonly stage: Stage;
+  readonly context: StageContext;
+  readonly order: number;
+}
+
+/** More calls are under way in no fleet. */
+const MAX_OPEN = 100_000;
+
+/** Puts the beginnings and ends of the fleet's calls together. */
+export class CallRecorder {
+  private readonly open = new LruMap<string, Begun>(MAX_OPEN);
+  private order = 0;
+
+  begin(stage: Stage, context: StageContext): void {
+    // Prefix blocks are long, and no feature of a model.
+    this.open.set(stage.stageId, { stage: { ...stage, prefixHashes: [] }, context, order: this.order++ });
+  }
+
+  /** The call, if it ran to its end and told its tokens. */
+  end({ stageId, workflowId }: Stage, outcome: StageOutcome): RecordedCall | undefined {
+    const begun = this.open.peek(stageId);
+    this.open.delete(stageId);
+    if (!begun || taughtTokens(outcome) === undefined) return undefined;
+    const { stage, context, order } = begun;
+    return { stage, context, outcome, task: workflowId, beginOrder: order, endOrder: this.order++ };
+  }
+}
+
+/** The last calls, in the form that models are trained on. */
+export class CallWindow {
+  /** A ring: the oldest is overwritten. */
+  private readonly calls: RecordedCall[] = [];
+  private next = 0;
+
+  /** @param capacity Calls that are kept. */
+  constructor(private readonly capacity: number) {}
+
+  add(call: RecordedCall): void {
+    this.calls[this.next] = call;
+    this.next = (this.next + 1) % this.capacity;
+  }
+
+  history(): CallHistory {
+    const calls = [...this.calls].sort((a, b) => a.beginOrder - b.beginOrder);
+    const events = calls.flatMap(({ beginOrder, endOrder }, call): { order: number; event: CallEvent }[] => [
+      { order: beginOrder, event: { kind: 'begin', call } },
+      { order: endOrder, event: { kind: 'end', call } },
+    ]);
+    return {
+      calls: calls.map(({ stage, context, outcome, task }) => ({ stage, context, outcome, task })),
+      events: events.sort((a, b) => a.order - b.order).map(({ event }) => event),
+    };
+  }
+}
