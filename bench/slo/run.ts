@@ -29,12 +29,19 @@ const { values } = parseArgs({
     workloads: { type: 'string' },
     policies: { type: 'string' },
     parts: { type: 'string' },
+    seeds: { type: 'string' },
     jobs: { type: 'string', default: String(availableParallelism()) },
     'find-capacity': { type: 'boolean', default: false },
   },
 });
 
-const spec = readSpec();
+const given = readSpec();
+const seeds = values.seeds === undefined ? undefined : Number(values.seeds);
+if (seeds !== undefined && !(Number.isSafeInteger(seeds) && seeds > 0)) {
+  console.error(`--seeds: ${values.seeds} is not a whole number above 0`);
+  process.exit(2);
+}
+const spec: SloSpec = seeds === undefined ? given : { ...given, seeds: { quick: seeds, full: seeds } };
 const size = values.quick ? 'quick' : 'full';
 const wanted =
   values.workloads?.split(',') ?? spec.workloads.filter(({ repeat }) => repeat[size] > 0).map(({ name }) => name);
@@ -100,6 +107,7 @@ async function benchmark(): Promise<void> {
     ...(values.workloads === undefined ? [] : [`--workloads ${values.workloads}`]),
     ...(values.policies === undefined ? [] : [`--policies ${values.policies}`]),
     ...(values.parts === undefined ? [] : [`--parts ${values.parts}`]),
+    ...(seeds === undefined ? [] : [`--seeds ${seeds}`]),
     ...(values.traces === undefined ? [] : ['--traces (others)']),
   ];
   const command = ['npm run bench:slo', ...(options.length > 0 ? ['--', ...options] : [])].join(' ');
