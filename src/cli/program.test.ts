@@ -107,6 +107,13 @@ describe('maestro config', () => {
   });
 });
 
+describe('maestro sim merge', () => {
+  it('takes the --out that stands after it', async () => {
+    expect(await runCli(['sim', 'merge', 'no-such-part', '--out', 'no-such-report'])).toBe(1);
+    expect(stderr).toContain('no-such-part holds no runs.jsonl');
+  });
+});
+
 describe('every command', () => {
   it.each(COMMANDS)(
     '$name registers itself under its name, with its summary and one example in each help',

@@ -92,6 +92,8 @@ export async function runCli(args: readonly string[], commands: readonly LazyCom
       'Serving layer for multi-agent LLM workflows: a gateway and a three-level scheduler in front of vLLM fleets.',
     )
     .version(packageVersion(), '-V, --version', 'print the version')
+    // A command gets its words in their order, so that one with subcommands can tell its options from theirs.
+    .enablePositionalOptions()
     .showHelpAfterError('(--help tells more)')
     .addHelpText('after', '\nExample:\n  $ maestro demo\n')
     .exitOverride();

@@ -54,6 +54,8 @@ const POLICY_NAMES = [...ORDERING_POLICIES, ...ORACLE_POLICIES].map(({ name }) =
 export function registerSim(program: Command): void {
   const sim = program
     .command('sim')
+    // `--out` after `merge` is that of `merge`.
+    .enablePositionalOptions()
     .summary('replay a trace in the simulator under several policies and loads')
     .description(
       'Replays a trace through the scheduler of the live system in virtual time, on a modelled fleet, once for each policy, load and seed. ' +
