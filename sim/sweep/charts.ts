@@ -3,7 +3,7 @@ import { formatPercent, trimmed } from '../report/format.js';
 import { el, tooltip } from '../report/svg/element.js';
 import { svg, xAxis, yAxis } from '../report/svg/frame.js';
 import { line, linePath } from '../report/svg/marks.js';
-import { linearScale } from '../report/svg/scale.js';
+import { linearScale, logScale } from '../report/svg/scale.js';
 import { type CellGroup, hasForesight } from './tables.js';
 
 /** At most so many policies have a colour of their own; the others are drawn thin and grey, with their names in tooltips. */
@@ -57,6 +57,44 @@ export function loadFigure(group: CellGroup): Figure {
         .join(', ')} at load ${loads.at(-1)}.`,
       yAxis({ scale: y, format: (value) => formatPercent(value, 0) }, plot),
       xAxis({ scale: x, label: 'load, 1 = capacity', format: (value) => trimmed(value, 2) }, plot),
+      ...drawn,
+    ),
+  };
+}
+
+/** Distribution of slowdowns at the highest load, one line for each policy: the mean over the seeds. */
+export function slowdownFigure(group: CellGroup, points: readonly number[]): Figure {
+  const plot = HALF_PLOT;
+  const load = group.loads.at(-1)!;
+  const curves = group.policies.flatMap((policy) => {
+    const cdf = group.cell(policy, load)?.slowdownCdf;
+    return cdf ? [{ policy, cdf }] : [];
+  });
+  // The axis ends where no curve rises any more.
+  const still = points.findIndex((_, at) => curves.every(({ cdf }) => cdf.at(-1)! - cdf[at]! < 0.002));
+  const far = points[Math.max(1, still)]!;
+  const x = logScale([points[0]!, far], [plot.left, plot.right], { maxTicks: 10 });
+  const shown = points.filter((point) => point <= x.max);
+  const y = linearScale([0, 1], [plot.bottom, plot.top], { count: 4 });
+  const colours = coloursOf(group.policies);
+  const drawn = [...curves].reverse().map(({ policy, cdf }) => {
+    const style = hasForesight(policy) ? 'thin dashed' : colours.has(policy) ? '' : 'thin';
+    const path = linePath(shown.map((point, at) => ({ x: x.at(point), y: y.at(cdf[at]!) })));
+    return line(path, colours.get(policy) ?? seriesClass(7), `${policy}: ${formatPercent(cdf.at(-1))} ended`, style);
+  });
+  return {
+    title: `${group.workload}, deadlines ${group.deadlineRule}, load ${trimmed(load, 2)}`,
+    caption:
+      'Share of workflows that took at most so many times as long as alone on an idle fleet; further left is faster. Those that never ended keep a line below 100 %. Dashed: with foresight. Grey: other policies.',
+    legend: [...colours].map(([label, swatch]) => ({ label, swatch, shape: 'line' as const })),
+    svg: svg(
+      HALF_WIDTH,
+      HALF_HEIGHT,
+      `Distribution of slowdown for ${group.workload} at load ${load}. ${curves
+        .map(({ policy, cdf }) => `${policy} ${formatPercent(cdf[points.indexOf(2)])}`)
+        .join(', ')} within twice the isolated time.`,
+      yAxis({ scale: y, format: (value) => formatPercent(value, 0) }, plot),
+      xAxis({ scale: x, label: 'slowdown', format: (value) => `${trimmed(value, 1)}×` }, plot),
       ...drawn,
     ),
   };

@@ -1,3 +1,4 @@
+import { fleetDollarsPerHour } from './gpu-price.js';
 import { shapesOf } from './run-cell.js';
 import type { SweepWorkload } from './types.js';
 
@@ -10,6 +11,8 @@ export interface WorkloadFacts {
   readonly templates: Readonly<Record<string, number>>;
   readonly nodes: number;
   readonly gpus: number;
+  /** What they cost, for goodput per dollar; absent where one of them has no stated price (`gpu-price.ts`). */
+  readonly dollarsPerHour?: number;
   readonly engines: number;
   readonly models: readonly string[];
   /** Speed of the trace's arrivals that is load 1. */
@@ -20,6 +23,7 @@ export interface WorkloadFacts {
 
 export function factsOf(workload: SweepWorkload & { readonly about: string }): WorkloadFacts {
   const { name, about, workflows, nodes, capacitySpeed } = workload;
+  const dollarsPerHour = fleetDollarsPerHour(nodes);
   const templates = new Map<string, number>();
   let lastMs = 0;
   for (const { template = '–', arrivalMs = 0 } of workflows) {
@@ -32,6 +36,7 @@ export function factsOf(workload: SweepWorkload & { readonly about: string }): W
     templates: Object.fromEntries([...templates].sort(([a], [b]) => (a < b ? -1 : 1))),
     nodes: nodes.length,
     gpus: nodes.reduce((sum, { gpus }) => sum + gpus.length, 0),
+    ...(dollarsPerHour ? { dollarsPerHour } : {}),
     engines: nodes.reduce((sum, { engines }) => sum + engines.length, 0),
     models: [...shapesOf(nodes).keys()].sort(),
     capacitySpeed,

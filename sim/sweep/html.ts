@@ -2,7 +2,7 @@ import { trimmed } from '../report/format.js';
 import { figureMarkup } from '../report/html.js';
 import { page } from '../report/html-page.js';
 import { escapeXml } from '../report/svg/element.js';
-import { loadFigure } from './charts.js';
+import { loadFigure, slowdownFigure } from './charts.js';
 import { findings } from './findings.js';
 import type { SweepReport } from './report.js';
 import { summarise } from './summary.js';
@@ -11,6 +11,7 @@ import {
   type CellGroup,
   costTable,
   groupCells,
+  serviceTable,
   type TextTable,
   variantTable,
   workloadTable,
@@ -24,6 +25,7 @@ export function renderSweepHtml(report: SweepReport): string {
     list(findings(report)),
     section('Workloads', markup(workloadTable(report))),
     `<h2>Attainment against load</h2><div class="figures">${groups.map((group) => figureMarkup(loadFigure(group))).join('\n')}</div>`,
+    `<h2>Slowdown</h2><div class="figures">${groups.map((group) => figureMarkup(slowdownFigure(group, report.slowdownPoints))).join('\n')}</div>`,
     ...groups.map(groupSection),
     variants('Ablations', 'what is switched off', report.ablations),
     variants('Noise in the predictions', 'policy and noise', report.noise),
@@ -39,7 +41,7 @@ function groupSection(group: CellGroup): string {
     `${markup(attainmentTable(group))}${group.loads
       .map(
         (load) =>
-          `<details${load === last ? ' open' : ''}><summary>What it cost at load ${trimmed(load, 2)}</summary>${markup(costTable(group, load))}</details>`,
+          `<details${load === last ? ' open' : ''}><summary>At load ${trimmed(load, 2)}</summary>${markup(serviceTable(group, load))}${markup(costTable(group, load))}</details>`,
       )
       .join('')}`,
   );

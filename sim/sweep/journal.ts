@@ -7,6 +7,9 @@ import type { RunRow } from './types.js';
 /** The file of a sweep's folder that holds its plan and every run that has ended: a line each. */
 export const JOURNAL_FILE = 'runs.jsonl';
 
+/** Changes whenever runs are written in another form or mean something else. */
+const JOURNAL_FORMAT = 2;
+
 /** What a folder holds of a sweep. */
 export interface Journal {
   readonly plan: SweepPlan;
@@ -21,11 +24,12 @@ export function readJournal(directory: string): Journal | undefined {
   const whole = text.slice(0, text.lastIndexOf('\n') + 1);
   const lines = whole.split('\n').filter((line) => line !== '');
   const rows = new Map<number, RunRow>();
+  let head: { readonly format?: number; readonly plan: SweepPlan };
   try {
     const [first, ...rest] = lines.map((line) => JSON.parse(line) as unknown);
     if (first === undefined) return undefined;
     for (const { index, row } of rest as { index: number; row: RunRow }[]) rows.set(index, row);
-    return { plan: (first as { plan: SweepPlan }).plan, rows };
+    head = first as typeof head;
   } catch (cause) {
     throw new MaestroError(
       'invalid_request',
@@ -35,6 +39,13 @@ export function readJournal(directory: string): Journal | undefined {
       },
     );
   }
+  if (head.format !== JOURNAL_FORMAT) {
+    throw new MaestroError(
+      'invalid_request',
+      `${path} was written by another version of maestro, whose runs lack what reports now show; remove it, or name another folder, and run the sweep again.`,
+    );
+  }
+  return { plan: head.plan, rows };
 }
 
 /** Goes on with the journal of a folder if it is of the same plan, else begins a new one; returns what it holds and how to add to it. */
@@ -47,7 +58,7 @@ export function openJournal(
   const found = readJournal(directory);
   const rows = found?.plan.key === plan.key ? found.rows : new Map<number, RunRow>();
   if (found?.plan.key === plan.key) dropCutLine(path);
-  else writeFileSync(path, `${JSON.stringify({ plan })}\n`);
+  else writeFileSync(path, `${JSON.stringify({ format: JOURNAL_FORMAT, plan })}\n`);
   return { rows, add: (index, row) => appendFileSync(path, `${JSON.stringify({ index, row })}\n`) };
 }
 

@@ -3,7 +3,15 @@ import { code, escapeMarkdown, table } from '../report/markdown.js';
 import { findings } from './findings.js';
 import type { SweepReport } from './report.js';
 import { summarise } from './summary.js';
-import { attainmentTable, costTable, groupCells, type TextTable, variantTable, workloadTable } from './tables.js';
+import {
+  attainmentTable,
+  costTable,
+  groupCells,
+  serviceTable,
+  type TextTable,
+  variantTable,
+  workloadTable,
+} from './tables.js';
 
 /** `report.md` of a sweep. The best policy that serves is marked ◂ in each column. */
 export function renderSweepMarkdown(report: SweepReport): string {
@@ -21,7 +29,11 @@ export function renderSweepMarkdown(report: SweepReport): string {
     ...groupCells(report.cells).flatMap((group) => [
       `## ${escapeMarkdown(group.workload)}, deadlines ${group.deadlineRule}`,
       markdownTable(attainmentTable(group)),
-      ...group.loads.flatMap((load) => [`At load ${trimmed(load, 2)}:`, markdownTable(costTable(group, load))]),
+      ...group.loads.flatMap((load) => [
+        `At load ${trimmed(load, 2)}:`,
+        markdownTable(serviceTable(group, load)),
+        markdownTable(costTable(group, load)),
+      ]),
     ]),
     ...variants.flatMap(([title, column, rows]) =>
       rows.length === 0 ? [] : [`## ${title}`, markdownTable(variantTable(summarise(rows), column))],

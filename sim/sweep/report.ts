@@ -1,3 +1,4 @@
+import { SLOWDOWN_POINTS } from './delays.js';
 import type { WorkloadFacts } from './facts.js';
 import type { ReportPart, SweepPlan } from './plan.js';
 import { type CellSummary, summarise } from './summary.js';
@@ -6,11 +7,13 @@ import type { RunRow } from './types.js';
 /** `report.json` of a sweep. Nothing in it depends on the machine or the moment: the same sweep gives the same bytes. */
 export interface SweepReport {
   readonly kind: 'maestro-sweep';
-  readonly version: 1;
+  readonly version: 2;
   readonly title: string;
   readonly command: string;
   readonly workloads: readonly WorkloadFacts[];
   readonly notes: readonly string[];
+  /** The slowdowns that the elements of each `slowdown.cdf` belong to. */
+  readonly slowdownPoints: readonly number[];
   /** The main comparison: one row for each workload × rule × policy × load × seed. */
   readonly runs: readonly RunRow[];
   /** `runs` over their seeds. */
@@ -29,7 +32,7 @@ export function buildSweepReport(plan: SweepPlan, rows: readonly RunRow[]): Swee
   const { title, command, workloads, notes } = plan;
   const runs = part('runs');
   return {
-    ...{ kind: 'maestro-sweep', version: 1, title, command, workloads, notes },
+    ...{ kind: 'maestro-sweep', version: 2, title, command, workloads, notes, slowdownPoints: SLOWDOWN_POINTS },
     ...{ runs, cells: summarise(runs) },
     ...{ ablations: part('ablations'), noise: part('noise'), placement: part('placement') },
   };

@@ -4,10 +4,12 @@ import { ORACLE_POLICIES, ORDERING_POLICIES } from '../../src/global/order/regis
 import type { NodeSpec } from '../../src/model/fleet.js';
 import { isolatedDuration } from '../../traces/replay/isolated.js';
 import { portfolioController } from '../portfolio/controller.js';
-import { jainIndex, quantile } from '../report/stats.js';
+import { jainIndex } from '../report/stats.js';
 import { runSimulation } from '../simulation.js';
 import type { SimResult, SimScenario } from '../types.js';
 import { arrivalsOf } from '../workload.js';
+import { slowdownOf, worstWaitSeconds } from './delays.js';
+import { fleetDollarsPerHour } from './gpu-price.js';
 import type { RunRow, SweepCell, SweepWorkload } from './types.js';
 
 /** The scenario of a cell. */
@@ -68,9 +70,9 @@ export function rowOf(workload: SweepWorkload, cell: SweepCell, result: SimResul
   const warmupMs = workload.warmupShare * lastMs;
   const counted = result.workflows.filter(({ arrivalMs }) => arrivalMs >= warmupMs);
   const met = counted.filter((workflow) => workflow.met);
-  const slowdowns = counted.flatMap(({ endMs, arrivalMs, isolatedMs, completed }) =>
-    completed && endMs !== undefined && isolatedMs ? [(endMs - arrivalMs) / isolatedMs] : [],
-  );
+  const goodputPerSecond = met.length / Math.max(1e-3, (lastMs - warmupMs) / 1000);
+  const gpus = workload.nodes.reduce((sum, node) => sum + node.gpus.length, 0);
+  const dollarsPerHour = fleetDollarsPerHour(workload.nodes);
   const { kv, coldStarts, preemptions } = result.fleet;
   return {
     workload: cell.workload,
@@ -85,7 +87,9 @@ export function rowOf(workload: SweepWorkload, cell: SweepCell, result: SimResul
     workflows: counted.length,
     attainment: share(met.length, counted.length),
     attainmentByClass: attainmentBy(counted, ({ sloClass }) => sloClass),
-    goodputPerSecond: met.length / Math.max(1e-3, (lastMs - warmupMs) / 1000),
+    goodputPerSecond,
+    goodputPerGpuHour: (goodputPerSecond * 3600) / Math.max(1, gpus),
+    ...(dollarsPerHour ? { goodputPerDollar: (goodputPerSecond * 3600) / dollarsPerHour } : {}),
     kv: {
       reservedByteSeconds: kv!.reservedByteSeconds,
       maxTokenByteSeconds: kv!.maxTokenByteSeconds,
@@ -93,11 +97,8 @@ export function rowOf(workload: SweepWorkload, cell: SweepCell, result: SimResul
       nodeOverflowRate: kv!.nodeOverflowRate ?? 0,
     },
     coldStarts: coldStarts!,
-    slowdown: {
-      p50: quantile(slowdowns, 0.5) ?? 0,
-      p99: quantile(slowdowns, 0.99) ?? 0,
-      max: slowdowns.reduce((most, each) => Math.max(most, each), 0),
-    },
+    slowdown: slowdownOf(counted),
+    worstWaitSecondsByClass: worstWaitSeconds(counted, Math.max(lastMs, result.counters.simulatedMs)),
     preemptions: preemptions!,
     fairness: jainIndex(Object.values(attainmentBy(counted, ({ tenant }) => tenant))) ?? 1,
     cachedShare: share(result.counters.cachedTokens, result.counters.promptTokens),

@@ -20,6 +20,9 @@ export interface CellSummary {
   readonly attainment: Estimate;
   readonly attainmentByClass: Readonly<Record<string, Estimate>>;
   readonly goodputPerSecond: Estimate;
+  readonly goodputPerGpuHour: Estimate;
+  /** Where all GPUs of the fleet have a stated price. */
+  readonly goodputPerDollar?: Estimate;
   /** Reserved KV memory as a share of what `max_tokens` would have reserved, and times what was used. */
   readonly reservedOfMaxToken: Estimate;
   readonly reservedOfUsed: Estimate;
@@ -28,6 +31,9 @@ export interface CellSummary {
   readonly slowdownP50: Estimate;
   readonly slowdownP99: Estimate;
   readonly slowdownMax: Estimate;
+  /** Mean over the seeds, at each of `slowdownPoints` of the report. */
+  readonly slowdownCdf: readonly number[];
+  readonly worstWaitSecondsByClass: Readonly<Record<string, Estimate>>;
   readonly preemptions: Estimate;
   readonly cachedShare: Estimate;
   readonly fairness: Estimate;
@@ -51,7 +57,7 @@ export function summarise(rows: readonly RunRow[]): CellSummary[] {
 function summaryOf(rows: readonly RunRow[]): CellSummary {
   const { workload, deadlineRule, policy, load, placement, reservation, prediction, node } = rows[0]!;
   const over = (value: (row: RunRow) => number) => estimate(rows.map(value));
-  const classes = [...new Set(rows.flatMap((row) => Object.keys(row.attainmentByClass)))].sort();
+  const classes = classesOf(rows, (row) => row.attainmentByClass);
   return {
     ...{ workload, deadlineRule, policy, load, placement, reservation, prediction },
     ...(node === undefined ? {} : { node }),
@@ -61,6 +67,10 @@ function summaryOf(rows: readonly RunRow[]): CellSummary {
       classes.map((name) => [name, over((row) => row.attainmentByClass[name] ?? 0)]),
     ),
     goodputPerSecond: over((row) => row.goodputPerSecond),
+    goodputPerGpuHour: over((row) => row.goodputPerGpuHour),
+    ...(rows.some((row) => row.goodputPerDollar === undefined)
+      ? {}
+      : { goodputPerDollar: over((row) => row.goodputPerDollar!) }),
     reservedOfMaxToken: over(({ kv }) => ratio(kv.reservedByteSeconds, kv.maxTokenByteSeconds)),
     reservedOfUsed: over(({ kv }) => ratio(kv.reservedByteSeconds, kv.usedByteSeconds)),
     nodeOverflowRate: over(({ kv }) => kv.nodeOverflowRate),
@@ -68,10 +78,21 @@ function summaryOf(rows: readonly RunRow[]): CellSummary {
     slowdownP50: over(({ slowdown }) => slowdown.p50),
     slowdownP99: over(({ slowdown }) => slowdown.p99),
     slowdownMax: over(({ slowdown }) => slowdown.max),
+    slowdownCdf: rows[0]!.slowdown.cdf.map((_, point) => over(({ slowdown }) => slowdown.cdf[point]!).mean),
+    worstWaitSecondsByClass: Object.fromEntries(
+      classesOf(rows, (row) => row.worstWaitSecondsByClass).map((name) => [
+        name,
+        estimate(rows.flatMap((row) => row.worstWaitSecondsByClass[name] ?? [])),
+      ]),
+    ),
     preemptions: over((row) => row.preemptions),
     cachedShare: over((row) => row.cachedShare),
     fairness: over((row) => row.fairness),
   };
+}
+
+function classesOf(rows: readonly RunRow[], byClass: (row: RunRow) => Readonly<Record<string, number>>): string[] {
+  return [...new Set(rows.flatMap((row) => Object.keys(byClass(row))))].sort();
 }
 
 /** Two-sided 95 % quantiles of Student's t by degrees of freedom 1–30; beyond, those of the normal distribution are near enough. */

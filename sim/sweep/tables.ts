@@ -67,7 +67,7 @@ export function workloadTable({ workloads }: SweepReport): TextTable {
         workload.about,
         formatNumber(workload.workflows),
         formatNumber(workload.stages),
-        String(workload.gpus),
+        `${workload.gpus}${workload.dollarsPerHour === undefined ? '' : ` (${trimmed(workload.dollarsPerHour, 2)} $/h)`}`,
         String(workload.engines),
         String(workload.models.length),
         `${formatNumber(workload.capacityPerHour)} workflows /h (${trimmed(workload.capacitySpeed, 3)}× the trace)`,
@@ -96,40 +96,60 @@ export function attainmentTable(group: CellGroup): TextTable {
   };
 }
 
-/** What else differs between the policies at one load. */
-export function costTable(group: CellGroup, load: number): TextTable {
-  const classes = [
-    ...new Set(group.policies.flatMap((policy) => Object.keys(group.cell(policy, load)?.attainmentByClass ?? {}))),
-  ];
+/** How workflows were served at one load: who was in time, who waited, who was slowed down. */
+export function serviceTable(group: CellGroup, load: number): TextTable {
+  const cells = cellsAt(group, load);
+  const classes = [...new Set(cells.flatMap(({ attainmentByClass }) => Object.keys(attainmentByClass)))];
   return {
     columns: [
-      ...['policy', ...classes, 'goodput', 'KV reserved / max-token', 'reserved / used', 'over-commitment'],
-      ...['cold-start wait', 'prompt from cache', 'slowdown p50', 'p99', 'max', 'preemptions', 'fairness'],
+      ...['policy', ...classes.map((name) => `${name} in time`), ...classes.map((name) => `${name}, worst 1 % wait`)],
+      ...['slowdown p50', 'p99', 'max', 'fairness'],
     ],
-    rows: group.policies.flatMap((policy) => {
-      const cell = group.cell(policy, load);
-      if (!cell) return [];
-      return [
-        {
-          cells: [
-            policy,
-            ...classes.map((name) => formatPercent(cell.attainmentByClass[name]?.mean)),
-            `${formatNumber(cell.goodputPerSecond.mean * 60)} /min`,
-            formatPercent(cell.reservedOfMaxToken.mean),
-            `${trimmed(cell.reservedOfUsed.mean, 2)}×`,
-            formatPercent(cell.nodeOverflowRate.mean),
-            formatMs(cell.coldStartSeconds.mean * 1000),
-            formatPercent(cell.cachedShare.mean),
-            `${formatNumber(cell.slowdownP50.mean)}×`,
-            `${formatNumber(cell.slowdownP99.mean)}×`,
-            `${formatNumber(cell.slowdownMax.mean)}×`,
-            formatNumber(cell.preemptions.mean),
-            trimmed(cell.fairness.mean, 3),
-          ],
-        },
-      ];
-    }),
+    rows: cells.map((cell) => ({
+      cells: [
+        cell.policy,
+        ...classes.map((name) => formatPercent(cell.attainmentByClass[name]?.mean)),
+        ...classes.map((name) => {
+          const wait = cell.worstWaitSecondsByClass[name]?.mean;
+          return wait === undefined ? '–' : `> ${formatMs(wait * 1000)}`;
+        }),
+        `${formatNumber(cell.slowdownP50.mean)}×`,
+        `${formatNumber(cell.slowdownP99.mean)}×`,
+        `${formatNumber(cell.slowdownMax.mean)}×`,
+        trimmed(cell.fairness.mean, 3),
+      ],
+    })),
   };
+}
+
+/** What the policies made of the fleet at one load: goodput, memory, loads of weights. */
+export function costTable(group: CellGroup, load: number): TextTable {
+  const cells = cellsAt(group, load);
+  const priced = cells.some(({ goodputPerDollar }) => goodputPerDollar !== undefined);
+  return {
+    columns: [
+      ...['policy', 'goodput', 'per GPU', ...(priced ? ['per dollar'] : []), 'KV / max-token', 'KV / used'],
+      ...['over-commitment', 'cold-start wait', 'prompt from cache', 'preemptions'],
+    ],
+    rows: cells.map((cell) => ({
+      cells: [
+        cell.policy,
+        `${formatNumber(cell.goodputPerSecond.mean * 60)} /min`,
+        `${formatNumber(cell.goodputPerGpuHour.mean)} /h`,
+        ...(priced ? [formatNumber(cell.goodputPerDollar?.mean)] : []),
+        formatPercent(cell.reservedOfMaxToken.mean),
+        `${trimmed(cell.reservedOfUsed.mean, 2)}×`,
+        formatPercent(cell.nodeOverflowRate.mean),
+        formatMs(cell.coldStartSeconds.mean * 1000),
+        formatPercent(cell.cachedShare.mean),
+        formatNumber(cell.preemptions.mean),
+      ],
+    })),
+  };
+}
+
+function cellsAt({ policies, cell }: CellGroup, load: number): CellSummary[] {
+  return policies.flatMap((policy) => cell(policy, load) ?? []);
 }
 
 /** A table of variants (ablations, noise, placement): one row for each variant and load, named by what is changed. */

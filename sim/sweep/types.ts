@@ -46,6 +46,9 @@ export interface RunRow extends Omit<SweepCell, 'prediction'> {
   readonly attainment: number;
   readonly attainmentByClass: Readonly<Record<string, number>>;
   readonly goodputPerSecond: number;
+  /** Workflows in time for each hour of a GPU of the fleet, and for each dollar that its GPUs cost; the latter only where all of them have a stated price. */
+  readonly goodputPerGpuHour: number;
+  readonly goodputPerDollar?: number;
   readonly kv: {
     readonly reservedByteSeconds: number;
     readonly maxTokenByteSeconds: number;
@@ -53,7 +56,15 @@ export interface RunRow extends Omit<SweepCell, 'prediction'> {
     readonly nodeOverflowRate: number;
   };
   readonly coldStarts: { readonly count: number; readonly requestSeconds: number };
-  readonly slowdown: { readonly p50: number; readonly p99: number; readonly max: number };
+  /** `cdf`: share of the workflows that completed within each of `slowdownPoints` of the report. */
+  readonly slowdown: {
+    readonly p50: number;
+    readonly p99: number;
+    readonly max: number;
+    readonly cdf: readonly number[];
+  };
+  /** Wait beyond the isolated time that the worst 1 % of each class exceed, seconds. */
+  readonly worstWaitSecondsByClass: Readonly<Record<string, number>>;
   readonly preemptions: number;
   /** Jain's index over the attainment of tenants, 1 when all are served alike. */
   readonly fairness: number;

@@ -1,0 +1,92 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { sweepWorkload } from '../../src/cli/sweep-workload.js';
+import { parseConfig } from '../../src/config/load.js';
+import { SMALL_FLEET } from '../../test/sim-scenario.js';
+import type { TraceRow } from '../../traces/schema.js';
+import { executeSweep } from './execute.js';
+import { renderSweepHtml } from './html.js';
+import { JOURNAL_FILE, readJournal } from './journal.js';
+import { renderSweepMarkdown } from './markdown.js';
+import { type PlannedCell, planSweep } from './plan.js';
+import { buildSweepReport, type SweepReport } from './report.js';
+import { sweepReportJsonSchema, sweepReportSchema } from './report-schema.js';
+
+const config = parseConfig(SMALL_FLEET, 'fleet');
+const rows = Array.from(
+  { length: 40 },
+  (_, index): TraceRow => ({
+    request_id: `r${index}`,
+    timestamp: index * 100,
+    input_length: 200,
+    output_length: 50 + (index % 7) * 40,
+    model: 'llama-3.1-8b',
+  }),
+);
+const workload = sweepWorkload({
+  ...{ name: 'small', about: 'for the test', rows, config, modelMap: new Map(), capacitySpeed: 1, warmupShare: 0 },
+  limitWorkflows: undefined,
+});
+const cells = ['fcfs', 'edf'].flatMap((policy) =>
+  [1, 2].map(
+    (seed): PlannedCell => ({
+      ...{ part: 'runs', workload: 'small', deadlineRule: 'class', policy, load: 1, seed },
+      ...{ placement: 'maestro', reservation: 'predicted', prediction: { kind: 'online' } },
+    }),
+  ),
+);
+const plan = planSweep({ title: 'T', command: 'c', notes: [] }, [workload], cells);
+
+describe('the report of a sweep', () => {
+  let directory: string;
+  let report: SweepReport;
+
+  beforeAll(async () => {
+    directory = mkdtempSync(join(tmpdir(), 'maestro-sweep-'));
+    const found = await executeSweep(plan, [workload], { directory, jobs: 1 });
+    report = buildSweepReport(
+      plan,
+      plan.cells.map((_, index) => found.get(index)!),
+    );
+  });
+  afterAll(() => rmSync(directory, { recursive: true }));
+
+  it('is as its schema says', () => {
+    const document: unknown = JSON.parse(JSON.stringify(report));
+    expect(sweepReportSchema.parse(document)).toEqual(document);
+    expect(sweepReportSchema.safeParse({ ...report, more: 1 }).success).toBe(false);
+  });
+
+  it('has its JSON Schema in the documentation; -u brings it up to date', async () => {
+    const text = `${JSON.stringify(sweepReportJsonSchema(), null, 2)}\n`;
+    await expect(text).toMatchFileSnapshot('../../docs/schemas/sweep-report.json');
+  });
+
+  it('states a distribution that rises at as many points as the report names, and goodput by GPU and dollar', () => {
+    for (const { slowdown, goodputPerSecond, goodputPerGpuHour, goodputPerDollar } of report.runs) {
+      expect(slowdown.cdf).toHaveLength(report.slowdownPoints.length);
+      expect(slowdown.cdf).toEqual([...slowdown.cdf].sort((a, b) => a - b));
+      expect(slowdown.cdf.at(-1)).toBe(1);
+      const { gpus, dollarsPerHour } = report.workloads[0]!;
+      expect(goodputPerGpuHour * gpus).toBeCloseTo(goodputPerSecond * 3600, 6);
+      expect(goodputPerDollar! * dollarsPerHour!).toBeCloseTo(goodputPerSecond * 3600, 6);
+    }
+  });
+
+  it('draws the distributions and names the waits of each class', () => {
+    expect(renderSweepHtml(report)).toContain('<h2>Slowdown</h2>');
+    expect(renderSweepMarkdown(report)).toContain('interactive, worst 1 % wait');
+  });
+
+  it('refuses the journal of a version that wrote other runs, whether to go on or to merge', async () => {
+    const path = join(directory, JOURNAL_FILE);
+    const text = readFileSync(path, 'utf8');
+    expect(readJournal(directory)?.rows.size).toBe(4);
+    writeFileSync(path, text.replace(/"format":\d+,/, ''));
+    expect(() => readJournal(directory)).toThrow(/another version of maestro.*run the sweep again/);
+    await expect(executeSweep(plan, [workload], { directory, jobs: 1 })).rejects.toThrow('another version');
+    writeFileSync(path, text);
+  });
+});
