@@ -63,7 +63,7 @@ describe.each(TARGETS)('Maestro in front of %s', { timeout: TIMEOUT_MS }, (_name
     if (!open) return;
     engines = await open();
     served = await serve({
-      config: parseConfig('observe: {logLevel: silent}', 'test'),
+      config: parseConfig('observe: {logLevel: silent}\nscheduling: {prefetch: false}', 'test'),
       vllmUrls: engines.urls,
       port: 0,
     });
