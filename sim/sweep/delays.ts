@@ -1,7 +1,7 @@
 import { quantile } from '../report/stats.js';
 import type { WorkflowRecord } from '../report/types.js';
 
-/** Slowdowns at which every run states its distribution: steps of a tenth of a decade and finer near 1, where most workflows are. */
+/** Slowdowns at which every run states its distribution: about a tenth of a decade apart, and wider beyond 200, where few workflows are. */
 export const SLOWDOWN_POINTS = [
   ...[1, 1.1, 1.25, 1.5, 1.75, 2, 2.5, 3, 4, 5, 6, 8, 10, 12.5, 16, 20, 25],
   ...[32, 40, 50, 64, 80, 100, 128, 160, 200, 320, 500, 1000],
