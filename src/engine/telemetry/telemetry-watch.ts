@@ -26,7 +26,7 @@ export interface TelemetryWatchOptions {
 }
 
 /**
- * Xids after which NVIDIA's catalogue asks for a reset or a restart: uncorrectable ECC (48), failed row remapping (64), fallen off the bus (79), uncontained
+ * Xids taken to need a reset or a restart (our choice, to be checked against NVIDIA's catalogue): uncorrectable ECC (48), failed row remapping (64), fallen off the bus (79), uncontained
  * ECC (95), GSP time-outs (119, 120). Others are faults of programs, or were contained.
  */
 const FATAL_XIDS: ReadonlySet<number> = new Set([48, 64, 79, 95, 119, 120]);
