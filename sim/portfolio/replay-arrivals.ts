@@ -39,7 +39,7 @@ export function replayArrivals(workflows: readonly ReplayWorkflow[], warmTokens:
       spare -= stages[newest]!.promptTokens;
       const row = {
         ...rowOf(workflow, newest, prompts[newest]!),
-        request_id: `${workflowId}/warm`,
+        request_id: `warm:${workflowId}`,
         output_length: 1,
         timestamp: 0,
       };
@@ -47,7 +47,7 @@ export function replayArrivals(workflows: readonly ReplayWorkflow[], warmTokens:
       predictions.set(root.request_id, stages[newest]!.prediction);
       warm.push({
         atMs: 0,
-        workflow: { workflowId: `${workflowId}/warm`, tenant, template, sloClass, arrivalMs: 0, rows: [root] },
+        workflow: { workflowId: `warm:${workflowId}`, tenant, template, sloClass, arrivalMs: 0, rows: [root] },
         sloClass,
         deadlineMs: WARM_UP_MS,
       });

@@ -67,6 +67,16 @@ describe('Portfolio', () => {
     expect(names).toEqual(served.map((name) => `maestro:${name}`));
   });
 
+  it('stays while what replays promise does not come true', () => {
+    const portfolio = busy();
+    portfolio.plan(0);
+    // All of the traffic is in time, the replays say that hardly any is.
+    const scores = [score('edf', 0.1), score('srtf', 0.4, 60, 0)];
+    const served = evaluate(portfolio, [score('edf', 0.1)], 2);
+    expect(evaluate(portfolio, scores, 2, 20_000)).toEqual([...served.slice(1), 'maestro:edf']);
+    expect(portfolio.log().at(-1)).toMatchObject({ observed: 1, reason: expect.stringMatching(/wrong by \d+/) });
+  });
+
   it('takes the best of several that lead', () => {
     const portfolio = busy();
     portfolio.plan(0);

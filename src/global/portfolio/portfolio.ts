@@ -28,6 +28,8 @@ export interface PortfolioConfig {
   /** Candidates tried in an evaluation, and how many evaluations apart all are tried. */
   readonly tried: number;
   readonly allEvery: number;
+  /** No ordering takes over while what replays promise is on average so far from what comes of it, as a share of workflows. */
+  readonly maxDoubt: number;
   /** Less traffic than this says nothing. */
   readonly minWorkflows: number;
   /** Stages of one replay at most. */
@@ -43,10 +45,11 @@ export const DEFAULT_PORTFOLIO_CONFIG: Omit<PortfolioConfig, 'candidates' | 'pri
   intervalMs: 45_000,
   cpuShare: 0.05,
   maxEvaluationMs: 6_000,
-  lead: 0.03,
-  clearness: 4,
-  clearnessAtOnce: 8,
+  lead: 0.02,
+  clearness: 3,
+  clearnessAtOnce: 4.5,
   newest: 0.35,
+  maxDoubt: 0.25,
   tried: 5,
   allEvery: 4,
   minWorkflows: 20,
@@ -67,6 +70,10 @@ export interface PortfolioEntry {
   readonly stages: number;
   readonly costMs: number;
   readonly scores: readonly ReplayScore[];
+  /** Share of the workflows in time since the evaluation before; undefined where too few have ended to say. */
+  readonly observed: number | undefined;
+  /** How far from that what replays promised has been, on average of late. */
+  readonly doubt: number;
 }
 
 export interface PortfolioStats {
@@ -108,6 +115,11 @@ export class Portfolio {
   private nextMs: number | undefined;
   private pending: { readonly workflows: number; readonly stages: number } | undefined;
   private readonly entries: PortfolioEntry[] = [];
+  /** What the last evaluation promised of the ordering that has served since. */
+  private promised: number | undefined;
+  private ended = 0;
+  private inTime = 0;
+  private doubt = 0;
   private submitted = 0;
   private delayed = 0;
   private spentMs = 0;
@@ -147,6 +159,9 @@ export class Portfolio {
     if (this.pending || nowMs < this.nextMs) return undefined;
     this.nextMs = nowMs + intervalMs;
     this.traffic.prune(nowMs);
+    const outcomes = this.traffic.takeOutcomes();
+    this.ended += outcomes.ended;
+    this.inTime += outcomes.inTime;
     const counts = this.traffic.takeCounts();
     this.submitted += counts.submitted;
     this.delayed += counts.delayed;
@@ -173,7 +188,9 @@ export class Portfolio {
     this.spentMs += result.costMs;
     this.nextMs = Math.max(this.nextMs ?? 0, nowMs + result.costMs / this.config.cpuShare);
     const before = this.incumbent;
+    const observed = this.compareWithPromise();
     const reason = this.learn(result);
+    this.promised = result.scores.find(({ candidate }) => candidate === this.incumbent.policy.name)?.attainment;
     this.evaluation += 1;
     this.entries.push({
       atMs: nowMs,
@@ -183,6 +200,8 @@ export class Portfolio {
       ...pending,
       costMs: result.costMs,
       scores: result.scores,
+      observed,
+      doubt: this.doubt,
     });
     if (this.entries.length > LOG_ENTRIES) this.entries.shift();
     if (this.incumbent === before) return undefined;
@@ -193,6 +212,18 @@ export class Portfolio {
   /** The last request could not be answered. */
   failed(): void {
     this.pending = undefined;
+  }
+
+  /** Sets what was promised against what came of it; returns the latter, if enough has ended to say. */
+  private compareWithPromise(): number | undefined {
+    const { promised, ended, inTime } = this;
+    const { minWorkflows, newest } = this.config;
+    if (promised === undefined || ended < minWorkflows) return undefined;
+    const observed = inTime / ended;
+    this.doubt += newest * (Math.abs(promised - observed) - this.doubt);
+    this.ended = 0;
+    this.inTime = 0;
+    return observed;
   }
 
   /** The incumbent, the best of the others, and of the rest those that have not been tried for longest. */
@@ -210,7 +241,7 @@ export class Portfolio {
 
   /** Updates the leads and perhaps the incumbent; returns why. */
   private learn({ scores }: ReplayResult): string {
-    const { lead, clearness, clearnessAtOnce, newest } = this.config;
+    const { lead, clearness, clearnessAtOnce, newest, maxDoubt } = this.config;
     const own = scores.find(({ candidate }) => candidate === this.incumbent.policy.name);
     if (!own) return 'the incumbent was not replayed';
     let best: Candidate | undefined;
@@ -233,6 +264,8 @@ export class Portfolio {
     }
     this.incumbent.triedIn = this.evaluation;
     if (!best) return 'nothing leads clearly';
+    if (this.doubt > maxDoubt)
+      return `${best.policy.name} leads, but replays have been wrong by ${percent(this.doubt)} points of late`;
     const reason = `${best.policy.name} leads by ${percent(latestOfBest)} points now and ${percent(best.lead)} of late`;
     this.takeOver(best);
     return reason;

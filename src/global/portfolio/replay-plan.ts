@@ -98,6 +98,8 @@ function goOn(workflow: SeenWorkflow, window: TrafficWindow, nowMs: number, roun
   const idleMs = live.length > 0 ? 0 : nowMs - workflow.lastSeenMs;
   return {
     ...common(workflow),
+    // All three kinds are marked, or a client's own name could be that of another's return.
+    workflowId: `now:${workflow.workflowId}`,
     atMs: 0,
     deadlineMs: arrivalMs + deadlineMs - nowMs,
     counts: true,
@@ -134,7 +136,7 @@ function comeAgain(
   const open = own.flatMap((_, index) => (stages[index]!.endedMs === undefined ? [index] : []));
   return {
     ...common(workflow),
-    workflowId: `${workflow.workflowId}~${counts ? 1 : 2}`,
+    workflowId: `${counts ? 'again' : 'after'}:${workflow.workflowId}`,
     atMs,
     deadlineMs,
     counts,

@@ -122,6 +122,31 @@ describe('TrafficWindow', () => {
   });
 });
 
+describe('outcomes of workflows', () => {
+  it.each<[string, Parameters<typeof play>[1], Partial<Stage>, number, { ended: number; inTime: number }]>([
+    ['in time', [['a', 0, 5]], { finalStage: true }, 6, { ended: 1, inTime: 1 }],
+    ['late', [['a', 0, 31]], { finalStage: true }, 32, { ended: 1, inTime: 0 }],
+    ['still under way', [['a', 0, undefined]], {}, 6, { ended: 0, inTime: 0 }],
+    ['under way past its deadline', [['a', 0, undefined]], {}, 31, { ended: 1, inTime: 0 }],
+    ['idle for long without a last call', [['a', 0, 1]], {}, 25, { ended: 1, inTime: 1 }],
+  ])('%s', (_, stages, stage, nowSeconds, expected) => {
+    const window = new TrafficWindow();
+    play(window, stages, { workflowId: 'w', deadlineMs: 30_000, ...stage });
+    window.prune(1_000 * nowSeconds);
+    window.prune(1_000 * nowSeconds);
+    expect(window.takeOutcomes()).toEqual(expected);
+    expect(window.takeOutcomes()).toEqual({ ended: 0, inTime: 0 });
+  });
+
+  it('a failed one is not in time', () => {
+    const window = new TrafficWindow();
+    window.stageSubmitted(makeStage({ stageId: 'a', workflowId: 'w', deadlineMs: 30_000 }), makePrediction(), 0);
+    window.stageEnded('a', undefined, 1_000);
+    window.prune(2_000);
+    expect(window.takeOutcomes()).toEqual({ ended: 1, inTime: 0 });
+  });
+});
+
 describe('planReplay', () => {
   const window = new TrafficWindow({ windowMs: 60_000 });
   play(
@@ -151,7 +176,7 @@ describe('planReplay', () => {
   const byId = new Map(workflows.map((workflow) => [workflow.workflowId, workflow]));
 
   it('goes on with what is under way as an example of its template did', () => {
-    const open = byId.get('open')!;
+    const open = byId.get('now:open')!;
     expect(open).toMatchObject({
       atMs: 0,
       deadlineMs: 20_000,
@@ -170,20 +195,29 @@ describe('planReplay', () => {
   });
 
   it('lets the arrivals of the window come twice, of which the first counts', () => {
-    const times = [...byId].filter(([id]) => id.includes('~')).map(([id, { atMs, counts }]) => [id, atMs, counts]);
+    const times = [...byId].filter(([id]) => !id.startsWith('now')).map(([id, { atMs, counts }]) => [id, atMs, counts]);
     expect(times).toEqual([
-      ['example~1', 0, true],
-      ['open~1', 10_000, true],
-      ['example~2', 20_000, false],
-      ['open~2', 30_000, false],
+      ['again:example', 0, true],
+      ['again:open', 10_000, true],
+      ['after:example', 20_000, false],
+      ['after:open', 30_000, false],
     ]);
-    expect(byId.get('open~1')!.stages.map(({ outputTokens }) => outputTokens)).toEqual([100, 100, 100, 7]);
+    expect(byId.get('again:open')!.stages.map(({ outputTokens }) => outputTokens)).toEqual([100, 100, 100, 7]);
     expect([counted, horizonMs]).toEqual([3, 60_000]);
+  });
+
+  it('keeps workflows apart whatever clients call them', () => {
+    const named = new TrafficWindow({ windowMs: 60_000 });
+    for (const workflowId of ['x', 'x~1', 'again:x', 'now:x', 'after:again:x'])
+      play(named, [[`s ${workflowId}`, 10, undefined]], { workflowId });
+    const ids = planReplay(named, 20_000, LIMITS).workflows.map(({ workflowId }) => workflowId);
+    expect(ids.length).toBe(15);
+    expect(new Set(ids).size).toBe(15);
   });
 
   it('takes a shorter part of a window that holds too much', () => {
     const short = planReplay(window, 20_000, { ...LIMITS, maxStages: 4 });
-    expect(short.workflows.map(({ workflowId }) => workflowId)).toEqual(['open', 'open~1', 'open~2']);
+    expect(short.workflows.map(({ workflowId }) => workflowId)).toEqual(['now:open', 'again:open', 'after:open']);
     expect(short.workflows[1]!.atMs).toBe(0);
   });
 });

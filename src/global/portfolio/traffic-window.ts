@@ -35,7 +35,11 @@ export interface SeenWorkflow {
   liveStages: number;
   /** It said that it is over, or a stage of it failed. */
   over: boolean;
+  /** A stage of it did not complete. */
+  failed: boolean;
   lastSeenMs: number;
+  /** Whether it is in {@link TrafficWindow.takeOutcomes} already. */
+  judged: boolean;
   longestGapMs: number;
   /** Ended stages that the next one waits for, and whether one has been seen that waited for them. */
   frontier: number[];
@@ -87,6 +91,8 @@ export class TrafficWindow {
   private readonly templateHashes = new Map<string, readonly string[]>();
   private submitted = 0;
   private delayed = 0;
+  private ended = 0;
+  private inTime = 0;
 
   constructor(config: Partial<TrafficWindowConfig> = {}) {
     this.config = { ...DEFAULT_TRAFFIC_CONFIG, ...config };
@@ -112,6 +118,14 @@ export class TrafficWindow {
     this.submitted = 0;
     this.delayed = 0;
     return { submitted, delayed };
+  }
+
+  /** Workflows whose fate has become known since the last call, and how many of them were in time; as of the last {@link prune}. */
+  takeOutcomes(): { readonly ended: number; readonly inTime: number } {
+    const { ended, inTime } = this;
+    this.ended = 0;
+    this.inTime = 0;
+    return { ended, inTime };
   }
 
   stageSubmitted(stage: Stage, prediction: Prediction, nowMs: number): void {
@@ -169,7 +183,10 @@ export class TrafficWindow {
     workflow.lastSeenMs = nowMs;
     stage.endedMs = nowMs;
     stage.outputTokens = outcome?.outputTokens;
-    if (outcome?.kind !== 'completed') workflow.over = true;
+    if (outcome?.kind !== 'completed') {
+      workflow.over = true;
+      workflow.failed = true;
+    }
     if (workflow.frontierUsed) workflow.frontier = [];
     workflow.frontierUsed = false;
     workflow.frontier.push(index);
@@ -186,11 +203,22 @@ export class TrafficWindow {
         workflow.over = true;
         this.keepExample(workflow);
       }
+      this.judge(workflow, nowMs);
       const old = workflow.arrivalMs < nowMs - windowMs;
       if (workflow.liveStages > 0 || (!(old && workflow.over) && spare <= 0)) continue;
       this.workflows.delete(workflowId);
       spare -= 1;
     }
+  }
+
+  private judge(workflow: SeenWorkflow, nowMs: number): void {
+    const { judged, over, failed, liveStages, lastSeenMs, arrivalMs, deadlineMs } = workflow;
+    const dueMs = arrivalMs + deadlineMs;
+    const ended = over && liveStages === 0;
+    if (judged || !(ended || nowMs > dueMs)) return;
+    workflow.judged = true;
+    this.ended += 1;
+    if (ended && !failed && lastSeenMs <= dueMs) this.inTime += 1;
   }
 
   private open(stage: Stage, nowMs: number): SeenWorkflow {
@@ -204,7 +232,9 @@ export class TrafficWindow {
       stages: [],
       liveStages: 0,
       over: false,
+      failed: false,
       lastSeenMs: nowMs,
+      judged: false,
       longestGapMs: 0,
       frontier: [],
       frontierUsed: false,
