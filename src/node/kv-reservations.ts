@@ -125,8 +125,8 @@ export class KvReservations {
 
   private heldFor(leases: number, boundTokens: number, certainTokens: number, moments: Moments): number {
     if (!this.pooled || leases === 0) return boundTokens;
-    const pooled = Math.ceil(certainTokens + this.pooled.reserve(moments));
-    return Math.max(this.inUseTokens, leases <= FEW_LEASES ? Math.min(boundTokens, pooled) : pooled);
+    const heldTokens = leases <= FEW_LEASES ? boundTokens : Math.ceil(certainTokens + this.pooled.reserve(moments));
+    return Math.max(this.inUseTokens, heldTokens);
   }
 
   private count({ demand, moments }: HeldLease, sign: 1 | -1): void {
