@@ -23,6 +23,8 @@ export interface NodeVariant {
   readonly prefetch?: boolean;
   /** False: every KV pool is fixed, also where the fleet has kvcached. */
   readonly elasticKv?: boolean;
+  /** False: the bounds of an engine's calls add up. */
+  readonly pooledKv?: boolean;
 }
 
 /** What the schedulers are told of a stage before it runs. */

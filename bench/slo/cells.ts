@@ -26,6 +26,7 @@ const VARIANTS: readonly (readonly [part: ReportPart, change: Partial<SweepCell>
   ['ablations', { node: { prefetch: false } }],
   // What a plain stack does: the least recently used model goes, the least loaded engine is chosen.
   ['ablations', { node: { elasticKv: false } }],
+  ['ablations', { node: { pooledKv: false } }],
   ['ablations', { node: { weights: 'lru', prefetch: false, elasticKv: false }, placement: 'least-loaded' }],
   // What each part of the prediction is worth, from nothing to the truth.
   ['noise', { prediction: { kind: 'none' } }],

@@ -1,4 +1,5 @@
-import { PooledBound } from '../../src/predict/pooled-bound.js';
+import type { OutputForecast } from '../../src/model/stage.js';
+import { type Moments, PooledBound } from '../../src/node/pooled-bound.js';
 import type { JudgedCall } from './judge-calls.js';
 
 /** What reservations are compared with: a limit that every request could have. */
@@ -38,18 +39,31 @@ export function reservations(calls: readonly KnownCall[]): Reservations {
     summed: CONCURRENT_CALLS.map((count) => figures(calls, count, summed)),
     pooled: CONCURRENT_CALLS.map((count) => {
       const bound = new PooledBound();
-      const lengths = ({ prediction }: KnownCall) => prediction.outputTokens;
       return figures(
         calls,
         count,
-        (window) => bound.reserve(window.map(lengths)),
+        (window) => Math.min(summed(window), bound.reserve(momentsOf(window, bound))),
         (window, overflowed) => {
-          for (const call of window) bound.observe(lengths(call), call.outputTokens);
+          for (const call of window) bound.observe(forecastOf(call), call.outputTokens);
           bound.observeNode(overflowed);
         },
       );
     }),
   };
+}
+
+function momentsOf(window: readonly KnownCall[], bound: PooledBound): Moments {
+  let [mean, variance] = [0, 0];
+  for (const call of window) {
+    const expected = bound.expect(forecastOf(call));
+    mean += expected.mean;
+    variance += expected.variance;
+  }
+  return { mean, variance };
+}
+
+function forecastOf({ call: { stage }, prediction }: KnownCall): OutputForecast {
+  return { kind: `${stage.template}\n${stage.model}\n${stage.role}`, ...prediction.outputTokens };
 }
 
 function figures(

@@ -1,6 +1,6 @@
 import { BaselineRouter } from '../../src/cluster/baseline-router.js';
 import { ClusterRouter } from '../../src/cluster/router.js';
-import type { Demand } from '../../src/model/fleet.js';
+import type { Demand, LeaseUse } from '../../src/model/fleet.js';
 import type { EventLoop } from '../event-loop.js';
 import type { Placement } from '../types.js';
 import type { Job } from './job.js';
@@ -96,7 +96,7 @@ export class SimCluster {
   }
 
   /** Ends whatever the stage has here. */
-  finish(job: Job, use: { readonly promptTokens?: number; readonly outputTokens?: number }): void {
+  finish(job: Job, use: LeaseUse): void {
     loopCancel(this.loop, job);
     const { node, engineId, stage } = job;
     if (!node || engineId === undefined) return;
@@ -107,7 +107,7 @@ export class SimCluster {
     this.announceCapacity();
   }
 
-  private demand({ stage, orderKey }: Job, engineId: string, kvTokens: number): Demand {
+  private demand({ stage, orderKey, prediction }: Job, engineId: string, kvTokens: number): Demand {
     return {
       stageId: stage.stageId,
       engineId,
@@ -115,6 +115,7 @@ export class SimCluster {
       interactive: this.interactive.has(stage.sloClass),
       promptTokens: stage.promptTokens,
       kvTokens,
+      forecast: prediction.kvTokens.forecast,
       maxKvTokens: stage.promptTokens + stage.maxTokens,
       orderKey,
       // Nobody reads a batch answer while it is written.

@@ -5,7 +5,7 @@ import type { SimScenario } from '../types.js';
 
 /** The settings of every node of a run. */
 export function nodeConfigOf(
-  { lookAhead, minResidencyMs, node: { weights = 'value', prefetch = true } = {} }: SimScenario,
+  { lookAhead, minResidencyMs, node: { weights = 'value', prefetch = true, pooledKv = true } = {} }: SimScenario,
   queued: (model: string) => number,
   nextModels: NextModels,
 ): Partial<NodeConfig> {
@@ -13,6 +13,7 @@ export function nodeConfigOf(
     lookAhead,
     minResidencyMs,
     prefetch,
+    pooledKv,
     eviction: EVICTION_POLICIES[weights],
     demand: (model) => ({ queued: queued(model), expected: nextModels.expected(model) }),
   };

@@ -271,7 +271,8 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
   finished(stageId: string, _outputTokens: number, _cachedTokens: number): void {
     const job = this.jobs.get(stageId);
     if (!job) return;
-    job.cluster!.finish(job, { promptTokens: job.stage.promptTokens, outputTokens: job.outputTokens });
+    const { promptTokens } = job.stage;
+    job.cluster!.finish(job, { promptTokens, outputTokens: job.outputTokens, completed: true });
     job.state = 'answered';
     job.cluster!.links.up.send(() => this.end(job, 'completed'));
   }

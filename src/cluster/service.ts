@@ -205,6 +205,7 @@ export class ClusterService {
       interactive: this.options.interactiveClasses.has(stage.sloClass),
       promptTokens: stage.promptTokens,
       kvTokens,
+      forecast: placement.prediction.kvTokens.forecast,
       maxKvTokens: stage.promptTokens + stage.maxTokens,
       orderKey,
       restartable: !stage.features.stream,

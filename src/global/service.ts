@@ -363,7 +363,8 @@ export class GlobalService implements Scheduling {
     const ran = job.state === 'started';
     job.state = 'ended';
     this.jobs.delete(stage.stageId);
-    job.cluster?.finish(stage.stageId, { promptTokens: outcome.promptTokens, outputTokens: outcome.outputTokens });
+    const { promptTokens, outputTokens, kind } = outcome;
+    job.cluster?.finish(stage.stageId, { promptTokens, outputTokens, completed: kind === 'completed' });
     const settled: StageOutcome = ran ? { ...outcome, serviceMs: nowMs - job.startedMs } : outcome;
     if (ran) {
       scheduler.complete(stage.stageId, settled, nowMs);

@@ -1,5 +1,6 @@
 import type { GpuSpec } from './gpu.js';
 import type { Dtype, LlmSpec } from './llm.js';
+import type { OutputForecast } from './stage.js';
 
 /**
  * Where a model's weights are on a node:
@@ -114,6 +115,8 @@ export interface Demand {
   readonly promptTokens: number;
   /** KV tokens to promise: the calibrated bound. */
   readonly kvTokens: number;
+  /** Lets the node hold less for its calls together than the sum of their bounds; absent: the bound is held. */
+  readonly forecast?: OutputForecast | undefined;
   /** KV tokens that a promise by the request's own limit would take; for the report only. */
   readonly maxKvTokens?: number | undefined;
   /** Nothing of the answer reaches the client before its end, so the stage may be stopped and started again. */
@@ -156,6 +159,8 @@ export type ReserveResult =
 export interface LeaseUse {
   readonly promptTokens?: number | undefined;
   readonly outputTokens?: number | undefined;
+  /** The answer ran to its end, so that its length teaches how long such answers are. */
+  readonly completed?: boolean;
 }
 
 /** What a cluster can start now, model by model; input of the global level's late binding. */

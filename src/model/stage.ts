@@ -111,13 +111,25 @@ export interface StageContext {
   readonly past?: WorkflowPast | undefined;
 }
 
+/** What is expected of the output of a call, in tokens. */
+export interface OutputForecast {
+  /** Calls of one kind (model, template, role) err alike. */
+  readonly kind: string;
+  readonly mean: number;
+  readonly q50: number;
+  readonly q95: number;
+}
+
 /** What is expected of a stage, before it runs. Tokens are whole sequences of one request. */
 export interface Prediction {
   /** Chance in [0, 1] that the answer is a tool call. */
   readonly toolProbability: number;
   readonly outputTokens: { readonly q30: number; readonly q50: number; readonly q95: number; readonly mean: number };
-  /** KV tokens of prompt and output: the median, and the calibrated bound that reservations use. */
-  readonly kvTokens: { readonly q50: number; readonly bound: number };
+  /**
+   * KV tokens of prompt and output: the median, and the calibrated bound. With a forecast a node may hold less for its calls together than their bounds
+   * add up to; without one the bound is held.
+   */
+  readonly kvTokens: { readonly q50: number; readonly bound: number; readonly forecast?: OutputForecast | undefined };
   /** Service time of this stage alone on an idle engine, and of everything its workflow is expected to do after it. */
   readonly serviceMs: number;
   readonly remainingMs: number;

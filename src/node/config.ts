@@ -38,6 +38,8 @@ export interface NodeConfig {
   readonly pauseBatch: boolean;
   /** Stop batch stages that can be started again, where that costs less than to wait for them. */
   readonly requeueBatch: boolean;
+  /** Hold KV memory for the calls of an engine together, by what they are expected to need; otherwise the bounds of all calls add up. */
+  readonly pooledKv: boolean;
   /** What the levels above know of the demand for a model. It may be asked at every plan. */
   readonly demand: (model: string) => ModelDemand;
 }
@@ -58,5 +60,6 @@ export const DEFAULT_NODE_CONFIG: NodeConfig = {
   prefetchLeastUses: 0.3,
   pauseBatch: true,
   requeueBatch: true,
+  pooledKv: true,
   demand: () => NO_DEMAND,
 };

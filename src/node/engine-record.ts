@@ -5,6 +5,7 @@ import { MoveDurations } from './durations.js';
 import { HoldQueue } from './holds.js';
 import { type HeldLease, KvReservations, type KvUseTotals } from './kv-reservations.js';
 import type { MemoryLedger } from './ledger.js';
+import type { PooledBound } from './pooled-bound.js';
 import { EngineResidency } from './residency.js';
 import { SeatLimit } from './seat-limit.js';
 import { EngineUse } from './use.js';
@@ -54,10 +55,12 @@ export class EngineRecord {
     public spec: EngineSpec,
     readonly config: NodeConfig,
     totals: KvUseTotals,
+    pooled: PooledBound | undefined,
   ) {
     this.residency = new EngineResidency(config.retry);
     this.durations = new MoveDurations(spec);
-    this.reservations = new KvReservations(spec.kvBytesPerToken * Math.max(1, spec.gpuIndices.length), totals);
+    const bytesPerToken = spec.kvBytesPerToken * Math.max(1, spec.gpuIndices.length);
+    this.reservations = new KvReservations(bytesPerToken, totals, pooled);
     this.seatLimit = this.newSeatLimit();
     this.kvLimitTokens = spec.kvPoolTokens;
   }
@@ -105,9 +108,9 @@ export class EngineRecord {
 
   /** Is there a seat, counting the small look-ahead that hides the round trip, and KV room? */
   fits(demand: Demand): 'fits' | 'seats-full' | 'kv-full' {
-    const { leases, reservedTokens } = this.reservations;
+    const { leases } = this.reservations;
     if (leases >= this.seatLimit.seats + this.config.lookAhead) return 'seats-full';
-    return reservedTokens + demand.kvTokens <= this.kvLimitTokens ? 'fits' : 'kv-full';
+    return this.reservations.reservedWith(demand) <= this.kvLimitTokens ? 'fits' : 'kv-full';
   }
 
   leaseEnded(held: HeldLease, nowMs: number): void {

@@ -1,15 +1,16 @@
 import type { Demand, Lease, LeaseUse } from '../model/fleet.js';
+import type { Moments, PooledBound } from './pooled-bound.js';
 
 /** KV memory over time, in byte-milliseconds over all GPUs of the engines (token-milliseconds where nothing is known), of ended leases. */
 export interface KvUseTotals {
-  /** Promised by the calibrated bound. */
+  /** Held for the leases: their bounds, or what is held for all of an engine's leases together where that is less. */
   reservedByteMs: number;
   /** What promises by the requests' own limits would have taken. */
   maxTokenByteMs: number;
   /** Truly used: the prompt from the start, the output growing evenly. */
   usedByteMs: number;
   ended: number;
-  /** Ended leases that used more than was promised. */
+  /** Ended leases that used more than their own bound. */
   overflows: number;
 }
 
@@ -20,36 +21,79 @@ export function emptyKvTotals(): KvUseTotals {
 /** A lease with what its end needs to know. */
 export interface HeldLease {
   readonly lease: Lease;
+  readonly demand: Demand;
   readonly promptTokens: number;
   readonly maxKvTokens: number;
   /** Batch work that may be stopped and started again. */
   readonly restartable: boolean;
+  /** Share of the pooled bound; undefined where its own bound is held. */
+  readonly moments: Moments | undefined;
   awaitsFirstToken: boolean;
 }
 
-/** The leases of one engine in sums: seats taken, KV tokens promised, prompts not yet prefilled. A promise is an entry here, not memory in vLLM. */
+/** The leases of an engine at one moment: when all of them have ended, it is known whether enough was held for them. */
+interface Look {
+  readonly heldTokens: number;
+  readonly open: Set<HeldLease>;
+  usedTokens: number;
+}
+
+/** Up to so many leases the sum of their bounds is as good as the pooled bound, whose margin is meant for many. Measured on the recorded traces. */
+const FEW_LEASES = 8;
+
+const NOTHING: Moments = { mean: 0, variance: 0 };
+
+/** The leases of one engine in sums: seats taken, KV tokens held, prompts not yet prefilled. What is held is an entry here, not memory in vLLM. */
 export class KvReservations {
   leases = 0;
-  reservedTokens = 0;
   pendingPrefillTokens = 0;
+  /** Of all leases: their bounds, and the part of them that is certain: prompts, and whole bounds where nothing is forecast. */
+  private boundTokens = 0;
+  private certainTokens = 0;
+  private moments: Moments = NOTHING;
+  /** Since when {@link reservedTokens} has been what it is. */
+  private sinceMs = 0;
+  /** In use by the engine's own gauge: where calls outgrow what is held for them, this much is held until they end. */
+  inUseTokens = 0;
+  private readonly held = new Set<HeldLease>();
+  private look: Look | undefined;
 
-  /** `bytesPerToken` over all GPUs, for the totals. */
+  /** `bytesPerToken` over all GPUs, for the totals. Without `pooled` the bounds add up. */
   constructor(
     private readonly bytesPerToken: number,
     private readonly totals: KvUseTotals,
+    private readonly pooled: PooledBound | undefined,
   ) {}
 
+  /** KV tokens held for all leases together. */
+  get reservedTokens(): number {
+    return this.heldFor(this.leases, this.boundTokens, this.certainTokens, this.moments);
+  }
+
+  /** KV tokens that would be held with one more lease. */
+  reservedWith(demand: Demand): number {
+    const moments = this.momentsOf(demand);
+    return this.heldFor(
+      this.leases + 1,
+      this.boundTokens + demand.kvTokens,
+      this.certainTokens + (moments ? demand.promptTokens : demand.kvTokens),
+      moments ? sum(this.moments, moments, 1) : this.moments,
+    );
+  }
+
   add(demand: Demand, lease: Lease): HeldLease {
-    this.leases += 1;
-    this.reservedTokens += lease.kvTokens;
-    this.pendingPrefillTokens += demand.promptTokens;
-    return {
-      lease,
-      promptTokens: demand.promptTokens,
+    this.account(lease.grantedAtMs);
+    const moments = this.momentsOf(demand);
+    const held: HeldLease = {
+      ...{ lease, demand, moments, promptTokens: demand.promptTokens },
       maxKvTokens: Math.max(demand.maxKvTokens ?? 0, demand.kvTokens),
       restartable: !demand.interactive && demand.restartable === true,
       awaitsFirstToken: true,
     };
+    this.count(held, 1);
+    this.pendingPrefillTokens += demand.promptTokens;
+    this.held.add(held);
+    return held;
   }
 
   firstToken(held: HeldLease): void {
@@ -60,16 +104,64 @@ export class KvReservations {
 
   end(held: HeldLease, use: LeaseUse, nowMs: number): void {
     this.firstToken(held);
-    this.leases -= 1;
-    this.reservedTokens -= held.lease.kvTokens;
+    this.account(nowMs);
+    this.lookAround();
+    this.held.delete(held);
+    this.count(held, -1);
     const { totals, bytesPerToken } = this;
     const byteMs = Math.max(0, nowMs - held.lease.grantedAtMs) * bytesPerToken;
     const promptTokens = use.promptTokens ?? held.promptTokens;
     const outputTokens = use.outputTokens ?? 0;
     totals.ended += 1;
-    totals.reservedByteMs += held.lease.kvTokens * byteMs;
     totals.maxTokenByteMs += held.maxKvTokens * byteMs;
     totals.usedByteMs += (promptTokens + outputTokens / 2) * byteMs;
     if (promptTokens + outputTokens > held.lease.kvTokens) totals.overflows += 1;
+    this.learn(held, promptTokens + outputTokens, use.completed === true ? use.outputTokens : undefined);
   }
+
+  private momentsOf({ forecast }: Demand): Moments | undefined {
+    return forecast && this.pooled?.expect(forecast);
+  }
+
+  private heldFor(leases: number, boundTokens: number, certainTokens: number, moments: Moments): number {
+    if (!this.pooled || leases === 0) return boundTokens;
+    const heldTokens = leases <= FEW_LEASES ? boundTokens : Math.ceil(certainTokens + this.pooled.reserve(moments));
+    return Math.max(this.inUseTokens, heldTokens);
+  }
+
+  private count({ demand, moments }: HeldLease, sign: 1 | -1): void {
+    this.leases += sign;
+    this.boundTokens += sign * demand.kvTokens;
+    this.certainTokens += sign * (moments ? demand.promptTokens : demand.kvTokens);
+    // Sums of fractions drift; every idle moment begins them anew.
+    if (this.leases === 0) this.moments = NOTHING;
+    else if (moments) this.moments = sum(this.moments, moments, sign);
+  }
+
+  private account(nowMs: number): void {
+    this.totals.reservedByteMs += this.reservedTokens * Math.max(0, nowMs - this.sinceMs) * this.bytesPerToken;
+    this.sinceMs = nowMs;
+  }
+
+  /** One look at a time: the next begins when the calls of this one have ended, so that looks do not share their calls. */
+  private lookAround(): void {
+    if (this.look || !this.pooled || this.leases <= FEW_LEASES) return;
+    this.look = { heldTokens: this.reservedTokens, open: new Set(this.held), usedTokens: 0 };
+  }
+
+  private learn(held: HeldLease, usedTokens: number, taughtTokens: number | undefined): void {
+    const { look, pooled } = this;
+    if (!pooled) return;
+    const { forecast } = held.demand;
+    if (forecast && taughtTokens !== undefined) pooled.observe(forecast, taughtTokens);
+    if (!look?.open.delete(held)) return;
+    look.usedTokens += usedTokens;
+    if (look.open.size > 0) return;
+    this.look = undefined;
+    pooled.observeNode(look.usedTokens > look.heldTokens);
+  }
+}
+
+function sum(a: Moments, b: Moments, sign: 1 | -1): Moments {
+  return { mean: a.mean + sign * b.mean, variance: Math.max(0, a.variance + sign * b.variance) };
 }

@@ -7,6 +7,7 @@ import { EngineRecord } from './engine-record.js';
 import { holdAnswer } from './estimate.js';
 import { emptyKvTotals, type HeldLease } from './kv-reservations.js';
 import { MemoryLedger } from './ledger.js';
+import { PooledBound, type PooledBoundState } from './pooled-bound.js';
 import type { ReclaimContext } from './reclaim.js';
 import { ResidencyControl } from './residency-control.js';
 import type { EngineGauges, NodeStats } from './stats.js';
@@ -29,6 +30,8 @@ export class NodeManager {
   private readonly reclaim: ReclaimContext;
   private readonly residency: ResidencyControl;
   private readonly kv = emptyKvTotals();
+  /** Of all engines: what is learned of one kind of call at one of them holds at the others. */
+  private readonly pooled = new PooledBound();
   private readonly changedIds = new Set<string>();
   private readonly grantable = new Set<EngineRecord>();
   private actions: NodeAction[] = [];
@@ -48,7 +51,10 @@ export class NodeManager {
       spec.hostMemoryBytes,
     );
     for (const engine of spec.engines) {
-      this.engines.set(engine.engineId, new EngineRecord(engine, this.config, this.kv));
+      this.engines.set(
+        engine.engineId,
+        new EngineRecord(engine, this.config, this.kv, this.config.pooledKv ? this.pooled : undefined),
+      );
       this.ledger.add(engine);
     }
     this.confirmation = new RoomConfirmation(this.ledger, this.config.telemetry, this.config.telemetryMaxAgeMs);
@@ -225,6 +231,15 @@ export class NodeManager {
     };
   }
 
+  /** What has been learned of the memory that calls need together; to be restored after a restart. */
+  kvState(): PooledBoundState {
+    return this.pooled.state();
+  }
+
+  restoreKv(state: PooledBoundState): void {
+    this.pooled.restore(state);
+  }
+
   private grant(record: EngineRecord, demand: Demand, coldStartMs: number): Lease {
     const lease: Lease = {
       leaseId: `${demand.stageId}~${this.leaseSequence++}`,
@@ -288,6 +303,8 @@ export class NodeManager {
     record.engineRunning = event.running;
     record.engineWaiting = event.waiting;
     record.kvUsage = event.kvUsage;
+    const { kvPoolTokens } = record.spec;
+    record.reservations.inUseTokens = Number.isFinite(kvPoolTokens) ? Math.ceil(event.kvUsage * kvPoolTokens) : 0;
     if (record.residency.state !== 'running') return;
     const fresh = record.seatLimit.observe(event, record.reservations.leases, nowMs);
     record.countPreemptions(fresh, nowMs);

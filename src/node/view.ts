@@ -25,7 +25,8 @@ export function buildView(context: ReclaimContext, record: EngineRecord, nowMs: 
     observedAtMs: record.observedAtMs,
     seats: record.seatLimit.seats,
     leases: reservations.leases + record.holds.size,
-    reservedKvTokens: reservations.reservedTokens,
+    // The margin may grow under leases that are out; what the pool has not cannot be held.
+    reservedKvTokens: Math.min(reservations.reservedTokens, spec.kvPoolTokens),
     kvPoolTokens: promisableTokens(context, record),
     readyInMs: cordoned ? Number.POSITIVE_INFINITY : readyInMs,
     disturbanceMs,

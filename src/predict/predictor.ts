@@ -111,16 +111,26 @@ export class OnlinePredictor {
     const q50 = clampTokens(length.q50, limit);
     const boundTokens = clampTokens(length.q95 * calibration.factor(calibrationKey(stage)), limit);
     if (modelled) this.open.set(stage.stageId, { boundTokens, medians: mediansOf(modelled.length, lookup) });
+    const outputTokens = {
+      q30: clampTokens(length.q30, limit),
+      q50,
+      q95: clampTokens(length.q95, limit),
+      mean: clampTokens(length.mean, limit),
+    };
     const cachedTokens = this.services.expectedCachedTokens(stage);
     return {
       toolProbability: this.toolProbability(stage, modelled?.toolProbability),
-      outputTokens: {
-        q30: clampTokens(length.q30, limit),
-        q50,
-        q95: clampTokens(length.q95, limit),
-        mean: clampTokens(length.mean, limit),
+      outputTokens,
+      kvTokens: {
+        q50: this.blockTokens(stage, q50),
+        bound: this.blockTokens(stage, boundTokens),
+        forecast: {
+          kind: `${stage.template}\n${calibrationKey(stage)}`,
+          mean: outputTokens.mean,
+          q50,
+          q95: outputTokens.q95,
+        },
       },
-      kvTokens: { q50: this.blockTokens(stage, q50), bound: this.blockTokens(stage, boundTokens) },
       serviceMs: this.services.serviceMs(stage.model, stage.promptTokens, cachedTokens, q50),
       remainingMs: this.remaining.afterMs(stage, context),
       source: length.source,

@@ -1,0 +1,107 @@
+import { describe, expect, it } from 'vitest';
+import type { Lease } from '../model/fleet.js';
+import type { OutputForecast } from '../model/stage.js';
+import { emptyKvTotals, type HeldLease, KvReservations } from './kv-reservations.js';
+import { PooledBound } from './pooled-bound.js';
+import { testDemand } from './testing.js';
+
+const FORECAST: OutputForecast = { kind: 'coder', mean: 120, q50: 100, q95: 300 };
+
+/** Calls of 100 prompt tokens, expected to write 120 and bound at 500. */
+function bench({ pools }: { pools: boolean } = { pools: true }) {
+  const pooled = pools ? new PooledBound() : undefined;
+  const totals = emptyKvTotals();
+  const reservations = new KvReservations(1, totals, pooled);
+  let sequence = 0;
+  const demand = (forecast: OutputForecast | undefined = FORECAST) =>
+    testDemand(`s${sequence++}`, 'a', { promptTokens: 100, kvTokens: 600, forecast });
+  const grant = (forecast?: OutputForecast): HeldLease => {
+    const wanted = demand(forecast);
+    const lease: Lease = {
+      ...{ leaseId: wanted.stageId, stageId: wanted.stageId, engineId: 'a', nodeId: 'n1', kvTokens: 600 },
+      ...{ epoch: 1, grantedAtMs: 0, coldStartMs: 0 },
+    };
+    return reservations.add(wanted, lease);
+  };
+  return { pooled, totals, reservations, demand, grant };
+}
+
+describe('KvReservations', () => {
+  it('holds less for many calls together than their bounds add up to, and says so beforehand', () => {
+    const { reservations, demand, grant } = bench();
+    for (let call = 0; call < 63; call++) grant();
+    const said = reservations.reservedWith(demand());
+    grant();
+    expect(reservations.reservedTokens).toBe(said);
+    expect(said).toBeLessThan(64 * 600 * 0.55);
+    expect(said).toBeGreaterThan(64 * 220);
+  });
+
+  it('holds the bounds of a few calls, and of all where nothing is pooled', () => {
+    const few = bench();
+    few.grant({ ...FORECAST, q95: 5000 });
+    expect(few.reservations.reservedTokens).toBe(600);
+    const { reservations, grant } = bench({ pools: false });
+    for (let call = 0; call < 64; call++) grant();
+    expect(reservations.reservedTokens).toBe(64 * 600);
+  });
+
+  it('holds the whole bound of a call of which nothing is forecast', () => {
+    const { reservations } = bench();
+    for (let call = 0; call < 20; call++) {
+      const demand = testDemand(`t${call}`, 'a', { promptTokens: 100, kvTokens: 600 });
+      const lease: Lease = {
+        ...{ leaseId: `t${call}`, stageId: `t${call}`, engineId: 'a', nodeId: 'n1' },
+        ...{ kvTokens: 600, epoch: 1, grantedAtMs: 0, coldStartMs: 0 },
+      };
+      reservations.add(demand, lease);
+    }
+    expect(reservations.reservedTokens).toBe(20 * 600);
+  });
+
+  it('holds nothing when all have ended, whatever was learned meanwhile', () => {
+    const { reservations, grant } = bench();
+    const held = Array.from({ length: 30 }, (_, call) => grant({ ...FORECAST, mean: 100 / (call + 3) }));
+    for (const each of held) reservations.end(each, { promptTokens: 100, outputTokens: 333, completed: true }, 10);
+    expect(reservations.reservedTokens).toBe(0);
+  });
+
+  it('holds more after calls turned out longer than what was held for them', () => {
+    const { reservations, grant } = bench();
+    const grantMany = () => {
+      const held = Array.from({ length: 32 }, () => grant());
+      return { held, tokens: reservations.reservedTokens };
+    };
+    const first = grantMany();
+    // Their lengths teach nothing, as if clients had gone: only the look at the node does.
+    for (const each of first.held) reservations.end(each, { promptTokens: 100, outputTokens: 500 }, 10);
+    expect(grantMany().tokens).toBeGreaterThan(first.tokens);
+  });
+
+  it('learns how long answers are from those that ran to their end alone', () => {
+    const { pooled, reservations, grant } = bench();
+    for (let call = 0; call < 50; call++) reservations.end(grant(), { promptTokens: 100, outputTokens: 3 }, 10);
+    expect(pooled!.expect(FORECAST).mean).toBe(120);
+    for (let call = 0; call < 50; call++) {
+      reservations.end(grant(), { promptTokens: 100, outputTokens: 60, completed: true }, 10);
+    }
+    expect(pooled!.expect(FORECAST).mean).toBeCloseTo(60, 0);
+  });
+
+  it('holds what the engine says is in use where calls have outgrown what was held for them', () => {
+    const { reservations, grant } = bench();
+    grant();
+    reservations.inUseTokens = 900;
+    expect(reservations.reservedTokens).toBe(900);
+    reservations.inUseTokens = 10;
+    expect(reservations.reservedTokens).toBeLessThanOrEqual(600);
+  });
+
+  it('counts over time what is held for all together', () => {
+    const { reservations, totals, grant } = bench();
+    const held = Array.from({ length: 32 }, () => grant());
+    const tokens = reservations.reservedTokens;
+    reservations.end(held[0]!, { promptTokens: 100, outputTokens: 120, completed: true }, 10);
+    expect(totals.reservedByteMs).toBe(10 * tokens);
+  });
+});

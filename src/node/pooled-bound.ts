@@ -1,0 +1,132 @@
+import { LruMap } from '../model/lru-map.js';
+import type { OutputForecast } from '../model/stage.js';
+
+/** Mean and variance of an output, in tokens; of independent calls both add up. */
+export interface Moments {
+  readonly mean: number;
+  readonly variance: number;
+}
+
+/** Running sums over the last calls of one kind, or of all. */
+interface Record {
+  calls: number;
+  truth: number;
+  expected: number;
+  squaredError: number;
+  variance: number;
+}
+
+type SavedRecord = readonly [calls: number, truth: number, expected: number, squaredError: number, variance: number];
+
+/** Saved form. */
+export interface PooledBoundState {
+  readonly margin: number;
+  readonly all: SavedRecord;
+  readonly kinds: readonly (readonly [kind: string, record: SavedRecord])[];
+}
+
+/** Calls that the running ratios remember, and calls of a kind that weigh as much as what is known of all. Measured on the recorded traces, as are the next three. */
+const MEMORY_CALLS = 1000;
+const CALLS_TO_SPEAK = 20;
+/** The margin in standard deviations begins high: a node that starts too low overflows while it learns. */
+const FIRST_MARGIN = 4;
+const MARGIN_STEP = 0.4;
+/** The margin aims at this part of the target, because its start and its steps overshoot. */
+const AIM = 0.8;
+const MAX_MARGIN = 20;
+const MAX_KINDS = 4096;
+/** Standard deviations from the median of a normal distribution to its 95th percentile. */
+const Z95 = 1.645;
+
+/**
+ * Memory that a node must hold for the outputs of its concurrent calls together: R = Σμ·b + z·√(Σs²σ²). Far less than the sum of their bounds, because
+ * not all of them turn out long at once.
+ *
+ * Errors of concurrent calls are correlated (same workflow, same hour), so nothing is taken from independent draws: b and s² are running ratios of the
+ * last completions, of each kind of call with back-off to all, and z follows the share of looks at the node that found more used than held.
+ */
+export class PooledBound {
+  private margin = FIRST_MARGIN;
+  private readonly all = emptyRecord();
+  private readonly kinds = new LruMap<string, Record>(MAX_KINDS);
+
+  /** @param targetOverflow Share of looks at the node that may find more used than reserved. */
+  constructor(private readonly targetOverflow = 0.01) {}
+
+  /** What a call is expected to write, corrected by what such calls have written. */
+  expect({ kind, mean, q50, q95 }: OutputForecast): Moments {
+    const record = this.kinds.peek(kind);
+    const bias = ratio(this.all.truth, this.all.expected, 1);
+    const spread = ratio(this.all.squaredError, this.all.variance, 1);
+    const calls = Math.max(1, this.all.calls);
+    // So many calls like the average of all stand beside those of the kind.
+    const expected = CALLS_TO_SPEAK * (this.all.expected / calls || 1);
+    const variance = CALLS_TO_SPEAK * (this.all.variance / calls || 1);
+    const ownBias = record ? ratio(record.truth + bias * expected, record.expected + expected, bias) : bias;
+    const ownSpread = record
+      ? ratio(record.squaredError + spread * variance, record.variance + variance, spread)
+      : spread;
+    return { mean: mean * ownBias, variance: ownSpread * rawVariance(q50, q95) };
+  }
+
+  /** Tokens to hold for outputs that have these sums of {@link expect}. */
+  reserve({ mean, variance }: Moments): number {
+    return mean + this.margin * Math.sqrt(variance);
+  }
+
+  /** Learns from a call that ended. */
+  observe(forecast: OutputForecast, outputTokens: number): void {
+    const squaredError = (outputTokens - this.expect(forecast).mean) ** 2;
+    let record = this.kinds.get(forecast.kind);
+    if (!record) {
+      record = emptyRecord();
+      this.kinds.set(forecast.kind, record);
+    }
+    const variance = rawVariance(forecast.q50, forecast.q95);
+    for (const each of [record, this.all]) {
+      const keep = 1 - 1 / MEMORY_CALLS;
+      each.calls = each.calls * keep + 1;
+      each.truth = each.truth * keep + outputTokens;
+      each.expected = each.expected * keep + forecast.mean;
+      each.squaredError = each.squaredError * keep + squaredError;
+      each.variance = each.variance * keep + variance;
+    }
+  }
+
+  /** Learns whether the node needed more than {@link reserve} had said. */
+  observeNode(overflowed: boolean): void {
+    this.margin += MARGIN_STEP * ((overflowed ? 1 : 0) - AIM * this.targetOverflow);
+    this.margin = Math.max(0, Math.min(MAX_MARGIN, this.margin));
+  }
+
+  state(): PooledBoundState {
+    const kinds = [...this.kinds].map(([kind, record]) => [kind, saved(record)] as const);
+    return { margin: this.margin, all: saved(this.all), kinds };
+  }
+
+  restore({ margin, all, kinds }: PooledBoundState): void {
+    this.margin = margin;
+    Object.assign(this.all, unsaved(all));
+    for (const [kind, record] of kinds) this.kinds.set(kind, unsaved(record));
+  }
+}
+
+function emptyRecord(): Record {
+  return { calls: 0, truth: 0, expected: 0, squaredError: 0, variance: 0 };
+}
+
+function saved({ calls, truth, expected, squaredError, variance }: Record): SavedRecord {
+  return [calls, truth, expected, squaredError, variance];
+}
+
+function unsaved([calls, truth, expected, squaredError, variance]: SavedRecord): Record {
+  return { calls, truth, expected, squaredError, variance };
+}
+
+function rawVariance(q50: number, q95: number): number {
+  return ((q95 - q50) / Z95) ** 2;
+}
+
+function ratio(part: number, whole: number, unknown: number): number {
+  return whole > 0 ? part / whole : unknown;
+}
