@@ -18,6 +18,7 @@ import type { EngineEndpoint } from '../node/service.js';
 import type { DecisionLog } from '../observe/decision-log.js';
 import type { NextModels } from '../predict/next-models.js';
 import type { OnlinePredictor } from '../predict/predictor.js';
+import { engineAnswered } from './engine-answered.js';
 import { noEngine, tooLarge, waitedTooLong } from './refusals.js';
 import type { Dispatch, GlobalScheduler } from './scheduler.js';
 import type { WorkflowTracker } from './tracker.js';
@@ -363,7 +364,8 @@ export class GlobalService implements Scheduling {
     const ran = job.state === 'started';
     job.state = 'ended';
     this.jobs.delete(stage.stageId);
-    job.cluster?.finish(stage.stageId, { promptTokens: outcome.promptTokens, outputTokens: outcome.outputTokens });
+    const { promptTokens, outputTokens } = outcome;
+    job.cluster?.finish(stage.stageId, { promptTokens, outputTokens }, engineAnswered(outcome));
     const settled: StageOutcome = ran ? { ...outcome, serviceMs: nowMs - job.startedMs } : outcome;
     if (ran) {
       scheduler.complete(stage.stageId, settled, nowMs);

@@ -160,9 +160,9 @@ export class NodeService {
     this.live.get(engineId)?.monitor.reportRefused();
   }
 
-  /** The data path failed in another way (reset, timeout): the engine is looked at now. */
-  reportFailure(engineId: string): void {
-    this.live.get(engineId)?.monitor.pollSoon();
+  /** Whether the engine did its part of a request that it had. */
+  reportAnswer(engineId: string, answered: boolean): void {
+    this.live.get(engineId)?.monitor.reportAnswer(answered);
   }
 
   /** Hears of engines whose view changed; several changes in one turn are told once. */
