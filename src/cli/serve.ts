@@ -18,6 +18,7 @@ import {
 import type { GlobalService } from '../global/service.js';
 import { MaestroError } from '../model/error.js';
 import { createLogger } from '../observe/log.js';
+import { exportTotal } from '../observe/metrics.js';
 import { keepPredictorState, prepareLivePrediction } from '../predict/live/service.js';
 import { RetrainingService } from '../predict/retraining/service.js';
 import { watchGpus } from './gpu-telemetry.js';
@@ -101,13 +102,20 @@ export async function serve(options: ServeOptions): Promise<Served> {
       },
     });
     const { scheduling } = levels;
+    const metrics = createGatewayMetrics(config.classes.map(({ name }) => name));
+    exportTotal(
+      metrics.registry,
+      'maestro_decision_log_lost_total',
+      'Decisions that the log file does not have; when it rises, look at the disk under observe.decisionLog',
+      levels.lostDecisions,
+    );
     const gateway = createGateway({
       scheduling,
       clock,
       wallClock,
       config: gatewayConfig(config),
       logger,
-      metrics: createGatewayMetrics(config.classes.map(({ name }) => name)),
+      metrics,
     });
     const keeper =
       stateFile === undefined ? undefined : keepPredictorState(levels.predictor, stateFile, wallClock, logger);
