@@ -48,6 +48,8 @@ export interface LocalLevelsOptions {
 export interface LocalLevels {
   readonly scheduling: GlobalService;
   readonly predictor: OnlinePredictor;
+  /** May the process of an engine start, and take its memory? See {@link NodeService.mayStart}. */
+  mayStart(nodeId: string, engineId: string, over: boolean): boolean;
   /** Records that the decision log file does not have, because it could not be written. */
   lostDecisions(): number;
   /** Looks at every engine once; resolves when each has been tried, reachable or not. */
@@ -145,6 +147,7 @@ export function createLocalLevels(options: LocalLevelsOptions): LocalLevels {
   return {
     scheduling,
     predictor,
+    mayStart: (nodeId, engineId, over) => nodes.find((node) => node.nodeId === nodeId)!.mayStart(engineId, over),
     lostDecisions: () => decisionLog.lost,
     start: async () => {
       await Promise.all(nodes.map((node) => node.start()));

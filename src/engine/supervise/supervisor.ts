@@ -25,6 +25,8 @@ export interface SupervisorOptions {
   /** Real time: processes do not follow an emulated clock. */
   readonly clock: Clock;
   readonly locks: StartLocks;
+  /** May the process take its memory now? Asked until it may; with `over` when a start has come to nothing. Absent: always. */
+  readonly mayStart?: (over: boolean) => boolean;
   readonly logger: SupervisorLogger;
   readonly backoff?: CrashBackoffConfig;
   /** A start that takes longer than this has failed. Reading weights from a slow disk takes minutes. */
@@ -42,6 +44,7 @@ export type SupervisedState = 'waiting' | 'starting' | 'serving' | 'given-up' | 
 
 const READY_POLL_MS = 250;
 const RECORD_RETRY_MS = 5_000;
+const ROOM_POLL_MS = 250;
 const DEFAULT_START_LIMIT_MS = 30 * 60_000;
 const DEFAULT_GRACE_MS = 10_000;
 
@@ -133,6 +136,7 @@ export class EngineSupervisor {
         logger.error({ engine: this.engineId, err: error }, 'the engine could not be started');
       }
       if (!this.process) {
+        this.options.mayStart?.(true);
         if (this.wanted) await this.pause(this.backoff.failed(clock.nowMs()));
         continue;
       }
@@ -173,6 +177,8 @@ export class EngineSupervisor {
     if (!(await portIsFree(hostname.replace(/^\[|\]$/g, ''), Number(port)))) {
       throw new Error(`${launch.url} is in use by another process; free the port or choose another \`url\``);
     }
+    await this.untilRoom();
+    if (!this.wanted) return false;
     const command = launchCommand(launch);
     this.current = 'starting';
     const process = await spawnEngine({
@@ -188,6 +194,14 @@ export class EngineSupervisor {
     }
     logger.info({ engine: this.engineId, pid: process.pid, log: this.logPath }, 'engine started');
     return this.untilServing(process);
+  }
+
+  private async untilRoom(): Promise<void> {
+    const { mayStart, clock } = this.options;
+    while (this.wanted && mayStart?.(false) === false) {
+      this.lastFailure = 'waits for GPU memory';
+      await new Promise<void>((resolve) => clock.after(ROOM_POLL_MS, resolve));
+    }
   }
 
   /** An engine without a log is worth more than none: a full disk does not keep it from starting. */
@@ -259,6 +273,7 @@ export class EngineSupervisor {
     const { clock, logger } = this.options;
     this.process = undefined;
     forgetRunRecord(this.recordPath);
+    if (!served) this.options.mayStart?.(true);
     const reason = classifyExit({ ...exit, asked: !this.wanted, served, logTail: logTail(this.logPath) });
     this.exits.set(reason, (this.exits.get(reason) ?? 0) + 1);
     const orphans = await sweepGroup(pid, clock);
