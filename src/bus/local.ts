@@ -17,6 +17,7 @@ import type { ModelDemand } from '../node/config.js';
 import { EVICTION_POLICIES } from '../node/evict.js';
 import { type GpuTelemetry, NodeService } from '../node/service.js';
 import { DecisionLog } from '../observe/decision-log.js';
+import { LineFile } from '../observe/line-file.js';
 import type { Logger } from '../observe/log.js';
 import { NextModels } from '../predict/next-models.js';
 import { OnlinePredictor, type PredictorState } from '../predict/predictor.js';
@@ -47,6 +48,10 @@ export interface LocalLevelsOptions {
 export interface LocalLevels {
   readonly scheduling: GlobalService;
   readonly predictor: OnlinePredictor;
+  /** May the process of an engine start, and take its memory? See {@link NodeService.mayStart}. */
+  mayStart(nodeId: string, engineId: string, over: boolean): boolean;
+  /** Records that the decision log file does not have, because it could not be written. */
+  lostDecisions(): number;
   /** Looks at every engine once; resolves when each has been tried, reachable or not. */
   start(): Promise<void>;
   /** Ends everything; whatever is still held is released. */
@@ -64,7 +69,7 @@ const WORKFLOW_IDLE_MS = 3 * MINUTE_MS;
 const LOCAL_EPOCH = 1;
 
 export function createLocalLevels(options: LocalLevelsOptions): LocalLevels {
-  const { config, clock, logger } = options;
+  const { config, clock, wallClock, logger } = options;
   const { classes, scheduling: rules } = config;
   const tracker = new WorkflowTracker({ idleMs: WORKFLOW_IDLE_MS });
   const policy = findOrderingPolicy(rules.policy);
@@ -119,9 +124,7 @@ export function createLocalLevels(options: LocalLevelsOptions): LocalLevels {
       : undefined;
   const decisionLog = new DecisionLog({
     capacity: DECISIONS_KEPT,
-    file: config.observe.decisionLog,
-    onFileError: (error) =>
-      logger.error({ err: error }, 'the decision log file cannot be written; serving goes on without it'),
+    file: decisionFile(config.observe.decisionLog, wallClock, logger),
   });
   const predictor = new OnlinePredictor({
     targetOverflow: rules.kvOverflowTarget,
@@ -144,6 +147,8 @@ export function createLocalLevels(options: LocalLevelsOptions): LocalLevels {
   return {
     scheduling,
     predictor,
+    mayStart: (nodeId, engineId, over) => nodes.find((node) => node.nodeId === nodeId)!.mayStart(engineId, over),
+    lostDecisions: () => decisionLog.lost,
     start: async () => {
       await Promise.all(nodes.map((node) => node.start()));
     },
@@ -154,6 +159,17 @@ export function createLocalLevels(options: LocalLevelsOptions): LocalLevels {
       await decisionLog.end();
     },
   };
+}
+
+function decisionFile(path: string | undefined, wallClock: Clock, logger: LocalLevelsOptions['logger']) {
+  return path === undefined
+    ? undefined
+    : new LineFile(path, wallClock, (error) =>
+        logger.error(
+          { err: error, path },
+          'the decision log cannot be written; serving goes on, what is lost is counted, and it is tried again',
+        ),
+      );
 }
 
 function nodeService(spec: NodeSpec, options: LocalLevelsOptions, demand: (model: string) => ModelDemand): NodeService {

@@ -18,12 +18,13 @@ import {
 import type { GlobalService } from '../global/service.js';
 import { MaestroError } from '../model/error.js';
 import { createLogger } from '../observe/log.js';
+import { exportTotal } from '../observe/metrics.js';
 import { keepPredictorState, prepareLivePrediction } from '../predict/live/service.js';
 import { RetrainingService } from '../predict/retraining/service.js';
 import { watchGpus } from './gpu-telemetry.js';
 import { modelPathOf } from './package-files.js';
 import { startReplayThread } from './replay-thread.js';
-import { startEngines } from './started-engines.js';
+import { type StartedEngines, startEngines } from './started-engines.js';
 import { startTrainingThread } from './training-thread.js';
 import { discoveredNodes } from './vllm-urls.js';
 
@@ -61,11 +62,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
   const emulated = options.vllmUrls ? [] : toEmulatedNodes(config);
   const fleet = emulated.length > 0 ? await startEmulatedFleet({ nodes: emulated, timeScale, logger }) : undefined;
   const wallClock = new WallClock();
-  const started = startEngines(
-    options.vllmUrls ? { ...config, fleet: { ...config.fleet, nodes: [] } } : config,
-    wallClock,
-    logger,
-  );
+  let started: StartedEngines | undefined;
   try {
     const urls = new Map(fleet?.engines.map(({ engineId, url }) => [engineId, url]));
     const nodes = options.vllmUrls ? discoveredNodes(options.vllmUrls) : toNodeSpecs(config, urls);
@@ -101,13 +98,20 @@ export async function serve(options: ServeOptions): Promise<Served> {
       },
     });
     const { scheduling } = levels;
+    const metrics = createGatewayMetrics(config.classes.map(({ name }) => name));
+    exportTotal(
+      metrics.registry,
+      'maestro_decision_log_lost_total',
+      'Decisions that the log file does not have; when it rises, look at the disk under observe.decisionLog',
+      levels.lostDecisions,
+    );
     const gateway = createGateway({
       scheduling,
       clock,
       wallClock,
       config: gatewayConfig(config),
       logger,
-      metrics: createGatewayMetrics(config.classes.map(({ name }) => name)),
+      metrics,
     });
     const keeper =
       stateFile === undefined ? undefined : keepPredictorState(levels.predictor, stateFile, wallClock, logger);
@@ -124,9 +128,12 @@ export async function serve(options: ServeOptions): Promise<Served> {
       await keeper?.close();
       await retraining?.close();
       for (const watch of watches.values()) watch.stop();
-      await Promise.all([started.end(), fleet?.stop()]);
+      await Promise.all([started?.end(), fleet?.stop()]);
     };
+    // Engines that run already are found first, so that none is started into their memory.
     await levels.start();
+    const launched = options.vllmUrls ? { ...config, fleet: { ...config.fleet, nodes: [] } } : config;
+    started = startEngines(launched, wallClock, logger, levels.mayStart);
     try {
       await listen(gateway, options.port ?? config.listen.port, options.host ?? config.listen.host);
     } catch (error) {
@@ -135,7 +142,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
     }
     return { scheduling, address: gateway.address, clock, fleet, stop };
   } catch (error) {
-    await Promise.all([started.end(), fleet?.stop()]);
+    await Promise.all([started?.end(), fleet?.stop()]);
     throw error;
   }
 }

@@ -14,12 +14,27 @@ export interface StartedEngines {
   end(): Promise<void>;
 }
 
-/** Begins to keep every engine with a `launch` running; returns at once, for a start takes minutes. */
-export function startEngines(config: MaestroConfig, wallClock: Clock, logger: Logger): StartedEngines {
+/**
+ * Begins to keep every engine with a `launch` running; returns at once, for a start takes minutes.
+ *
+ * @param mayStart Asks the node's agent for the memory of a process.
+ */
+export function startEngines(
+  config: MaestroConfig,
+  wallClock: Clock,
+  logger: Logger,
+  mayStart: (nodeId: string, engineId: string, over: boolean) => boolean,
+): StartedEngines {
   const { nodes, stateDir, onExit } = config.fleet;
   const supervisors = nodes.flatMap((node) => {
     const locks = new StartLocks();
-    return launches(node).map((launch) => new EngineSupervisor({ launch, stateDir, clock: wallClock, locks, logger }));
+    return launches(node).map(
+      (launch) =>
+        new EngineSupervisor({
+          ...{ launch, stateDir, clock: wallClock, locks, logger },
+          mayStart: (over) => mayStart(node.id, launch.engineId, over),
+        }),
+    );
   });
   for (const supervisor of supervisors) supervisor.start();
   const end = async () => {

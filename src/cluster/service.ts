@@ -26,6 +26,8 @@ export interface NodeLink {
   endpoint(engineId: string): EngineEndpoint | undefined;
   /** The data path found the engine's door closed. */
   reportUnreachable(engineId: string): void;
+  /** Whether the engine did its part of a request that it had. */
+  reportAnswer(engineId: string, answered: boolean): void;
   /** `listener` stops a stage that can start again, and gives its lease back; false when it cannot, or is not its. */
   onRequeue(listener: (stageId: string) => boolean): void;
   /** Engines whose view changed since the last call, and the removal of engines. */
@@ -129,8 +131,8 @@ export class ClusterService {
     this.placements.get(stageId)?.node?.firstToken(stageId);
   }
 
-  /** Ends whatever the stage has here: a lease, a hold or nothing. */
-  finish(stageId: string, use: LeaseUse): void {
+  /** Ends whatever the stage has here: a lease, a hold or nothing. `answered`: whether the engine did its part, where that is known. */
+  finish(stageId: string, use: LeaseUse, answered?: boolean): void {
     const placement = this.placements.get(stageId);
     if (!placement) return;
     this.placements.delete(stageId);
@@ -138,6 +140,7 @@ export class ClusterService {
     const { node, engineId, state } = placement;
     if (state === 'leased') {
       node?.release(stageId, use);
+      if (engineId && answered !== undefined) node?.reportAnswer(engineId, answered);
       if (engineId) this.options.router.ended(stageId, engineId, this.options.clock.nowMs());
     } else if (state === 'held') {
       node?.cancel(stageId);

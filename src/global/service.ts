@@ -18,6 +18,7 @@ import type { EngineEndpoint } from '../node/service.js';
 import type { DecisionLog } from '../observe/decision-log.js';
 import type { NextModels } from '../predict/next-models.js';
 import type { OnlinePredictor } from '../predict/predictor.js';
+import { engineAnswered } from './engine-answered.js';
 import { noEngine, tooLarge, waitedTooLong } from './refusals.js';
 import type { Dispatch, GlobalScheduler } from './scheduler.js';
 import type { WorkflowTracker } from './tracker.js';
@@ -364,7 +365,8 @@ export class GlobalService implements Scheduling {
     job.state = 'ended';
     this.jobs.delete(stage.stageId);
     const { promptTokens, outputTokens, kind } = outcome;
-    job.cluster?.finish(stage.stageId, { promptTokens, outputTokens, completed: kind === 'completed' });
+    const usage = { promptTokens, outputTokens, completed: kind === 'completed' };
+    job.cluster?.finish(stage.stageId, usage, engineAnswered(outcome));
     const settled: StageOutcome = ran ? { ...outcome, serviceMs: nowMs - job.startedMs } : outcome;
     if (ran) {
       scheduler.complete(stage.stageId, settled, nowMs);

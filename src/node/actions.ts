@@ -51,7 +51,7 @@ export type EngineLimits = Partial<
 >;
 
 /** Why an engine is taken out: `refused` means that the process is gone, so its memory is free; the others leave that open. */
-export type DownReason = 'refused' | 'unresponsive' | 'unhealthy' | 'stalled';
+export type DownReason = 'refused' | 'unresponsive' | 'unhealthy' | 'stalled' | 'failing';
 
 /** What the body reports about an engine (or, for telemetry, about the node). */
 export type EngineEvent =

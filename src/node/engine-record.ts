@@ -36,6 +36,8 @@ export class EngineRecord {
   kvMargin = 1;
   /** Takes no new batch stages: an interactive one waits for the room of whoever empties first. */
   batchPaused = false;
+  /** Since when its process, which does not run, wants to start; undefined where none does. */
+  startWantedAtMs: number | undefined;
   /** One of its GPUs has failed: it takes nothing new, and what runs may end. */
   cordoned = false;
   lastUsedMs = 0;
@@ -72,6 +74,7 @@ export class EngineRecord {
   /** Takes what a process told about itself; what the counters of an earlier one taught is forgotten. */
   started(limits: EngineLimits | undefined, level: FoundLevel): void {
     this.durations.started(level);
+    this.startWantedAtMs = undefined;
     if (limits) this.spec = { ...this.spec, ...limits };
     this.seatLimit = this.newSeatLimit();
     this.kvLimitTokens = this.spec.kvPoolTokens;

@@ -129,6 +129,19 @@ export class MemoryLedger {
     return level === 2 || account.pinned || account.pinBytes <= this.hostCapacityBytes - this.hostUsed;
   }
 
+  /** HBM per GPU that a process takes at its start, which ends awake. */
+  startBytes(engineId: string): number {
+    const { residueBytes, weightBytes, kvPoolBytes } = this.account(engineId);
+    return residueBytes + weightBytes + kvPoolBytes;
+  }
+
+  /** Charges a process that is to start. It may do so without room, where nothing makes room and vLLM itself is to judge. */
+  beginStart(engineId: string): void {
+    const account = this.account(engineId);
+    this.setKv(account, account.kvPoolBytes);
+    this.setPhase(account, 'waking');
+  }
+
   canStart(engineId: string, level: FoundLevel): boolean {
     const account = this.account(engineId);
     if (account.phase !== 'absent') return false;

@@ -157,6 +157,12 @@ export class NodeManager {
     if (record.idle) this.residency.changed(nowMs);
   }
 
+  /** May the process of an engine start? See {@link ResidencyControl.start}. */
+  start(engineId: string, over: boolean, nowMs: number): boolean {
+    this.nowMs = nowMs;
+    return this.residency.start(this.engines.get(engineId)!, over, nowMs);
+  }
+
   engineEvent(event: EngineEvent, nowMs: number): void {
     this.nowMs = nowMs;
     if (event.kind === 'telemetry') {

@@ -6,6 +6,7 @@ import type { EngineRecord } from './engine-record.js';
 import type { HeldLease } from './kv-reservations.js';
 import type { GpuNeed } from './ledger.js';
 import { Room, type RoomContext } from './room.js';
+import { planStarts } from './start-room.js';
 import { chooseVictims, earliestDueMs, rentPaidMs } from './victims.js';
 
 export interface ReclaimContext extends RoomContext {
@@ -19,7 +20,7 @@ export interface ReclaimContext extends RoomContext {
 export type ReclaimStep =
   | { readonly kind: 'wake' | 'grow' | 'shrink'; readonly record: EngineRecord; readonly kvBytes: number }
   | { readonly kind: 'sleep'; readonly record: EngineRecord; readonly level: SleepLevel }
-  | { readonly kind: 'drain' | 'undrain' | 'pause-batch' | 'resume-batch'; readonly record: EngineRecord }
+  | { readonly kind: 'start' | 'drain' | 'undrain' | 'pause-batch' | 'resume-batch'; readonly record: EngineRecord }
   | { readonly kind: 'requeue'; readonly record: EngineRecord; readonly stageIds: readonly string[] };
 
 export interface ReclaimPlan {
@@ -36,21 +37,24 @@ export interface ReclaimPlan {
  */
 export function planReclaim(context: ReclaimContext, nowMs: number): ReclaimPlan {
   const { engines, ledger, config } = context;
-  const steps: ReclaimStep[] = [];
-  let nextMs = Number.POSITIVE_INFINITY;
+  const room = new Room(context);
+  const starts = planStarts(context, room, nowMs);
+  const steps: ReclaimStep[] = [...starts.steps];
+  let { nextMs } = starts;
   const targets = engines
     .filter((record) => (record.residency.asleep && record.holds.size > 0) || wantsToGrow(record))
     .sort((a, b) => a.holds.first()!.demand.orderKey - b.holds.first()!.demand.orderKey);
-  const room = new Room(context);
   if (
     targets.length === 0 &&
+    steps.length === 0 &&
+    starts.waiting.length === 0 &&
     !engines.some(({ residency, batchPaused }) => residency.state === 'draining' || batchPaused)
   ) {
     const early = prefetchTarget(context, room, nowMs);
     if (early) steps.push({ kind: 'wake', record: early, kvBytes: kvWish(early, ledger).leastBytes });
     return { steps, nextMs };
   }
-  const leaving = new Set<EngineRecord>();
+  const leaving = new Set<EngineRecord>(starts.steps.map(({ record }) => record));
   const shrunk = new Set<EngineRecord>();
   const wantedDrains = new Set<EngineRecord>();
   const pausing = new Set<EngineRecord>();
@@ -110,6 +114,9 @@ export function planReclaim(context: ReclaimContext, nowMs: number): ReclaimPlan
     }
   }
 
+  for (const record of engines) {
+    if (starts.waiting.some((start) => sharesGpu(record, start))) wantedDrains.add(record);
+  }
   for (const record of engines) {
     if (pausing.has(record) !== record.batchPaused) {
       steps.push({ kind: pausing.has(record) ? 'pause-batch' : 'resume-batch', record });

@@ -36,6 +36,26 @@ export class ResidencyControl {
     }
   }
 
+  /** May the process of an engine start, and take its memory? Asked until it may. `over`: it has ended without serving, or is not wanted any more. */
+  start(record: EngineRecord, over: boolean, nowMs: number): boolean {
+    const { ledger } = this.context;
+    const { engineId } = record.spec;
+    const { state } = record.residency;
+    if (over) {
+      record.startWantedAtMs = undefined;
+      if (state === 'down') ledger.gone(engineId);
+      this.changed(nowMs);
+      return false;
+    }
+    // The end of the process before is seen by looking.
+    if (state !== 'down') return false;
+    if (record.startWantedAtMs === undefined) {
+      record.startWantedAtMs = nowMs;
+      this.changed(nowMs);
+    }
+    return ledger.phase(engineId) === 'waking';
+  }
+
   /** Plans if it is time, and carries the plan out. */
   plan(nowMs: number): void {
     if (this.planDueMs > nowMs) return;
@@ -145,6 +165,9 @@ export class ResidencyControl {
         this.host.act({ kind: 'wake', engineId, level });
         break;
       }
+      case 'start':
+        ledger.beginStart(engineId);
+        break;
       case 'grow':
         if (!ledger.growKv(engineId, step.kvBytes)) return;
         this.limitKv(record, step.kvBytes);

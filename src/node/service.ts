@@ -18,6 +18,7 @@ import type { EngineEvent, NodeAction } from './actions.js';
 import type { NodeConfig } from './config.js';
 import { NodeManager } from './manager.js';
 import type { EngineGauges, NodeStats } from './stats.js';
+import { saneReading } from './telemetry.js';
 
 /** HBM in use per GPU, by the driver or the emulated device; undefined when there is no reading now. */
 export type GpuTelemetry = () => readonly number[] | undefined;
@@ -160,9 +161,15 @@ export class NodeService {
     this.live.get(engineId)?.monitor.reportRefused();
   }
 
-  /** The data path failed in another way (reset, timeout): the engine is looked at now. */
-  reportFailure(engineId: string): void {
-    this.live.get(engineId)?.monitor.pollSoon();
+  /** May the engine's process start, and take its memory? Asked until it may; `over` ends that, or takes back what a process had that never served. */
+  mayStart(engineId: string, over = false): boolean {
+    this.pumpSoon();
+    return this.manager.start(engineId, over, this.options.clock.nowMs());
+  }
+
+  /** Whether the engine did its part of a request that it had. */
+  reportAnswer(engineId: string, answered: boolean): void {
+    this.live.get(engineId)?.monitor.reportAnswer(answered);
   }
 
   /** Hears of engines whose view changed; several changes in one turn are told once. */
@@ -380,12 +387,8 @@ export class NodeService {
     if (reading) this.event({ kind: 'telemetry', gpuUsedBytes: reading });
   }
 
-  /** One reading in sane numbers: a sentinel, a NaN or more than the card holds is no reading. */
   private readTelemetry(): readonly number[] | undefined {
-    const reading = this.options.telemetry?.();
-    if (!reading || reading.length < this.gpuCapacityBytes.length) return undefined;
-    const sane = this.gpuCapacityBytes.every((capacity, gpu) => reading[gpu]! >= 0 && reading[gpu]! <= 1.01 * capacity);
-    return sane ? reading : undefined;
+    return saneReading(this.options.telemetry?.(), this.gpuCapacityBytes);
   }
 }
 

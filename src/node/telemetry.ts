@@ -81,3 +81,13 @@ export class RoomConfirmation {
     });
   }
 }
+
+/** One reading in sane numbers: a sentinel, a NaN or more than the card holds is no reading. */
+export function saneReading(
+  reading: readonly number[] | undefined,
+  capacityBytes: readonly number[],
+): readonly number[] | undefined {
+  if (!reading || reading.length < capacityBytes.length) return undefined;
+  const sane = capacityBytes.every((capacity, gpu) => reading[gpu]! >= 0 && reading[gpu]! <= 1.01 * capacity);
+  return sane ? reading : undefined;
+}

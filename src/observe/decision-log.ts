@@ -1,29 +1,24 @@
-import { createWriteStream, type WriteStream } from 'node:fs';
 import type { DecisionRecord } from '../bus/contract.js';
+import type { LineFile } from './line-file.js';
 
 export interface DecisionLogOptions {
   /** How many records stay in memory for `maestro explain`; the oldest leave first. */
   readonly capacity: number;
   /** JSONL file to which every finished record is appended, for training and audits. */
-  readonly file?: string | undefined;
-  /** Told once when the file cannot be written; serving goes on without it. */
-  readonly onFileError?: (error: Error) => void;
+  readonly file?: LineFile | undefined;
 }
 
-/** The last decisions, by request id, and optionally all of them in a file. Never on the way of a request: a full disk only ends the file. */
+/** The last decisions, by request id, and optionally all of them in a file. Never on the way of a request: a full disk only loses records of the file. */
 export class DecisionLog {
   /** Records by age: a ring of `capacity` places. Looked through when one is asked for, which is seldom; an index would have to be kept at every request. */
   private readonly ring: DecisionRecord[] = [];
   private next = 0;
-  private file: WriteStream | undefined;
 
-  constructor(private readonly options: DecisionLogOptions) {
-    if (!options.file) return;
-    this.file = createWriteStream(options.file, { flags: 'a' });
-    this.file.on('error', (error) => {
-      this.file = undefined;
-      options.onFileError?.(error);
-    });
+  constructor(private readonly options: DecisionLogOptions) {}
+
+  /** Records that the file does not have, because it could not be written. */
+  get lost(): number {
+    return this.options.file?.lost ?? 0;
   }
 
   open(record: DecisionRecord): void {
@@ -36,19 +31,17 @@ export class DecisionLog {
     return this.newest((record) => record.outcome !== undefined);
   }
 
-  /** Writes the finished record to the file. A file that falls behind loses records rather than memory. */
+  /** Writes the finished record to the file. */
   close(record: DecisionRecord): void {
-    if (!this.file || this.file.writableLength > 4_000_000) return;
-    this.file.write(`${JSON.stringify(record)}\n`);
+    this.options.file?.write(JSON.stringify(record));
   }
 
   get(stageId: string): DecisionRecord | undefined {
     return this.newest((record) => record.stage.stageId === stageId);
   }
 
-  end(): Promise<void> {
-    const file = this.file;
-    return new Promise((resolve) => (file ? file.end(resolve) : resolve()));
+  async end(): Promise<void> {
+    await this.options.file?.end();
   }
 
   private newest(wanted: (record: DecisionRecord) => boolean): DecisionRecord | undefined {

@@ -24,6 +24,11 @@ export function createLogger(options: LogOptions): Logger {
       redact: { paths, censor: '[secret]' },
       hooks: { streamWrite: (line) => line.replace(SECRET_TEXT, '$1[secret]') },
     },
-    options.destination ?? pino.destination({ dest: 2, sync: true }),
+    options.destination ?? standardError(),
   );
+}
+
+/** Lines that cannot be written are lost: a full disk under standard error, or nobody who reads it, must not end a server. */
+function standardError(): DestinationStream {
+  return pino.destination({ dest: 2, sync: true }).on('error', () => undefined);
 }

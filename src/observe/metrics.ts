@@ -122,6 +122,19 @@ export class GatewayMetrics {
   }
 }
 
+/** Exports a total that is counted elsewhere. */
+export function exportTotal(registry: Registry, name: string, help: string, read: () => number): void {
+  new Counter({
+    name,
+    help,
+    registers: [registry],
+    collect() {
+      this.reset();
+      this.inc(read());
+    },
+  });
+}
+
 function known(vocabulary: ReadonlySet<string>, value: string): string {
   return vocabulary.has(value) ? value : 'other';
 }

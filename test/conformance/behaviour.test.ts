@@ -5,8 +5,8 @@ import { emulatorTarget, realTarget, type Target } from './target.js';
 import { ask, json } from './wire.js';
 
 const TARGETS: readonly (readonly [string, () => Promise<Target | undefined>])[] = [
-  ['emulator 0.29.0', () => emulatorTarget('0.29.0', { enableSleepMode: true }, 20)],
-  ['emulator 0.32.0', () => emulatorTarget('0.32.0', { enableSleepMode: true }, 20)],
+  ['emulator 0.29.0', () => emulatorTarget('0.29.0', { enableSleepMode: true, maxModelLen: 16_384 }, 20)],
+  ['emulator 0.32.0', () => emulatorTarget('0.32.0', { enableSleepMode: true, maxModelLen: 16_384 }, 20)],
   ['real server', realTarget],
 ];
 

@@ -13,7 +13,7 @@ const TARGETS: readonly (readonly [string, () => Promise<Target | undefined>])[]
 /** Names alone, so that each case is a test of its own before the target is known. */
 const NAMES = capturedCases({ version: '0.29.0', model: 'tiny' } as Target).map(({ name }) => name);
 
-describe.each(TARGETS)('as captured: %s', (_name, open) => {
+describe.each(TARGETS)('as captured: %s', (targetName, open) => {
   let target: Target | undefined;
   let cases: ReadonlyMap<string, ReturnType<typeof capturedCases>[number]>;
 
@@ -23,7 +23,8 @@ describe.each(TARGETS)('as captured: %s', (_name, open) => {
   });
   afterAll(() => target?.close());
 
-  it.for(NAMES)('%s', async (name, { skip }) => {
+  // A real server without CPU time puts several tokens into one frame, so that a kind of frame may be missing once.
+  it.for(NAMES)('%s', { retry: targetName === 'real server' ? 3 : 0 }, async (name, { skip }) => {
     const reason = target ? reasonToSkip(name, target) : 'MAESTRO_VLLM_URL names no server';
     if (!target || reason !== undefined) return skip(reason);
     const { request, expected } = cases.get(name)!;

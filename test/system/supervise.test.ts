@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -116,6 +116,24 @@ describe('EngineSupervisor', () => {
     const adopted = after.pid;
     process.kill(adopted!, 'SIGKILL');
     await until(() => after.state === 'serving' && after.pid !== adopted);
+  });
+
+  it('starts an engine on a full disk, and writes the record by which it is found again when there is room', async () => {
+    mkdirSync(join(stateDir, 'run'));
+    const record = join(stateDir, 'run', 'e1.json');
+    symlinkSync('/dev/full', `${record}.new`);
+    // A folder that cannot hold a log either.
+    writeFileSync(join(stateDir, 'logs'), '');
+    const engine = supervisor();
+    await until(() => engine.state === 'serving');
+    expect(engine.failure).toBeUndefined();
+    expect(existsSync(record)).toBe(false);
+    rmSync(`${record}.new`);
+    await until(() => existsSync(record));
+    await engine.release();
+    const after = supervisor();
+    await until(() => after.state === 'serving');
+    expect(after.pid).toBe(engine.pid);
   });
 
   it('gives a wrong command line up instead of trying for ever', async () => {

@@ -1,3 +1,4 @@
+import { openSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Clock, Timer } from '../../model/clock.js';
 import { VllmClient } from '../vllm/client.js';
@@ -7,7 +8,7 @@ import { classifyExit, type ExitReason, isHopeless } from './exit-reason.js';
 import { type EngineLaunch, launchCommand, launchEnvironment } from './launch-command.js';
 import { logTail, openLog } from './log-file.js';
 import { processEntry } from './process-table.js';
-import { bootId, forgetRunRecord, readLiveRunRecord, writeRunRecord } from './run-record.js';
+import { bootId, forgetRunRecord, type RunRecord, readLiveRunRecord, writeRunRecord } from './run-record.js';
 import type { StartLocks } from './start-locks.js';
 
 /** The few log calls that are used here; a pino logger fits. */
@@ -24,6 +25,8 @@ export interface SupervisorOptions {
   /** Real time: processes do not follow an emulated clock. */
   readonly clock: Clock;
   readonly locks: StartLocks;
+  /** May the process take its memory now? Asked until it may; with `over` when a start has come to nothing. Absent: always. */
+  readonly mayStart?: (over: boolean) => boolean;
   readonly logger: SupervisorLogger;
   readonly backoff?: CrashBackoffConfig;
   /** A start that takes longer than this has failed. Reading weights from a slow disk takes minutes. */
@@ -40,6 +43,8 @@ export interface SupervisorOptions {
 export type SupervisedState = 'waiting' | 'starting' | 'serving' | 'given-up' | 'stopping' | 'stopped';
 
 const READY_POLL_MS = 250;
+const RECORD_RETRY_MS = 5_000;
+const ROOM_POLL_MS = 250;
 const DEFAULT_START_LIMIT_MS = 30 * 60_000;
 const DEFAULT_GRACE_MS = 10_000;
 
@@ -131,6 +136,7 @@ export class EngineSupervisor {
         logger.error({ engine: this.engineId, err: error }, 'the engine could not be started');
       }
       if (!this.process) {
+        this.options.mayStart?.(true);
         if (this.wanted) await this.pause(this.backoff.failed(clock.nowMs()));
         continue;
       }
@@ -171,26 +177,62 @@ export class EngineSupervisor {
     if (!(await portIsFree(hostname.replace(/^\[|\]$/g, ''), Number(port)))) {
       throw new Error(`${launch.url} is in use by another process; free the port or choose another \`url\``);
     }
+    await this.untilRoom();
+    if (!this.wanted) return false;
     const command = launchCommand(launch);
     this.current = 'starting';
     const process = await spawnEngine({
       command,
       env: launchEnvironment(launch, this.options.environment ?? globalThis.process.env),
-      logFile: openLog(this.logPath),
+      logFile: this.openLog(),
     });
     this.process = process;
     const startTicks = processEntry(process.pid)?.startTicks;
     if (startTicks !== undefined) {
-      writeRunRecord(this.recordPath, {
-        engineId: launch.engineId,
-        pid: process.pid,
-        startTicks,
-        bootId: bootId(),
-        command,
-      });
+      const { engineId } = launch;
+      this.keepRecord(process, { engineId, pid: process.pid, startTicks, bootId: bootId(), command });
     }
     logger.info({ engine: this.engineId, pid: process.pid, log: this.logPath }, 'engine started');
     return this.untilServing(process);
+  }
+
+  private async untilRoom(): Promise<void> {
+    const { mayStart, clock } = this.options;
+    while (this.wanted && mayStart?.(false) === false) {
+      this.lastFailure = 'waits for GPU memory';
+      await new Promise<void>((resolve) => clock.after(ROOM_POLL_MS, resolve));
+    }
+  }
+
+  /** An engine without a log is worth more than none: a full disk does not keep it from starting. */
+  private openLog(): number {
+    try {
+      return openLog(this.logPath);
+    } catch (error) {
+      const { engineId, logPath } = this;
+      this.options.logger.error(
+        { engine: engineId, log: logPath, err: error },
+        'what the engine prints cannot be kept',
+      );
+      return openSync('/dev/null', 'a');
+    }
+  }
+
+  /** Writes the record by which the next run finds the process; on a full disk again and again until it stands. */
+  private keepRecord(process: EngineProcess, record: RunRecord, told = false): void {
+    if (this.process !== process || !this.wanted) return;
+    try {
+      writeRunRecord(this.recordPath, record);
+    } catch (error) {
+      if (!told) {
+        const fields = { engine: this.engineId, pid: process.pid, record: this.recordPath, err: error };
+        this.options.logger.error(
+          fields,
+          'the engine serves, but could not be found again after a restart; tried again',
+        );
+      }
+      this.options.clock.after(RECORD_RETRY_MS, () => this.keepRecord(process, record, true));
+    }
   }
 
   /** Polls until the server answers; false when it has ended or was told to stop. The start ends by force when it takes too long. */
@@ -231,6 +273,7 @@ export class EngineSupervisor {
     const { clock, logger } = this.options;
     this.process = undefined;
     forgetRunRecord(this.recordPath);
+    if (!served) this.options.mayStart?.(true);
     const reason = classifyExit({ ...exit, asked: !this.wanted, served, logTail: logTail(this.logPath) });
     this.exits.set(reason, (this.exits.get(reason) ?? 0) + 1);
     const orphans = await sweepGroup(pid, clock);

@@ -10,6 +10,9 @@ afterEach(async () => {
   for (const close of closers.splice(0)) await close();
 });
 
+/** An event may take as long as a busy machine needs. */
+const SOON = { timeout: 20_000, interval: 20 };
+
 /** A monitor on a clock that moves by hand; `next` lets one more poll happen and waits for its report. */
 async function watched(fake: FakeVllm, url: string, config = {}) {
   const clock = new ManualClock();
@@ -38,9 +41,9 @@ async function watched(fake: FakeVllm, url: string, config = {}) {
     await vi.waitFor(() => {
       clock.advance(deltaMs);
       expect(log.slice(before)).toContain(expected);
-    });
+    }, SOON);
   };
-  return { monitor, log, next, setOutstanding: (count: number) => (outstanding = count) };
+  return { monitor, clock, log, next, setOutstanding: (count: number) => (outstanding = count) };
 }
 
 describe('EngineMonitor', () => {
@@ -122,6 +125,61 @@ describe('EngineMonitor', () => {
     expect(log.at(-1)).toBe('down stalled');
     fake.faults.clear();
     await next('up 0');
+  });
+});
+
+describe('an engine whose answers fail', () => {
+  const fail = (monitor: EngineMonitor, times: number) => {
+    for (let time = 0; time < times; time++) monitor.reportAnswer(false);
+  };
+
+  it('is taken out when it generates nothing either, although it says that it is well, and comes back when it generates', async () => {
+    const fake = new FakeVllm();
+    const { monitor, next, clock, log } = await watched(fake, await fake.start());
+    fake.faults.set('/v1/completions', 503);
+    fail(monitor, 5);
+    await next('down failing');
+    const { length } = fake.requests;
+    await vi.waitFor(() => {
+      clock.advance(250);
+      expect(fake.requests.length).toBeGreaterThan(length + 5);
+    }, SOON);
+    expect(log.at(-1)).toBe('down failing');
+    fake.faults.clear();
+    await next('up 0', 250);
+  });
+
+  it('does not stay out for ever when a probe hangs: every try has its end', async () => {
+    const fake = new FakeVllm();
+    const { monitor, next, clock } = await watched(fake, await fake.start());
+    fake.faults.set('/v1/completions', 'hang');
+    fail(monitor, 5);
+    await next('down failing');
+    const canaries = () => fake.requests.filter((line) => line.includes('/v1/completions')).length;
+    const before = canaries();
+    await vi.waitFor(() => {
+      clock.advance(250);
+      expect(canaries()).toBeGreaterThan(before + 2);
+    }, SOON);
+    fake.faults.clear();
+    await next('up 0', 250);
+  });
+
+  it('stays while it generates, while its counters move, and whatever failed before an answer', async () => {
+    const fake = new FakeVllm();
+    const { monitor, next, log } = await watched(fake, await fake.start());
+    fail(monitor, 5);
+    await next('waiting 0');
+    fake.faults.set('/v1/completions', 503);
+    fail(monitor, 4);
+    monitor.reportAnswer(true);
+    fail(monitor, 4);
+    await next('waiting 0');
+    await next('waiting 0');
+    fail(monitor, 1);
+    fake.generatedTokens += 10;
+    for (let poll = 0; poll < 3; poll++) await next('waiting 0');
+    expect(log.filter((line) => line.startsWith('down'))).toEqual([]);
   });
 });
 

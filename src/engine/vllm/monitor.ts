@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '../../model/clock.js';
+import { AnswerWatch } from './answer-watch.js';
 import { type CallFailure, isRefusal, type VllmClient } from './client.js';
 import { type DiscoveredEngine, discoverEngine } from './discover.js';
 import { type EngineMetrics, readEngineMetrics } from './metrics.js';
@@ -17,6 +18,8 @@ export interface MonitorConfig {
   /** Work outstanding and no counter moved for this long: the engine must answer a canary, or it is taken out. */
   readonly stallGraceMs: number;
   readonly canaryTimeoutMs: number;
+  /** Requests in a row that the engine failed: it must answer a canary, or it is taken out. */
+  readonly maxFailedAnswers: number;
 }
 
 export const DEFAULT_MONITOR_CONFIG: MonitorConfig = {
@@ -26,9 +29,10 @@ export const DEFAULT_MONITOR_CONFIG: MonitorConfig = {
   maxMissedProbes: 3,
   stallGraceMs: 60_000,
   canaryTimeoutMs: 20_000,
+  maxFailedAnswers: 5,
 };
 
-export type MonitorDownReason = 'refused' | 'unresponsive' | 'unhealthy' | 'stalled';
+export type MonitorDownReason = 'refused' | 'unresponsive' | 'unhealthy' | 'stalled' | 'failing';
 
 export interface MonitorListener {
   up(found: DiscoveredEngine): void;
@@ -49,9 +53,12 @@ export class EngineMonitor {
   private processMayLive = false;
   private lastMetrics: EngineMetrics | undefined;
   private modelName = '';
-  /** After a stall the engine must generate before it counts as up. */
+  /** After a stall or failures the engine must generate before it counts as up. */
   private mustGenerate = false;
+  /** Requests have failed: the counters as they stood then. */
+  private failing: { readonly progress: number | undefined } | undefined;
   private readonly progress: ProgressWatch;
+  private readonly answers: AnswerWatch;
 
   constructor(
     private readonly client: VllmClient,
@@ -60,6 +67,7 @@ export class EngineMonitor {
     private readonly listener: MonitorListener,
   ) {
     this.progress = new ProgressWatch(config.stallGraceMs);
+    this.answers = new AnswerWatch(config.maxFailedAnswers);
   }
 
   /** Starts the loop; resolves after the first attempt to reach the engine. */
@@ -78,8 +86,16 @@ export class EngineMonitor {
     this.pollSoon();
   }
 
-  /** Something went wrong on the data path: look now and not at the next interval. */
-  pollSoon(): void {
+  /** How a request on the data path has ended, as far as the engine is to blame. */
+  reportAnswer(answered: boolean): void {
+    if (answered) this.failing = undefined;
+    if (!this.answers.observe(answered) || !this.isUp) return;
+    this.failing = { progress: this.lastMetrics?.progress };
+    this.pollSoon();
+  }
+
+  /** Looks now and not at the next interval. */
+  private pollSoon(): void {
     if (this.stopped) return;
     if (this.busy) {
       this.again = true;
@@ -120,6 +136,7 @@ export class EngineMonitor {
     this.missedProbes = 0;
     this.lastMetrics = found.value.metrics;
     this.progress.reset();
+    this.answers.reset();
     this.listener.up(found.value);
   }
 
@@ -138,7 +155,8 @@ export class EngineMonitor {
     }
     this.lastMetrics = metrics;
     this.listener.metrics(metrics);
-    await this.checkProgress(metrics);
+    await this.checkAnswers(metrics);
+    if (this.isUp) await this.checkProgress(metrics);
   }
 
   private missed(failure: CallFailure): void {
@@ -147,6 +165,19 @@ export class EngineMonitor {
     else if (failure.kind === 'http') this.goDown('unhealthy', failure.message);
     else if (this.missedProbes >= this.config.maxMissedProbes) this.goDown('unresponsive', failure.message);
     else this.again = failure.kind === 'reset';
+  }
+
+  /** Failures in a row, no counter that moves and no answer to a canary are an engine that is broken, or not ready. One that is full moves its counters. */
+  private async checkAnswers({ progress }: EngineMetrics): Promise<void> {
+    const { failing } = this;
+    if (!failing) return;
+    const alive = (progress !== undefined && progress !== failing.progress) || (await this.generates());
+    // A request may have been answered meanwhile.
+    if (this.stopped || !this.isUp || this.failing !== failing) return;
+    this.failing = undefined;
+    if (alive) return;
+    this.mustGenerate = true;
+    this.goDown('failing', `${this.config.maxFailedAnswers} requests in a row failed, and so did a canary`);
   }
 
   private async checkProgress({ progress }: EngineMetrics): Promise<void> {
@@ -174,6 +205,7 @@ export class EngineMonitor {
     this.isUp = false;
     this.processMayLive = reason !== 'refused';
     this.missedProbes = 0;
+    this.failing = undefined;
     this.listener.down(reason, detail);
   }
 }

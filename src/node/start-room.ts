@@ -1,0 +1,78 @@
+import type { EngineRecord } from './engine-record.js';
+import { drainVictims, idleVictims } from './evict.js';
+import type { GpuNeed } from './ledger.js';
+import type { ReclaimContext, ReclaimStep } from './reclaim.js';
+import type { Room } from './room.js';
+import { candidateOf } from './victims.js';
+
+export interface StartPlan {
+  readonly steps: readonly ReclaimStep[];
+  /** Processes that are waited for room for. */
+  readonly waiting: readonly EngineRecord[];
+  readonly nextMs: number;
+}
+
+/**
+ * Room for processes that are to start: vLLM takes all of its memory while it starts, and fails where that is not free. First come, first served; room that one waits for is
+ * given to nobody else. Idle neighbours go to sleep; busy ones are emptied once the start has waited as long as a hold would. Where nothing can make room, it is let start
+ * after twice that time: our account may be wrong, and vLLM says best whether it is.
+ */
+export function planStarts(context: ReclaimContext, room: Room, nowMs: number): StartPlan {
+  const { engines, ledger, config } = context;
+  const steps: ReclaimStep[] = [];
+  const waiting: EngineRecord[] = [];
+  let nextMs = Number.POSITIVE_INFINITY;
+  const starts = engines
+    .filter((record) => record.startWantedAtMs !== undefined && ledger.phase(record.spec.engineId) === 'absent')
+    .sort((a, b) => a.startWantedAtMs! - b.startWantedAtMs!);
+  for (const record of starts) {
+    const bytes = ledger.startBytes(record.spec.engineId);
+    const dueMs = record.startWantedAtMs! + config.maxHoldWaitMs;
+    const hopelessMs = dueMs + config.maxHoldWaitMs;
+    if (room.missing(record, bytes, room.free).length === 0) {
+      room.claim(record, bytes);
+      if (context.roomConfirmed(record, bytes, nowMs) || nowMs >= hopelessMs) steps.push({ kind: 'start', record });
+      else nextMs = Math.min(nextMs, nowMs + config.telemetryMaxAgeMs);
+      continue;
+    }
+    waiting.push(record);
+    const need = room.missing(record, bytes, room.coming);
+    const victims = victimsOf(context, record, need, nowMs >= dueMs, nowMs);
+    for (const victim of victims ?? []) {
+      room.willFree(victim, ledger.sleepFreesBytes(victim.spec.engineId));
+      if (victim.idle) steps.push({ kind: 'sleep', record: victim, level: victim.sleepLevel(ledger, nowMs)! });
+      else steps.push({ kind: 'drain', record: victim });
+    }
+    room.claim(record, bytes);
+    if (!victims && nowMs >= hopelessMs) steps.push({ kind: 'start', record });
+    else if (nowMs < hopelessMs) nextMs = Math.min(nextMs, nowMs < dueMs ? dueMs : hopelessMs);
+  }
+  return { steps, waiting, nextMs };
+}
+
+/** Whom the start displaces; none where what is under way suffices, undefined where nobody can make the room. */
+function victimsOf(
+  { engines, ledger, config }: ReclaimContext,
+  start: EngineRecord,
+  need: readonly GpuNeed[],
+  due: boolean,
+  nowMs: number,
+): EngineRecord[] | undefined {
+  if (need.length === 0) return [];
+  const able = engines.filter(
+    (record) =>
+      record !== start &&
+      record.residency.state === 'running' &&
+      record.spec.pinned !== true &&
+      record.sleepLevel(ledger, nowMs) !== undefined &&
+      need.some(({ gpu }) => record.spec.gpuIndices.includes(gpu)),
+  );
+  const candidates = able.map((record) => candidateOf(record, ledger, nowMs));
+  const chosen =
+    idleVictims(
+      config.eviction,
+      need,
+      candidates.filter(({ leases }) => leases === 0),
+    ) ?? (due ? drainVictims(config.eviction, need, candidates) : undefined);
+  return chosen?.map((engineId) => able.find(({ spec }) => spec.engineId === engineId)!);
+}

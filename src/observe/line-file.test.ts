@@ -1,0 +1,65 @@
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { ManualClock } from '../model/clock.js';
+import { LineFile } from './line-file.js';
+
+let folder = '';
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'maestro-lines-'));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const linesOf = (path: string) => readFileSync(path, 'utf8').split('\n');
+
+describe('LineFile', () => {
+  it('appends whole lines, after cutting off half of one that a crash has left', async () => {
+    const path = join(folder, 'log');
+    writeFileSync(path, '{"a":1}\n{"b":');
+    const file = new LineFile(path, new ManualClock());
+    file.write('{"c":3}');
+    file.write('{"d":4}');
+    await file.end();
+    expect(linesOf(path)).toEqual(['{"a":1}', '{"c":3}', '{"d":4}', '']);
+    expect(file.lost).toBe(0);
+    writeFileSync(path, 'half of the only line');
+    const again = new LineFile(path, new ManualClock());
+    again.write('whole');
+    await again.end();
+    expect(linesOf(path)).toEqual(['whole', '']);
+  });
+
+  it('counts what a full disk loses, says so once, and goes on by itself when there is room', async () => {
+    const path = join(folder, 'log');
+    symlinkSync('/dev/full', path);
+    const clock = new ManualClock();
+    const told: string[] = [];
+    const file = new LineFile(path, clock, (error) => told.push((error as NodeJS.ErrnoException).code!));
+    for (let count = 0; count < 3; count++) file.write('lost');
+    await vi.waitFor(() => expect(file.lost).toBe(3), { timeout: 20_000 });
+    // Still full at the next try.
+    clock.advance(10_000);
+    file.write('lost');
+    await vi.waitFor(() => expect(file.lost).toBe(4), { timeout: 20_000 });
+    file.write('lost before the next try');
+    expect(file.lost).toBe(5);
+    expect(told).toEqual(['ENOSPC']);
+    rmSync(path);
+    clock.advance(10_000);
+    file.write('kept');
+    await file.end();
+    expect(linesOf(path)).toEqual(['kept', '']);
+    file.write('after the end');
+    expect(file.lost).toBe(6);
+  });
+
+  it('does not keep anybody from working where its folder is missing', async () => {
+    const told: Error[] = [];
+    const file = new LineFile(join(folder, 'none', 'log'), new ManualClock(), (error) => told.push(error));
+    file.write('lost');
+    expect(file.lost).toBe(1);
+    expect(told).toHaveLength(1);
+    await file.end();
+  });
+});
