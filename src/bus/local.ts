@@ -128,6 +128,7 @@ export function createLocalLevels(options: LocalLevelsOptions): LocalLevels {
   });
   const predictor = new OnlinePredictor({
     targetOverflow: rules.kvOverflowTarget,
+    learnsNextRoles: false,
     serviceTimeMs: options.serviceTimeMs,
     model: options.prediction?.model,
   });

@@ -17,6 +17,8 @@ const MAX_HOLDERS = 4;
 /** The longest prefixes of a prompt are what its workflow's next call continues; of shorter ones every doubling is kept. */
 const LEARNED_TAIL = 8;
 
+const NONE_CACHED: ReadonlyMap<EngineRecord, number> = new Map();
+
 export interface PrefixLimits {
   readonly maxPrefixes: number;
   readonly maxWorkflows: number;
@@ -37,10 +39,11 @@ export class PrefixIndex {
   }
 
   /** Expected cached prompt tokens by engine, of at most a few engines. */
-  cachedTokens(stage: Stage): Map<EngineRecord, number> {
-    const cached = new Map<EngineRecord, number>();
+  cachedTokens(stage: Stage): ReadonlyMap<EngineRecord, number> {
     const { prefixHashes, promptTokens, model } = stage;
     const hashes = prefixHashes.length;
+    if (hashes === 0) return this.lastEngine(stage);
+    const cached = new Map<EngineRecord, number>();
     let index = hashes - 1;
     while (index >= 0 && cached.size < MAX_HOLDERS) {
       const holders = this.holders.get(prefixHashes[index]!);
@@ -55,9 +58,6 @@ export class PrefixIndex {
       // The engines of the longest known prefix are found; of who has a shorter one, the nearest halving is exact enough.
       index = (index - 1) >> 1;
     }
-    if (hashes > 0) return cached;
-    const last = this.lastCalls.get(lastCallKey(stage));
-    if (last && isValid(last, model)) cached.set(last.engine, Math.min(promptTokens, last.promptTokens));
     return cached;
   }
 
@@ -69,6 +69,12 @@ export class PrefixIndex {
     }
     if (finalStage || prefixHashes.length > 0) return;
     this.lastCalls.set(lastCallKey(stage), { engine, generation: engine.cacheGeneration, promptTokens });
+  }
+
+  private lastEngine(stage: Stage): ReadonlyMap<EngineRecord, number> {
+    const last = this.lastCalls.get(lastCallKey(stage));
+    if (!last || !isValid(last, stage.model)) return NONE_CACHED;
+    return new Map([[last.engine, Math.min(stage.promptTokens, last.promptTokens)]]);
   }
 
   private learnPrefix(hash: string, engine: EngineRecord): void {

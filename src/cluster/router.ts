@@ -23,6 +23,7 @@ import { ENGINE_FILTERS } from './filter/registry.js';
 import { disturbs, ModelIndex } from './model-index.js';
 import type { PlaceRequest } from './place-request.js';
 import { PrefixIndex, type PrefixLimits } from './prefix.js';
+import { EngineScore } from './score/engine-score.js';
 import { ENGINE_SCORERS } from './score/registry.js';
 
 export interface ClusterRouterConfig extends SeatLimits, PrefixLimits {
@@ -144,8 +145,8 @@ export class ClusterRouter {
     const { rttMs } = this.config;
     const request: PlaceRequest = { stage, prediction, nowMs, excluded, limits: this.config, cachedTokens, rttMs };
     const refusals: Record<string, number> = {};
-    const scored = this.candidates(request, index, refusals).map((engine) => score(request, engine));
-    scored.sort((a, b) => a.score.totalMs - b.score.totalMs || leasesOf(a.engine) - leasesOf(b.engine));
+    const scored: Scored[] = [];
+    for (const engine of this.candidates(request, index, refusals)) insertSorted(scored, score(request, engine));
     const best = scored[0];
     if (!best) {
       // The global level has counted on a start that did not come.
@@ -230,11 +231,12 @@ export class ClusterRouter {
 
   /** Engines that pass all filters, each once: those with a warm prefix, the least loaded, and the soonest ready of the sleeping. */
   private candidates(request: PlaceRequest, index: ModelIndex, refusals: Record<string, number>): EngineRecord[] {
-    const looked = new Set<EngineRecord>();
+    // So few are looked at that a list is searched faster than a set is made.
+    const looked: EngineRecord[] = [];
     const found: EngineRecord[] = [];
     const look = (engine: EngineRecord): boolean => {
-      if (looked.has(engine)) return false;
-      looked.add(engine);
+      if (looked.includes(engine)) return false;
+      looked.push(engine);
       const refusal = refusalOf(request, engine);
       if (refusal === undefined) found.push(engine);
       else refusals[refusal] = (refusals[refusal] ?? 0) + 1;
@@ -250,11 +252,11 @@ export class ClusterRouter {
     let running = 0;
     index.visitLeastLoaded((engine) => {
       if (look(engine)) running += 1;
-      return running >= MAX_RUNNING_CANDIDATES || looked.size >= MAX_LOOKED_AT;
+      return running >= MAX_RUNNING_CANDIDATES || looked.length >= MAX_LOOKED_AT;
     });
     // Where memory binds, the least loaded engines need not be the ones with room.
     if (found.length === 0) {
-      index.roomiest(request.prediction.kvTokens.bound, (engine) => !looked.has(engine) && look(engine));
+      index.roomiest(request.prediction.kvTokens.bound, (engine) => !looked.includes(engine) && look(engine));
     }
     let sleeping = 0;
     const calm = index.runsWithPool(request.prediction.kvTokens.bound);
@@ -315,15 +317,21 @@ function refusalOf(request: PlaceRequest, engine: EngineRecord): string | undefi
 }
 
 function score(request: PlaceRequest, engine: EngineRecord): Scored {
-  const terms: Record<string, number> = {};
-  let totalMs = 0;
-  for (const scorer of ENGINE_SCORERS) {
-    const delayMs = scorer.delayMs(request, engine);
-    terms[scorer.name] = delayMs;
-    totalMs += delayMs;
+  const delaysMs: number[] = [];
+  for (const scorer of ENGINE_SCORERS) delaysMs.push(scorer.delayMs(request, engine));
+  return { engine, score: new EngineScore(engine.view.spec, delaysMs) };
+}
+
+/** Puts a scored engine among others: the lowest delay first, then the fewest leases, then whichever came first. */
+function insertSorted(scored: Scored[], added: Scored): void {
+  let index = scored.length;
+  for (; index > 0; index--) {
+    const before = scored[index - 1]!;
+    const difference = before.score.totalMs - added.score.totalMs || leasesOf(before.engine) - leasesOf(added.engine);
+    if (difference <= 0) break;
+    scored[index] = before;
   }
-  const { engineId, nodeId } = engine.view.spec;
-  return { engine, score: { engineId, nodeId, totalMs, terms } };
+  scored[index] = added;
 }
 
 /** Nothing took the stage: asks every engine of the model once more, for an exact account of why. */

@@ -1,14 +1,10 @@
 import { LruMap } from '../model/lru-map.js';
 import type { Identity } from './identity.js';
 
-/** A workflow's place in the order of use is renewed at most this often; each renewal costs a change of the map. */
-const RENEW_MS = 1000;
-
 interface Workflow {
   deadlineAtMs: number;
   arrivalMs: number;
   lastSeenMs: number;
-  renewedMs: number;
 }
 
 /** Remembers when each running workflow arrived, which is where its deadline counts from. Memory is bounded. */
@@ -25,16 +21,12 @@ export class WorkflowClock {
   /** When the workflow of this request must be done. Its first request starts the count, and so does one after a long silence. */
   deadlineAtMs(identity: Identity, nowMs: number): number {
     const key = `${identity.tenant}\n${identity.workflowId}`;
-    let workflow = this.workflows.peek(key);
+    let workflow = this.workflows.get(key);
     if (!workflow || nowMs - workflow.lastSeenMs > this.idleMs) {
-      workflow = { arrivalMs: nowMs, deadlineAtMs: nowMs + identity.deadlineMs, lastSeenMs: nowMs, renewedMs: nowMs };
+      workflow = { arrivalMs: nowMs, deadlineAtMs: nowMs + identity.deadlineMs, lastSeenMs: nowMs };
       this.workflows.set(key, workflow);
     } else {
       workflow.lastSeenMs = nowMs;
-      if (nowMs - workflow.renewedMs > RENEW_MS) {
-        workflow.renewedMs = nowMs;
-        this.workflows.set(key, workflow);
-      }
       if (identity.deadlineExplicit) workflow.deadlineAtMs = workflow.arrivalMs + identity.deadlineMs;
     }
     const { deadlineAtMs } = workflow;

@@ -2,12 +2,6 @@ import { LruMap } from '../model/lru-map.js';
 import type { Stage, StageContext, StageOutcome } from '../model/stage.js';
 import { WorkflowMemory } from './workflow-past.js';
 
-/** What is remembered of one agent's role inside a workflow. */
-interface RoleState {
-  invocations: number;
-  lastOutputTokens: number | undefined;
-}
-
 /** A workflow as far as its calls have revealed it. Times are clock milliseconds. */
 export interface WorkflowState {
   readonly workflowId: string;
@@ -27,7 +21,6 @@ export interface WorkflowState {
   lastOutputTokens: number | undefined;
   lastEndMs: number | undefined;
   lastSeenMs: number;
-  readonly roles: LruMap<string, RoleState>;
   readonly memory: WorkflowMemory;
 }
 
@@ -41,7 +34,6 @@ export interface TrackerConfig {
 
 export const DEFAULT_TRACKER_CONFIG: TrackerConfig = { idleMs: 10 * 60_000, maxWorkflows: 10_000 };
 
-const MAX_ROLES_PER_WORKFLOW = 64;
 /** Bounds the work of one look for idle workflows. */
 const MAX_EXPIRED_PER_CALL = 256;
 
@@ -78,17 +70,15 @@ export class WorkflowTracker {
   /** Counts a new stage; returns what was known of its workflow before it, the input of the predictors. */
   begin(stage: Stage, nowMs: number): StageContext {
     const workflow = this.workflows.get(stage.workflowId) ?? this.create(stage, nowMs);
-    const role = workflow.roles.get(stage.role) ?? { invocations: 0, lastOutputTokens: undefined };
+    const role = workflow.memory.ofRole(stage.role);
     const context: StageContext = {
       stageIndex: workflow.stages,
-      invocationIndex: role.invocations,
-      lastRoleOutputTokens: role.lastOutputTokens,
+      invocationIndex: role.begun,
+      lastRoleOutputTokens: role.lastTokens,
       lastOutputTokens: workflow.lastOutputTokens,
       gapMs: workflow.lastEndMs === undefined ? undefined : Math.max(0, nowMs - workflow.lastEndMs),
       past: workflow.memory.begin(stage),
     };
-    workflow.roles.set(stage.role, role);
-    role.invocations += 1;
     workflow.stages += 1;
     workflow.liveStages += 1;
     workflow.deadlineMs = Math.min(workflow.deadlineMs, stage.deadlineMs);
@@ -111,10 +101,8 @@ export class WorkflowTracker {
     if (!workflow || workflow.liveStages === 0) return;
     workflow.liveStages -= 1;
     workflow.lastSeenMs = nowMs;
-    const role = workflow.roles.peek(stage.role);
     if (outcome.kind === 'rejected') {
       workflow.stages -= 1;
-      if (role) role.invocations -= 1;
       workflow.memory.undo(stage);
       return;
     }
@@ -124,7 +112,6 @@ export class WorkflowTracker {
     workflow.memory.end(stage, outcome.outputTokens, outcome.toolCalled);
     if (outcome.outputTokens === undefined) return;
     workflow.lastOutputTokens = outcome.outputTokens;
-    if (role) role.lastOutputTokens = outcome.outputTokens;
   }
 
   /** The workflow said that it is over. False when nothing is known of it or stages of it are still alive. */
@@ -169,7 +156,6 @@ export class WorkflowTracker {
       lastOutputTokens: undefined,
       lastEndMs: undefined,
       lastSeenMs: nowMs,
-      roles: new LruMap(MAX_ROLES_PER_WORKFLOW),
       memory: new WorkflowMemory(),
     };
     const evicted = this.workflows.set(stage.workflowId, workflow);

@@ -1,8 +1,8 @@
-import { LruMap } from '../model/lru-map.js';
 import type { OutputTrail, Stage, WorkflowPast } from '../model/stage.js';
 
 /** What is remembered of one agent, or of one role, of a workflow. */
 interface Party {
+  readonly name: string;
   begun: number;
   outputs: OutputTrail | undefined;
   lastPromptTokens: number | undefined;
@@ -11,10 +11,13 @@ interface Party {
 const MAX_AGENTS = 128;
 const MAX_ROLES = 64;
 
-/** What the calls of one workflow have shown so far: the detailed part of a stage's context. */
+/**
+ * What the calls of one workflow have shown so far: the detailed part of a stage's context. There are thousands of workflows, nearly all of a few agents,
+ * so these stand in plain lists, the last used one last: a map of their own for each workflow costs more than all that is in it.
+ */
 export class WorkflowMemory {
-  private readonly agents = new LruMap<string, Party>(MAX_AGENTS);
-  private readonly roles = new LruMap<string, Party>(MAX_ROLES);
+  private agents: Party[] | undefined;
+  private roles: Party[] | undefined;
   private outputs: OutputTrail | undefined;
   private parents: OutputTrail | undefined;
   /** Calls that have finished since a call last began: whether there are any, and their outputs where these are known. */
@@ -28,6 +31,12 @@ export class WorkflowMemory {
   private lastRole: string | undefined;
   private beforeLastRole: string | undefined;
 
+  /** How many stages of the role have begun, and the output of the last one that finished. */
+  ofRole(name: string): { readonly begun: number; readonly lastTokens: number | undefined } {
+    const role = this.role(name);
+    return { begun: role.begun, lastTokens: role.outputs?.lastTokens };
+  }
+
   /** Counts a stage that begins; returns what was known before it. */
   begin(stage: Stage): WorkflowPast {
     if (this.hasFinished) {
@@ -36,8 +45,8 @@ export class WorkflowMemory {
       this.hasFinished = false;
       this.generation += 1;
     }
-    const agent = party(this.agents, agentKey(stage));
-    const role = party(this.roles, stage.role);
+    const agent = this.agent(stage);
+    const role = this.role(stage.role);
     const past: WorkflowPast = {
       ofAgent: agent.outputs,
       ofRole: role.outputs,
@@ -53,14 +62,17 @@ export class WorkflowMemory {
       beforeLastRole: this.beforeLastRole,
     };
     agent.begun += 1;
+    role.begun += 1;
     agent.lastPromptTokens = stage.promptTokens;
     return past;
   }
 
   /** The stage never happened: it was turned away. */
   undo(stage: Stage): void {
-    const agent = party(this.agents, agentKey(stage));
+    const agent = this.agent(stage);
+    const role = this.role(stage.role);
     agent.begun = Math.max(0, agent.begun - 1);
+    role.begun = Math.max(0, role.begun - 1);
   }
 
   /** Learns from a stage that finished; its length and whether it called a tool are not always told. */
@@ -76,9 +88,20 @@ export class WorkflowMemory {
     this.lastToolCalled = toolCalled;
   }
 
+  private agent(stage: Stage): Party {
+    this.agents ??= [newParty(agentKey(stage))];
+    return party(this.agents, agentKey(stage), MAX_AGENTS);
+  }
+
+  private role(name: string): Party {
+    // A list that begins with its first entry takes no more room than that.
+    this.roles ??= [newParty(name)];
+    return party(this.roles, name, MAX_ROLES);
+  }
+
   private learnOutput(stage: Stage, outputTokens: number): void {
-    const agent = party(this.agents, agentKey(stage));
-    const role = party(this.roles, stage.role);
+    const agent = this.agent(stage);
+    const role = this.role(stage.role);
     // In most workflows the four are one and the same for long.
     const { outputs: before } = agent;
     const after = extend(before, outputTokens);
@@ -89,13 +112,26 @@ export class WorkflowMemory {
   }
 }
 
-function party(parties: LruMap<string, Party>, key: string): Party {
-  let known = parties.get(key);
-  if (!known) {
-    known = { begun: 0, outputs: undefined, lastPromptTokens: undefined };
-    parties.set(key, known);
+function newParty(name: string): Party {
+  return { name, begun: 0, outputs: undefined, lastPromptTokens: undefined };
+}
+
+/** The party of this name, which becomes the last used; a new one takes the place of the one that has been unused longest, where there are too many. */
+function party(parties: Party[], name: string, most: number): Party {
+  const last = parties.length - 1;
+  for (let index = last; index >= 0; index--) {
+    const known = parties[index]!;
+    if (known.name !== name) continue;
+    if (index < last) {
+      parties.splice(index, 1);
+      parties.push(known);
+    }
+    return known;
   }
-  return known;
+  const added = newParty(name);
+  parties.push(added);
+  if (parties.length > most) parties.shift();
+  return added;
 }
 
 function extend(trail: OutputTrail | undefined, tokens: number): OutputTrail {

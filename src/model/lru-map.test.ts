@@ -27,7 +27,23 @@ describe('LruMap', () => {
   });
 });
 
-// 4 entries are searched along the list, 12 outgrow it.
+it('finds every key among many whose hashes fall together', () => {
+  // What chance brings to the last place but few of a small table, for as many keys as wanted.
+  const alike: string[] = [];
+  for (let number = 0; alike.length < 400; number++) {
+    const key = `workflow-${number}`;
+    let hash = 0x811c9dc5;
+    for (let index = 0; index < key.length; index++) hash = Math.imul(hash ^ key.charCodeAt(index), 0x01000193);
+    if (((hash ^ (hash >>> 15)) & 0x3ff) === 0x3fe) alike.push(key);
+  }
+  const map = new LruMap<string, number>(300);
+  for (const [value, key] of alike.entries()) map.set(key, value);
+  expect(alike.map((key) => map.peek(key))).toEqual(alike.map((_, value) => (value < 100 ? undefined : value)));
+  for (const key of alike) map.delete(key);
+  expect([map.size, [...map]]).toEqual([0, []]);
+});
+
+// 12 outgrow the room that there is at first.
 it.each([4, 12])('agrees with a list kept in order, whatever is done, with room for %i', (maxSize) => {
   const command = fc.tuple(
     fc.constantFrom('get', 'set', 'set', 'peek', 'delete'),

@@ -1,27 +1,35 @@
-interface Link<K, V> {
-  readonly key: K;
-  value: V;
-  older: Link<K, V> | undefined;
-  newer: Link<K, V> | undefined;
-}
+/** Entries that there is room for at first; doubled whenever it is used up. */
+const FIRST_ROOM = 8;
 
-/** Up to so many entries a walk along the list is cheaper than an index. */
-const SMALL = 8;
+/** More neighbours than chance brings together in a table that is half full: somebody has chosen keys of one hash. */
+const MOST_NEIGHBOURS = 128;
+
+/** No entry: an end of the order, or an empty place of the table. */
+const NONE = -1;
 
 /**
  * A map that holds at most `maxSize` entries and drops the least recently used one when another comes. Everything that learns
  * from names in requests lives in one, so that a client who invents names cannot make a process grow.
  *
- * The index comes when the map outgrows a handful of entries: many maps of one or two entries (the roles of a workflow) are made and
- * thrown away with every workflow. The order is a linked list, so that a look-up moves two pointers and leaves the index alone: deleting and setting again, as the
- * insertion order of a `Map` would want it, fills the index with graves and makes every look-up a write.
+ * All of it lies in a few flat arrays, which are used again: at a steady size nothing is allocated. A `Map` under the same coming and going makes a new
+ * table every few thousand entries, and its look-ups touch a key in cold memory for every entry of a chain; here the hashes are compared first, which lie
+ * side by side. The table is probed linearly, at most half full; where too many hashes fall together, all are made anew. The order is a list linked by
+ * numbers of entries.
  */
-export class LruMap<K, V> {
-  /** Undefined while the map is small enough to be searched along the list. */
-  private links: Map<K, Link<K, V>> | undefined;
+export class LruMap<K extends string | number, V> {
+  private readonly keys: (K | undefined)[] = [];
+  private readonly values: (V | undefined)[] = [];
+  private hashes = new Int32Array(FIRST_ROOM);
+  /** Neighbours in the order of use; of entries that are free, `newer` is the next free one. */
+  private older = new Int32Array(FIRST_ROOM);
+  private newer = new Int32Array(FIRST_ROOM);
+  /** Entries by hash. */
+  private table = new Int32Array(2 * FIRST_ROOM).fill(NONE);
+  private oldestEntry = NONE;
+  private newestEntry = NONE;
+  private freeEntry = NONE;
   private count = 0;
-  private oldestLink: Link<K, V> | undefined;
-  private newestLink: Link<K, V> | undefined;
+  private seed = 0x811c9dc5;
 
   constructor(readonly maxSize: number) {}
 
@@ -31,85 +39,174 @@ export class LruMap<K, V> {
 
   /** The value, which becomes the most recently used. */
   get(key: K): V | undefined {
-    const link = this.find(key);
-    if (!link) return undefined;
-    this.touch(link);
-    return link.value;
+    const entry = this.find(key, hashOf(key, this.seed));
+    if (entry === NONE) return undefined;
+    this.touch(entry);
+    return this.values[entry];
   }
 
   /** The value, without touching its place in the order. */
   peek(key: K): V | undefined {
-    return this.find(key)?.value;
+    const entry = this.find(key, hashOf(key, this.seed));
+    return entry === NONE ? undefined : this.values[entry];
   }
 
   /** Stores the value as the most recently used; returns the key and value that had to leave, if any. */
   set(key: K, value: V): readonly [K, V] | undefined {
-    const known = this.find(key);
-    if (known) {
-      known.value = value;
+    const hash = hashOf(key, this.seed);
+    const known = this.find(key, hash);
+    if (known !== NONE) {
+      this.values[known] = value;
       this.touch(known);
       return undefined;
     }
-    const link: Link<K, V> = { key, value, older: undefined, newer: undefined };
-    this.append(link);
-    this.count += 1;
-    if (this.links) this.links.set(key, link);
-    else if (this.count > SMALL) this.index();
-    const oldest = this.oldestLink!;
+    this.insert(key, value, hash);
     if (this.count <= this.maxSize) return undefined;
-    this.delete(oldest.key);
-    return [oldest.key, oldest.value];
+    const oldest = this.oldest();
+    this.remove(this.oldestEntry);
+    return oldest;
   }
 
   delete(key: K): boolean {
-    const link = this.find(key);
-    if (!link) return false;
-    this.links?.delete(key);
-    this.count -= 1;
-    this.unlink(link);
+    const entry = this.find(key, hashOf(key, this.seed));
+    if (entry === NONE) return false;
+    this.remove(entry);
     return true;
   }
 
   /** The least recently used entry. */
   oldest(): readonly [K, V] | undefined {
-    return this.oldestLink && [this.oldestLink.key, this.oldestLink.value];
+    const entry = this.oldestEntry;
+    return entry === NONE ? undefined : [this.keys[entry] as K, this.values[entry] as V];
   }
 
   /** All entries, least recently used first. */
   *[Symbol.iterator](): IterableIterator<[K, V]> {
-    for (let link = this.oldestLink; link; link = link.newer) yield [link.key, link.value];
+    for (let entry = this.oldestEntry; entry !== NONE; entry = this.newer[entry]!) {
+      yield [this.keys[entry] as K, this.values[entry] as V];
+    }
   }
 
-  private find(key: K): Link<K, V> | undefined {
-    if (this.links) return this.links.get(key);
-    for (let link = this.newestLink; link; link = link.older) if (link.key === key) return link;
-    return undefined;
+  private find(key: K, hash: number): number {
+    const { table, hashes, keys } = this;
+    const mask = table.length - 1;
+    for (let place = hash & mask; ; place = (place + 1) & mask) {
+      const entry = table[place]!;
+      if (entry === NONE || (hashes[entry] === hash && keys[entry] === key)) return entry;
+    }
   }
 
-  private index(): void {
-    this.links = new Map();
-    for (let link = this.oldestLink; link; link = link.newer) this.links.set(link.key, link);
+  private insert(key: K, value: V, hash: number): void {
+    let entry = this.freeEntry;
+    if (entry !== NONE) this.freeEntry = this.newer[entry]!;
+    else {
+      entry = this.keys.length;
+      if (entry === this.hashes.length) this.grow();
+    }
+    this.keys[entry] = key;
+    this.values[entry] = value;
+    this.hashes[entry] = hash;
+    if (this.enter(entry) > MOST_NEIGHBOURS) this.hashAnew();
+    this.append(entry);
+    this.count += 1;
   }
 
-  private touch(link: Link<K, V>): void {
-    if (link === this.newestLink) return;
-    this.unlink(link);
-    this.append(link);
+  private remove(entry: number): void {
+    this.leave(entry);
+    this.unlink(entry);
+    this.keys[entry] = undefined;
+    this.values[entry] = undefined;
+    this.newer[entry] = this.freeEntry;
+    this.freeEntry = entry;
+    this.count -= 1;
   }
 
-  private append(link: Link<K, V>): void {
-    link.older = this.newestLink;
-    if (this.newestLink) this.newestLink.newer = link;
-    else this.oldestLink = link;
-    this.newestLink = link;
+  /** Puts the entry where its hash says, or after those that stand there; returns how many these are. */
+  private enter(entry: number): number {
+    const { table } = this;
+    const mask = table.length - 1;
+    const home = this.hashes[entry]! & mask;
+    let place = home;
+    while (table[place] !== NONE) place = (place + 1) & mask;
+    table[place] = entry;
+    return (place - home) & mask;
   }
 
-  private unlink(link: Link<K, V>): void {
-    if (link.older) link.older.newer = link.newer;
-    else this.oldestLink = link.newer;
-    if (link.newer) link.newer.older = link.older;
-    else this.newestLink = link.older;
-    link.older = undefined;
-    link.newer = undefined;
+  /** Takes the entry out of the table. What had been pushed past it moves back, so that no search ends early. */
+  private leave(entry: number): void {
+    const { table, hashes } = this;
+    const mask = table.length - 1;
+    let hole = hashes[entry]! & mask;
+    while (table[hole] !== entry) hole = (hole + 1) & mask;
+    for (let next = (hole + 1) & mask; table[next] !== NONE; next = (next + 1) & mask) {
+      const home = hashes[table[next]!]! & mask;
+      if (((next - home) & mask) < ((next - hole) & mask)) continue;
+      table[hole] = table[next]!;
+      hole = next;
+    }
+    table[hole] = NONE;
   }
+
+  private grow(): void {
+    const room = 2 * this.hashes.length;
+    this.hashes = enlarged(this.hashes, room);
+    this.older = enlarged(this.older, room);
+    this.newer = enlarged(this.newer, room);
+    this.table = new Int32Array(2 * room).fill(NONE);
+    // Room is made only when no entry is free.
+    for (let entry = 0; entry < this.keys.length; entry++) this.enter(entry);
+  }
+
+  /** Hashes that differ from those that were known: keys that fell together fall apart. */
+  private hashAnew(): void {
+    this.seed = Math.imul(this.seed, 0x01000193) + 1;
+    this.table.fill(NONE);
+    this.keys.forEach((key, entry) => {
+      if (key === undefined) return;
+      this.hashes[entry] = hashOf(key, this.seed);
+      this.enter(entry);
+    });
+  }
+
+  private touch(entry: number): void {
+    if (entry === this.newestEntry) return;
+    this.unlink(entry);
+    this.append(entry);
+  }
+
+  private append(entry: number): void {
+    const { newestEntry } = this;
+    this.older[entry] = newestEntry;
+    this.newer[entry] = NONE;
+    if (newestEntry === NONE) this.oldestEntry = entry;
+    else this.newer[newestEntry] = entry;
+    this.newestEntry = entry;
+  }
+
+  private unlink(entry: number): void {
+    const older = this.older[entry]!;
+    const newer = this.newer[entry]!;
+    if (older === NONE) this.oldestEntry = newer;
+    else this.newer[older] = newer;
+    if (newer === NONE) this.newestEntry = older;
+    else this.older[newer] = older;
+  }
+}
+
+function enlarged(numbers: Int32Array, room: number): Int32Array<ArrayBuffer> {
+  const larger = new Int32Array(room);
+  larger.set(numbers);
+  return larger;
+}
+
+/** FNV-1a over the characters, or the halves of a whole number below 2^53; mixed well enough for linear probing. */
+function hashOf(key: string | number, seed: number): number {
+  let hash = seed;
+  if (typeof key === 'string') {
+    for (let index = 0; index < key.length; index++) hash = Math.imul(hash ^ key.charCodeAt(index), 0x01000193);
+  } else {
+    hash = Math.imul(hash ^ key, 0x85ebca77);
+    hash = Math.imul(hash ^ (key / 2 ** 32), 0xc2b2ae3d);
+  }
+  return (hash ^ (hash >>> 15)) | 0;
 }

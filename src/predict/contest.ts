@@ -41,22 +41,14 @@ export class EstimateContest {
   winner(stage: Stage): Contestant {
     const errors = this.settled(roleKey(stage)) ?? this.settled(templateKey(stage));
     if (!errors) return this.lookupTemplates.has(stage.template) ? 'lookup' : 'model';
-    return CONTESTANTS[errors.indexOf(Math.min(...errors))]!;
+    let best = 0;
+    for (let index = 1; index < errors.length; index++) if (errors[index]! < errors[best]!) best = index;
+    return CONTESTANTS[best]!;
   }
 
   observe(stage: Stage, medians: ContestMedians, outputTokens: number): void {
-    for (const key of [roleKey(stage), templateKey(stage)]) {
-      let record = this.records.get(key);
-      if (!record) {
-        record = { calls: 0, errors: [0, 0, 0] };
-        this.records.set(key, record);
-      }
-      record.calls += 1;
-      const weight = Math.max(ERROR_WEIGHT, 1 / record.calls);
-      for (const [index, name] of CONTESTANTS.entries()) {
-        record.errors[index]! += weight * (Math.abs(medians[name] - outputTokens) - record.errors[index]!);
-      }
-    }
+    this.count(roleKey(stage), medians, outputTokens);
+    this.count(templateKey(stage), medians, outputTokens);
   }
 
   state(): ContestState {
@@ -67,6 +59,20 @@ export class EstimateContest {
     for (const [key, calls, [model = 0, lookup = 0, blend = 0]] of state) {
       this.records.set(key, { calls, errors: [model, lookup, blend] });
     }
+  }
+
+  private count(key: string, { model, lookup, blend }: ContestMedians, outputTokens: number): void {
+    let record = this.records.get(key);
+    if (!record) {
+      record = { calls: 0, errors: [0, 0, 0] };
+      this.records.set(key, record);
+    }
+    record.calls += 1;
+    const weight = Math.max(ERROR_WEIGHT, 1 / record.calls);
+    const { errors } = record;
+    errors[0] += weight * (Math.abs(model - outputTokens) - errors[0]);
+    errors[1] += weight * (Math.abs(lookup - outputTokens) - errors[1]);
+    errors[2] += weight * (Math.abs(blend - outputTokens) - errors[2]);
   }
 
   private settled(key: string): readonly number[] | undefined {

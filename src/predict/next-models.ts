@@ -20,9 +20,14 @@ interface Outlook {
   /** When it was last heard of, or last found quiet. */
   seenMs: number;
   /** The model that each role of this workflow has used. */
-  readonly modelOf: Map<string, string>;
-  /** What each stage under way will bring, and what has ended has left open. */
-  readonly open: Map<string, readonly Share[]>;
+  readonly modelOf: Uses[];
+  /** What each stage under way will bring, and what has ended has left open; undefined until something is expected. */
+  open: Map<string, readonly Share[]> | undefined;
+}
+
+interface Uses {
+  readonly role: string;
+  model: string;
 }
 
 /** An expected number of stages of a model. */
@@ -65,15 +70,18 @@ export class NextModels {
   stageBegan(stage: Stage, nowMs: number): void {
     let outlook = this.workflows.get(stage.workflowId);
     if (!outlook) {
-      outlook = { lastKind: undefined, seenMs: nowMs, modelOf: new Map(), open: new Map() };
+      // There are thousands of these, nearly all of few roles: the list is made for one.
+      const modelOf = [{ role: stage.role, model: stage.model }];
+      outlook = { lastKind: undefined, seenMs: nowMs, modelOf, open: undefined };
       const evicted = this.workflows.set(stage.workflowId, outlook);
       if (evicted) this.clear(evicted[1]);
     }
     if (outlook.lastKind !== undefined) this.learn(outlook.lastKind, stage);
     this.close(outlook, LEFT_OPEN);
     outlook.seenMs = nowMs;
-    if (outlook.modelOf.size < MAX_ROLES || outlook.modelOf.has(stage.role))
-      outlook.modelOf.set(stage.role, stage.model);
+    const used = usesOf(outlook, stage.role);
+    if (used) used.model = stage.model;
+    else if (outlook.modelOf.length < MAX_ROLES) outlook.modelOf.push({ role: stage.role, model: stage.model });
     this.open(outlook, stage.stageId, kindOf(stage));
   }
 
@@ -131,21 +139,23 @@ export class NextModels {
   private open(outlook: Outlook, key: string, kind: string): void {
     const followers = this.kinds.get(kind);
     if (!followers || followers.ended === 0) return;
+    if (followers.byParty.size === 0) return;
     const shares: Share[] = [];
     for (const { role, model, count } of followers.byParty.values()) {
       const stages = count / followers.ended;
       if (stages < LEAST_SHARE) continue;
-      const share = { model: outlook.modelOf.get(role) ?? model, stages };
+      const share = { model: usesOf(outlook, role)?.model ?? model, stages };
       shares.push(share);
       this.totals.set(share.model, (this.totals.get(share.model) ?? 0) + stages);
     }
+    outlook.open ??= new Map();
     outlook.open.set(key, shares);
   }
 
   private close(outlook: Outlook, key: string): void {
-    const shares = outlook.open.get(key);
+    const shares = outlook.open?.get(key);
     if (!shares) return;
-    outlook.open.delete(key);
+    outlook.open?.delete(key);
     for (const { model, stages } of shares) {
       const left = (this.totals.get(model) ?? 0) - stages;
       if (left < 1e-9) this.totals.delete(model);
@@ -154,8 +164,13 @@ export class NextModels {
   }
 
   private clear(outlook: Outlook): void {
-    for (const key of [...outlook.open.keys()]) this.close(outlook, key);
+    for (const key of [...(outlook.open?.keys() ?? [])]) this.close(outlook, key);
   }
+}
+
+function usesOf(outlook: Outlook, role: string): Uses | undefined {
+  for (const uses of outlook.modelOf) if (uses.role === role) return uses;
+  return undefined;
 }
 
 function kindOf({ template, role }: Stage): string {

@@ -23,6 +23,8 @@ export interface PredictorConfig {
   readonly maxCells: number;
   /** Running workflows whose stages are remembered until they end. */
   readonly maxWorkflows: number;
+  /** Learn which role follows which, for {@link OnlinePredictor.nextAfter}. A door that never asks spares the cost. */
+  readonly learnsNextRoles: boolean;
   /** Service time of a call alone, from the step-time model; without it the times are learned. */
   readonly serviceTimeMs?: ServiceTimeModel | undefined;
   /** A trained model of lengths and tool calls, asked first. */
@@ -51,6 +53,7 @@ export const DEFAULT_PREDICTOR_CONFIG: PredictorConfig = {
   blockTokens: 16,
   maxCells: 4096,
   maxWorkflows: 10_000,
+  learnsNextRoles: true,
 };
 
 /** Is told of every call that is predicted, and of its end. */
@@ -78,7 +81,7 @@ export class OnlinePredictor {
   private readonly tools: ToolIntent;
   private readonly services: ServiceTimes;
   private readonly remaining: RemainingWork;
-  private readonly nextRoles: NextRoles;
+  private readonly nextRoles: NextRoles | undefined;
   private readonly calibration: BoundCalibration;
   private readonly models: ModelSuccession;
   private watcher: CallWatcher | undefined;
@@ -87,12 +90,12 @@ export class OnlinePredictor {
 
   constructor(config: Partial<PredictorConfig> = {}) {
     this.config = { ...DEFAULT_PREDICTOR_CONFIG, ...config };
-    const { maxCells, maxWorkflows, targetOverflow, serviceTimeMs } = this.config;
+    const { maxCells, maxWorkflows, targetOverflow, serviceTimeMs, learnsNextRoles } = this.config;
     this.lengths = new OutputLengths(maxCells);
     this.tools = new ToolIntent(maxCells);
     this.services = new ServiceTimes(serviceTimeMs);
     this.remaining = new RemainingWork({ maxCells, maxWorkflows });
-    this.nextRoles = new NextRoles({ maxCells, maxWorkflows });
+    if (learnsNextRoles) this.nextRoles = new NextRoles({ maxCells, maxWorkflows });
     this.calibration = new BoundCalibration({ targetOverflow, maxRoles: maxCells });
     const { model } = this.config;
     this.models = new ModelSuccession(model && servingModel(model, this.config));
@@ -100,7 +103,7 @@ export class OnlinePredictor {
 
   predict(stage: Stage, context: StageContext): Prediction {
     this.watcher?.begin(stage, context);
-    this.nextRoles.begun(stage);
+    this.nextRoles?.begun(stage);
     const lookup = this.lengths.estimate(stage, context);
     const { serving } = this.models;
     const modelled = serving?.estimates.estimate(stage, context);
@@ -148,7 +151,7 @@ export class OnlinePredictor {
     this.open.delete(stage.stageId);
     this.watcher?.end(stage, outcome);
     if (outcome.kind !== 'completed') return;
-    this.nextRoles.ended(stage, context, outcome.toolCalled);
+    this.nextRoles?.ended(stage, context, outcome.toolCalled);
     if (outcome.toolCalled !== undefined) this.tools.observe(stage, outcome.toolCalled);
     const { serving } = this.models;
     serving?.estimates.observe(stage, outcome);
@@ -171,12 +174,12 @@ export class OnlinePredictor {
   /** The workflow is over or counts as over: what it did becomes history for the remaining work of others. */
   workflowEnded(workflowId: string): void {
     this.remaining.workflowEnded(workflowId);
-    this.nextRoles.workflowEnded(workflowId);
+    this.nextRoles?.workflowEnded(workflowId);
   }
 
-  /** Roles and models that may follow a stage that has ended, the most likely first: what is worth making ready. */
+  /** Roles and models that may follow a stage that has ended, the most likely first: what is worth making ready. None where that is not learned. */
   nextAfter(stage: Stage, context: StageContext, toolCalled: boolean | undefined): NextRole[] {
-    return this.nextRoles.after(stage, context, toolCalled);
+    return this.nextRoles?.after(stage, context, toolCalled) ?? [];
   }
 
   /** Lets another model compete with the one that serves, and serve where it proves better. */
@@ -195,7 +198,7 @@ export class OnlinePredictor {
       tools: this.tools.state(),
       remaining: this.remaining.state(),
       calibration: this.calibration.state(),
-      transitions: this.nextRoles.state(),
+      transitions: this.nextRoles?.state() ?? { states: [], models: [] },
       ...(serving && {
         model: {
           statistics: serving.estimates.state(),
@@ -212,7 +215,7 @@ export class OnlinePredictor {
     this.tools.restore(state.tools);
     this.remaining.restore(state.remaining);
     this.calibration.restore(state.calibration);
-    this.nextRoles.restore(state.transitions);
+    this.nextRoles?.restore(state.transitions);
     const { serving } = this.models;
     if (!serving || !state.model) return;
     serving.estimates.restore(state.model.statistics);

@@ -58,18 +58,21 @@ export class RemainingWork {
    * workflows; `startMs` and `endMs` say how much of it ran beside siblings, which is counted once.
    */
   stageEnded(stage: Stage, context: StageContext, startMs: number, endMs: number, isolatedMs: number): void {
-    let trail = this.trails.get(stage.workflowId);
-    if (!trail) {
-      trail = { stages: [], coveredUntilMs: Number.NEGATIVE_INFINITY };
-      const evicted = this.trails.set(stage.workflowId, trail);
-      if (evicted) this.learn(evicted[1]);
-    }
+    const { template, role, workflowId } = stage;
+    const trail = this.trails.get(workflowId);
+    const coveredUntilMs = trail?.coveredUntilMs ?? Number.NEGATIVE_INFINITY;
     const busyMs = Math.max(1, endMs - startMs);
-    const newMs = Math.max(0, endMs - Math.max(startMs, trail.coveredUntilMs));
-    trail.coveredUntilMs = Math.max(trail.coveredUntilMs, endMs);
-    const { template, role } = stage;
-    const { invocationIndex } = context;
-    trail.stages.push({ template, role, invocationIndex, addedMs: isolatedMs * Math.min(1, newMs / busyMs) });
+    const newMs = Math.max(0, endMs - Math.max(startMs, coveredUntilMs));
+    const addedMs = isolatedMs * Math.min(1, newMs / busyMs);
+    const ended: TrailStage = { template, role, invocationIndex: context.invocationIndex, addedMs };
+    if (!trail) {
+      // Most workflows of clients that name none have one stage: the list is made for it.
+      const evicted = this.trails.set(workflowId, { stages: [ended], coveredUntilMs: endMs });
+      if (evicted) this.learn(evicted[1]);
+      return;
+    }
+    trail.coveredUntilMs = Math.max(coveredUntilMs, endMs);
+    trail.stages.push(ended);
     if (trail.stages.length > MAX_TRAIL_STAGES) trail.stages.shift();
   }
 

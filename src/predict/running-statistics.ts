@@ -68,7 +68,9 @@ export class RunningStatistics {
   observe(stage: Stage, outputTokens: number | undefined, toolCalled: boolean | undefined): void {
     if (outputTokens !== undefined) {
       const logTokens = Math.log1p(outputTokens);
-      for (const key of [ownKey(stage), roleKey(stage), modelKey(stage)]) this.windows.add(key, logTokens);
+      this.windows.add(ownKey(stage), logTokens);
+      this.windows.add(roleKey(stage), logTokens);
+      this.windows.add(modelKey(stage), logTokens);
     }
     if (toolCalled === undefined) return;
     const key = modelKey(stage);

@@ -65,7 +65,11 @@ export class ModelEstimates {
     fillFeatures(stage, context, this.statistics.features(stage), this.row);
     const predicted = this.model.evaluate(this.row);
     if (!predicted) return undefined;
-    const [toolProbability, low, middle, high, mean] = predicted as unknown as [number, number, number, number, number];
+    const toolProbability = predicted[0]!;
+    const low = predicted[1]!;
+    const middle = predicted[2]!;
+    const high = predicted[3]!;
+    const mean = predicted[4]!;
     // Trees of different quantiles may cross.
     const last = context.past?.ofAgent?.lastTokens;
     const q50 = tokensOf(withRepeats(middle, last, this.model.rules.repeatLogTolerance));
