@@ -1,7 +1,7 @@
 import { type PlannedCell, REPORT_PARTS, type ReportPart } from '../../sim/sweep/plan.js';
 import type { SweepCell } from '../../sim/sweep/types.js';
 import { ORACLE_POLICIES, ORDERING_POLICIES } from '../../src/global/order/registry.js';
-import type { SloSpec } from './spec.js';
+import type { Size, SloSpec, WorkloadSpec } from './spec.js';
 
 const PLAIN = {
   placement: 'maestro',
@@ -42,6 +42,9 @@ const VARIANTS: readonly (readonly [part: ReportPart, change: Partial<SweepCell>
   ['placement', { reservation: 'oracle' }],
 ];
 
+/** Traffic with phases is played as they say. */
+const PHASED_LOADS: readonly number[] = [1];
+
 /** All that can be compared. */
 export const POLICY_NAMES: readonly string[] = [...ORDERING_POLICIES, ...ORACLE_POLICIES].map(({ name }) => name);
 
@@ -53,30 +56,38 @@ export function defaultParts(quick: boolean): readonly ReportPart[] {
 /** Every run of the benchmark: first the comparison of the policies, then what is changed one at a time. */
 export function cellsOf(
   spec: SloSpec,
-  workloads: readonly string[],
-  quick: boolean,
-  policies: readonly string[],
+  workloads: readonly WorkloadSpec[],
+  size: Size,
+  /** Undefined: those of the workload. */
+  chosen: readonly string[] | undefined,
   parts: readonly ReportPart[],
 ): PlannedCell[] {
-  const seeds = Array.from(
-    { length: quick ? spec.seeds.quick : spec.seeds.full },
-    (_, index) => spec.firstSeed + index,
-  );
+  const seeds = Array.from({ length: spec.seeds[size] }, (_, index) => spec.firstSeed + index);
   const runs = workloads.flatMap((workload) =>
     spec.deadlineRules.flatMap((deadlineRule) =>
-      spec.loads.flatMap((load) =>
-        policies.flatMap((policy) =>
-          seeds.map((seed): PlannedCell => ({ part: 'runs', workload, deadlineRule, policy, load, seed, ...PLAIN })),
+      ('phases' in workload ? PHASED_LOADS : spec.loads).flatMap((load) =>
+        (chosen ?? workload.policies ?? POLICY_NAMES).flatMap((policy) =>
+          seeds.map(
+            (seed): PlannedCell => ({
+              part: 'runs',
+              workload: workload.name,
+              deadlineRule,
+              policy,
+              load,
+              seed,
+              ...PLAIN,
+            }),
+          ),
         ),
       ),
     ),
   );
   const variants = workloads.flatMap((workload) =>
-    spec.variantLoads.flatMap((load) =>
+    ('phases' in workload ? [] : spec.variantLoads).flatMap((load) =>
       VARIANTS.flatMap(([part, change]) =>
         seeds.map(
           (seed): PlannedCell => ({
-            ...{ part, workload, deadlineRule: 'class', policy: 'maestro', load, seed },
+            ...{ part, workload: workload.name, deadlineRule: 'class', policy: 'maestro', load, seed },
             ...PLAIN,
             ...change,
           }),
