@@ -23,6 +23,8 @@ export interface NodeVariant {
   readonly prefetch?: boolean;
   /** False: every KV pool is fixed, also where the fleet has kvcached. */
   readonly elasticKv?: boolean;
+  /** False: of the engines on a GPU one is awake at a time, and has all of it. */
+  readonly coLocation?: boolean;
 }
 
 /** What the schedulers are told of a stage before it runs. */

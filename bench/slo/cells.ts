@@ -1,5 +1,6 @@
 import { type PlannedCell, REPORT_PARTS, type ReportPart } from '../../sim/sweep/plan.js';
 import type { SweepCell } from '../../sim/sweep/types.js';
+import { PLACEMENTS } from '../../sim/types.js';
 import { ORACLE_POLICIES, ORDERING_POLICIES } from '../../src/global/order/registry.js';
 import type { Size, SloSpec, WorkloadSpec } from './spec.js';
 
@@ -12,22 +13,30 @@ const PLAIN = {
 /** Relative, as the plan must be the same on every machine that runs a shard of it; npm runs scripts at the root. */
 const DEFAULT_MODEL = 'models/default/model.onnx';
 
-/** Changes to a run of `maestro`, one at a time; the first row of each part is `maestro` as it is. */
+/**
+ * Changes to a run of `maestro`, one at a time; the first row of each part is `maestro` as it is. What each is worth is the difference to that row; docs/benchmark.md says
+ * how each is switched off in a live system.
+ */
 const VARIANTS: readonly (readonly [part: ReportPart, change: Partial<SweepCell>])[] = [
   ['ablations', {}],
-  // The ordering that the self-tuning begins with, for good.
+  // The portfolio: the ordering that the self-tuning begins with, for good.
   ['ablations', { policy: 'edf-sjf-late-last' }],
+  // Relegation: the same without putting what is late last.
+  ['ablations', { policy: 'edf-sjf' }],
+  // Ordering.
   ['ablations', { policy: 'fcfs' }],
   ['ablations', { placement: 'least-loaded' }],
   ['ablations', { reservation: 'max-tokens' }],
   ['ablations', { prediction: { kind: 'none' } }],
+  // The node level, a line for each of its parts.
   ['ablations', { node: { weights: 'lru' } }],
   ['ablations', { node: { weights: 'lfu' } }],
   ['ablations', { node: { prefetch: false } }],
-  // What a plain stack does: the least recently used model goes, the least loaded engine is chosen.
   ['ablations', { node: { elasticKv: false } }],
+  ['ablations', { node: { coLocation: false } }],
+  // What a plain stack does: the least recently used model goes, the least loaded engine is chosen.
   ['ablations', { node: { weights: 'lru', prefetch: false, elasticKv: false }, placement: 'least-loaded' }],
-  // What each part of the prediction is worth, from nothing to the truth.
+  // What each part of the prediction is worth, from nothing to the truth, which is noise of sigma 0.
   ['noise', { prediction: { kind: 'none' } }],
   ['noise', { prediction: { kind: 'role-median' } }],
   ['noise', {}],
@@ -35,7 +44,7 @@ const VARIANTS: readonly (readonly [part: ReportPart, change: Partial<SweepCell>
   ['noise', { prediction: { kind: 'oracle' } }],
   ...[0.5, 1, 2].map((sigma) => ['noise', { prediction: { kind: 'noise', sigma } }] as const),
   ['noise', { policy: 'fcfs', prediction: { kind: 'none' } }],
-  ...(['maestro', 'least-loaded', 'round-robin'] as const).flatMap((placement) =>
+  ...PLACEMENTS.flatMap((placement) =>
     (['maestro', 'fcfs'] as const).map((policy) => ['placement', { placement, policy }] as const),
   ),
   ['placement', { reservation: 'max-tokens' }],

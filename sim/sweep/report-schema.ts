@@ -17,7 +17,7 @@ const cell = {
   load: amount.describe('1 is the capacity of the fleet for this traffic.'),
   ...{ placement: z.enum(PLACEMENTS), reservation: z.enum(RESERVATIONS), prediction: z.string() },
   node: z
-    .strictObject({ weights: z.string(), prefetch: z.boolean(), elasticKv: z.boolean() })
+    .strictObject({ weights: z.string(), prefetch: z.boolean(), elasticKv: z.boolean(), coLocation: z.boolean() })
     .partial()
     .optional()
     .describe('What differs from the nodes as they are live.'),

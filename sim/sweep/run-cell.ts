@@ -12,6 +12,7 @@ import { arrivalsOf } from '../workload.js';
 import { boundOf } from './bounds.js';
 import { slowdownOf, worstWaitSeconds } from './delays.js';
 import { fleetDollarsPerHour } from './gpu-price.js';
+import { nodesOf } from './node-variant.js';
 import { byMinute } from './phases.js';
 import type { RunRow, SweepCell, SweepWorkload } from './types.js';
 
@@ -35,7 +36,7 @@ export function scenarioOf(
   });
   return {
     arrivals,
-    nodes: cell.node?.elasticKv === false ? workload.nodes.map(withFixedPools) : workload.nodes,
+    nodes: nodesOf(workload.nodes, cell.node),
     classes: workload.classes,
     policy,
     placement: cell.placement,
@@ -57,10 +58,6 @@ export function scenarioOf(
       ? { controller: portfolioController({ ...workload, ...cell }, { cpuShare: workload.portfolioCpuShare }) }
       : {}),
   };
-}
-
-function withFixedPools(node: NodeSpec): NodeSpec {
-  return { ...node, engines: node.engines.map(({ kvLeastBytes: _, ...engine }) => engine) };
 }
 
 export function runCell(workload: SweepWorkload, cell: SweepCell): RunRow {

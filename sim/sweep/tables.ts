@@ -202,6 +202,9 @@ export function variantTable(cells: readonly CellSummary[], title: string): Text
   };
 }
 
+/** Parts of the node level, as people call them. */
+const NODE_PARTS: Readonly<Record<string, string>> = { elasticKv: 'elastic KV', coLocation: 'co-location' };
+
 export function variantName({ policy, placement, reservation, prediction, node = {} }: CellSummary): string {
   return [
     policy,
@@ -209,7 +212,7 @@ export function variantName({ policy, placement, reservation, prediction, node =
     reservation === 'predicted' ? '' : `reservation ${reservation}`,
     prediction === 'online' ? '' : `prediction ${prediction}`,
     ...Object.entries(node).map(
-      ([name, value]) => `${name} ${typeof value === 'boolean' ? (value ? 'on' : 'off') : value}`,
+      ([name, value]) => `${NODE_PARTS[name] ?? name} ${typeof value === 'boolean' ? (value ? 'on' : 'off') : value}`,
     ),
   ]
     .filter((part) => part !== '')
