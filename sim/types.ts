@@ -25,6 +25,8 @@ export interface NodeVariant {
   readonly elasticKv?: boolean;
   /** False: the bounds of an engine's calls add up. */
   readonly pooledKv?: boolean;
+  /** False: of the engines on a GPU one is awake at a time, and has all of it. */
+  readonly coLocation?: boolean;
 }
 
 /** What the schedulers are told of a stage before it runs. */

@@ -22,17 +22,20 @@ export interface WorkloadOptions {
   /** Deadline in isolated times, by kind of class. Defaults: 4 interactive, 15 batch, the middle of what the prototypes used. */
   readonly factors?: { readonly interactive: number; readonly batch: number };
   readonly isolatedMs: (workflow: TraceWorkflow) => number | undefined;
+  /** Times of the trace at which the traffic changes, ascending: workflows are dealt among the arrivals of their own phase only. */
+  readonly changesMs?: readonly number[] | undefined;
 }
 
 const DEFAULT_FACTORS = { interactive: 4, batch: 15 };
 
 /** The workflows of a trace as arrivals of one run, in order of time. The first comes at 0. */
 export function arrivalsOf(workflows: readonly TraceWorkflow[], options: WorkloadOptions): Arrival[] {
-  const { load, seed, classes, defaultClass, isolatedMs } = options;
+  const { load, seed, classes, defaultClass, isolatedMs, changesMs = [] } = options;
   const timed = [...workflows].sort((a, b) => (a.arrivalMs ?? 0) - (b.arrivalMs ?? 0));
   const firstMs = timed[0]?.arrivalMs ?? 0;
   const times = timed.map(({ arrivalMs }) => ((arrivalMs ?? firstMs) - firstMs) / load);
-  const dealt = seed === 0 ? timed : shuffled(timed, seed);
+  const dealt =
+    seed === 0 ? timed : phasesOf(timed, changesMs).flatMap((phase, index) => shuffled(phase, seed + index));
   const classOf = (name: string) => classes.find((sloClass) => sloClass.name === name) ?? classes[0]!;
   const isolated = dealt.map(isolatedMs);
   const usual = medians(dealt, isolated);
@@ -79,6 +82,13 @@ function medians(workflows: readonly TraceWorkflow[], isolated: readonly (number
     else byTemplate.set(template, [ms]);
   }
   return new Map([...byTemplate].map(([template, list]) => [template, list.sort((a, b) => a - b)[list.length >> 1]!]));
+}
+
+function phasesOf(timed: readonly TraceWorkflow[], changesMs: readonly number[]): TraceWorkflow[][] {
+  const edges = [Number.NEGATIVE_INFINITY, ...changesMs, Number.POSITIVE_INFINITY];
+  return edges
+    .slice(1)
+    .map((endMs, index) => timed.filter(({ arrivalMs = 0 }) => arrivalMs >= edges[index]! && arrivalMs < endMs));
 }
 
 function shuffled<T>(items: readonly T[], seed: number): T[] {

@@ -1,7 +1,8 @@
 import { type PlannedCell, REPORT_PARTS, type ReportPart } from '../../sim/sweep/plan.js';
 import type { SweepCell } from '../../sim/sweep/types.js';
+import { PLACEMENTS } from '../../sim/types.js';
 import { ORACLE_POLICIES, ORDERING_POLICIES } from '../../src/global/order/registry.js';
-import type { SloSpec } from './spec.js';
+import type { Size, SloSpec, WorkloadSpec } from './spec.js';
 
 const PLAIN = {
   placement: 'maestro',
@@ -12,23 +13,31 @@ const PLAIN = {
 /** Relative, as the plan must be the same on every machine that runs a shard of it; npm runs scripts at the root. */
 const DEFAULT_MODEL = 'models/default/model.onnx';
 
-/** Changes to a run of `maestro`, one at a time; the first row of each part is `maestro` as it is. */
+/**
+ * Changes to a run of `maestro`, one at a time; the first row of each part is `maestro` as it is. What each is worth is the difference to that row; docs/benchmark.md says
+ * how each is switched off in a live system.
+ */
 const VARIANTS: readonly (readonly [part: ReportPart, change: Partial<SweepCell>])[] = [
   ['ablations', {}],
-  // The ordering that the self-tuning begins with, for good.
+  // The portfolio: the ordering that the self-tuning begins with, for good.
   ['ablations', { policy: 'edf-sjf-late-last' }],
+  // Relegation: the same without putting what is late last.
+  ['ablations', { policy: 'edf-sjf' }],
+  // Ordering.
   ['ablations', { policy: 'fcfs' }],
   ['ablations', { placement: 'least-loaded' }],
   ['ablations', { reservation: 'max-tokens' }],
   ['ablations', { prediction: { kind: 'none' } }],
+  // The node level, a line for each of its parts.
   ['ablations', { node: { weights: 'lru' } }],
   ['ablations', { node: { weights: 'lfu' } }],
   ['ablations', { node: { prefetch: false } }],
-  // What a plain stack does: the least recently used model goes, the least loaded engine is chosen.
   ['ablations', { node: { elasticKv: false } }],
   ['ablations', { node: { pooledKv: false } }],
+  ['ablations', { node: { coLocation: false } }],
+  // What a plain stack does: the least recently used model goes, the least loaded engine is chosen.
   ['ablations', { node: { weights: 'lru', prefetch: false, elasticKv: false }, placement: 'least-loaded' }],
-  // What each part of the prediction is worth, from nothing to the truth.
+  // What each part of the prediction is worth, from nothing to the truth, which is noise of sigma 0.
   ['noise', { prediction: { kind: 'none' } }],
   ['noise', { prediction: { kind: 'role-median' } }],
   ['noise', {}],
@@ -36,12 +45,15 @@ const VARIANTS: readonly (readonly [part: ReportPart, change: Partial<SweepCell>
   ['noise', { prediction: { kind: 'oracle' } }],
   ...[0.5, 1, 2].map((sigma) => ['noise', { prediction: { kind: 'noise', sigma } }] as const),
   ['noise', { policy: 'fcfs', prediction: { kind: 'none' } }],
-  ...(['maestro', 'least-loaded', 'round-robin'] as const).flatMap((placement) =>
+  ...PLACEMENTS.flatMap((placement) =>
     (['maestro', 'fcfs'] as const).map((policy) => ['placement', { placement, policy }] as const),
   ),
   ['placement', { reservation: 'max-tokens' }],
   ['placement', { reservation: 'oracle' }],
 ];
+
+/** Traffic with phases is played as they say. */
+const PHASED_LOADS: readonly number[] = [1];
 
 /** All that can be compared. */
 export const POLICY_NAMES: readonly string[] = [...ORDERING_POLICIES, ...ORACLE_POLICIES].map(({ name }) => name);
@@ -54,30 +66,38 @@ export function defaultParts(quick: boolean): readonly ReportPart[] {
 /** Every run of the benchmark: first the comparison of the policies, then what is changed one at a time. */
 export function cellsOf(
   spec: SloSpec,
-  workloads: readonly string[],
-  quick: boolean,
-  policies: readonly string[],
+  workloads: readonly WorkloadSpec[],
+  size: Size,
+  /** Undefined: those of the workload. */
+  chosen: readonly string[] | undefined,
   parts: readonly ReportPart[],
 ): PlannedCell[] {
-  const seeds = Array.from(
-    { length: quick ? spec.seeds.quick : spec.seeds.full },
-    (_, index) => spec.firstSeed + index,
-  );
+  const seeds = Array.from({ length: spec.seeds[size] }, (_, index) => spec.firstSeed + index);
   const runs = workloads.flatMap((workload) =>
     spec.deadlineRules.flatMap((deadlineRule) =>
-      spec.loads.flatMap((load) =>
-        policies.flatMap((policy) =>
-          seeds.map((seed): PlannedCell => ({ part: 'runs', workload, deadlineRule, policy, load, seed, ...PLAIN })),
+      ('phases' in workload ? PHASED_LOADS : spec.loads).flatMap((load) =>
+        (chosen ?? workload.policies ?? POLICY_NAMES).flatMap((policy) =>
+          seeds.map(
+            (seed): PlannedCell => ({
+              part: 'runs',
+              workload: workload.name,
+              deadlineRule,
+              policy,
+              load,
+              seed,
+              ...PLAIN,
+            }),
+          ),
         ),
       ),
     ),
   );
   const variants = workloads.flatMap((workload) =>
-    spec.variantLoads.flatMap((load) =>
+    ('phases' in workload ? [] : spec.variantLoads).flatMap((load) =>
       VARIANTS.flatMap(([part, change]) =>
         seeds.map(
           (seed): PlannedCell => ({
-            ...{ part, workload, deadlineRule: 'class', policy: 'maestro', load, seed },
+            ...{ part, workload: workload.name, deadlineRule: 'class', policy: 'maestro', load, seed },
             ...PLAIN,
             ...change,
           }),

@@ -3,23 +3,21 @@
  * short form. What runs is in `slo.yaml`; docs/benchmark.md says how to read it.
  */
 import { availableParallelism, cpus } from 'node:os';
-import { join, relative } from 'node:path';
+import { relative } from 'node:path';
 import { parseArgs } from 'node:util';
 import { findCapacity } from '../../sim/sweep/capacity.js';
 import { executeSweep } from '../../sim/sweep/execute.js';
 import { findings } from '../../sim/sweep/findings.js';
+import { cellsToTell, tellLosses } from '../../sim/sweep/losses.js';
 import { planSweep, REPORT_PARTS } from '../../sim/sweep/plan.js';
-import { repeatWorkflows } from '../../sim/sweep/repeat.js';
 import { buildSweepReport } from '../../sim/sweep/report.js';
 import type { SweepWorkload } from '../../sim/sweep/types.js';
 import { writeSweepReport } from '../../sim/sweep/write.js';
 import { progressLine } from '../../src/cli/output.js';
-import { sweepWorkload } from '../../src/cli/sweep-workload.js';
-import { loadConfig } from '../../src/config/load.js';
-import { composeFile } from '../../traces/compose/compose.js';
 import { cellsOf, defaultParts, POLICY_NAMES } from './cells.js';
+import { loadWorkload, trafficOf } from './load.js';
 import { MissingSource, SHIPPED, traceFolder } from './sources.js';
-import { readSpec, SLO_FOLDER, type SloSpec } from './spec.js';
+import { readSpec, runsIn, type Size, type SloSpec, type WorkloadSpec } from './spec.js';
 
 const { values } = parseArgs({
   options: {
@@ -42,9 +40,9 @@ if (seeds !== undefined && !(Number.isSafeInteger(seeds) && seeds > 0)) {
   process.exit(2);
 }
 const spec: SloSpec = seeds === undefined ? given : { ...given, seeds: { quick: seeds, full: seeds } };
-const size = values.quick ? 'quick' : 'full';
+const size: Size = values.quick ? 'quick' : 'full';
 const wanted =
-  values.workloads?.split(',') ?? spec.workloads.filter(({ repeat }) => repeat[size] > 0).map(({ name }) => name);
+  values.workloads?.split(',') ?? spec.workloads.filter((each) => runsIn(each, size)).map(({ name }) => name);
 const unknown = wanted.filter((name) => !spec.workloads.some((workload) => workload.name === name));
 if (unknown.length > 0) {
   console.error(
@@ -52,8 +50,8 @@ if (unknown.length > 0) {
   );
   process.exit(2);
 }
-const policies = values.policies?.split(',') ?? POLICY_NAMES;
-const unknownPolicies = policies.filter((name) => !POLICY_NAMES.includes(name));
+const policies = values.policies?.split(',');
+const unknownPolicies = (policies ?? []).filter((name) => !POLICY_NAMES.includes(name));
 if (unknownPolicies.length > 0) {
   console.error(`--policies: no ${unknownPolicies.join(', ')}; there are ${POLICY_NAMES.join(', ')}`);
   process.exit(2);
@@ -67,37 +65,30 @@ if (chosenParts && parts.length !== chosenParts.length) {
 const folder = values.traces === undefined ? SHIPPED : await traceFolder(values.traces);
 const skipped = [...folder.skipped];
 const workloads: (SweepWorkload & { readonly about: string })[] = [];
-for (const workload of spec.workloads.filter(({ name }) => wanted.includes(name))) {
+const chosen = spec.workloads.filter(({ name }) => wanted.includes(name));
+for (const workload of chosen) {
   try {
-    workloads.push(await load(workload));
+    if (values['find-capacity']) await tellCapacity(workload);
+    else workloads.push(await loadWorkload(workload, spec, size, folder.open));
   } catch (error) {
     if (!(error instanceof MissingSource)) throw error;
     skipped.push(`workload ${workload.name}: ${error.message}`);
   }
 }
 for (const line of skipped) console.error(`skipped: ${line}`);
-if (workloads.length === 0) {
-  console.error('nothing to run');
-  process.exit(1);
-}
-
-if (values['find-capacity']) {
-  for (const workload of workloads) console.log(`${workload.name}: capacitySpeed: ${findCapacity(workload)}`);
-} else {
+if (!values['find-capacity']) {
+  if (workloads.length === 0) {
+    console.error('nothing to run');
+    process.exit(1);
+  }
   await benchmark();
 }
 
-async function load(workload: SloSpec['workloads'][number]): Promise<SweepWorkload & { readonly about: string }> {
-  const { name, about, capacitySpeed, repeat } = workload;
-  const { rows } = await composeFile(join(SLO_FOLDER, workload.spec), undefined, folder.open);
-  const loaded = sweepWorkload({
-    ...{ name, about, rows, capacitySpeed, warmupShare: spec.warmupShare, portfolioCpuShare: spec.portfolioCpuShare },
-    config: loadConfig(join(SLO_FOLDER, workload.fleet)),
-    modelMap: new Map(),
-  });
-  const times = Math.max(1, repeat[size]);
-  // The search for the capacity repeats the traffic itself.
-  return values['find-capacity'] ? loaded : { ...loaded, workflows: repeatWorkflows(loaded.workflows, times) };
+async function tellCapacity(workload: WorkloadSpec): Promise<void> {
+  const parts = new Map((await trafficOf(workload, spec, folder.open)).map((traffic) => [traffic.about, traffic]));
+  for (const [about, traffic] of parts) {
+    console.log(`${workload.name}, ${about}: capacitySpeed: ${findCapacity(traffic)}`);
+  }
 }
 
 async function benchmark(): Promise<void> {
@@ -126,8 +117,8 @@ async function benchmark(): Promise<void> {
     workloads,
     cellsOf(
       spec,
-      workloads.map(({ name }) => name),
-      values.quick,
+      chosen.filter(({ name }) => workloads.some((workload) => workload.name === name)),
+      size,
       policies,
       parts,
     ),
@@ -138,11 +129,14 @@ async function benchmark(): Promise<void> {
     jobs: Number(values.jobs),
     onProgress: (done, total) => progress.update(`${done} of ${total} runs`),
   });
+  const ended = plan.cells.map((_, index) => rows.get(index)!);
+  const runs = ended.filter((_, index) => plan.cells[index]!.part === 'runs');
+  const losses = cellsToTell(runs).map((row) => {
+    progress.update(`who loses where: ${row.workload}`);
+    return tellLosses(workloads.find(({ name }) => name === row.workload)!, row);
+  });
   progress.done();
-  const report = buildSweepReport(
-    plan,
-    plan.cells.map((_, index) => rows.get(index)!),
-  );
+  const report = buildSweepReport(plan, ended, losses);
   const wallSeconds = Math.round((performance.now() - startedMs) / 1000);
   const path = await writeSweepReport(values.out, report, {
     machine: `${cpus().length} × ${cpus()[0]?.model ?? 'CPU'}`,

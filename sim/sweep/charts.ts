@@ -1,54 +1,51 @@
-import { type Figure, HALF_HEIGHT, HALF_PLOT, HALF_WIDTH, seriesClass } from '../report/charts/figure.js';
+import { type Figure, HALF_HEIGHT, HALF_PLOT, HALF_WIDTH } from '../report/charts/figure.js';
 import { formatPercent, trimmed } from '../report/format.js';
 import { el, tooltip } from '../report/svg/element.js';
 import { svg, xAxis, yAxis } from '../report/svg/frame.js';
 import { line, linePath } from '../report/svg/marks.js';
-import { linearScale, logScale } from '../report/svg/scale.js';
-import { type CellGroup, hasForesight } from './tables.js';
+import { linearScale, logScale, type Scale } from '../report/svg/scale.js';
+import { policyColours } from './policy-colours.js';
+import type { Estimate } from './summary.js';
+import { BOUND, type CellGroup } from './tables.js';
 
-/** At most so many policies have a colour of their own; the others are drawn thin and grey, with their names in tooltips. */
-const COLOURED = 7;
-/** Those that a reader looks for get the first colours, in every chart the same. */
-const KNOWN = ['maestro', 'edf', 'fcfs', 'srtf', 'llf', 'plas', 'fcfs-workflow'];
+/** Coloured policies stand so many pixels beside each other, so that their intervals can be told apart. */
+const DODGE = 4;
+/** Half the width of the stroke that ends an interval; where the interval goes on beyond the plot it has none. */
+const CAP = 2;
 
-/** Attainment against load, one line for each policy, with 95 % intervals. */
+/** Attainment against load, one line for each policy, with 95 % intervals, and what no policy can exceed. */
 export function loadFigure(group: CellGroup): Figure {
   const plot = HALF_PLOT;
   const loads = group.loads;
   const spread = loads.length > 1 ? 0.06 * (loads.at(-1)! - loads[0]!) : 0.1;
   const x = linearScale([loads[0]! - spread, loads.at(-1)! + spread], [plot.left, plot.right], { count: 6 });
   const y = linearScale([0, 1], [plot.bottom, plot.top], { count: 4 });
-  const colours = coloursOf(group.policies);
+  const { coloured, colourOf, styleOf, legend } = policyColours(group.policies);
+  const aside = (policy: string) =>
+    coloured.includes(policy) ? DODGE * (coloured.indexOf(policy) - (coloured.length - 1) / 2) : 0;
   const drawn = [...group.policies].reverse().map((policy) => {
-    const colour = colours.get(policy) ?? seriesClass(7);
-    const thin = colours.has(policy) ? '' : 'thin';
-    const style = hasForesight(policy) ? 'thin dashed' : thin;
+    const colour = colourOf(policy);
     const points = loads.flatMap((load) => {
       const cell = group.cell(policy, load);
-      return cell ? [{ x: x.at(load), y: y.at(cell.attainment.mean), cell }] : [];
+      return cell ? [{ x: x.at(load) + aside(policy), y: y.at(cell.attainment.mean), cell }] : [];
     });
     const marks = points.map((point) => {
       const { mean, ci95 } = point.cell.attainment;
       const label = `${policy}, load ${trimmed(point.cell.load, 2)}: ${formatPercent(mean)} ± ${trimmed(ci95 * 100, 1)} points`;
-      const interval =
-        ci95 > 0 && colours.has(policy)
-          ? el('line', {
-              class: `line thin ${colour}`,
-              x1: point.x,
-              x2: point.x,
-              y1: y.at(Math.min(1, mean + ci95)),
-              y2: y.at(Math.max(0, mean - ci95)),
-            })
-          : '';
-      return interval + el('circle', { class: `dot ${colour}`, cx: point.x, cy: point.y, r: 3 }, tooltip(label));
+      const bars = coloured.includes(policy) ? interval(point.x, point.cell.attainment, y, colour) : '';
+      return bars + el('circle', { class: `dot ${colour}`, cx: point.x, cy: point.y, r: 3 }, tooltip(label));
     });
-    return line(linePath(points), colour, policy, style) + marks.join('');
+    return line(linePath(points), colour, policy, styleOf(policy)) + marks.join('');
+  });
+  const bounds = loads.flatMap((load) => {
+    const bound = group.bound(load);
+    return bound ? [{ x: x.at(load), y: y.at(bound.mean) }] : [];
   });
   return {
     title: `${group.workload}, deadlines ${group.deadlineRule}`,
     caption:
-      'Share of workflows in time against the load; bars are 95 % intervals over the seeds. Dashed: with foresight. Grey: other policies.',
-    legend: [...colours].map(([label, swatch]) => ({ label, swatch, shape: 'line' as const })),
+      'Share of workflows in time against the load; bars are 95 % intervals over the seeds, without an end where they leave the picture. Dashed: with foresight; black: what no policy can exceed.',
+    legend: [...legend, { label: BOUND, swatch: 'ink', shape: 'dashed' }],
     svg: svg(
       HALF_WIDTH,
       HALF_HEIGHT,
@@ -57,9 +54,22 @@ export function loadFigure(group: CellGroup): Figure {
         .join(', ')} at load ${loads.at(-1)}.`,
       yAxis({ scale: y, format: (value) => formatPercent(value, 0) }, plot),
       xAxis({ scale: x, label: 'load, 1 = capacity', format: (value) => trimmed(value, 2) }, plot),
+      line(linePath(bounds), 'ink', BOUND, 'thin dashed'),
       ...drawn,
     ),
   };
+}
+
+function interval(x: number, { mean, ci95 }: Estimate, y: Scale, colour: string): string {
+  if (ci95 === 0) return '';
+  const ends = [mean - ci95, mean + ci95];
+  const [low, high] = ends.map((value) => y.at(value));
+  const stroke = (x1: number, x2: number, y1: number, y2: number) =>
+    el('line', { class: `line thin ${colour}`, x1, x2, y1, y2 });
+  const caps = ends.map((value) =>
+    value >= y.min && value <= y.max ? stroke(x - CAP, x + CAP, y.at(value), y.at(value)) : '',
+  );
+  return stroke(x, x, low!, high!) + caps.join('');
 }
 
 /** Distribution of slowdowns at the highest load, one line for each policy: the mean over the seeds. */
@@ -76,17 +86,16 @@ export function slowdownFigure(group: CellGroup, points: readonly number[]): Fig
   const x = logScale([points[0]!, far], [plot.left, plot.right], { maxTicks: 10 });
   const shown = points.filter((point) => point <= x.max);
   const y = linearScale([0, 1], [plot.bottom, plot.top], { count: 4 });
-  const colours = coloursOf(group.policies);
+  const { colourOf, styleOf, legend } = policyColours(group.policies);
   const drawn = [...curves].reverse().map(({ policy, cdf }) => {
-    const style = hasForesight(policy) ? 'thin dashed' : colours.has(policy) ? '' : 'thin';
     const path = linePath(shown.map((point, at) => ({ x: x.at(point), y: y.at(cdf[at]!) })));
-    return line(path, colours.get(policy) ?? seriesClass(7), `${policy}: ${formatPercent(cdf.at(-1))} ended`, style);
+    return line(path, colourOf(policy), `${policy}: ${formatPercent(cdf.at(-1))} ended`, styleOf(policy));
   });
   return {
     title: `${group.workload}, deadlines ${group.deadlineRule}, load ${trimmed(load, 2)}`,
     caption:
-      'Share of workflows that took at most so many times as long as alone on an idle fleet; further left is faster. Those that never ended keep a line below 100 %. Dashed: with foresight. Grey: other policies.',
-    legend: [...colours].map(([label, swatch]) => ({ label, swatch, shape: 'line' as const })),
+      'Share of workflows that took at most so many times as long as alone on an idle fleet; further left is faster. Those that never ended keep a line below 100 %. Dashed: with foresight.',
+    legend,
     svg: svg(
       HALF_WIDTH,
       HALF_HEIGHT,
@@ -98,17 +107,4 @@ export function slowdownFigure(group: CellGroup, points: readonly number[]): Fig
       ...drawn,
     ),
   };
-}
-
-function coloursOf(policies: readonly string[]): Map<string, string> {
-  const wanted = [
-    ...KNOWN.filter((name) => policies.includes(name)),
-    ...policies.filter((name) => !KNOWN.includes(name)),
-  ]
-    .filter((name) => !hasForesight(name))
-    .slice(0, COLOURED);
-  // The colour follows the policy, not its rank.
-  return new Map(
-    wanted.map((name, index) => [name, seriesClass(KNOWN.includes(name) ? KNOWN.indexOf(name) : index)] as const),
-  );
 }

@@ -1,6 +1,6 @@
 import { fleetDollarsPerHour } from './gpu-price.js';
 import { shapesOf } from './run-cell.js';
-import type { SweepWorkload } from './types.js';
+import type { Phase, SweepWorkload } from './types.js';
 
 /** What a workload and its fleet are, for readers. */
 export interface WorkloadFacts {
@@ -19,6 +19,8 @@ export interface WorkloadFacts {
   readonly capacitySpeed: number;
   /** Workflows an hour that arrive at load 1. */
   readonly capacityPerHour: number;
+  /** Where the traffic changes: load 1 is then what its phases say. */
+  readonly phases?: readonly Phase[];
 }
 
 export function factsOf(workload: SweepWorkload & { readonly about: string }): WorkloadFacts {
@@ -39,6 +41,7 @@ export function factsOf(workload: SweepWorkload & { readonly about: string }): W
     ...(dollarsPerHour ? { dollarsPerHour } : {}),
     engines: nodes.reduce((sum, { engines }) => sum + engines.length, 0),
     models: [...shapesOf(nodes).keys()].sort(),
+    ...(workload.phases ? { phases: workload.phases } : {}),
     capacitySpeed,
     capacityPerHour:
       lastMs === 0 ? 0 : Number(((workflows.length / lastMs) * 3_600_000 * capacitySpeed).toPrecision(4)),

@@ -23,7 +23,7 @@ export function findings(report: SweepReport): string[] {
     });
     const lead = best.policy === 'maestro' ? ', the best that serves' : '';
     return [
-      `${at}: maestro ${formatPercent(own.attainment.mean)} in time${lead}; ${against.join(', ') || 'no other policy ran'}.`,
+      `${at}: maestro ${formatPercent(own.attainment.mean)} in time${lead}; ${against.join(', ') || 'no other policy ran'}; no policy can exceed ${formatPercent(group.bound(load)?.mean)}.`,
     ];
   });
 }

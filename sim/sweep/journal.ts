@@ -8,7 +8,7 @@ import type { RunRow } from './types.js';
 export const JOURNAL_FILE = 'runs.jsonl';
 
 /** Changes whenever runs are written in another form or mean something else. */
-const JOURNAL_FORMAT = 2;
+const JOURNAL_FORMAT = 3;
 
 /** What a folder holds of a sweep. */
 export interface Journal {

@@ -12,12 +12,15 @@ export function repeatWorkflows(workflows: readonly TraceWorkflow[], times: numb
   const periodMs = ((lastMs - firstMs) * workflows.length) / Math.max(1, workflows.length - 1);
   const blocks = workflows.reduce((end, { rows }) => Math.max(end, blockIdEnd(rows)), 0);
   return Array.from({ length: times }, (_, round) =>
-    round === 0 ? workflows : workflows.map((workflow) => later(workflow, round, round * periodMs, round * blocks)),
+    round === 0
+      ? workflows
+      : workflows.map((workflow) => copyOf(workflow, String(round), round * periodMs, round * blocks)),
   ).flat();
 }
 
-function later(workflow: TraceWorkflow, round: number, delayMs: number, blockOffset: number): TraceWorkflow {
-  const rename = (id: string) => `${id}~${round}`;
+/** The workflow again, `delayMs` later, as another one: under other names, and with a prompt that shares no block with the first. */
+export function copyOf(workflow: TraceWorkflow, suffix: string, delayMs: number, blockOffset: number): TraceWorkflow {
+  const rename = (id: string) => `${id}~${suffix}`;
   return {
     ...workflow,
     workflowId: rename(workflow.workflowId),

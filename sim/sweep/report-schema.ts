@@ -17,7 +17,10 @@ const cell = {
   load: amount.describe('1 is the capacity of the fleet for this traffic.'),
   ...{ placement: z.enum(PLACEMENTS), reservation: z.enum(RESERVATIONS), prediction: z.string() },
   node: z
-    .strictObject({ weights: z.string(), prefetch: z.boolean(), elasticKv: z.boolean(), pooledKv: z.boolean() })
+    .strictObject({
+      ...{ weights: z.string(), prefetch: z.boolean(), elasticKv: z.boolean(), pooledKv: z.boolean() },
+      coLocation: z.boolean(),
+    })
     .partial()
     .optional()
     .describe('What differs from the nodes as they are live.'),
@@ -28,6 +31,7 @@ const run = z.strictObject({
   seed: z.int(),
   workflows: count.describe('Workflows that count: those that arrived after the warm-up.'),
   ...{ attainment: share, attainmentByClass: byClass(share) },
+  bound: share.describe('No policy can have more in time on this traffic: a relaxed bound, see docs/benchmark.md.'),
   goodputPerSecond: amount.describe('Workflows in time.'),
   goodputPerGpuHour: amount,
   goodputPerDollar: amount.optional().describe('Absent where a GPU of the fleet has no stated price.'),
@@ -45,12 +49,16 @@ const run = z.strictObject({
   preemptions: count,
   fairness: share.describe("Jain's index over the attainment of tenants."),
   ...{ cachedShare: share, simulatedSeconds: count, stages: count },
+  minutes: z
+    .strictObject({ arrived: z.array(count), inTime: z.array(count) })
+    .optional()
+    .describe('Workflows by minute of arrival, the warm-up too; where the traffic changes in the middle of the run.'),
 });
 
 const summary = z.strictObject({
   ...cell,
   seeds: count,
-  ...{ attainment: estimate, attainmentByClass: byClass(estimate) },
+  ...{ attainment: estimate, bound: estimate, attainmentByClass: byClass(estimate) },
   ...{ goodputPerSecond: estimate, goodputPerGpuHour: estimate, goodputPerDollar: estimate.optional() },
   ...{ reservedOfMaxToken: estimate, reservedOfUsed: estimate, nodeOverflowRate: estimate },
   ...{ coldStartSeconds: estimate, slowdownP50: estimate, slowdownP99: estimate, slowdownMax: estimate },
@@ -64,16 +72,56 @@ const workload = z.strictObject({
   ...{ nodes: count, gpus: count, dollarsPerHour: amount.optional(), engines: count, models: z.array(z.string()) },
   capacitySpeed: amount.describe("Speed of the trace's arrivals that is load 1."),
   capacityPerHour: amount.describe('Workflows an hour that arrive at load 1.'),
+  phases: z
+    .array(z.strictObject({ about: z.string(), load: amount, fromMinute: count, toMinute: count }))
+    .optional()
+    .describe('Where the traffic changes; load 1 is then what the phases say, each of its own capacity.'),
+});
+
+const change = z.strictObject({
+  ...{ workload: z.string(), deadlineRule: z.enum(DEADLINE_RULES), policy: z.string() },
+  phase: count.describe('From 1.'),
+  ...{ attainment: share, attainmentAtFirst: share, attainmentLater: share },
+  best: z.string().describe('The policy that serves with the largest attainmentLater.'),
+  backAfterMinutes: count
+    .nullable()
+    .describe('From this minute of the phase on it is on average no more than a point behind the best; null: never.'),
+});
+
+const times = z.array(count);
+const losses = z.strictObject({
+  ...{ workload: z.string(), deadlineRule: z.enum(DEADLINE_RULES), load: amount, seed: z.int() },
+  ...{ minute: count, arrived: count.describe('Workflows that arrived in the minute.') },
+  sides: z.array(
+    z.strictObject({
+      ...{ policy: z.string(), missed: count },
+      workflows: z.array(
+        z.strictObject({
+          ...{ workflowId: z.string(), sloClass: z.string(), arrivalMs: count, deadlineMs: count },
+          ...{ endMs: count.nullable(), met: z.boolean() },
+          calls: z.array(times.length(4)).describe('Of each call when it was sent, taken by an engine, served, ended.'),
+        }),
+      ),
+    }),
+  ),
+  differences: z.array(
+    z.strictObject({
+      ...{ workflowId: z.string(), sloClass: z.string(), template: z.string(), winner: z.string() },
+      fates: z.record(z.string(), z.string()).describe('What became of it under each policy.'),
+    }),
+  ),
 });
 
 /** `report.json` of `maestro sim` and `npm run bench:slo`. */
 export const sweepReportSchema = z
   .strictObject({
-    ...{ kind: z.literal('maestro-sweep'), version: z.literal(2), title: z.string(), command: z.string() },
+    ...{ kind: z.literal('maestro-sweep'), version: z.literal(3), title: z.string(), command: z.string() },
     ...{ workloads: z.array(workload), notes: z.array(z.string()) },
     slowdownPoints: z.array(amount).describe('The slowdowns at which every distribution is stated.'),
     runs: z.array(run).describe('The main comparison: one for each workload × rule × policy × load × seed.'),
     cells: z.array(summary).describe('runs over their seeds.'),
+    changes: z.array(change).describe('What became of each policy in each phase of workloads that have phases.'),
+    losses: z.array(losses).describe('A minute of each workload in which maestro and edf differ most.'),
     ...{ ablations: z.array(run), noise: z.array(run), placement: z.array(run) },
   })
   .describe('Report of maestro sim and of the SLO benchmark. Shares from 0 to 1.');

@@ -6,13 +6,17 @@ import { sweepWorkload } from '../../src/cli/sweep-workload.js';
 import { parseConfig } from '../../src/config/load.js';
 import { SMALL_FLEET } from '../../test/sim-scenario.js';
 import type { TraceRow } from '../../traces/schema.js';
+import { HALF_PLOT } from '../report/charts/figure.js';
+import { loadFigure } from './charts.js';
 import { executeSweep } from './execute.js';
 import { renderSweepHtml } from './html.js';
 import { JOURNAL_FILE, readJournal } from './journal.js';
 import { renderSweepMarkdown } from './markdown.js';
 import { type PlannedCell, planSweep } from './plan.js';
+import { policyColours } from './policy-colours.js';
 import { buildSweepReport, type SweepReport } from './report.js';
 import { sweepReportJsonSchema, sweepReportSchema } from './report-schema.js';
+import { groupCells } from './tables.js';
 
 const config = parseConfig(SMALL_FLEET, 'fleet');
 const rows = Array.from(
@@ -73,6 +77,35 @@ describe('the report of a sweep', () => {
       expect(goodputPerGpuHour * gpus).toBeCloseTo(goodputPerSecond * 3600, 6);
       expect(goodputPerDollar! * dollarsPerHour!).toBeCloseTo(goodputPerSecond * 3600, 6);
     }
+  });
+
+  it('states a bound that no run exceeds, the same for all policies on the same traffic', () => {
+    for (const { attainment, bound, seed } of report.runs) {
+      expect(bound).toBeGreaterThanOrEqual(attainment);
+      expect(bound).toBe(report.runs.find((row) => row.seed === seed)!.bound);
+    }
+    expect(renderSweepMarkdown(report)).toContain('| clairvoyant-bound | ≤ ');
+  });
+
+  it('has the same sections as a page and as text', () => {
+    const html = [...renderSweepHtml(report).matchAll(/<h2>(.*?)<\/h2>/g)].map(([, title]) => title);
+    const text = [...renderSweepMarkdown(report).matchAll(/^## (.*)$/gm)].map(([, title]) => title);
+    // Only pictures have no place in a text.
+    expect(html.filter((title) => title !== 'Attainment against load' && title !== 'Slowdown')).toEqual(text);
+    expect(text).toEqual(['Workloads', 'small, deadlines class']);
+  });
+
+  it('names every policy in the legend, and keeps every interval within the plot', () => {
+    const figure = loadFigure(groupCells(report.cells)[0]!);
+    expect(figure.legend.map(({ label }) => label)).toEqual(['edf', 'fcfs', 'clairvoyant-bound']);
+    const many = [...Array(12).keys()].map((index) => `policy-${index}`);
+    expect(policyColours(many).legend.map(({ label }) => label)).toEqual(many);
+    const wide = { ...report.cells[0]!, attainment: { mean: 0.9, ci95: 1.5 } };
+    const { svg } = loadFigure(groupCells([wide])[0]!);
+    const ends = [...svg.matchAll(/ y[12]="([\d.]+)"/g)].map(([, y]) => Number(y));
+    expect(Math.min(...ends)).toBeGreaterThanOrEqual(HALF_PLOT.top);
+    // Ticks of the axis stand out below by four pixels.
+    expect(Math.max(...ends)).toBeLessThanOrEqual(HALF_PLOT.bottom + 4);
   });
 
   it('draws the distributions and names the waits of each class', () => {

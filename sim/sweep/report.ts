@@ -1,5 +1,7 @@
+import { type Change, changesOf } from './changes.js';
 import { SLOWDOWN_POINTS } from './delays.js';
 import type { WorkloadFacts } from './facts.js';
+import type { Losses } from './losses.js';
 import type { ReportPart, SweepPlan } from './plan.js';
 import { type CellSummary, summarise } from './summary.js';
 import type { RunRow } from './types.js';
@@ -7,7 +9,7 @@ import type { RunRow } from './types.js';
 /** `report.json` of a sweep. Nothing in it depends on the machine or the moment: the same sweep gives the same bytes. */
 export interface SweepReport {
   readonly kind: 'maestro-sweep';
-  readonly version: 2;
+  readonly version: 3;
   readonly title: string;
   readonly command: string;
   readonly workloads: readonly WorkloadFacts[];
@@ -18,6 +20,10 @@ export interface SweepReport {
   readonly runs: readonly RunRow[];
   /** `runs` over their seeds. */
   readonly cells: readonly CellSummary[];
+  /** What became of each policy where the traffic changed in the middle of the run. */
+  readonly changes: readonly Change[];
+  /** A minute of each workload in which `maestro` and `edf` differ most; where they were played again call by call. */
+  readonly losses: readonly Losses[];
   /** The policy `maestro` with one of its parts switched off, or another in its place. */
   readonly ablations: readonly RunRow[];
   /** Policies on predictions of another quality. */
@@ -27,13 +33,17 @@ export interface SweepReport {
 }
 
 /** @param rows One for each cell of the plan, in its order. */
-export function buildSweepReport(plan: SweepPlan, rows: readonly RunRow[]): SweepReport {
+export function buildSweepReport(
+  plan: SweepPlan,
+  rows: readonly RunRow[],
+  losses: readonly Losses[] = [],
+): SweepReport {
   const part = (name: ReportPart) => rows.filter((_, index) => plan.cells[index]!.part === name);
   const { title, command, workloads, notes } = plan;
   const runs = part('runs');
   return {
-    ...{ kind: 'maestro-sweep', version: 2, title, command, workloads, notes, slowdownPoints: SLOWDOWN_POINTS },
-    ...{ runs, cells: summarise(runs) },
+    ...{ kind: 'maestro-sweep', version: 3, title, command, workloads, notes, slowdownPoints: SLOWDOWN_POINTS },
+    ...{ runs, cells: summarise(runs), changes: changesOf(workloads, runs), losses },
     ...{ ablations: part('ablations'), noise: part('noise'), placement: part('placement') },
   };
 }

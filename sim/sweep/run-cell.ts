@@ -2,14 +2,18 @@ import { serviceTimes } from '../../src/engine/service-times.js';
 import type { StepShape } from '../../src/engine/step-time.js';
 import { ORACLE_POLICIES, ORDERING_POLICIES } from '../../src/global/order/registry.js';
 import type { NodeSpec } from '../../src/model/fleet.js';
+import { MINUTE_MS } from '../../src/model/units.js';
 import { isolatedDuration } from '../../traces/replay/isolated.js';
 import { portfolioController } from '../portfolio/controller.js';
 import { jainIndex } from '../report/stats.js';
 import { runSimulation } from '../simulation.js';
-import type { SimResult, SimScenario } from '../types.js';
+import type { Arrival, SimResult, SimScenario } from '../types.js';
 import { arrivalsOf } from '../workload.js';
+import { boundOf } from './bounds.js';
 import { slowdownOf, worstWaitSeconds } from './delays.js';
 import { fleetDollarsPerHour } from './gpu-price.js';
+import { nodesOf } from './node-variant.js';
+import { byMinute } from './phases.js';
 import type { RunRow, SweepCell, SweepWorkload } from './types.js';
 
 /** The scenario of a cell. */
@@ -28,10 +32,11 @@ export function scenarioOf(
     classes: workload.classes,
     defaultClass: workload.defaultClass,
     isolatedMs: isolatedDuration((model) => shapes.get(model)),
+    changesMs: workload.phases?.slice(1).map(({ fromMinute }) => fromMinute * MINUTE_MS),
   });
   return {
     arrivals,
-    nodes: cell.node?.elasticKv === false ? workload.nodes.map(withFixedPools) : workload.nodes,
+    nodes: nodesOf(workload.nodes, cell.node),
     classes: workload.classes,
     policy,
     placement: cell.placement,
@@ -55,17 +60,13 @@ export function scenarioOf(
   };
 }
 
-function withFixedPools(node: NodeSpec): NodeSpec {
-  return { ...node, engines: node.engines.map(({ kvLeastBytes: _, ...engine }) => engine) };
-}
-
 export function runCell(workload: SweepWorkload, cell: SweepCell): RunRow {
   const scenario = scenarioOf(workload, cell);
   return rowOf(workload, cell, runSimulation(scenario), scenario);
 }
 
 export function rowOf(workload: SweepWorkload, cell: SweepCell, result: SimResult, scenario: SimScenario): RunRow {
-  const arrivals = scenario.arrivals as readonly { atMs: number }[];
+  const arrivals = scenario.arrivals as readonly Arrival[];
   const lastMs = arrivals.at(-1)?.atMs ?? 0;
   const warmupMs = workload.warmupShare * lastMs;
   const counted = result.workflows.filter(({ arrivalMs }) => arrivalMs >= warmupMs);
@@ -86,6 +87,7 @@ export function rowOf(workload: SweepWorkload, cell: SweepCell, result: SimResul
     ...(cell.node === undefined ? {} : { node: cell.node }),
     workflows: counted.length,
     attainment: share(met.length, counted.length),
+    bound: boundOf(workload, cell, arrivals, warmupMs),
     attainmentByClass: attainmentBy(counted, ({ sloClass }) => sloClass),
     goodputPerSecond,
     goodputPerGpuHour: (goodputPerSecond * 3600) / Math.max(1, gpus),
@@ -104,6 +106,7 @@ export function rowOf(workload: SweepWorkload, cell: SweepCell, result: SimResul
     cachedShare: share(result.counters.cachedTokens, result.counters.promptTokens),
     simulatedSeconds: Math.round(result.counters.simulatedMs / 1000),
     stages: result.counters.stages,
+    ...(workload.phases ? { minutes: byMinute(result.workflows, workload.phases.at(-1)!.toMinute) } : {}),
   };
 }
 

@@ -18,6 +18,7 @@ export interface CellSummary {
   readonly node?: RunRow['node'];
   readonly seeds: number;
   readonly attainment: Estimate;
+  readonly bound: Estimate;
   readonly attainmentByClass: Readonly<Record<string, Estimate>>;
   readonly goodputPerSecond: Estimate;
   readonly goodputPerGpuHour: Estimate;
@@ -63,6 +64,7 @@ function summaryOf(rows: readonly RunRow[]): CellSummary {
     ...(node === undefined ? {} : { node }),
     seeds: rows.length,
     attainment: over((row) => row.attainment),
+    bound: over((row) => row.bound),
     attainmentByClass: Object.fromEntries(
       classes.map((name) => [name, over((row) => row.attainmentByClass[name] ?? 0)]),
     ),

@@ -1,4 +1,5 @@
 import { formatMs, formatNumber, formatPercent, trimmed } from '../report/format.js';
+import type { Losses } from './losses.js';
 import type { SweepReport } from './report.js';
 import type { CellSummary, Estimate } from './summary.js';
 
@@ -10,7 +11,12 @@ export interface CellGroup {
   /** Best first, by mean attainment over the loads; those with foresight last. */
   readonly policies: readonly string[];
   readonly cell: (policy: string, load: number) => CellSummary | undefined;
+  /** What no policy can exceed at a load. */
+  readonly bound: (load: number) => Estimate | undefined;
 }
+
+/** Its name where policies are listed. */
+export const BOUND = 'clairvoyant-bound';
 
 export function groupCells(cells: readonly CellSummary[]): CellGroup[] {
   const keys = new Map<string, CellSummary[]>();
@@ -26,7 +32,9 @@ export function groupCells(cells: readonly CellSummary[]): CellGroup[] {
     const rank = (policy: string) =>
       loads.reduce((sum, load) => sum + (cell(policy, load)?.attainment.mean ?? 0), hasForesight(policy) ? -1e6 : 0);
     const { workload, deadlineRule } = members[0]!;
-    return { workload, deadlineRule, loads, policies: names.sort((a, b) => rank(b) - rank(a)), cell };
+    // The same for every policy on the same seeds.
+    const bound = (load: number) => members.find((member) => member.load === load)?.bound;
+    return { workload, deadlineRule, loads, policies: names.sort((a, b) => rank(b) - rank(a)), cell, bound };
   });
 }
 
@@ -70,29 +78,36 @@ export function workloadTable({ workloads }: SweepReport): TextTable {
         `${workload.gpus}${workload.dollarsPerHour === undefined ? '' : ` (${trimmed(workload.dollarsPerHour, 2)} $/h)`}`,
         String(workload.engines),
         String(workload.models.length),
-        `${formatNumber(workload.capacityPerHour)} workflows /h (${trimmed(workload.capacitySpeed, 3)}× the trace)`,
+        workload.phases
+          ? workload.phases
+              .map(({ about, load, fromMinute }) => `from minute ${fromMinute}: ${about} at ${trimmed(load, 2)}`)
+              .join('; ')
+          : `${formatNumber(workload.capacityPerHour)} workflows /h (${trimmed(workload.capacitySpeed, 3)}× the trace)`,
       ],
     })),
   };
 }
 
-/** Attainment of each policy at each load. `best` names the columns in which a row is the best that serves. */
+/** Attainment of each policy at each load, and what none can exceed. `best` names the columns in which a row is the best that serves. */
 export function attainmentTable(group: CellGroup): TextTable {
   const best = group.loads.map((load) => bestAt(group, load)?.attainment.mean);
   return {
     columns: ['policy', ...group.loads.map((load) => `load ${trimmed(load, 2)}`)],
-    rows: group.policies.map((policy) => ({
-      cells: [
-        policy,
-        ...group.loads.map((load) => {
-          const cell = group.cell(policy, load);
-          return cell ? percentWithInterval(cell.attainment, cell.seeds) : '–';
-        }),
-      ],
-      best: group.loads.flatMap((load, index) =>
-        !hasForesight(policy) && group.cell(policy, load)?.attainment.mean === best[index] ? [index + 1] : [],
-      ),
-    })),
+    rows: [
+      ...group.policies.map((policy) => ({
+        cells: [
+          policy,
+          ...group.loads.map((load) => {
+            const cell = group.cell(policy, load);
+            return cell ? percentWithInterval(cell.attainment, cell.seeds) : '–';
+          }),
+        ],
+        best: group.loads.flatMap((load, index) =>
+          !hasForesight(policy) && group.cell(policy, load)?.attainment.mean === best[index] ? [index + 1] : [],
+        ),
+      })),
+      { cells: [BOUND, ...group.loads.map((load) => `≤ ${formatPercent(group.bound(load)?.mean)}`)] },
+    ],
   };
 }
 
@@ -148,6 +163,16 @@ export function costTable(group: CellGroup, load: number): TextTable {
   };
 }
 
+/** Workflows that one policy kept in time and the other did not, with what became of them under each. */
+export function lossesTable({ sides, differences }: Losses): TextTable {
+  return {
+    columns: ['workflow', 'in time under', ...sides.map(({ policy }) => policy)],
+    rows: differences.map(({ workflowId, template, sloClass, winner, fates }) => ({
+      cells: [`${workflowId} (${template}, ${sloClass})`, winner, ...sides.map(({ policy }) => fates[policy] ?? '–')],
+    })),
+  };
+}
+
 function cellsAt({ policies, cell }: CellGroup, load: number): CellSummary[] {
   return policies.flatMap((policy) => cell(policy, load) ?? []);
 }
@@ -177,6 +202,9 @@ export function variantTable(cells: readonly CellSummary[], title: string): Text
   };
 }
 
+/** Parts of the node level, as people call them. */
+const NODE_PARTS: Readonly<Record<string, string>> = { elasticKv: 'elastic KV', coLocation: 'co-location' };
+
 export function variantName({ policy, placement, reservation, prediction, node = {} }: CellSummary): string {
   return [
     policy,
@@ -184,7 +212,7 @@ export function variantName({ policy, placement, reservation, prediction, node =
     reservation === 'predicted' ? '' : `reservation ${reservation}`,
     prediction === 'online' ? '' : `prediction ${prediction}`,
     ...Object.entries(node).map(
-      ([name, value]) => `${name} ${typeof value === 'boolean' ? (value ? 'on' : 'off') : value}`,
+      ([name, value]) => `${NODE_PARTS[name] ?? name} ${typeof value === 'boolean' ? (value ? 'on' : 'off') : value}`,
     ),
   ]
     .filter((part) => part !== '')

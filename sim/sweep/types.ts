@@ -21,6 +21,19 @@ export interface SweepWorkload {
   readonly kvOverflowTarget: number;
   /** CPU that the self-tuning policy may spend on replays, as a share of simulated time; live it is 0.05, which makes long sweeps slow. */
   readonly portfolioCpuShare: number;
+  /** Where the traffic changes in the middle of the run; such a workload is played at load 1, which is as its phases say. */
+  readonly phases?: readonly Phase[] | undefined;
+}
+
+/** A stretch of traffic that stays the same; where several follow each other, load or mix changes in the middle of a run. */
+export interface Phase {
+  /** What the traffic is. */
+  readonly about: string;
+  /** Of the capacity for this traffic. */
+  readonly load: number;
+  /** Minutes of the run at which it begins and ends. */
+  readonly fromMinute: number;
+  readonly toMinute: number;
 }
 
 /** What one run of a sweep is. */
@@ -44,6 +57,8 @@ export interface RunRow extends Omit<SweepCell, 'prediction'> {
   /** Workflows that count, and the share of them that was in time. */
   readonly workflows: number;
   readonly attainment: number;
+  /** What no policy can exceed on this traffic. */
+  readonly bound: number;
   readonly attainmentByClass: Readonly<Record<string, number>>;
   readonly goodputPerSecond: number;
   /** Workflows in time for each hour of a GPU of the fleet, and for each dollar that its GPUs cost; the latter only where all of them have a stated price. */
@@ -72,4 +87,6 @@ export interface RunRow extends Omit<SweepCell, 'prediction'> {
   readonly cachedShare: number;
   readonly simulatedSeconds: number;
   readonly stages: number;
+  /** Workflows that arrived in each minute of the run, the warm-up too, and how many of them were in time; where the traffic has phases. */
+  readonly minutes?: { readonly arrived: readonly number[]; readonly inTime: readonly number[] };
 }

@@ -6,7 +6,7 @@ import { blockTokensOf, hashRunsOf } from '../../traces/workflow.js';
 import type { Run } from './runs.js';
 
 /** Limit of a stage for which the trace has none. */
-const DEFAULT_MAX_TOKENS = 4_096;
+export const DEFAULT_MAX_TOKENS = 4_096;
 /** Steps per doubling of the length, as the gateway hashes a growing prompt. */
 const STEPS_PER_DOUBLING = 8;
 const NONE: readonly never[] = [];

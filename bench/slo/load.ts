@@ -1,0 +1,54 @@
+import { join } from 'node:path';
+import { composePhases } from '../../sim/sweep/phases.js';
+import { repeatWorkflows } from '../../sim/sweep/repeat.js';
+import type { SweepWorkload } from '../../sim/sweep/types.js';
+import { sweepWorkload } from '../../src/cli/sweep-workload.js';
+import { loadConfig } from '../../src/config/load.js';
+import { composeFile } from '../../traces/compose/compose.js';
+import type { TraceFolder } from './sources.js';
+import { type Size, SLO_FOLDER, type SloSpec, type WorkloadSpec } from './spec.js';
+
+type Workload = SweepWorkload & { readonly about: string };
+
+/** A workload as it is played. */
+export async function loadWorkload(
+  workload: WorkloadSpec,
+  spec: SloSpec,
+  size: Size,
+  open: TraceFolder['open'],
+): Promise<Workload> {
+  const parts = await trafficOf(workload, spec, open);
+  const traffic = parts[0]!;
+  if (!('phases' in workload)) {
+    return { ...traffic, workflows: repeatWorkflows(traffic.workflows, Math.max(1, workload.repeat[size])) };
+  }
+  const composed = composePhases(
+    workload.phases.map(({ about, capacitySpeed, load, minutes }, index) => {
+      return { about, workflows: parts[index]!.workflows, capacitySpeed, load, minutes };
+    }),
+  );
+  return { ...traffic, ...composed, about: workload.about, capacitySpeed: 1 };
+}
+
+/** The traffic of each part of a workload on its fleet, once. */
+export async function trafficOf(workload: WorkloadSpec, spec: SloSpec, open: TraceFolder['open']): Promise<Workload[]> {
+  const { name, rttMs } = workload;
+  const config = loadConfig(join(SLO_FOLDER, workload.fleet));
+  const { warmupShare, portfolioCpuShare } = spec;
+  const parts = 'phases' in workload ? workload.phases : [workload];
+  const composed = new Map(
+    [...new Set(parts.map((part) => part.spec))].map((file) => [
+      file,
+      composeFile(join(SLO_FOLDER, file), undefined, open),
+    ]),
+  );
+  return await Promise.all(
+    parts.map(async ({ about, spec: file, capacitySpeed }) => {
+      const { rows } = await composed.get(file)!;
+      return sweepWorkload({
+        ...{ name, about, rows, rttMs, config, capacitySpeed, warmupShare, portfolioCpuShare },
+        modelMap: new Map(),
+      });
+    }),
+  );
+}

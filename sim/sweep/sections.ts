@@ -1,0 +1,94 @@
+import type { Figure } from '../report/charts/figure.js';
+import { trimmed } from '../report/format.js';
+import { changeFigure, changeTable } from './change-view.js';
+import { loadFigure, slowdownFigure } from './charts.js';
+import { findings } from './findings.js';
+import { lossesFigure } from './losses-figure.js';
+import type { SweepReport } from './report.js';
+import { summarise } from './summary.js';
+import {
+  attainmentTable,
+  type CellGroup,
+  costTable,
+  groupCells,
+  lossesTable,
+  serviceTable,
+  type TextTable,
+  variantTable,
+  workloadTable,
+} from './tables.js';
+
+/** What a section holds; a form that has no pictures leaves figures out. */
+export type Block =
+  | { readonly kind: 'list'; readonly lines: readonly string[] }
+  | { readonly kind: 'table'; readonly table: TextTable }
+  | { readonly kind: 'figures'; readonly figures: readonly Figure[] }
+  /** Parts that a reader may want folded. */
+  | { readonly kind: 'fold'; readonly title: string; readonly open: boolean; readonly tables: readonly TextTable[] };
+
+export interface Section {
+  /** Absent for what stands right under the title of the report. */
+  readonly title?: string;
+  readonly blocks: readonly Block[];
+}
+
+/** The report of a sweep from top to bottom, whatever it is written as. */
+export function sectionsOf(report: SweepReport): Section[] {
+  const groups = groupCells(report.cells);
+  const changing = new Set(report.workloads.flatMap(({ name, phases }) => (phases ? [name] : [])));
+  const steady = groups.filter(({ workload }) => !changing.has(workload));
+  const sections: Section[] = [
+    { blocks: [{ kind: 'list', lines: findings(report) }] },
+    { title: 'Workloads', blocks: [tableBlock(workloadTable(report))] },
+    { title: 'Attainment against load', blocks: [figures(steady.map(loadFigure))] },
+    { title: 'Slowdown', blocks: [figures(groups.map((group) => slowdownFigure(group, report.slowdownPoints)))] },
+    ...groups.map(groupSection),
+    {
+      title: 'When the traffic changes',
+      blocks: groups
+        .filter(({ workload }) => changing.has(workload))
+        .flatMap((group) => [figures([changeFigure(report, group)]), tableBlock(changeTable(report, group))]),
+    },
+    {
+      title: 'Who loses where, and why',
+      blocks: report.losses.flatMap((losses) => [figures([lossesFigure(losses)]), tableBlock(lossesTable(losses))]),
+    },
+    variants('Ablations', 'what is switched off', report.ablations),
+    variants('Noise in the predictions', 'policy and noise', report.noise),
+    variants('Placement and memory', 'policy and placement', report.placement),
+    { title: 'Notes', blocks: [{ kind: 'list', lines: report.notes }] },
+  ];
+  return sections.filter(({ blocks }) => blocks.some(isFilled));
+}
+
+function groupSection(group: CellGroup): Section {
+  const last = group.loads.at(-1);
+  return {
+    title: `${group.workload}, deadlines ${group.deadlineRule}`,
+    blocks: [
+      tableBlock(attainmentTable(group)),
+      ...group.loads.map((load): Block => {
+        const tables = [serviceTable(group, load), costTable(group, load)];
+        return { kind: 'fold', title: `At load ${trimmed(load, 2)}`, open: load === last, tables };
+      }),
+    ],
+  };
+}
+
+function variants(title: string, column: string, rows: SweepReport['ablations']): Section {
+  return { title, blocks: rows.length === 0 ? [] : [tableBlock(variantTable(summarise(rows), column))] };
+}
+
+function tableBlock(table: TextTable): Block {
+  return { kind: 'table', table };
+}
+
+function figures(all: readonly Figure[]): Block {
+  return { kind: 'figures', figures: all };
+}
+
+function isFilled(block: Block): boolean {
+  if (block.kind === 'list') return block.lines.length > 0;
+  if (block.kind === 'figures') return block.figures.length > 0;
+  return true;
+}
