@@ -32,67 +32,85 @@ export interface CellPlace {
   readonly dir: string;
 }
 
-/** A fresh fleet behind a fresh target, the trace replayed through it once. */
-export async function runCell(target: Target, load: number, workload: Workload, place: CellPlace): Promise<CellResult> {
+/** A fresh fleet behind a fresh target. */
+export interface OpenCell {
+  readonly url: string;
+  readonly engineUrls: readonly string[];
+  readonly enginePids: readonly number[];
+  readonly targetPid: number;
+  close(): Promise<void>;
+}
+
+export async function openCell(target: Target, workload: Workload, place: CellPlace): Promise<OpenCell> {
   const { mainPath, cacheDir, dir } = place;
   mkdirSync(dir, { recursive: true });
-  const rows = atLoad(workload.rows, load);
-  const tracePath = join(dir, 'trace.jsonl');
-  await writeTrace(tracePath, undefined, rows);
-  const nodes = toEmulatedNodes(workload.config);
-  const fleet = await startEmulatedFleet({ nodes, timeScale: 1, binPath: mainPath });
+  const fleet = await startEmulatedFleet({ nodes: toEmulatedNodes(workload.config), timeScale: 1, binPath: mainPath });
   try {
     const urls = fleet.engines.map(({ url }) => url);
     const kvPoolTokens = await poolTokensOf(urls[0]!);
     const started = await target.start({ urls, kvPoolTokens, fleet: workload.fleet, mainPath, cacheDir, dir });
-    try {
-      await sleep(SETTLE_MS);
-      const enginePids = fleet.engines.map(({ pid }) => pid);
-      const before = {
-        wallMs: performance.now(),
-        engines: cpuMs(enginePids),
-        target: cpuMs([started.pid]),
-        machine: machineBusyMs(),
-      };
-      const { report, replayCpuMs } = await replay(
-        mainPath,
-        tracePath,
-        started.url,
-        dir,
-        lastArrivalMs(rows) + DRAIN_MS,
-      );
-      const wallMs = performance.now() - before.wallMs;
-      const coresMs = wallMs * availableParallelism();
-      const counters = await Promise.all(urls.map(countersOf));
-      const sum = (name: keyof typeof COUNTERS) => counters.reduce((total, each) => total + each[name], 0);
-      const { overall } = report;
-      const engines = cpuMs(enginePids) - before.engines;
-      const gateway = cpuMs([started.pid]) - before.target;
-      return {
-        target: target.name,
-        load,
-        workflows: overall.workflows,
-        attainment: overall.attainment ?? 0,
-        durationMs: { p50: overall.durationMs.p50, p90: overall.durationMs.p90, p99: overall.durationMs.p99 },
-        ttftMs: { p50: overall.requests.ttftMs.p50, p99: overall.requests.ttftMs.p99 },
-        cachedShare: sum('queries') > 0 ? sum('hits') / sum('queries') : 0,
-        preemptions: sum('preemptions'),
-        stages: overall.requests.stages,
-        failedStages: overall.requests.stages - overall.requests.stagesCompleted,
-        unfinishedWorkflows: overall.unfinished,
-        cpu: {
-          targetMsPerStage: gateway / Math.max(1, overall.requests.stages),
-          benchShare: (engines + gateway + replayCpuMs) / coresMs,
-          machineShare: (machineBusyMs() - before.machine) / coresMs,
-        },
-        wallSeconds: wallMs / 1000,
-      };
-    } finally {
-      await started.stop();
-    }
-  } finally {
+    await sleep(SETTLE_MS);
+    return {
+      url: started.url,
+      engineUrls: urls,
+      enginePids: fleet.engines.map(({ pid }) => pid),
+      targetPid: started.pid,
+      close: async () => {
+        await started.stop();
+        await fleet.stop();
+      },
+    };
+  } catch (error) {
     await fleet.stop();
+    throw error;
   }
+}
+
+/** The trace replayed once through a fresh fleet behind a fresh target. */
+export async function runCell(target: Target, load: number, workload: Workload, place: CellPlace): Promise<CellResult> {
+  const { mainPath, dir } = place;
+  const rows = atLoad(workload.rows, load);
+  const cell = await openCell(target, workload, place);
+  try {
+    const tracePath = join(dir, 'trace.jsonl');
+    await writeTrace(tracePath, undefined, rows);
+    const startedMs = performance.now();
+    const before = cpuOf(cell);
+    const { report, replayCpuMs } = await replay(mainPath, tracePath, cell.url, dir, lastArrivalMs(rows) + DRAIN_MS);
+    const after = cpuOf(cell);
+    const wallMs = performance.now() - startedMs;
+    const coresMs = wallMs * availableParallelism();
+    const targetMs = after.target - before.target;
+    const counters = await Promise.all(cell.engineUrls.map(countersOf));
+    const sum = (name: keyof typeof COUNTERS) => counters.reduce((total, each) => total + each[name], 0);
+    const { overall } = report;
+    const { stages, stagesCompleted, ttftMs } = overall.requests;
+    return {
+      target: target.name,
+      load,
+      workflows: overall.workflows,
+      attainment: overall.attainment ?? 0,
+      durationMs: { p50: overall.durationMs.p50, p90: overall.durationMs.p90, p99: overall.durationMs.p99 },
+      ttftMs: { p50: ttftMs.p50, p99: ttftMs.p99 },
+      cachedShare: sum('queries') > 0 ? sum('hits') / sum('queries') : 0,
+      preemptions: sum('preemptions'),
+      stages,
+      failedStages: stages - stagesCompleted,
+      unfinishedWorkflows: overall.unfinished,
+      cpu: {
+        targetMsPerStage: targetMs / Math.max(1, stages),
+        benchShare: (after.engines - before.engines + targetMs + replayCpuMs) / coresMs,
+        machineShare: (after.machine - before.machine) / coresMs,
+      },
+      wallSeconds: wallMs / 1000,
+    };
+  } finally {
+    await cell.close();
+  }
+}
+
+function cpuOf({ enginePids, targetPid }: OpenCell) {
+  return { engines: cpuMs(enginePids), target: cpuMs([targetPid]), machine: machineBusyMs() };
 }
 
 /** `maestro replay` as a process of its own, stopped after `limitMs`. */

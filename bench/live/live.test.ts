@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import type { WorkflowRecord } from '../../sim/report/types.js';
 import type { TraceRow } from '../../traces/schema.js';
+import { agreementOf, renderAgreement } from './compare.js';
 import { parseOptions, TARGET_NAMES } from './options.js';
 import { type CellResult, renderMarkdown } from './report.js';
 import { TARGETS, withUrls } from './targets.js';
@@ -110,5 +112,24 @@ describe('the report', () => {
     expect(text).toContain('## Load 1: 40 workflows, 400 calls');
     expect(text).toContain('| nginx | 50.0 | 25.0 | 20.0 | 30.0 | 40.0 | 2.00 | 100 | 900 | 25.0 | 3 | 2 | 1 |');
     expect(text).toContain('| maestro | 75.0 | 0.0 | 10.0 |  |  | 1.00 |');
+  });
+});
+
+describe('the comparison of two plays', () => {
+  const ended = (workflowId: string, endMs: number | undefined): WorkflowRecord => ({
+    ...{ workflowId, template: 't', tenant: 'a', sloClass: 'c', arrivalMs: 1000, deadlineMs: 5000, stages: 1 },
+    ...(endMs === undefined ? { completed: false, met: false } : { endMs, completed: true, met: endMs <= 5000 }),
+  });
+
+  it('sets quantiles and single workflows side by side; what did not complete has no duration', () => {
+    const live = [ended('a', 3000), ended('b', 7000), ended('c', undefined)];
+    const simulated = [ended('b', 5000), ended('a', 2000), ended('c', 9000)];
+    const agreement = agreementOf(1, live, simulated);
+    expect(agreement.failed).toEqual({ live: 1, simulated: 0 });
+    expect(agreement.attainment).toEqual({ live: 1 / 3, simulated: 2 / 3 });
+    expect(agreement.quantiles[0]).toEqual({ q: 0.5, liveMs: 4000, simulatedMs: 4000 });
+    // a took 2 s instead of 1, b 6 s instead of 4.
+    expect(agreement.ratioOfEach[1]).toBe(1.75);
+    expect(renderAgreement([agreement])).toContain('| 1 | 3 | p50 | 4.00 | 4.00 | 1.000 |');
   });
 });

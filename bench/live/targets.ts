@@ -23,6 +23,7 @@ export interface Backends {
 }
 
 export interface FleetFile {
+  readonly scheduling?: object;
   readonly fleet: { readonly nodes: readonly { readonly engines: readonly object[] }[] };
 }
 
