@@ -10,13 +10,35 @@ import { atLoad, lastArrivalMs, readWorkload } from './workload.js';
 describe('the flags of bench:live', () => {
   it('have defaults for all of them', () => {
     const options = parseOptions([]);
-    expect(options).toMatchObject({ loads: [0.7, 1, 1.3], json: false, out: undefined, limitWorkflows: undefined });
+    expect(options).toMatchObject({
+      loads: [0.7, 1, 1.3],
+      json: false,
+      out: undefined,
+      limitWorkflows: undefined,
+      seed: undefined,
+    });
     expect(options.targets).toEqual(TARGET_NAMES);
   });
 
   it('are read', () => {
-    const options = parseOptions(['--targets', 'nginx,maestro', '--loads', '2', '--limit-workflows', '7', '--json']);
-    expect(options).toMatchObject({ targets: ['nginx', 'maestro'], loads: [2], limitWorkflows: 7, json: true });
+    const options = parseOptions([
+      '--targets',
+      'nginx,maestro',
+      '--loads',
+      '2',
+      '--limit-workflows',
+      '7',
+      '--seed',
+      '3',
+      '--json',
+    ]);
+    expect(options).toMatchObject({
+      targets: ['nginx', 'maestro'],
+      loads: [2],
+      limitWorkflows: 7,
+      seed: 3,
+      json: true,
+    });
   });
 
   it.each([
@@ -62,6 +84,7 @@ describe('the workload', () => {
     const served = config.fleet.nodes.flatMap(({ engines }) => engines.map(({ model }) => model));
     expect([...new Set([...rows.map(({ model }) => model), ...served])]).toHaveLength(1);
     expect(served).toHaveLength(4);
+    expect((await readWorkload(10, 8)).rows).not.toEqual(rows);
   });
 
   it('arrives faster at a higher load, and is the same inside', () => {

@@ -16,6 +16,8 @@ export interface BenchOptions {
   /** Where peers are installed. */
   readonly cache: string;
   readonly limitWorkflows: number | undefined;
+  /** Deals workflows and arrivals anew; undefined: the seed of the workload file. */
+  readonly seed: number | undefined;
 }
 
 /** Below capacity, at it, and above it. */
@@ -32,6 +34,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
       json: { type: 'boolean', default: false },
       cache: { type: 'string', default: join(tmpdir(), 'maestro-bench-live') },
       'limit-workflows': { type: 'string' },
+      seed: { type: 'string' },
     },
   });
   const limit = values['limit-workflows'];
@@ -42,6 +45,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     json: values.json,
     cache: values.cache,
     limitWorkflows: limit === undefined ? undefined : Math.ceil(positive('--limit-workflows', limit)),
+    seed: values.seed === undefined ? undefined : Math.ceil(positive('--seed', values.seed)),
   };
 }
 

@@ -18,7 +18,7 @@ const startedAt = new Date().toISOString();
 const dir = options.out === undefined ? mkdtempSync(join(tmpdir(), 'maestro-live-')) : resolve(options.out);
 mkdirSync(dir, { recursive: true });
 const mainPath = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url));
-const workload = await readWorkload(options.limitWorkflows);
+const workload = await readWorkload(options.limitWorkflows, options.seed);
 
 const skipped: LiveReport['skipped'][number][] = [];
 const ready = TARGETS.filter(({ name }) => options.targets.includes(name)).filter((target) => {
