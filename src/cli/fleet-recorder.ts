@@ -23,10 +23,12 @@ export class FleetRecorder {
     private readonly clock: Clock,
   ) {}
 
-  /** Takes the first sample; false when the fleet cannot be seen. */
+  /** Takes the first sample; false when the fleet cannot be seen, and then it does not look again. */
   async start(): Promise<boolean> {
-    await this.sample();
-    return this.first !== undefined;
+    await this.look();
+    if (this.first === undefined) return false;
+    this.sampleLater();
+    return true;
   }
 
   /** Takes a last sample and sums up; undefined when there was never anything to see. */
@@ -54,9 +56,9 @@ export class FleetRecorder {
     };
   }
 
-  private async sample(): Promise<void> {
-    await this.look();
-    if (!this.stopped) this.timer = this.clock.after(SAMPLE_MS, () => void this.sample());
+  private sampleLater(): void {
+    if (this.stopped) return;
+    this.timer = this.clock.after(SAMPLE_MS, () => void this.look().then(() => this.sampleLater()));
   }
 
   private async look(): Promise<void> {

@@ -23,6 +23,7 @@ interface ReplayArguments {
   readonly modelMap?: string;
   readonly key?: string;
   readonly warmup: number;
+  readonly agenticContext?: boolean;
 }
 
 /** `maestro replay`: plays a trace against a live endpoint and reports how its workflows fared. */
@@ -46,6 +47,7 @@ export function registerReplay(program: Command): void {
     .option('--limit-workflows <n>', 'only the first so many workflows', positiveInteger)
     .option('--model-map <map>', 'served models for recorded ones: a=b,c=d; * stands for all others')
     .option('--warmup <ms>', 'workflows that arrive earlier are not counted', nonNegative, 0)
+    .option('--agentic-context', "tell the workflow in the body's vllm_xargs.agentic_context too, for vLLM's router")
     .option('--key <key>', 'API key (default: $MAESTRO_API_KEY)')
     .option('--out <dir>', 'write report.html, report.md and report.json there')
     .option('--json', 'print the report as one JSON document')
@@ -83,6 +85,7 @@ async function replay(path: string, options: ReplayArguments): Promise<void> {
     limitWorkflows: options.limitWorkflows,
     modelFor,
     headers,
+    agenticContext: options.agenticContext,
     // Two replays against one server must not share workflows.
     runId: `r${startedAt.getTime().toString(36)}`,
     onProgress: (now) => progress.update(describe(now)),

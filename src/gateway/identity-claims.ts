@@ -120,15 +120,17 @@ export function bodyClaim(read: BodyReader): IdentityClaim {
   const metadata = objectOf(read('metadata'));
   const nvext = objectOf(read('nvext'));
   const hints = { ...objectOf(nvext['agent_context']), ...objectOf(nvext['agent_hints']) };
-  const context = objectOf(objectOf(read('vllm_xargs'))['agentic_context']);
+  const context = agenticContext(objectOf(read('vllm_xargs'))['agentic_context']);
   return {
     workflow:
       pick(metadata, ['workflow', 'workflow_id', 'run_id', 'session_id', 'conversation_id', 'thread_id', 'trace_id']) ??
-      pick(context, ['program_id', 'program', 'session_id', 'session', 'task_id', 'task']) ??
+      pick(context, ['task_id', 'task', 'session_id', 'session', 'program_id', 'program']) ??
       pick(hints, ['session_id', 'trajectory_id', 'workflow_id']) ??
       identityValue(read('prompt_cache_key')) ??
       identityValue(read('session_id')),
-    template: pick(metadata, ['template', 'workflow_name', 'application', 'app']),
+    template:
+      pick(metadata, ['template', 'workflow_name', 'application', 'app']) ??
+      pick(context, ['workflow_type', 'workflow_profile_id']),
     role:
       pick(metadata, ['role', 'agent', 'agent_name', 'langgraph_node']) ??
       pick(context, ['agent_role', 'role']) ??
@@ -182,6 +184,19 @@ function parseBaggage(value: unknown): Map<string, string> {
     }
   }
   return members;
+}
+
+/**
+ * The agent identity of vLLM's router (its RFC 285): one task or session has a program for each of its agents. Clients of a bare vLLM send it as
+ * text, because vLLM refuses objects in `vllm_xargs`.
+ */
+function agenticContext(value: unknown): Record<string, unknown> {
+  if (typeof value !== 'string') return objectOf(value);
+  try {
+    return objectOf(JSON.parse(value));
+  } catch {
+    return {};
+  }
 }
 
 function objectOf(value: unknown): Record<string, unknown> {

@@ -107,6 +107,16 @@ describe('the nine steps', () => {
       { body: { vllm_xargs: { agentic_context: { program_id: 'p', agent_role: 'tester', agent_id: 7 } } } },
       { source: 'body', workflowId: 'p', role: 'tester', agentId: '7' },
     ],
+    [
+      'agentic context as text, which is what vLLM takes; a session has a program for each agent',
+      {
+        body: {
+          vllm_xargs: { agentic_context: '{"session_id":"s","program_id":"s:a","agent_role":"a","workflow_type":"t"}' },
+        },
+      },
+      { source: 'body', workflowId: 's', role: 'a', template: 't' },
+    ],
+    ['agentic context that is no JSON', { body: { vllm_xargs: { agentic_context: '{' } } }, { source: 'none' }],
     ['nvext', { body: { nvext: { agent_hints: { session_id: 'n', osl: 5 } } } }, { source: 'body', workflowId: 'n' }],
     ['prompt_cache_key', { body: { prompt_cache_key: 'k', user: 'u' } }, { source: 'body', workflowId: 'k' }],
     ['session_id of vLLM', { body: { session_id: 'k' } }, { source: 'body', workflowId: 'k' }],

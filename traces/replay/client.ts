@@ -19,6 +19,8 @@ export interface StageClientOptions {
   readonly runId: string | undefined;
   /** Gives up on a stage after so many clock milliseconds. */
   readonly stageTimeoutMs: number;
+  /** Tells the workflow in `vllm_xargs.agentic_context` too, for routers that read it there. */
+  readonly agenticContext: boolean;
 }
 
 /** Sends stages as streamed chat completions over one connection pool and tells how each of them went. Retries nothing. */
@@ -144,7 +146,28 @@ export class StageClient {
       vllm_xargs: {
         maestro_output_tokens: Math.max(1, row.output_length),
         maestro_prompt_tokens: Math.max(1, row.input_length),
+        ...(this.options.agenticContext && { agentic_context: this.agenticContext(stage) }),
       },
+    });
+  }
+
+  /**
+   * What the headers say, as vLLM's router names it (its RFC 285): a program is the chain of calls of one agent in one session. As text, because vLLM
+   * refuses objects in `vllm_xargs`; the router reads both.
+   */
+  private agenticContext({ workflow, row, deadlineMs, arrivalMs, final }: StageRequest): string {
+    const { clock, startedMs } = this.options;
+    const session = this.wireId(workflow.workflowId);
+    const leftSeconds = (arrivalMs + deadlineMs - (clock.nowMs() - startedMs)) / 1000;
+    const agent = wireSafe(row.role ?? 'default');
+    return JSON.stringify({
+      task_id: session,
+      session_id: session,
+      agent_id: agent,
+      agent_role: agent,
+      workflow_type: wireSafe(workflow.template ?? 'default'),
+      expected_resume: !final,
+      ...(leftSeconds > 0 && { deadline: leftSeconds }),
     });
   }
 

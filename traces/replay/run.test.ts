@@ -23,7 +23,7 @@ interface Seen {
     messages: { content: string }[];
     max_tokens: number;
     stream: boolean;
-    vllm_xargs: Record<string, number>;
+    vllm_xargs: { maestro_output_tokens: number; maestro_prompt_tokens: number; agentic_context?: string };
   };
 }
 
@@ -57,7 +57,7 @@ async function serve(
 }
 
 function complete({ body }: Seen, response: ServerResponse): void {
-  const tokens = body.vllm_xargs['maestro_output_tokens'];
+  const tokens = body.vllm_xargs.maestro_output_tokens;
   response.writeHead(200, {
     'content-type': 'text/event-stream',
     'x-maestro-queue-ms': '12.5',
@@ -145,6 +145,23 @@ describe('runReplay', () => {
     });
     expect(stages[0]!.firstTokenMs!).toBeGreaterThanOrEqual(stages[0]!.startMs);
     expect(stages[1]!.startMs).toBeGreaterThanOrEqual(stages[0]!.endMs);
+  });
+
+  it('tells the workflow in the body too when asked, as text that vLLM takes', async () => {
+    const { target, seen } = await serve(complete);
+    await runReplay({ trace: ROWS, target, clock, runId: 'run7', agenticContext: true });
+    const contexts = seen.map(({ body }) => JSON.parse(body.vllm_xargs.agentic_context!) as Record<string, unknown>);
+    expect(contexts[0]).toMatchObject({
+      task_id: 'run7.w',
+      session_id: 'run7.w',
+      agent_id: 'planner',
+      agent_role: 'planner',
+      workflow_type: 'report',
+      expected_resume: true,
+    });
+    expect(contexts[0]!['deadline']).toBeGreaterThan(80);
+    expect(contexts[0]!['deadline']).toBeLessThanOrEqual(90);
+    expect(contexts[1]).toMatchObject({ session_id: 'run7.w', agent_id: 'a-b', expected_resume: false });
   });
 
   it('records refusals and cut streams as failures and sends each stage once', async () => {

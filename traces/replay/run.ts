@@ -29,6 +29,8 @@ export interface ReplayOptions {
   readonly headers?: Readonly<Record<string, string>> | undefined;
   readonly runId?: string | undefined;
   readonly stageTimeoutMs?: number | undefined;
+  /** See {@link StageClient}: the workflow in the body too. */
+  readonly agenticContext?: boolean | undefined;
   readonly isolatedMs?: ((workflow: TraceWorkflow) => number | undefined) | undefined;
   /** Called whenever a stage ends. */
   readonly onProgress?: ((progress: ReplayProgress) => void) | undefined;
@@ -55,6 +57,7 @@ export async function runReplay(options: ReplayOptions): Promise<ReplayResult> {
     headers: options.headers ?? {},
     runId: options.runId,
     stageTimeoutMs: options.stageTimeoutMs ?? DEFAULT_STAGE_TIMEOUT_MS,
+    agenticContext: options.agenticContext ?? false,
   });
   const scheduler = new ReplayScheduler({
     workflows,

@@ -11,6 +11,8 @@ export interface StageRequest {
   readonly sloClass: string;
   /** After the workflow's arrival. */
   readonly deadlineMs: number;
+  /** Of the workflow, since the start of the run. */
+  readonly arrivalMs: number;
   /** No other stage of the workflow is left. */
   readonly final: boolean;
 }
@@ -189,6 +191,7 @@ export class ReplayScheduler {
       model: this.options.modelFor(row),
       sloClass: run.record.sloClass,
       deadlineMs: run.deadlineMs,
+      arrivalMs: run.record.arrivalMs,
       final: run.left === 1,
     });
     run.inFlight -= 1;
