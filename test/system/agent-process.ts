@@ -23,7 +23,6 @@ const ROOT = join(import.meta.dirname, '..', '..');
 
 /** `maestro up` with a fleet file of two engines, `a` and `b`, that it starts itself: a process of its own, so that it can be killed, and what it has started. */
 export class AgentProcess {
-  readonly folder = mkdtempSync(join(tmpdir(), 'maestro-agent-'));
   address = '';
   private agent: ChildProcess | undefined;
   private gone: Promise<unknown> = Promise.resolve();
@@ -34,10 +33,12 @@ export class AgentProcess {
   /**
    * @param entry Arguments of Node that run Maestro's command line.
    * @param config The fleet file, for the folder of this agent and the addresses of the engines.
+   * @param folder Where it keeps its files; removed with it.
    */
   constructor(
     private readonly entry: readonly string[],
     private readonly config: (folder: string, urls: Readonly<Record<EngineId, string>>) => AgentConfig,
+    readonly folder = mkdtempSync(join(tmpdir(), 'maestro-agent-')),
   ) {}
 
   async start(onExit: 'keep' | 'stop' = 'keep'): Promise<void> {
@@ -56,6 +57,7 @@ export class AgentProcess {
       stdio: ['ignore', log, log],
     });
     this.agent = agent;
+    writeFileSync(join(this.folder, 'agent.pid'), String(agent.pid));
     this.gone = once(agent, 'exit');
     await until('the agent answers', 60_000, async () => {
       if (agent.exitCode !== null) throw new Error(`the agent ended:\n${this.log().slice(-3_000)}`);
