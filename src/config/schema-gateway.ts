@@ -43,6 +43,13 @@ export const gatewaySchema = z
     timeouts: timeouts.describe('How long things may take.'),
     maxOpenRequests: z.int().positive().default(10_000).describe('Requests held open at once, queued or running.'),
     maxOpenBytes: bytes().prefault('1GiB').describe('Size of their bodies together.'),
+    maxConnectionsPerAddress: z
+      .int()
+      .positive()
+      .exactOptional()
+      .describe(
+        'Connections that one address may have open. Absent: any number, as behind a load balancer, whose clients all have its address.',
+      ),
   })
   .transform(rename({ bodyLimit: 'bodyLimitBytes', headerLimit: 'headerLimitBytes' }))
   .prefault({});

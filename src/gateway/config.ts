@@ -49,6 +49,8 @@ export interface GatewayConfig {
   /** Requests that may be open at once, and the bytes of their bodies together. */
   readonly maxOpenRequests: number;
   readonly maxOpenBytes: number;
+  /** Connections that one address may have open. Absent: any number. */
+  readonly maxConnectionsPerAddress?: number | undefined;
   /** Largest `n` and `best_of`. */
   readonly maxChoices: number;
   readonly maxJsonDepth: number;

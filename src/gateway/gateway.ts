@@ -10,6 +10,7 @@ import type { Logger } from '../observe/log.js';
 import { GatewayMetrics } from '../observe/metrics.js';
 import { sendError } from './answers.js';
 import type { GatewayConfig } from './config.js';
+import { capConnections } from './connection-cap.js';
 import type { GatewayContext } from './context.js';
 import { ConversationIndex } from './conversation-index.js';
 import { Exchange } from './exchange.js';
@@ -100,6 +101,7 @@ class HttpGateway implements Gateway {
       keepAliveInitialDelay: 30_000,
     });
     this.server.maxHeadersCount = 100;
+    if (config.maxConnectionsPerAddress) capConnections(this.server, config.maxConnectionsPerAddress);
     this.server.on('request', (req: IncomingMessage, res: ServerResponse) => this.handle(req, res));
     this.server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => answerBrokenRequest(error, socket));
   }

@@ -173,7 +173,7 @@ function roleOfSystemPrompt(body: Buffer, scan: BodyScan): string | undefined {
   return `prompt-${hash.text()}`;
 }
 
-/** Prefixes are shared only within one tenant, model and set of tools, as in the engines' own prefix caches. */
+/** Prefixes are shared only within one tenant, model, `cache_salt` and set of tools, as in the engines' own prefix caches. */
 function hashPrompt(
   route: InferenceRoute,
   body: Buffer,
@@ -185,7 +185,8 @@ function hashPrompt(
   if (!prompt || route.name === 'embeddings') return [];
   const seed = new RollingHash();
   seed.updateText(`${tenant}\n${model}`);
-  const { tools } = scan.fields;
+  const { tools, cache_salt: salt } = scan.fields;
+  if (salt) seed.update(body, salt.start, salt.end);
   if (tools) seed.update(body, tools.start, tools.end);
   const system = systemField(body, scan);
   return prefixHashes(body, system ? [system, prompt] : [prompt], seed);

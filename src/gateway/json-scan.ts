@@ -27,6 +27,7 @@ export const WANTED_FIELDS = [
   'user',
   'safety_identifier',
   'prompt_cache_key',
+  'cache_salt',
   'session_id',
   'service_tier',
   'thinking',

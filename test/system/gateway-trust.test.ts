@@ -88,3 +88,38 @@ it('what callers invent (paths, models, tenants, workflows, classes, request ids
   for (let index = 0; index < 100; index++) await round(`invented-${index}`);
   expect(await series()).toBe(before);
 });
+
+describe('an address', () => {
+  it('has no more connections than the cap; further ones are told so, and may come when others have gone', async () => {
+    rig = await startRig({ config: { maxConnectionsPerAddress: 2 } });
+    rig.script = () => {};
+    const held = [rig.rawRequest(rawChat(chatBody())), rig.rawRequest(rawChat(chatBody()))];
+    await until(() => rig.received.length === 2);
+    let refusal = '';
+    const refused = rig.rawRequest(rawChat(chatBody()));
+    refused.on('data', (piece) => {
+      refusal += String(piece);
+    });
+    await until(() => refused.destroyed);
+    expect(refusal).toMatch(/^HTTP\/1\.1 429 /);
+    expect(refusal).toContain('too_many_connections');
+    expect(rig.gateway.openRequests).toBe(2);
+    expect(rig.received).toHaveLength(2);
+    for (const socket of held) socket.destroy();
+    await until(() => rig.gateway.openRequests === 0);
+    rig.rawRequest(rawChat(chatBody()));
+    await until(() => rig.received.length === 3);
+  });
+});
+
+it('requests with another cache_salt share no prefix, as in the engines', async () => {
+  rig = await startRig();
+  const messages = [{ role: 'user', content: 'water '.repeat(400) }];
+  for (const salt of [undefined, 'a', 'b', 'a']) {
+    await postChat(rig, chatBody({ messages, ...(salt === undefined ? {} : { cache_salt: salt }) }));
+  }
+  const [none, a, b, again] = rig.scheduling.submitted.map(({ stage }) => stage.prefixHashes);
+  expect(none!.length).toBeGreaterThan(0);
+  expect(again).toEqual(a);
+  for (const other of [none, b]) expect(other!.filter((hash) => a!.includes(hash))).toEqual([]);
+});
