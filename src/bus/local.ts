@@ -18,8 +18,9 @@ import { EVICTION_POLICIES } from '../node/evict.js';
 import { type GpuTelemetry, NodeService } from '../node/service.js';
 import { DecisionLog } from '../observe/decision-log.js';
 import type { Logger } from '../observe/log.js';
+import type { SavedState } from '../predict/directory/service.js';
 import { NextModels } from '../predict/next-models.js';
-import { OnlinePredictor, type PredictorState } from '../predict/predictor.js';
+import { OnlinePredictor } from '../predict/predictor.js';
 import type { ServiceTimeModel } from '../predict/service-time.js';
 import type { StageModel } from '../predict/stage-model.js';
 import type { EngineSnapshot, FleetSnapshot } from './contract.js';
@@ -38,7 +39,7 @@ export interface LocalLevelsOptions {
   /** Service time of a call alone, where model and GPU are known. */
   readonly serviceTimeMs?: ServiceTimeModel | undefined;
   /** A trained model, and what was learned before a restart. */
-  readonly prediction?: { readonly model?: StageModel | undefined; readonly state?: PredictorState | undefined };
+  readonly prediction?: { readonly model?: StageModel | undefined; readonly state?: SavedState | undefined };
   /** Replays traffic for the self-tuning policy; without it `maestro` keeps the ordering that it begins with. */
   readonly replays?: ReplayWorker | undefined;
 }
@@ -47,6 +48,8 @@ export interface LocalLevelsOptions {
 export interface LocalLevels {
   readonly scheduling: GlobalService;
   readonly predictor: OnlinePredictor;
+  /** All that was learned, to go on from after a restart. */
+  state(): SavedState;
   /** Looks at every engine once; resolves when each has been tried, reachable or not. */
   start(): Promise<void>;
   /** Ends everything; whatever is still held is released. */
@@ -144,6 +147,10 @@ export function createLocalLevels(options: LocalLevelsOptions): LocalLevels {
   return {
     scheduling,
     predictor,
+    state: () => ({
+      ...predictor.state(),
+      nodes: Object.fromEntries(nodes.map((node) => [node.nodeId, node.kvState()])),
+    }),
     start: async () => {
       await Promise.all(nodes.map((node) => node.start()));
     },
@@ -165,7 +172,10 @@ function nodeService(spec: NodeSpec, options: LocalLevelsOptions, demand: (model
     spec,
     clock,
     wallClock,
-    manager: { lookAhead, minResidencyMs, prefetch, eviction: EVICTION_POLICIES[weights], demand },
+    manager: {
+      ...{ lookAhead, minResidencyMs, prefetch, eviction: EVICTION_POLICIES[weights], demand },
+      kvState: options.prediction?.state?.nodes?.[spec.nodeId],
+    },
     ...(telemetry ? { telemetry } : {}),
     ...(failedGpus ? { failedGpus } : {}),
     apiKey: (engineId) => engineApiKeys?.get(engineId),
