@@ -19,8 +19,9 @@ import { type GpuTelemetry, NodeService } from '../node/service.js';
 import { DecisionLog } from '../observe/decision-log.js';
 import { LineFile } from '../observe/line-file.js';
 import type { Logger } from '../observe/log.js';
+import type { SavedState } from '../predict/directory/service.js';
 import { NextModels } from '../predict/next-models.js';
-import { OnlinePredictor, type PredictorState } from '../predict/predictor.js';
+import { OnlinePredictor } from '../predict/predictor.js';
 import type { ServiceTimeModel } from '../predict/service-time.js';
 import type { StageModel } from '../predict/stage-model.js';
 import type { EngineSnapshot, FleetSnapshot } from './contract.js';
@@ -39,7 +40,7 @@ export interface LocalLevelsOptions {
   /** Service time of a call alone, where model and GPU are known. */
   readonly serviceTimeMs?: ServiceTimeModel | undefined;
   /** A trained model, and what was learned before a restart. */
-  readonly prediction?: { readonly model?: StageModel | undefined; readonly state?: PredictorState | undefined };
+  readonly prediction?: { readonly model?: StageModel | undefined; readonly state?: SavedState | undefined };
   /** Replays traffic for the self-tuning policy; without it `maestro` keeps the ordering that it begins with. */
   readonly replays?: ReplayWorker | undefined;
 }
@@ -52,6 +53,8 @@ export interface LocalLevels {
   mayStart(nodeId: string, engineId: string, over: boolean): boolean;
   /** Records that the decision log file does not have, because it could not be written. */
   lostDecisions(): number;
+  /** All that was learned, to go on from after a restart. */
+  state(): SavedState;
   /** Looks at every engine once; resolves when each has been tried, reachable or not. */
   start(): Promise<void>;
   /** Ends everything; whatever is still held is released. */
@@ -150,6 +153,10 @@ export function createLocalLevels(options: LocalLevelsOptions): LocalLevels {
     predictor,
     mayStart: (nodeId, engineId, over) => nodes.find((node) => node.nodeId === nodeId)!.mayStart(engineId, over),
     lostDecisions: () => decisionLog.lost,
+    state: () => ({
+      ...predictor.state(),
+      nodes: Object.fromEntries(nodes.map((node) => [node.nodeId, node.kvState()])),
+    }),
     start: async () => {
       await Promise.all(nodes.map((node) => node.start()));
     },
@@ -182,7 +189,10 @@ function nodeService(spec: NodeSpec, options: LocalLevelsOptions, demand: (model
     spec,
     clock,
     wallClock,
-    manager: { lookAhead, minResidencyMs, prefetch, eviction: EVICTION_POLICIES[weights], demand },
+    manager: {
+      ...{ lookAhead, minResidencyMs, prefetch, eviction: EVICTION_POLICIES[weights], demand },
+      kvState: options.prediction?.state?.nodes?.[spec.nodeId],
+    },
     ...(telemetry ? { telemetry } : {}),
     ...(failedGpus ? { failedGpus } : {}),
     apiKey: (engineId) => engineApiKeys?.get(engineId),

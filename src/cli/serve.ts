@@ -19,7 +19,7 @@ import type { GlobalService } from '../global/service.js';
 import { MaestroError } from '../model/error.js';
 import { createLogger } from '../observe/log.js';
 import { exportTotal } from '../observe/metrics.js';
-import { keepPredictorState, prepareLivePrediction } from '../predict/live/service.js';
+import { keepLearned, prepareLivePrediction } from '../predict/live/service.js';
 import { RetrainingService } from '../predict/retraining/service.js';
 import { watchGpus } from './gpu-telemetry.js';
 import { modelPathOf } from './package-files.js';
@@ -113,8 +113,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
       logger,
       metrics,
     });
-    const keeper =
-      stateFile === undefined ? undefined : keepPredictorState(levels.predictor, stateFile, wallClock, logger);
+    const keeper = stateFile === undefined ? undefined : keepLearned(levels, stateFile, wallClock, logger);
     const retraining =
       retrainEvery === undefined
         ? undefined

@@ -1,4 +1,5 @@
 import { EVICTION_POLICIES, type EvictionPolicy } from './evict.js';
+import type { PooledBoundState } from './pooled-bound.js';
 import type { RetryConfig } from './residency.js';
 
 /** Demand for a model that has not reached the node. */
@@ -40,6 +41,8 @@ export interface NodeConfig {
   readonly requeueBatch: boolean;
   /** Hold KV memory for the calls of an engine together, by what they are expected to need; otherwise the bounds of all calls add up. */
   readonly pooledKv: boolean;
+  /** What the node had learned of that before a restart. */
+  readonly kvState?: PooledBoundState | undefined;
   /** What the levels above know of the demand for a model. It may be asked at every plan. */
   readonly demand: (model: string) => ModelDemand;
 }

@@ -46,6 +46,7 @@ export class NodeManager {
     config: Partial<NodeConfig> = {},
   ) {
     this.config = { ...DEFAULT_NODE_CONFIG, ...config };
+    if (this.config.kvState) this.pooled.restore(this.config.kvState);
     this.ledger = new MemoryLedger(
       spec.gpus.map(({ memoryBytes }) => memoryBytes),
       spec.hostMemoryBytes,
@@ -237,13 +238,9 @@ export class NodeManager {
     };
   }
 
-  /** What has been learned of the memory that calls need together; to be restored after a restart. */
+  /** What has been learned of the memory that calls need together. */
   kvState(): PooledBoundState {
     return this.pooled.state();
-  }
-
-  restoreKv(state: PooledBoundState): void {
-    this.pooled.restore(state);
   }
 
   private grant(record: EngineRecord, demand: Demand, coldStartMs: number): Lease {

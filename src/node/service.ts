@@ -193,6 +193,10 @@ export class NodeService {
     return this.manager.stats();
   }
 
+  kvState(): ReturnType<NodeManager['kvState']> {
+    return this.manager.kvState();
+  }
+
   /** HBM by GPU: the device's own account where there is one, else the ledger's. */
   gpuMemory(): { readonly gpu: number; readonly usedBytes: number; readonly totalBytes: number }[] {
     const reading = this.readTelemetry();

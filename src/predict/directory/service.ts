@@ -3,6 +3,7 @@ import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { MaestroError } from '../../model/error.js';
+import type { PooledBoundState } from '../../node/pooled-bound.js';
 import { FEATURE_SCHEMA_HASH } from '../features.js';
 import { METADATA_KEY, type TreeModel } from '../onnx/model.js';
 import { writeModel } from '../onnx/write.js';
@@ -29,7 +30,13 @@ const mediansSchema = z.strictObject({
 const samples = z.array(z.tuple([z.string(), z.array(z.number())]));
 const rates = z.array(z.tuple([z.string(), z.number(), z.number()]));
 const calibration = z.strictObject({ pooled: z.tuple([z.number(), z.number()]), roles: rates });
+const contest = z.array(z.tuple([z.string(), z.number(), z.array(z.number())]));
+const kvRecord = z.tuple([z.number(), z.number(), z.number(), z.number(), z.number()]);
+const nodeState = z.strictObject({
+  ...{ margin: z.number(), all: kvRecord, kinds: z.array(z.tuple([z.string(), kvRecord])) },
+});
 const stateSchema = z.strictObject({
+  nodes: z.record(z.string(), nodeState).optional(),
   lengths: z.strictObject({
     windows: samples,
     all: z.array(z.number()),
@@ -51,12 +58,18 @@ const stateSchema = z.strictObject({
   }),
   model: z
     .strictObject({
-      statistics: z.strictObject({ windows: samples, tools: rates }),
+      statistics: z.strictObject({ windows: samples, finer: samples.optional(), tools: rates }),
       calibration: calibration.optional(),
-      contest: z.array(z.tuple([z.string(), z.number(), z.array(z.number())])).optional(),
+      contest: contest.optional(),
+      remaining: contest.optional(),
     })
     .optional(),
 });
+
+/** What a live fleet has learned: its predictor, and each of its nodes of the memory that calls need together. */
+export interface SavedState extends PredictorState {
+  readonly nodes?: Readonly<Record<string, PooledBoundState>> | undefined;
+}
 
 /** What is written beside a model for people and tools to read. */
 export interface ModelInfo {
@@ -117,7 +130,7 @@ export async function readState(directory: string): Promise<PredictorState | und
 }
 
 /** A saved state; undefined where there is no such file. Throws {@link MaestroError} for one that is broken. */
-export async function readStateFile(path: string): Promise<PredictorState | undefined> {
+export async function readStateFile(path: string): Promise<SavedState | undefined> {
   return await readJson(path, stateSchema);
 }
 

@@ -2,12 +2,13 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { FIRST_CONTEXT, makeStage } from '../../../test/stage-fixture.js';
+import { completed, FIRST_CONTEXT, makeStage } from '../../../test/stage-fixture.js';
+import { PooledBound } from '../../node/pooled-bound.js';
 import { METADATA_KEY, type TreeModel } from '../onnx/model.js';
 import { readModel } from '../onnx/read.js';
 import { writeModel } from '../onnx/write.js';
 import { OnlinePredictor } from '../predictor.js';
-import { type LivePrediction, prepareLivePrediction } from './service.js';
+import { keepLearned, type LivePrediction, prepareLivePrediction } from './service.js';
 
 const SHIPPED = join(import.meta.dirname, '../../../models/default');
 const shipped = await readFile(join(SHIPPED, 'model.onnx'));
@@ -116,5 +117,23 @@ describe('prepareLivePrediction', () => {
     expect(live.state).toBeUndefined();
     expect(warnings.join()).toContain('the saved state of the predictor is not used');
     expect(sourceOf(live)).toBe('model');
+  });
+
+  it('takes up what predictor and nodes had learned before a restart', async () => {
+    const stateFile = join(folder, 'kept', 'state.json');
+    const predictor = new OnlinePredictor();
+    for (let call = 0; call < 30; call++) predictor.observe(makeStage(), FIRST_CONTEXT, completed(70));
+    const bound = new PooledBound();
+    bound.observe({ kind: 'coder', mean: 100, q50: 90, q95: 200 }, 150);
+    bound.observeNode(true);
+    const learned = { state: () => ({ ...predictor.state(), nodes: { n1: bound.state() } }) };
+    const clock = { nowMs: () => 0, after: () => ({ cancel: () => undefined }) };
+    await keepLearned(learned, stateFile, clock, log).close();
+    const { state } = await prepareLivePrediction({ modelPath: undefined, stateFile, log });
+    expect(warnings).toEqual([]);
+    expect(state?.nodes?.n1).toEqual(bound.state());
+    const restarted = new OnlinePredictor();
+    restarted.restore(state!);
+    expect(restarted.predict(makeStage(), FIRST_CONTEXT).outputTokens.q50).toBe(70);
   });
 });

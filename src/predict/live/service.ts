@@ -3,9 +3,8 @@ import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Clock, Timer } from '../../model/clock.js';
 import { MINUTE_MS } from '../../model/units.js';
-import { modelFileOf, readState, readStateFile } from '../directory/service.js';
+import { modelFileOf, readState, readStateFile, type SavedState } from '../directory/service.js';
 import { METADATA_KEY } from '../onnx/model.js';
-import type { OnlinePredictor, PredictorState } from '../predictor.js';
 import { ModelService } from '../service.js';
 import { type ServingRules, servingRules } from '../serving-rules.js';
 import { STAGE_MODEL_REQUIREMENTS, type StageModel } from '../stage-model.js';
@@ -31,7 +30,7 @@ export interface LivePredictionOptions {
 /** What a live predictor begins with. */
 export interface LivePrediction {
   readonly model: StageModel | undefined;
-  readonly state: PredictorState | undefined;
+  readonly state: SavedState | undefined;
   /** Which model predicts, for people: a version, or why none does. */
   describe(): string;
 }
@@ -46,7 +45,7 @@ export async function prepareLivePrediction(options: LivePredictionOptions): Pro
   const { modelPath, stateFile, log, nowMs } = options;
   const retrained = await loadRetrained(options);
   const loaded = retrained ?? (modelPath === undefined ? undefined : await loadModel(modelPath, log, nowMs));
-  let state: PredictorState | undefined;
+  let state: SavedState | undefined;
   try {
     state = stateFile === undefined ? undefined : await readStateFile(stateFile);
     if (!state && modelPath !== undefined && loaded?.model) state = await readState(modelPath);
@@ -101,12 +100,12 @@ async function loadModel(path: string, log: PredictionLog, nowMs: (() => number)
 const SAVE_INTERVAL_MS = 5 * MINUTE_MS;
 
 /**
- * Keeps what a predictor learns in a file: every five minutes, and when it is closed. A file that cannot be written is told to the log; serving goes on.
+ * Keeps what a fleet learns in a file: every five minutes, and when it is closed. A file that cannot be written is told to the log; serving goes on.
  *
  * @param clock In wall time.
  */
-export function keepPredictorState(
-  predictor: OnlinePredictor,
+export function keepLearned(
+  learned: { state(): SavedState },
   stateFile: string,
   clock: Clock,
   log: PredictionLog,
@@ -115,8 +114,8 @@ export function keepPredictorState(
   let saving = Promise.resolve();
   const save = () => {
     saving = saving
-      .then(() => writeState(predictor.state(), stateFile))
-      .catch((error: unknown) => log.warn({ err: error, stateFile }, 'what the predictor has learned cannot be saved'));
+      .then(() => writeState(learned.state(), stateFile))
+      .catch((error: unknown) => log.warn({ err: error, stateFile }, 'what has been learned cannot be saved'));
     return saving;
   };
   const arm = () => {
@@ -134,7 +133,7 @@ export function keepPredictorState(
   };
 }
 
-async function writeState(state: PredictorState, stateFile: string): Promise<void> {
+async function writeState(state: SavedState, stateFile: string): Promise<void> {
   await mkdir(dirname(stateFile), { recursive: true });
   await writeFile(`${stateFile}.new`, JSON.stringify(state));
   await rename(`${stateFile}.new`, stateFile);
