@@ -34,10 +34,7 @@ export interface EngineEndpoint {
 }
 
 /** The few log calls that are used here; a pino logger fits. */
-export interface NodeLogger {
-  info(fields: object, message: string): void;
-  warn(fields: object, message: string): void;
-}
+export type NodeLogger = Record<'info' | 'warn', (fields: object, message: string) => void>;
 
 export interface NodeServiceOptions {
   /** Configured engines, or `unknownEngineSpec`s where only URLs are known. */
@@ -83,6 +80,7 @@ export class NodeService {
   private readonly gpuCapacityBytes: readonly number[];
   private pumpDue = false;
   private timer: Timer | undefined;
+  private timerDueMs = Number.POSITIVE_INFINITY;
   private stopped = false;
 
   constructor(private readonly options: NodeServiceOptions) {
@@ -158,11 +156,6 @@ export class NodeService {
   /** The data path found the engine's door closed: it is taken out at once. */
   reportUnreachable(engineId: string): void {
     this.live.get(engineId)?.monitor.reportRefused();
-  }
-
-  /** The data path failed in another way (reset, timeout): the engine is looked at now. */
-  reportFailure(engineId: string): void {
-    this.live.get(engineId)?.monitor.pollSoon();
   }
 
   /** Hears of engines whose view changed; several changes in one turn are told once. */
@@ -317,10 +310,17 @@ export class NodeService {
       const views = changed.map((engineId) => this.manager.view(engineId)!);
       for (const listener of this.listeners) listener(views);
     }
-    this.timer?.cancel();
-    this.timer = undefined;
     const nextMs = this.manager.nextTickMs();
-    if (nextMs < Number.POSITIVE_INFINITY) this.timer = clock.after(nextMs - clock.nowMs(), () => this.pumpSoon());
+    // An earlier timer stays and finds nothing to do: one made anew at every request would cost more.
+    if (nextMs >= this.timerDueMs) return;
+    this.timer?.cancel();
+    this.timerDueMs = nextMs;
+    this.timer = clock.after(nextMs - clock.nowMs(), this.timeUp);
+  };
+
+  private readonly timeUp = (): void => {
+    this.timerDueMs = Number.POSITIVE_INFINITY;
+    this.pumpSoon();
   };
 
   private carryOut(action: NodeAction): void {
