@@ -50,7 +50,7 @@ interface Placement {
   readonly orderKey: number;
   readonly listener: PlacementListener;
   /** Engines that refused or failed this stage. */
-  readonly excluded: Set<string>;
+  excluded: ReadonlySet<string>;
   state: 'placing' | 'held' | 'leased';
   node: NodeLink | undefined;
   engineId: string | undefined;
@@ -108,7 +108,7 @@ export class ClusterService {
     stage: Stage,
     prediction: Prediction,
     orderKey: number,
-    exclude: Iterable<string>,
+    excluded: ReadonlySet<string>,
     listener: PlacementListener,
   ): void {
     const placement: Placement = {
@@ -116,7 +116,7 @@ export class ClusterService {
       prediction,
       orderKey,
       listener,
-      excluded: new Set(exclude),
+      excluded,
       state: 'placing',
       node: undefined,
       engineId: undefined,
@@ -185,7 +185,7 @@ export class ClusterService {
       );
       this.refresh(node, engineId);
       if (!node || !reservation || reservation.kind === 'refuse') {
-        placement.excluded.add(engineId);
+        exclude(placement, engineId);
         continue;
       }
       placement.node = node;
@@ -254,7 +254,7 @@ export class ClusterService {
     placement.waitTimer?.cancel();
     if (!engineId) return;
     this.options.router.ended(stage.stageId, engineId, this.options.clock.nowMs());
-    placement.excluded.add(engineId);
+    exclude(placement, engineId);
     this.refresh(node, engineId);
   }
 
@@ -286,4 +286,9 @@ export class ClusterService {
     this.capacityDue = false;
     this.capacityListener?.(this.options.router.capacityChanges(this.options.clock.nowMs()));
   };
+}
+
+/** The set that came with the stage is not ours to change; most stages never need one of their own. */
+function exclude(placement: Placement, engineId: string): void {
+  placement.excluded = new Set(placement.excluded).add(engineId);
 }

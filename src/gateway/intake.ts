@@ -51,11 +51,9 @@ export function takeIn(context: GatewayContext, request: IntakeRequest, body: Bu
   const promptTokens =
     fields.promptTokens ?? context.tokens.estimate(model.name, fields.promptBytes) + scan.mediaCount * TOKENS_PER_MEDIA;
   const contextRoom = Math.max(1, model.maxModelLen - promptTokens);
-  const stage: Stage = {
+  const stage: { -readonly [Field in keyof Stage]: Stage[Field] } = {
     stageId: request.requestId,
     workflowId: identity.workflowId,
-    ...(identity.sessionFinal ? { finalStage: true } : {}),
-    ...(home ? { onlyEngineId: home.start.engineId } : {}),
     tenant: identity.tenant,
     template: identity.template,
     role: identity.role,
@@ -67,11 +65,13 @@ export function takeIn(context: GatewayContext, request: IntakeRequest, body: Bu
     promptTokens,
     promptTokensExact: fields.promptTokens !== undefined,
     maxTokens: Math.min(fields.maxTokens ?? contextRoom, contextRoom),
-    ...(fields.maxTokens === undefined ? {} : { outputLimited: true }),
     bodyBytes: body.length,
     prefixHashes: hashPrompt(request.route, body, scan, identity.tenant, model.name),
     features: fields.features,
   };
+  if (identity.sessionFinal) stage.finalStage = true;
+  if (home) stage.onlyEngineId = home.start.engineId;
+  if (fields.maxTokens !== undefined) stage.outputLimited = true;
   return { body, room, scan, fields, identity, stage };
 }
 

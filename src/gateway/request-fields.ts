@@ -4,6 +4,7 @@ import { type BodyScan, findMember, type JsonRange, type WantedField } from './j
 import type { InferenceRoute } from './routes.js';
 
 const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
 const OPEN_BRACE = 0x7b;
 
 /** Values longer than this are not decoded. */
@@ -33,12 +34,26 @@ export function decodeField(body: Buffer, scan: BodyScan, field: WantedField): u
 }
 
 function decodeRange(body: Buffer, range: JsonRange): unknown {
+  const { start, end } = range;
+  // Nearly all that is decoded is a short word, which needs no parser.
+  if (body[start] === QUOTE && isPlain(body, start + 1, end - 1)) {
+    return body.toString('latin1', start + 1, end - 1);
+  }
   try {
-    return JSON.parse(body.toString('utf8', range.start, range.end));
+    return JSON.parse(body.toString('utf8', start, end));
   } catch {
     // The scan checks everything but the inside of strings; the engine will say what is wrong there.
     return undefined;
   }
+}
+
+/** Does a string consist of printable ASCII without escapes, so that its bytes are its text? */
+function isPlain(body: Buffer, start: number, end: number): boolean {
+  for (let index = start; index < end; index++) {
+    const byte = body[index]!;
+    if (byte < 0x20 || byte > 0x7e || byte === BACKSLASH) return false;
+  }
+  return true;
 }
 
 /** Reads the wanted fields. Throws `invalid_request` for those that the gateway itself depends on; the rest is the engine's to judge. */

@@ -29,6 +29,8 @@ const MAX_PLACEMENTS = 4;
 /** A batch stage makes room so often; then it is let finish. */
 const MAX_REQUEUES = 2;
 
+const NONE_EXCLUDED: ReadonlySet<string> = new Set();
+
 const IDLE_CHECK_MS = 5_000;
 
 /** Stages of a model that no engine serves wait this long for one to come back; then they are told, and later ones with them. */
@@ -63,7 +65,7 @@ interface Job {
   readonly prediction: Prediction;
   readonly listener: StageListener;
   readonly record: DecisionRecord;
-  readonly excluded: Set<string>;
+  excluded: ReadonlySet<string>;
   cluster: ClusterService | undefined;
   state: JobState;
   startedMs: number;
@@ -139,7 +141,7 @@ export class GlobalService implements Scheduling {
       prediction,
       listener,
       record: { stage, identitySource, context, prediction, policy: scheduler.policyName, orderKey: 0, attempts: 0 },
-      excluded: new Set(),
+      excluded: NONE_EXCLUDED,
       cluster: undefined,
       state: 'queued',
       startedMs: 0,
@@ -312,7 +314,7 @@ export class GlobalService implements Scheduling {
     if (job.state !== 'placing') return;
     job.record.placement = explanation;
     // Every engine has been tried: look at all of them afresh next time.
-    job.excluded.clear();
+    job.excluded = NONE_EXCLUDED;
     const model = this.resolveModel(job.stage.model);
     if (reason === 'too-large') {
       this.refuse(job, tooLarge(job.stage.model, job.prediction.kvTokens.bound));
@@ -349,7 +351,7 @@ export class GlobalService implements Scheduling {
     const failed = job.record.engineId;
     job.cluster?.engineUnreachable(job.stage.stageId);
     if (job.record.attempts >= MAX_PLACEMENTS) return false;
-    if (failed) job.excluded.add(failed);
+    if (failed) job.excluded = new Set(job.excluded).add(failed);
     job.state = 'queued';
     scheduler.requeue(job.stage.stageId, this.nowMs());
     this.pumpSoon();

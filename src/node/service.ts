@@ -35,10 +35,7 @@ export interface EngineEndpoint {
 }
 
 /** The few log calls that are used here; a pino logger fits. */
-export interface NodeLogger {
-  info(fields: object, message: string): void;
-  warn(fields: object, message: string): void;
-}
+export type NodeLogger = Record<'info' | 'warn', (fields: object, message: string) => void>;
 
 export interface NodeServiceOptions {
   /** Configured engines, or `unknownEngineSpec`s where only URLs are known. */
@@ -84,6 +81,7 @@ export class NodeService {
   private readonly gpuCapacityBytes: readonly number[];
   private pumpDue = false;
   private timer: Timer | undefined;
+  private timerDueMs = Number.POSITIVE_INFINITY;
   private stopped = false;
 
   constructor(private readonly options: NodeServiceOptions) {
@@ -328,10 +326,17 @@ export class NodeService {
       const views = changed.map((engineId) => this.manager.view(engineId)!);
       for (const listener of this.listeners) listener(views);
     }
-    this.timer?.cancel();
-    this.timer = undefined;
     const nextMs = this.manager.nextTickMs();
-    if (nextMs < Number.POSITIVE_INFINITY) this.timer = clock.after(nextMs - clock.nowMs(), () => this.pumpSoon());
+    // An earlier timer stays and finds nothing to do: one made anew at every request would cost more.
+    if (nextMs >= this.timerDueMs) return;
+    this.timer?.cancel();
+    this.timerDueMs = nextMs;
+    this.timer = clock.after(nextMs - clock.nowMs(), this.timeUp);
+  };
+
+  private readonly timeUp = (): void => {
+    this.timerDueMs = Number.POSITIVE_INFINITY;
+    this.pumpSoon();
   };
 
   private carryOut(action: NodeAction): void {
