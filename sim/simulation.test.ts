@@ -33,6 +33,15 @@ describe('a simulated run', () => {
     expect(JSON.stringify({ ...runCell(workload, { ...cell, seed: 2 }), seed: 1 })).not.toBe(row);
   });
 
+  it('lets the self-tuning begin with another ordering, and says what it made of it', () => {
+    const tuned = { ...cell, policy: 'maestro' };
+    const other = runCell({ ...workload, portfolioCpuShare: 1e-9 }, { ...tuned, prior: 'fcfs' });
+    expect(other).toMatchObject({ prior: 'fcfs', tuning: { chosen: 'fcfs' } });
+    const { prior: _, tuning, ...rest } = other;
+    expect(tuning!.switches).toBe(0);
+    expect({ ...rest, policy: 'fcfs' }).toEqual(runCell(workload, { ...cell, policy: 'fcfs' }));
+  });
+
   it('gets through fewer workflows in time as the load rises', () => {
     const at = (load: number) => runCell({ ...workload, workflows: repeatWorkflows(workflows, 4) }, { ...cell, load });
     expect(at(40).attainment).toBeLessThan(at(0.2).attainment);

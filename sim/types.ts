@@ -113,6 +113,8 @@ export interface SimController {
   readonly traffic?: TrafficObserver | undefined;
   /** Called at every interval; a returned policy takes the place of the present one. */
   tick(nowMs: number): OrderingPolicy | undefined;
+  /** How often it looked and changed the policy, and which serves now. */
+  stats?(): { readonly evaluations: number; readonly switches: number; readonly chosen: string };
   /** A workflow has arrived, or one of its stages has ended. */
   arrived?(arrival: Arrival, nowMs: number): void;
 }

@@ -21,6 +21,10 @@ const VARIANTS: readonly (readonly [part: ReportPart, change: Partial<SweepCell>
   ['ablations', {}],
   // The portfolio: the ordering that the self-tuning begins with, for good.
   ['ablations', { policy: 'edf-sjf-late-last' }],
+  // What self-tuning makes of an ordering that does not fit the traffic.
+  ['ablations', { prior: 'edf' }],
+  ['ablations', { policy: 'edf' }],
+  ['ablations', { prior: 'fcfs' }],
   // Relegation: the same without putting what is late last.
   ['ablations', { policy: 'edf-sjf' }],
   // Ordering.

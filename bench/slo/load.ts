@@ -17,7 +17,7 @@ export async function loadWorkload(
   size: Size,
   open: TraceFolder['open'],
 ): Promise<Workload> {
-  const parts = await trafficOf(workload, spec, open);
+  const parts = await trafficOf(workload, spec, size, open);
   const traffic = parts[0]!;
   if (!('phases' in workload)) {
     return { ...traffic, workflows: repeatWorkflows(traffic.workflows, Math.max(1, workload.repeat[size])) };
@@ -31,10 +31,16 @@ export async function loadWorkload(
 }
 
 /** The traffic of each part of a workload on its fleet, once. */
-export async function trafficOf(workload: WorkloadSpec, spec: SloSpec, open: TraceFolder['open']): Promise<Workload[]> {
+export async function trafficOf(
+  workload: WorkloadSpec,
+  spec: SloSpec,
+  size: Size,
+  open: TraceFolder['open'],
+): Promise<Workload[]> {
   const { name, rttMs } = workload;
   const config = loadConfig(join(SLO_FOLDER, workload.fleet));
-  const { warmupShare, portfolioCpuShare } = spec;
+  const { warmupShare } = spec;
+  const portfolioCpuShare = spec.portfolioCpuShare[size];
   const parts = 'phases' in workload ? workload.phases : [workload];
   const composed = new Map(
     [...new Set(parts.map((part) => part.spec))].map((file) => [

@@ -85,7 +85,9 @@ if (!values['find-capacity']) {
 }
 
 async function tellCapacity(workload: WorkloadSpec): Promise<void> {
-  const parts = new Map((await trafficOf(workload, spec, folder.open)).map((traffic) => [traffic.about, traffic]));
+  const parts = new Map(
+    (await trafficOf(workload, spec, 'full', folder.open)).map((traffic) => [traffic.about, traffic]),
+  );
   for (const [about, traffic] of parts) {
     console.log(`${workload.name}, ${about}: capacitySpeed: ${findCapacity(traffic)}`);
   }

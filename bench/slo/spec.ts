@@ -57,7 +57,7 @@ const sloSpecSchema = z.strictObject({
   firstSeed: z.int(),
   seeds: perSize(z.int().min(1)),
   warmupShare: z.number().min(0).max(0.9),
-  portfolioCpuShare: positive,
+  portfolioCpuShare: perSize(positive),
   workloads: z.array(z.union([steadySchema, changingSchema])).min(1),
   variantLoads: z.array(positive),
 });

@@ -23,6 +23,10 @@ export function portfolioController(
     portfolio,
     traffic: portfolio.traffic,
     intervalMs: TICK_MS,
+    stats() {
+      const { evaluations, switches, chosen } = portfolio.stats();
+      return { evaluations, switches, chosen };
+    },
     tick(nowMs) {
       const request = portfolio.plan(nowMs);
       return request && portfolio.scored(judge.evaluate(request), nowMs);

@@ -24,6 +24,7 @@ const cell = {
     .partial()
     .optional()
     .describe('What differs from the nodes as they are live.'),
+  prior: z.string().optional().describe('Ordering that the self-tuning begins with, where it is not its own.'),
 };
 
 const run = z.strictObject({
@@ -49,6 +50,10 @@ const run = z.strictObject({
   preemptions: count,
   fairness: share.describe("Jain's index over the attainment of tenants."),
   ...{ cachedShare: share, simulatedSeconds: count, stages: count },
+  tuning: z
+    .strictObject({ evaluations: count, switches: count, chosen: z.string() })
+    .optional()
+    .describe('What the self-tuning did; only where the policy is maestro. `chosen` served at the end.'),
   minutes: z
     .strictObject({ arrived: z.array(count), inTime: z.array(count) })
     .optional()

@@ -23,8 +23,9 @@ export function scenarioOf(
   detail: SimScenario['detail'] = 'summary',
 ): SimScenario {
   const shapes = shapesOf(workload.nodes);
-  const policy = [...ORDERING_POLICIES, ...ORACLE_POLICIES].find(({ name }) => name === cell.policy);
-  if (!policy) throw new Error(`no ordering policy is called ${cell.policy}`);
+  const first = cell.prior ?? cell.policy;
+  const policy = [...ORDERING_POLICIES, ...ORACLE_POLICIES].find(({ name }) => name === first);
+  if (!policy) throw new Error(`no ordering policy is called ${first}`);
   const arrivals = arrivalsOf(workload.workflows, {
     load: cell.load * workload.capacitySpeed,
     seed: cell.seed,
@@ -55,7 +56,12 @@ export function scenarioOf(
     detail,
     // As live: whoever asks for `maestro` gets the policy that tunes itself.
     ...(cell.policy === 'maestro'
-      ? { controller: portfolioController({ ...workload, ...cell }, { cpuShare: workload.portfolioCpuShare }) }
+      ? {
+          controller: portfolioController(
+            { ...workload, ...cell },
+            { cpuShare: workload.portfolioCpuShare, ...(cell.prior === undefined ? {} : { prior: cell.prior }) },
+          ),
+        }
       : {}),
   };
 }
@@ -85,6 +91,7 @@ export function rowOf(workload: SweepWorkload, cell: SweepCell, result: SimResul
     reservation: cell.reservation,
     prediction: cell.prediction.kind === 'noise' ? `noise ${cell.prediction.sigma}` : cell.prediction.kind,
     ...(cell.node === undefined ? {} : { node: cell.node }),
+    ...(cell.prior === undefined ? {} : { prior: cell.prior }),
     workflows: counted.length,
     attainment: share(met.length, counted.length),
     bound: boundOf(workload, cell, arrivals, warmupMs),
@@ -104,6 +111,7 @@ export function rowOf(workload: SweepWorkload, cell: SweepCell, result: SimResul
     preemptions: preemptions!,
     fairness: jainIndex(Object.values(attainmentBy(counted, ({ tenant }) => tenant))) ?? 1,
     cachedShare: share(result.counters.cachedTokens, result.counters.promptTokens),
+    ...(scenario.controller?.stats ? { tuning: scenario.controller.stats() } : {}),
     simulatedSeconds: Math.round(result.counters.simulatedMs / 1000),
     stages: result.counters.stages,
     ...(workload.phases ? { minutes: byMinute(result.workflows, workload.phases.at(-1)!.toMinute) } : {}),

@@ -16,6 +16,7 @@ export interface CellSummary {
   readonly reservation: RunRow['reservation'];
   readonly prediction: string;
   readonly node?: RunRow['node'];
+  readonly prior?: string;
   readonly seeds: number;
   readonly attainment: Estimate;
   readonly bound: Estimate;
@@ -46,7 +47,7 @@ export function summarise(rows: readonly RunRow[]): CellSummary[] {
   for (const row of rows) {
     const key = JSON.stringify([
       ...[row.workload, row.deadlineRule, row.policy, row.load],
-      ...[row.placement, row.reservation, row.prediction, row.node],
+      ...[row.placement, row.reservation, row.prediction, row.node, row.prior],
     ]);
     const group = groups.get(key);
     if (group) group.push(row);
@@ -56,12 +57,13 @@ export function summarise(rows: readonly RunRow[]): CellSummary[] {
 }
 
 function summaryOf(rows: readonly RunRow[]): CellSummary {
-  const { workload, deadlineRule, policy, load, placement, reservation, prediction, node } = rows[0]!;
+  const { workload, deadlineRule, policy, load, placement, reservation, prediction, node, prior } = rows[0]!;
   const over = (value: (row: RunRow) => number) => estimate(rows.map(value));
   const classes = classesOf(rows, (row) => row.attainmentByClass);
   return {
     ...{ workload, deadlineRule, policy, load, placement, reservation, prediction },
     ...(node === undefined ? {} : { node }),
+    ...(prior === undefined ? {} : { prior }),
     seeds: rows.length,
     attainment: over((row) => row.attainment),
     bound: over((row) => row.bound),

@@ -205,9 +205,10 @@ export function variantTable(cells: readonly CellSummary[], title: string): Text
 /** Parts of the node level, as people call them. */
 const NODE_PARTS: Readonly<Record<string, string>> = { elasticKv: 'elastic KV', coLocation: 'co-location' };
 
-export function variantName({ policy, placement, reservation, prediction, node = {} }: CellSummary): string {
+export function variantName({ policy, placement, reservation, prediction, node = {}, prior }: CellSummary): string {
   return [
     policy,
+    prior === undefined ? '' : `beginning as ${prior}`,
     placement === 'maestro' ? '' : `placement ${placement}`,
     reservation === 'predicted' ? '' : `reservation ${reservation}`,
     prediction === 'online' ? '' : `prediction ${prediction}`,

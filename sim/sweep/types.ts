@@ -49,6 +49,8 @@ export interface SweepCell {
   readonly prediction: PredictionMode;
   /** As live where absent. */
   readonly node?: NodeVariant;
+  /** Name of the ordering that the self-tuning begins with; its own where absent. */
+  readonly prior?: string;
 }
 
 /** What a run gave; one element of `runs[]` of a report. Wall times stand elsewhere, so that a rerun gives the same bytes. */
@@ -85,6 +87,8 @@ export interface RunRow extends Omit<SweepCell, 'prediction'> {
   readonly fairness: number;
   /** Share of prompt tokens found in a prefix cache. */
   readonly cachedShare: number;
+  /** What the self-tuning did; only where the policy is `maestro`. */
+  readonly tuning?: { readonly evaluations: number; readonly switches: number; readonly chosen: string };
   readonly simulatedSeconds: number;
   readonly stages: number;
   /** Workflows that arrived in each minute of the run, the warm-up too, and how many of them were in time; where the traffic has phases. */
