@@ -1,6 +1,6 @@
 import { DEFAULT_BLOCK_TOKENS } from '../../src/model/memory.js';
 import type { TraceRow } from '../../traces/schema.js';
-import { blockTokensOf, hashRunsOf, isRoot, type TraceWorkflow } from '../../traces/workflow.js';
+import { blockTokensOf, hashRunsOf, isRoot, type TraceWorkflow, waitMs } from '../../traces/workflow.js';
 import { DEFAULT_MAX_TOKENS } from '../world/stages.js';
 import type { StepFloor } from './step-floor.js';
 
@@ -15,6 +15,12 @@ export interface LeastWork {
   readonly ownTokens: number;
   /** Tokens that this workflow must compute once for all of its calls, charged to one of them. */
   readonly firstTokens: number;
+  /**
+   * Prompt tokens that only this workflow uses and that a call before this one had too, where its calls follow each other: somebody holds them in memory from that call to this
+   * one, which is at least `gapMs` later, or they are computed again.
+   */
+  readonly reusedTokens: number;
+  readonly gapMs: number;
 }
 
 /** A block of a model's prompts: in one row, in several rows of one workflow, or in several workflows. */
@@ -23,47 +29,47 @@ type Use = { readonly workflow: number; row: number | 'several' } | 'shared';
 /** The least work of every call of every workflow, in the order of their rows. */
 export function leastWorkOf(workflows: readonly TraceWorkflow[]): LeastWork[][] {
   const uses = usesOf(workflows);
-  return workflows.map((workflow) => {
-    const chain = isChain(workflow.rows);
+  return workflows.map(({ rows }) => {
+    const chain = chainOf(rows);
+    const seen = new Map(rows.map((row) => [row, lookUp(row, uses.get(modelOf(row))!)]));
     // Blocks that some row of the workflow computes because it finds them nowhere; whoever reuses them pays nothing.
-    const paid = new Set<string>();
-    const rows = workflow.rows.map((row) => {
-      const blocks = blocksOf(row);
-      let leading = true;
-      const seen = blocks.map(({ id, tokens }) => {
-        const use = uses.get(modelOf(row))!.get(id)!;
-        const foundElsewhere = use === 'shared' || use.row === 'several';
-        leading &&= foundElsewhere;
-        const key = `${modelOf(row)} ${id}`;
-        if (!leading) paid.add(key);
-        return { key, tokens, use, cached: leading };
-      });
-      return { row, seen };
-    });
-    const charged = new Set<string>();
-    return rows.map(({ row, seen }): LeastWork => {
+    const paid = new Set(
+      [...seen.values()].flatMap((blocks) => blocks.flatMap((each) => (each.cached ? [] : each.key))),
+    );
+    const before = new Set<string>();
+    const works = new Map<TraceRow, LeastWork>();
+    for (const row of chain ?? rows) {
       const promptTokens = Math.max(1, row.input_length);
-      let cached = 0;
-      let common = 0;
-      let firstTokens = 0;
-      for (const { key, tokens, use, cached: found } of seen) {
+      let [cached, common, firstTokens, reusedTokens] = [0, 0, 0, 0];
+      for (const { key, tokens, use, cached: found } of seen.get(row)!) {
+        const known = before.has(key);
+        before.add(key);
         if (use === 'shared' || (use.row === 'several' && !chain)) common += tokens;
         if (!found) continue;
         cached += tokens;
-        if (use === 'shared' || paid.has(key) || charged.has(key)) continue;
-        charged.add(key);
-        firstTokens += tokens;
+        if (use === 'shared') continue;
+        if (!known && !paid.has(key)) firstTokens += tokens;
+        if (known && chain) reusedTokens += tokens;
       }
-      return {
-        model: modelOf(row),
-        promptTokens,
+      works.set(row, {
+        ...{ model: modelOf(row), promptTokens, firstTokens, reusedTokens, gapMs: waitMs(row) },
         outputTokens: Math.max(1, Math.min(row.output_length, row.max_tokens ?? DEFAULT_MAX_TOKENS)),
         // An engine always computes the last token.
         uncachedTokens: Math.max(1, promptTokens - cached),
         ownTokens: promptTokens - common,
-        firstTokens,
-      };
-    });
+      });
+    }
+    return rows.map((row) => works.get(row)!);
+  });
+}
+
+/** The blocks of a row, and whether a cache could have them: those that begin the prompt and that another row has too. */
+function lookUp(row: TraceRow, uses: ReadonlyMap<number, Use>) {
+  let leading = true;
+  return blocksOf(row).map(({ id, tokens }) => {
+    const use = uses.get(id)!;
+    leading &&= use === 'shared' || use.row === 'several';
+    return { key: `${modelOf(row)} ${id}`, tokens, use, cached: leading };
   });
 }
 
@@ -81,6 +87,16 @@ export function leastMs(
     contextTokenMs * (steps * promptTokens + grown) +
     heldTokenMs * (steps * ownTokens + grown)
   );
+}
+
+/** What computing the reused tokens again would take, milliseconds. */
+export function againMs(
+  { promptTokens, uncachedTokens, reusedTokens }: LeastWork,
+  { promptTokenMs, pairMs }: StepFloor,
+): number {
+  const cachedTokens = promptTokens - uncachedTokens;
+  const pairs = reusedTokens * Math.max(0, 2 * cachedTokens - reusedTokens);
+  return promptTokenMs * reusedTokens + pairMs * pairs;
 }
 
 function usesOf(workflows: readonly TraceWorkflow[]): Map<string, Map<number, Use>> {
@@ -117,16 +133,20 @@ function blocksOf(row: TraceRow): { readonly id: number; readonly tokens: number
   return blocks;
 }
 
-/** Does every call but the first wait for one other, and is none waited for by two? Then no two run at the same time. */
-function isChain(rows: readonly TraceRow[]): boolean {
-  const waitedFor = new Set<string>();
-  let roots = 0;
+/** The calls in their order where each waits for the one before and for no other; undefined where some may run side by side. */
+function chainOf(rows: readonly TraceRow[]): TraceRow[] | undefined {
+  const followers = new Map<string, TraceRow>();
+  const roots = rows.filter(isRoot);
   for (const row of rows) {
-    if (isRoot(row)) roots += 1;
-    else if (row.wait_for!.length !== 1 || waitedFor.has(row.wait_for![0]!)) return false;
-    else waitedFor.add(row.wait_for![0]!);
+    if (isRoot(row)) continue;
+    const [before] = row.wait_for!;
+    if (row.wait_for!.length !== 1 || followers.has(before!)) return undefined;
+    followers.set(before!, row);
   }
-  return roots === 1;
+  if (roots.length !== 1) return undefined;
+  const chain: TraceRow[] = [];
+  for (let row: TraceRow | undefined = roots[0]; row; row = followers.get(row.request_id)) chain.push(row);
+  return chain;
 }
 
 function modelOf(row: TraceRow): string {

@@ -79,6 +79,7 @@ figcaption p{font-size:13px;color:var(--quiet)}
 .key.soft{opacity:.45}
 .scroll{overflow-x:auto}
 figure .scroll{margin-top:auto}
+.scroll+.figures{margin-top:36px}
 svg{display:block;width:100%;height:auto;font-family:inherit;font-variant-numeric:tabular-nums}
 text{fill:var(--ink)}
 text.tick,text.label{fill:var(--quiet);font-size:11.5px}

@@ -240,7 +240,8 @@ function bullets(lines: readonly [string, string][]): string {
 
 /** A table; the first column is text, cells that start with a digit are aligned to the right by their column. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const isNumeric = (column: number): boolean => rows.every((row) => /^(?:[-−<>]? ?\d|–)/.test(row[column] ?? MISSING));
+  const isNumeric = (column: number): boolean =>
+    rows.every((row) => /^(?:[-−<>≤]? ?\d|–)/.test(row[column] ?? MISSING));
   const rule = head.map((_, column) => (column > 0 && isNumeric(column) ? '---:' : '---'));
   const lines = [head, rule, ...rows.map((row) => row.map(escapeMarkdown))];
   return lines.map((cells) => `| ${cells.join(' | ')} |`).join('\n');

@@ -20,7 +20,7 @@ export function boundOf(
   let own = known.get(workload);
   if (!own) {
     const { workflows, nodes, rttMs } = workload;
-    own = { bound: new ClairvoyantBound(workflows, nodes, rttMs), byTraffic: new Map() };
+    own = { bound: new ClairvoyantBound(workflows, nodes, rttMs, workload.lookAhead), byTraffic: new Map() };
     known.set(workload, own);
   }
   const key = `${deadlineRule} ${load} ${seed}`;

@@ -49,7 +49,7 @@ export function changeFigure(report: SweepReport, { workload, deadlineRule, poli
   const clock = clockLabels(minutes * MINUTE_MS);
   return {
     title: `${workload}, deadlines ${deadlineRule}: attainment by minute of arrival`,
-    caption: `${phases.map(({ about, load, fromMinute }) => `From minute ${fromMinute} ${about} at load ${trimmed(load, 2)}`).join('; ')}. Share of the workflows of each minute that were in time, all seeds together.`,
+    caption: `Traffic: ${phases.map(({ about, load, fromMinute }) => `from minute ${fromMinute} ${about} at load ${trimmed(load, 2)}`).join('; ')}. Share of the workflows of each minute that were in time, all seeds together.`,
     legend: legend.filter(({ label }) => coloured.includes(label)),
     svg: svg(
       WIDE_WIDTH,
@@ -87,12 +87,15 @@ export function changeTable(report: SweepReport, { workload, deadlineRule, polic
               ? [formatPercent(attainment)]
               : [
                   formatPercent(attainmentAtFirst),
-                  formatPercent(attainmentLater),
+                  attainmentLater === null ? '–' : formatPercent(attainmentLater),
                   backAfterMinutes === null ? '–' : `${backAfterMinutes} min`,
                 ],
           ),
         ],
-        best: own.flatMap(({ phase, best }) => (phase > 1 && best === policy ? [2 + 3 * (phase - 2) + 1] : [])),
+        best: own.flatMap(({ phase, best, attainmentLater }) => {
+          const first = 2 + 3 * (phase - 2);
+          return phase > 1 && best === policy ? [attainmentLater === null ? first : first + 1] : [];
+        }),
       };
     }),
   };

@@ -47,6 +47,16 @@ describe('changesOf', () => {
     expect(attainment).toBeCloseTo((8 * 2 + 12 * 8) / 200, 9);
   });
 
+  it('judges a phase that is over before it has settled by all of it', () => {
+    const phases = [workload.phases[0]!, { about: 'gust', load: 2, fromMinute: 5, toMinute: 8 }];
+    const [, gust] = changesOf(
+      [{ ...workload, phases }],
+      [row('slow', tally(2, 8)), row('steady', tally(8, 8))],
+    ).filter(({ phase }) => phase === 2);
+    expect(gust).toMatchObject({ policy: 'steady', best: 'steady', attainmentLater: null, backAfterMinutes: null });
+    expect(gust!.attainment).toBeCloseTo(0.8, 9);
+  });
+
   it('has nothing to say of traffic that stays the same', () => {
     const { phases: _, ...steady } = workload;
     expect(changesOf([steady], [row('steady', tally(8, 8))])).toEqual([]);

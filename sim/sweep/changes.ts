@@ -13,9 +13,10 @@ export interface Change {
   readonly attainment: number;
   /** Of those that arrived in its first minutes ({@link SETTLED_MINUTES}), and of all later ones. */
   readonly attainmentAtFirst: number;
-  readonly attainmentLater: number;
+  /** Null where the phase is no longer than that. */
+  readonly attainmentLater: number | null;
   /**
-   * The policy that serves and keeps most of the workflows in time that arrive once the phase has settled, and the minutes of the phase from which on this policy is on
+   * The policy that serves and keeps most of the workflows in time that arrive once the phase has settled (or in all of a short one), and the minutes of the phase from which on this policy is on
    * average no more than {@link WITHIN} behind that one; null if that is not so while there is enough of the phase left to tell.
    */
   readonly best: string;
@@ -38,15 +39,16 @@ export function changesOf(workloads: readonly WorkloadFacts[], runs: readonly Ru
       const pooled = pool(own.filter((row) => row.deadlineRule === deadlineRule));
       return phases.flatMap(({ fromMinute, toMinute }, index) => {
         const settled = Math.min(fromMinute + SETTLED_MINUTES, toMinute);
+        const judged = settled < toMinute ? settled : fromMinute;
         const serving = [...pooled].filter(([policy]) => !hasForesight(policy));
         const [best = '', reference] =
-          serving.sort(([, a], [, b]) => b.share(settled, toMinute) - a.share(settled, toMinute))[0] ?? [];
+          serving.sort(([, a], [, b]) => b.share(judged, toMinute) - a.share(judged, toMinute))[0] ?? [];
         return [...pooled].map(
           ([policy, { share }]): Change => ({
             ...{ workload: name, deadlineRule, policy, phase: index + 1, best },
             attainment: share(fromMinute, toMinute),
             attainmentAtFirst: share(fromMinute, settled),
-            attainmentLater: share(settled, toMinute),
+            attainmentLater: settled < toMinute ? share(settled, toMinute) : null,
             backAfterMinutes: backAfter(share, reference?.share ?? share, fromMinute, toMinute),
           }),
         );

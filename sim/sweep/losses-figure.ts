@@ -11,6 +11,7 @@ const RIGHT = WIDE_WIDTH - 78;
 const ROW_HEIGHT = 12;
 const ROW_GAP = 4;
 const TITLE_HEIGHT = 26;
+const NAME_CHARS = 13;
 
 /** The same workflows under both policies, one above the other on one axis of time. */
 export function lossesFigure(losses: Losses): Figure {
@@ -94,7 +95,13 @@ function row(workflow: WorkflowBars, y: number, x: Scale, lastMs: number): strin
     },
     tooltip(`deadline, ${formatMs(deadlineMs - arrivalMs)} after the arrival`),
   );
-  const name = text(LEFT - 8, middle + 4, `${shortened(workflowId, 16)} · ${shortened(sloClass, 11)}`, 'lane end');
+  const name = text(LEFT - 8, middle + 4, `${tail(workflowId)} · ${shortened(sloClass, 11)}`, 'lane end');
   const result = met ? 'in time' : endMs === null ? 'unfinished' : endMs > deadlineMs ? 'late' : 'failed';
   return line + bars.join('') + deadline + name + text(RIGHT + 8, middle + 4, result, met ? 'tick' : 'tick bad');
+}
+
+/** The end of a name: workflows of one source begin alike. */
+function tail(name: string): string {
+  const chars = [...name];
+  return chars.length <= NAME_CHARS ? name : `…${chars.slice(1 - NAME_CHARS).join('')}`;
 }

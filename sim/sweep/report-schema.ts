@@ -86,7 +86,8 @@ const workload = z.strictObject({
 const change = z.strictObject({
   ...{ workload: z.string(), deadlineRule: z.enum(DEADLINE_RULES), policy: z.string() },
   phase: count.describe('From 1.'),
-  ...{ attainment: share, attainmentAtFirst: share, attainmentLater: share },
+  ...{ attainment: share, attainmentAtFirst: share },
+  attainmentLater: share.nullable().describe('After the first minutes; null where the phase has no more.'),
   best: z.string().describe('The policy that serves with the largest attainmentLater.'),
   backAfterMinutes: count
     .nullable()
