@@ -82,7 +82,7 @@ function main(): number {
   const folder = mkdtempSync(join(tmpdir(), 'maestro-real-vllm-'));
   try {
     const env = { MAESTRO_REAL_VLLM: installed, MAESTRO_REAL_VLLM_FOLDER: folder };
-    return vitest(['test/real-vllm'], env, LIMIT_MS - performance.now());
+    return vitest(['test/real-vllm'], env, Math.round(LIMIT_MS - performance.now()));
   } finally {
     sweep(folder);
   }
