@@ -83,6 +83,7 @@ export class NodeService {
   private timer: Timer | undefined;
   private timerDueMs = Number.POSITIVE_INFINITY;
   private stopped = false;
+  private readonly readTelemetry = () => saneReading(this.options.telemetry?.(), this.gpuCapacityBytes);
 
   constructor(private readonly options: NodeServiceOptions) {
     const { spec, telemetry, manager } = options;
@@ -284,8 +285,11 @@ export class NodeService {
     const asleep = await engine.client.isSleeping();
     if (!asleep.ok || engine.moving || engine.incarnation !== incarnation || believedAsleep() !== before) return;
     if (asleep.value === before) return;
-    this.options.logger.warn({ engineId, asleep: asleep.value }, 'engine was put to sleep or woken by somebody else');
-    this.event({ kind: 'engine-up', engineId, level: asleep.value ? (sleepGauge === 'level-1' ? 1 : 2) : 0 });
+    const level = asleep.value ? (sleepGauge === 'level-1' ? 1 : 2) : 0;
+    this.options.logger.warn({ engineId, level }, 'engine was put to sleep or woken by somebody else');
+    // What it was given before would wait inside it for ever.
+    if (level === 1 && this.outstanding(engineId) > 0 && (await engine.moves.wake(1)).ok) return;
+    this.event({ kind: 'engine-up', engineId, level });
   }
 
   private believedAsleep(engineId: string): boolean | undefined {
@@ -394,10 +398,6 @@ export class NodeService {
     this.event({ kind: MOVE_EVENTS[action.kind][reply.ok ? 'done' : 'failed'], engineId });
     const reading = this.readTelemetry();
     if (reading) this.event({ kind: 'telemetry', gpuUsedBytes: reading });
-  }
-
-  private readTelemetry(): readonly number[] | undefined {
-    return saneReading(this.options.telemetry?.(), this.gpuCapacityBytes);
   }
 }
 
