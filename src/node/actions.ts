@@ -87,3 +87,10 @@ export interface EngineCounters {
   /** Share of the KV pool in use, 0 to 1. */
   readonly kvUsage: number;
 }
+
+/** How the moves of an engine are answered, when they are done and when they have failed. */
+export const MOVE_EVENTS = {
+  sleep: { done: 'slept', failed: 'sleep-failed' },
+  wake: { done: 'woke', failed: 'wake-failed' },
+  canary: { done: 'canary-passed', failed: 'canary-failed' },
+} as const;

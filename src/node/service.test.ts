@@ -58,6 +58,9 @@ function outcome(
 
 const state = (service: NodeService, engineId: string) => service.view(engineId)?.state;
 
+/** An event may take as long as a busy machine needs. */
+const SOON = { timeout: 20_000, interval: 20 };
+
 describe('NodeService', () => {
   it('wakes a sleeping engine over an idle one, grants, and hands out the data path', async () => {
     const { fakes: fake, engines } = await fakes('a', 'b');
@@ -210,6 +213,21 @@ describe('NodeService', () => {
     await vi.waitFor(() => expect(state(service, 'a')).toBe('sleeping'));
     fake['a']!.level = 0;
     await vi.waitFor(() => expect(state(service, 'a')).toBe('running'));
+  });
+
+  it('wakes an engine at once that somebody else has put to sleep with its requests in it', async () => {
+    const { fakes: fake, engines } = await fakes('a');
+    const service = await started(testNode(engines));
+    await outcome(service, 's1', 'a');
+    fake['a']!.level = 1;
+    await vi.waitFor(() => expect(fake['a']!.level).toBe(0), SOON);
+    expect(state(service, 'a')).toBe('running');
+    // Without them it may sleep; a second look that is still on its way may wake it once more.
+    service.release('s1', {});
+    await vi.waitFor(() => {
+      fake['a']!.level = 1;
+      expect(state(service, 'a')).toBe('sleeping');
+    }, SOON);
   });
 
   it('feeds the gauges, and releases what is still held when it stops', async () => {

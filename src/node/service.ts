@@ -3,6 +3,7 @@ import { soon } from '../bus/soon.js';
 import { type KvLimit, kvLimitOf } from '../engine/kvcached/kv-limit.js';
 import { VllmClient } from '../engine/vllm/client.js';
 import { type DiscoveredEngine, discoveredLimits } from '../engine/vllm/discover.js';
+import { foreignSleep } from '../engine/vllm/foreign-sleep.js';
 import type { EngineMetrics } from '../engine/vllm/metrics.js';
 import {
   DEFAULT_MONITOR_CONFIG,
@@ -14,7 +15,7 @@ import { DEFAULT_MOVE_LIMITS, EngineMoves, type MoveLimits } from '../engine/vll
 import { ChurnMap } from '../model/churn-map.js';
 import type { Clock, Timer } from '../model/clock.js';
 import type { Demand, EngineSpec, EngineView, Lease, LeaseUse, NodeSpec, ReserveResult } from '../model/fleet.js';
-import type { EngineEvent, NodeAction } from './actions.js';
+import { type EngineEvent, MOVE_EVENTS, type NodeAction } from './actions.js';
 import type { NodeConfig } from './config.js';
 import { NodeManager } from './manager.js';
 import type { EngineGauges, NodeStats } from './stats.js';
@@ -83,6 +84,7 @@ export class NodeService {
   private timer: Timer | undefined;
   private timerDueMs = Number.POSITIVE_INFINITY;
   private stopped = false;
+  private readonly readTelemetry = () => saneReading(this.options.telemetry?.(), this.gpuCapacityBytes);
 
   constructor(private readonly options: NodeServiceOptions) {
     const { spec, telemetry, manager } = options;
@@ -273,19 +275,16 @@ export class NodeService {
     void this.reconcileSleep(engineId, metrics);
   }
 
-  /** Somebody else may have put the engine to sleep or woken it. The gauge only raises the suspicion; `/is_sleeping` decides. */
-  private async reconcileSleep(engineId: string, { sleepGauge }: EngineMetrics): Promise<void> {
+  private async reconcileSleep(engineId: string, metrics: EngineMetrics): Promise<void> {
     const engine = this.live.get(engineId)!;
-    const believedAsleep = () => this.believedAsleep(engineId);
-    const before = believedAsleep();
-    if (engine.moving || sleepGauge === undefined || before === undefined || before === (sleepGauge !== 'awake'))
-      return;
-    const { incarnation } = engine;
-    const asleep = await engine.client.isSleeping();
-    if (!asleep.ok || engine.moving || engine.incarnation !== incarnation || believedAsleep() !== before) return;
-    if (asleep.value === before) return;
-    this.options.logger.warn({ engineId, asleep: asleep.value }, 'engine was put to sleep or woken by somebody else');
-    this.event({ kind: 'engine-up', engineId, level: asleep.value ? (sleepGauge === 'level-1' ? 1 : 2) : 0 });
+    const { client, moves, incarnation } = engine;
+    const settled = () => !engine.moving && engine.incarnation === incarnation;
+    const level = await foreignSleep(client, metrics, () => (settled() ? this.believedAsleep(engineId) : undefined));
+    if (level === undefined) return;
+    this.options.logger.warn({ engineId, level }, 'engine was put to sleep or woken by somebody else');
+    // What it was given before would wait inside it for ever.
+    if (level === 1 && this.outstanding(engineId) > 0 && (await moves.wake(1)).ok) return;
+    this.event({ kind: 'engine-up', engineId, level });
   }
 
   private believedAsleep(engineId: string): boolean | undefined {
@@ -395,14 +394,4 @@ export class NodeService {
     const reading = this.readTelemetry();
     if (reading) this.event({ kind: 'telemetry', gpuUsedBytes: reading });
   }
-
-  private readTelemetry(): readonly number[] | undefined {
-    return saneReading(this.options.telemetry?.(), this.gpuCapacityBytes);
-  }
 }
-
-const MOVE_EVENTS = {
-  sleep: { done: 'slept', failed: 'sleep-failed' },
-  wake: { done: 'woke', failed: 'wake-failed' },
-  canary: { done: 'canary-passed', failed: 'canary-failed' },
-} as const;

@@ -47,8 +47,10 @@ describe('a process that is to start', () => {
     expect(manager.ledger.overcommittedBytes()).toBe(0);
   });
 
-  it('empties a busy neighbour only when it has waited long', () => {
-    const manager = node({ maxHoldWaitMs: 1_000 });
+  it('empties a busy neighbour only when it has waited long and somebody wants the model', () => {
+    let queued = 0;
+    const demand = () => ({ queued, expected: 0 });
+    const manager = node({ maxHoldWaitMs: 1_000, telemetryMaxAgeMs: 100, demand });
     asked(manager, 'a', 0);
     up(manager, 'a', 1);
     expect(manager.reserve(testDemand('s1', 'a'), 2).kind).toBe('grant');
@@ -56,6 +58,10 @@ describe('a process that is to start', () => {
     expect(manager.view('a')!.state).toBe('running');
     expect(manager.nextTickMs()).toBeLessThanOrEqual(1_003);
     manager.tick(1_003);
+    expect(manager.view('a')!.state).toBe('running');
+    queued = 1;
+    expect(manager.nextTickMs()).toBeLessThanOrEqual(1_103);
+    manager.tick(1_103);
     expect(manager.view('a')!.state).toBe('draining');
     // The drain lasts as long as the start waits.
     manager.tick(1_500);
@@ -65,6 +71,19 @@ describe('a process that is to start', () => {
     manager.engineEvent({ kind: 'slept', engineId: 'a' }, 1_700);
     manager.tick(1_700);
     expect(manager.start('b', false, 1_700)).toBe(true);
+  });
+
+  it('keeps nobody from memory that it cannot use yet', () => {
+    const manager = node();
+    asked(manager, 'a', 0);
+    up(manager, 'a', 1);
+    manager.reserve(testDemand('s1', 'a'), 2);
+    manager.engineEvent({ kind: 'engine-up', engineId: 'c', level: 1 }, 3);
+    manager.tick(3);
+    // `b` needs 51 of the 27 GiB that are left beside the busy `a`; `c` needs 20.
+    expect(asked(manager, 'b', 4)).toBe(false);
+    expect(manager.reserve(testDemand('s2', 'c'), 5).kind).toBe('hold');
+    expect(brief(manager.tick(5))).toEqual(['wake c 1']);
   });
 
   it('is let start at last where nobody can make room, for vLLM to judge', () => {

@@ -7,15 +7,15 @@ import { candidateOf } from './victims.js';
 
 export interface StartPlan {
   readonly steps: readonly ReclaimStep[];
-  /** Processes that are waited for room for. */
+  /** Processes for which room is being made. */
   readonly waiting: readonly EngineRecord[];
   readonly nextMs: number;
 }
 
 /**
- * Room for processes that are to start: vLLM takes all of its memory while it starts, and fails where that is not free. First come, first served; room that one waits for is
- * given to nobody else. Idle neighbours go to sleep; busy ones are emptied once the start has waited as long as a hold would. Where nothing can make room, it is let start
- * after twice that time: our account may be wrong, and vLLM says best whether it is.
+ * Room for processes that are to start: vLLM takes all of its memory while it starts, and fails where that is not free. First come, first served; room that is being made
+ * for one is given to nobody else. Idle neighbours go to sleep; busy ones are emptied once the start has waited as long as a hold would and somebody wants the model. Where nobody can
+ * make room, it is let start after twice that time: our account may be wrong, and vLLM says best whether it is.
  */
 export function planStarts(context: ReclaimContext, room: Room, nowMs: number): StartPlan {
   const { engines, ledger, config } = context;
@@ -35,29 +35,38 @@ export function planStarts(context: ReclaimContext, room: Room, nowMs: number): 
       else nextMs = Math.min(nextMs, nowMs + config.telemetryMaxAgeMs);
       continue;
     }
-    waiting.push(record);
     const need = room.missing(record, bytes, room.coming);
-    const victims = victimsOf(context, record, need, nowMs >= dueMs, nowMs);
-    for (const victim of victims ?? []) {
+    const { queued, expected } = config.demand(record.spec.model);
+    const victims = victimsOf(context, record, need, nowMs >= dueMs && queued + expected > 0, nowMs);
+    if (victims === 'nobody') {
+      if (nowMs >= hopelessMs) steps.push({ kind: 'start', record });
+      else nextMs = Math.min(nextMs, hopelessMs);
+      continue;
+    }
+    if (need.length > 0 && victims.length === 0) {
+      // Nobody is idle. Others may use what is free meanwhile; whether somebody wants the model is not told, but looked at now and then.
+      nextMs = Math.min(nextMs, Math.max(dueMs, nowMs + config.telemetryMaxAgeMs));
+      continue;
+    }
+    for (const victim of victims) {
       room.willFree(victim, ledger.sleepFreesBytes(victim.spec.engineId));
       if (victim.idle) steps.push({ kind: 'sleep', record: victim, level: victim.sleepLevel(ledger, nowMs)! });
       else steps.push({ kind: 'drain', record: victim });
     }
+    waiting.push(record);
     room.claim(record, bytes);
-    if (!victims && nowMs >= hopelessMs) steps.push({ kind: 'start', record });
-    else if (nowMs < hopelessMs) nextMs = Math.min(nextMs, nowMs < dueMs ? dueMs : hopelessMs);
   }
   return { steps, waiting, nextMs };
 }
 
-/** Whom the start displaces; none where what is under way suffices, undefined where nobody can make the room. */
+/** Whom the start displaces now: none where what is under way suffices or is to be waited for; `nobody` where all together could not make the room. */
 function victimsOf(
   { engines, ledger, config }: ReclaimContext,
   start: EngineRecord,
   need: readonly GpuNeed[],
   due: boolean,
   nowMs: number,
-): EngineRecord[] | undefined {
+): readonly EngineRecord[] | 'nobody' {
   if (need.length === 0) return [];
   const able = engines.filter(
     (record) =>
@@ -68,11 +77,9 @@ function victimsOf(
       need.some(({ gpu }) => record.spec.gpuIndices.includes(gpu)),
   );
   const candidates = able.map((record) => candidateOf(record, ledger, nowMs));
-  const chosen =
-    idleVictims(
-      config.eviction,
-      need,
-      candidates.filter(({ leases }) => leases === 0),
-    ) ?? (due ? drainVictims(config.eviction, need, candidates) : undefined);
-  return chosen?.map((engineId) => able.find(({ spec }) => spec.engineId === engineId)!);
+  const idle = candidates.filter(({ leases }) => leases === 0);
+  const all = drainVictims(config.eviction, need, candidates);
+  if (!all) return 'nobody';
+  const chosen = idleVictims(config.eviction, need, idle) ?? (due ? all : []);
+  return chosen.map((engineId) => able.find(({ spec }) => spec.engineId === engineId)!);
 }

@@ -17,7 +17,7 @@ import { type Installed, realFleet } from './fleet.js';
 
 const given = process.env['MAESTRO_REAL_VLLM'];
 /** A start of vLLM takes from 20 s to a minute and a half, as busy as the CPU is. */
-const LIMIT_MS = 300_000;
+const LIMIT_MS = 600_000;
 /** The whole step is bounded by who runs it. */
 const KILLS_LIMIT_MS = 900_000;
 

@@ -105,10 +105,14 @@ export class AgentProcess {
   }
 
   /** Both engines answer, awake or asleep. */
-  async allUp(limitMs = 240_000): Promise<void> {
-    await until('both engines answer', limitMs, async () =>
-      (await this.fleet()).engines.every(({ state }) => state === 'running' || state === 'sleeping'),
-    );
+  async allUp(limitMs = 600_000): Promise<void> {
+    const isUp = async () =>
+      (await this.fleet()).engines.every(({ state }) => state === 'running' || state === 'sleeping');
+    try {
+      await until('both engines answer', limitMs, isUp);
+    } catch (error) {
+      throw new Error(`the agent's last words:\n${this.log().slice(-3_000)}`, { cause: error });
+    }
   }
 
   async get(path: string): Promise<{ status: number; text: string }> {

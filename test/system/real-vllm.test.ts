@@ -330,6 +330,23 @@ describe.each(TARGETS)('Maestro in front of %s', { timeout: TIMEOUT_MS }, (_name
     expect((await counters()).preemptions - before.preemptions).toBe(0);
   });
 
+  it('wakes engines that somebody puts to sleep with requests frozen in them, and these end in full', async ({
+    skip,
+  }) => {
+    applies(skip);
+    // As above, until a sleep meets a request that runs.
+    for (let frozen = false; !frozen; ) {
+      const running = await begun(long());
+      await everyEngine('/sleep?level=1&mode=keep');
+      frozen = outcomeOf(running.id) === undefined;
+      let text = running.first;
+      for await (const chunk of { [Symbol.asyncIterator]: () => running.chunks }) text += String(chunk);
+      expect(text).toContain('"finish_reason":"length"');
+      ended('length');
+      await everyEngine('/wake_up');
+    }
+  });
+
   it('ends as aborted what runs when somebody puts the engines to sleep, and wakes them for the next request', async ({
     skip,
   }) => {
