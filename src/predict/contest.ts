@@ -6,7 +6,7 @@ import { thousandths } from './keyed-windows.js';
 export const CONTESTANTS = ['model', 'lookup', 'blend'] as const;
 export type Contestant = (typeof CONTESTANTS)[number];
 
-/** What each would have said of a call: tokens of its answer, or the logarithm of the milliseconds after it. */
+/** What each would have said of a call: tokens of its answer, or what is left after it, on a scale of its own. */
 export type ContestMedians = Readonly<Record<Contestant, number>>;
 
 interface ErrorRecord {

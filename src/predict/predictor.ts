@@ -5,7 +5,7 @@ import type { Contestant, ContestMedians, ContestState } from './contest.js';
 import type { KeyedWindowsState } from './keyed-windows.js';
 import { NextRoles } from './next-roles.js';
 import { type LengthEstimate, OutputLengths, type OutputLengthsState } from './output-length.js';
-import { RemainingWork, type TrailedStage, type WorkFeatures } from './remaining-work.js';
+import { RemainingWork, type TrailedStage, type WorkFeatures, workScale } from './remaining-work.js';
 import { ModelSuccession, type SuccessionEvent } from './retraining/succession.js';
 import type { NextRole, RoleTransitionsState } from './role-transitions.js';
 import type { RunningStatisticsState } from './running-statistics.js';
@@ -91,7 +91,7 @@ export class OnlinePredictor {
   private watcher: CallWatcher | undefined;
   /** What the model said of stages that have not ended: it is judged by what it said, not by what it would say by now. */
   private open = new LruMap<string, OpenPrediction>(MAX_OPEN);
-  /** What was said to be left after stages whose workflows have not ended, as logarithms of milliseconds. */
+  /** What was said to be left after stages whose workflows have not ended, by {@link workScale}. */
   private openWork = new LruMap<string, ContestMedians>(MAX_OPEN);
 
   constructor(config: Partial<PredictorConfig> = {}) {
@@ -254,17 +254,18 @@ export class OnlinePredictor {
   private remainingMs(stage: Stage, { medianMs = 0 }: WorkFeatures, modelledMs: number | undefined): number {
     const { serving } = this.models;
     if (!serving || modelledMs === undefined) return medianMs;
-    const [model, lookup] = [Math.log1p(modelledMs), Math.log1p(medianMs)];
-    const said: ContestMedians = { model, lookup, blend: (model + lookup) / 2 };
-    this.openWork.set(stage.stageId, said);
-    return Math.expm1(said[serving.remaining.winner(stage)]);
+    const blendMs = Math.expm1((Math.log1p(modelledMs) + Math.log1p(medianMs)) / 2);
+    const saidMs: ContestMedians = { model: modelledMs, lookup: medianMs, blend: blendMs };
+    const [model, lookup, blend] = [workScale(modelledMs), workScale(medianMs), workScale(blendMs)];
+    this.openWork.set(stage.stageId, { model, lookup, blend });
+    return saidMs[serving.remaining.winner(stage)];
   }
 
   private workLearned(stage: TrailedStage, leftMs: number): void {
     const said = this.openWork.peek(stage.stageId);
     if (!said) return;
     this.openWork.delete(stage.stageId);
-    this.models.serving?.remaining.observe(stage, said, Math.log1p(leftMs));
+    this.models.serving?.remaining.observe(stage, said, workScale(leftMs));
   }
 
   private blockTokens(stage: Stage, outputTokens: number): number {

@@ -12,6 +12,11 @@ export interface WorkFeatures {
   readonly medianMs: number | undefined;
 }
 
+/** The scale on which two ways to tell what is left are compared: a second more or less is nothing, beyond that ratios count, as they do for ranking. */
+export function workScale(leftMs: number): number {
+  return Math.log(1000 + leftMs);
+}
+
 /** What is remembered of a stage until its workflow ends. */
 export type TrailedStage = Pick<Stage, 'stageId' | 'template' | 'model' | 'role'>;
 

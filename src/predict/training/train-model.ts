@@ -2,6 +2,7 @@ import { type CallHistory, taughtTokens } from '../examples.js';
 import { FEATURE_NAMES, FEATURE_SCHEMA_HASH } from '../features.js';
 import { METADATA_KEY, type ModelOutput, type STAGE_OUTPUTS, type TreeModel } from '../onnx/model.js';
 import { OutputLengths } from '../output-length.js';
+import { workScale } from '../remaining-work.js';
 import { RunningStatistics } from '../running-statistics.js';
 import { type ServingRules, withRepeats } from '../serving-rules.js';
 import { selectRows, type TrainingTable, trainingTable } from '../training-table.js';
@@ -181,8 +182,9 @@ function remainingTemplates(table: TrainingTable, { calls }: CallHistory, unseen
     sum.workflows.add(workflowId);
     const median = table.matrix.values[row * width + column]!;
     if (Number.isNaN(unseen[row]!) || Number.isNaN(median)) return;
-    sum.model += Math.abs(unseen[row]! - table.logRemaining[row]!);
-    sum.median += Math.abs(median - table.logRemaining[row]!);
+    const truth = workScale(Math.expm1(table.logRemaining[row]!));
+    sum.model += Math.abs(workScale(Math.max(0, Math.expm1(unseen[row]!))) - truth);
+    sum.median += Math.abs(workScale(Math.expm1(median)) - truth);
   });
   const isBetter = ([, { workflows, model, median }]: [
     string,
