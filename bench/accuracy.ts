@@ -3,13 +3,19 @@
  *
  * For each source a model is trained on 70 % of its tasks and judged on the other 30 %, in time order, with statistics and calibration running. `--traces` is
  * a folder with a sub-folder for each source, named like the formats of `maestro trace import`; without it the shipped traces are judged, which lack
- * two of the ten sources that the goals are means of. Takes some minutes.
+ * two of the ten sources that the goals are means of. Takes some minutes. `--drift` instead trains on all sources but one, and judges the one that was left out
+ * from its first call on; that takes as long for each source.
  */
 import { parseArgs } from 'node:util';
-import { goalsOf } from '../sim/predict/goals.js';
+import { goalsOf, sourceOf } from '../sim/predict/goals.js';
+import { InputForest } from '../sim/predict/input-forest.js';
 import type { JudgedHistory } from '../sim/predict/judge-calls.js';
 import { judgeKeptBack } from '../sim/predict/judge-kept-back.js';
+import { judgeUnseen } from '../sim/predict/judge-unseen.js';
+import { predictionReport } from '../sim/predict/report.js';
 import { traceCalls } from '../sim/predict/trace-calls.js';
+import { type CallHistory, filterHistory } from '../src/predict/examples.js';
+import { keptBack } from '../src/predict/training/split.js';
 import { DEFAULT_TRAINING } from '../src/predict/training/train-model.js';
 import { MissingSource, SHIPPED, traceFolder } from './slo/sources.js';
 
@@ -17,6 +23,7 @@ const { values: flags } = parseArgs({
   options: {
     traces: { type: 'string' },
     json: { type: 'boolean', default: false },
+    drift: { type: 'boolean', default: false },
     seed: { type: 'string', default: String(DEFAULT_TRAINING.seed) },
     trees: { type: 'string', default: String(DEFAULT_TRAINING.trees) },
     leaves: { type: 'string', default: String(DEFAULT_TRAINING.leaves) },
@@ -36,32 +43,113 @@ const options = {
   learningRate: Number(flags['learning-rate']),
 };
 const folder = flags.traces === undefined ? SHIPPED : await traceFolder(flags.traces);
-const judged: JudgedHistory[] = [];
+const histories = new Map<string, CallHistory>();
 for (const source of flags.traces === undefined ? SHIPPED_SOURCES : SOURCES) {
   try {
     const { rows } = await folder.open(`traces/data/${source}.jsonl.gz`);
-    judged.push(judgeKeptBack(traceCalls(rows), options, KEPT_BACK));
-    console.error(`${source}: judged`);
+    histories.set(source, traceCalls(rows));
   } catch (error) {
     if (!(error instanceof MissingSource)) throw error;
     console.error(`${source}: skipped, ${error.message}`);
   }
 }
-const result = goalsOf(judged);
-if (!result) throw new Error('no source with known lengths');
-if (flags.json) console.log(JSON.stringify({ options, keptBack: KEPT_BACK, ...result }, null, 2));
-else print(result);
+if (flags.drift) drift();
+else accuracy();
 
-function print({ errors, goals }: NonNullable<typeof result>): void {
-  const cells = (...texts: string[]) => texts.map((text, index) => (index === 0 ? text.padEnd(20) : text.padStart(13)));
-  const head = ['source', 'calls', 'MAE', 'role median', 'phase median', 'best lookup', 'vs role', 'vs phase'];
-  const percent = (share: number) => `${(share * 100).toFixed(1)} %`;
+function accuracy(): void {
+  const judged: JudgedHistory[] = [];
+  const forests = new Map<string, { calls: number; error: number }>();
+  for (const [source, history] of histories) {
+    const one = judgeKeptBack(history, options, KEPT_BACK);
+    judged.push(one);
+    addForestErrors(history, one, forests);
+    console.error(`${source}: judged`);
+  }
+  const result = goalsOf(judged);
+  if (!result) throw new Error('no source with known lengths');
+  const errors = result.errors.map((each) => {
+    const { calls, error } = forests.get(each.source)!;
+    return { ...each, inputForest: error / calls };
+  });
+  const { goals } = result;
+  if (flags.json) console.log(JSON.stringify({ options, keptBack: KEPT_BACK, errors, goals }, null, 2));
+  else print(errors, goals);
+}
+
+/** What a forest of mean type on the length of the prompt gets wrong of the same calls, by source. */
+function addForestErrors(
+  history: CallHistory,
+  judged: JudgedHistory,
+  sums: Map<string, { calls: number; error: number }>,
+) {
+  const isKept = keptBack(history, options.split, KEPT_BACK, options.seed);
+  const forest = InputForest.train(filterHistory(history, (call) => !isKept(call)));
+  for (const { call, outputTokens } of judged.calls) {
+    const source = sourceOf(call.stage.template);
+    if (source === undefined || outputTokens === undefined) continue;
+    const sum = sums.get(source) ?? { calls: 0, error: 0 };
+    sums.set(source, sum);
+    sum.calls += 1;
+    sum.error += Math.abs(forest.tokens(call.stage.promptTokens) - outputTokens);
+  }
+}
+
+function drift(): void {
+  const rows = [...histories].map(([source, unseen]) => {
+    const seen = [...histories].flatMap(([name, history]) => (name === source ? [] : [history]));
+    const { byModel, online } = judgeUnseen(seen, unseen, options);
+    const [model, lookup] = [predictionReport(byModel)!, predictionReport(online)!];
+    console.error(`${source}: judged`);
+    return {
+      ...{ source, calls: model.length.calls, globalMedian: model.baselines.globalMedian.mae },
+      ...{ lookup: lookup.length.mae, model: model.length.mae, kendallTau: model.length.kendallTau },
+      ...{ overflow: model.coverage.overflow, overflowAfter1000: model.coverage.overflowAfter1000 },
+    };
+  });
+  if (flags.json) {
+    console.log(JSON.stringify({ options, rows }, null, 2));
+    return;
+  }
+  console.log(
+    cells('unseen source', 'calls', 'old median', 'online', 'model', 'tau', 'overflow', 'after 1000').join(''),
+  );
+  for (const { source, calls, globalMedian, lookup, model, kendallTau, overflow, overflowAfter1000 } of rows) {
+    const tokens = [globalMedian, lookup, model].map((value) => value.toFixed(1));
+    const late = overflowAfter1000 === undefined ? '-' : percent(overflowAfter1000);
+    console.log(
+      cells(source, String(calls), ...tokens, (kendallTau ?? 0).toFixed(2), percent(overflow), late).join(''),
+    );
+  }
+}
+
+function cells(...texts: string[]): string[] {
+  return texts.map((text, index) => (index === 0 ? text.padEnd(20) : text.padStart(13)));
+}
+
+function percent(share: number): string {
+  return `${(share * 100).toFixed(1)} %`;
+}
+
+type Goals = NonNullable<ReturnType<typeof goalsOf>>;
+
+function print(errors: readonly (Goals['errors'][number] & { inputForest: number })[], goals: Goals['goals']): void {
+  const head = [
+    'source',
+    'calls',
+    'MAE',
+    'role median',
+    'phase median',
+    'best lookup',
+    'input forest',
+    'vs role',
+    'vs phase',
+  ];
   console.log(
     `${options.trees} trees x ${options.leaves} leaves, learning rate ${options.learningRate}, seed ${options.seed}`,
   );
   console.log(cells(...head).join(''));
-  for (const { source, calls, mae, roleMedian, phaseMedian, bestLookup } of errors) {
-    const tokens = [mae, roleMedian, phaseMedian, bestLookup].map((value) => value.toFixed(1));
+  for (const { source, calls, mae, roleMedian, phaseMedian, bestLookup, inputForest } of errors) {
+    const tokens = [mae, roleMedian, phaseMedian, bestLookup, inputForest].map((value) => value.toFixed(1));
     const against = [mae / roleMedian - 1, mae / phaseMedian - 1].map(percent);
     console.log(cells(source, String(calls), ...tokens, ...against).join(''));
   }

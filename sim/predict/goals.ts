@@ -37,6 +37,11 @@ const SOURCES_WITH_SIGNAL: Readonly<Record<string, readonly string[]>> = {
   'Magentic-One': ['magentic-one'],
 };
 
+/** The source with signal that a template is counted under. */
+export function sourceOf(template: string): string | undefined {
+  return Object.entries(SOURCES_WITH_SIGNAL).find(([, templates]) => templates.includes(template))?.[0];
+}
+
 /** Areas under the curve that the best known models reach. */
 const TOOL_AUC_GOALS: readonly (readonly [template: string, goal: number])[] = [
   ['marble-minecraft', 0.96],

@@ -42,7 +42,7 @@ export function reservations(calls: readonly KnownCall[]): Reservations {
       return figures(
         calls,
         count,
-        (window) => Math.min(summed(window), bound.reserve(momentsOf(window, bound))),
+        (window) => bound.reserve(momentsOf(window, bound)),
         (window, overflowed) => {
           for (const call of window) bound.observe(forecastOf(call), call.outputTokens);
           bound.observeNode(overflowed);

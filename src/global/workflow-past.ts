@@ -6,6 +6,7 @@ interface Party {
   begun: number;
   outputs: OutputTrail | undefined;
   lastPromptTokens: number | undefined;
+  toolCalled: boolean | undefined;
 }
 
 const MAX_AGENTS = 128;
@@ -23,6 +24,7 @@ export class WorkflowMemory {
   /** Calls that have finished since a call last began: whether there are any, and their outputs where these are known. */
   private hasFinished = false;
   private finished: OutputTrail | undefined;
+  private firstPromptTokens: number | undefined;
   private generation = 0;
   private toolAnswers = 0;
   private toolCalls = 0;
@@ -55,6 +57,8 @@ export class WorkflowMemory {
       agentIndex: agent.begun,
       generation: this.generation,
       lastPromptTokens: agent.lastPromptTokens,
+      firstPromptTokens: this.firstPromptTokens,
+      agentToolCalled: agent.toolCalled,
       toolShare: this.toolAnswers === 0 ? undefined : this.toolCalls / this.toolAnswers,
       toolRun: this.toolRun,
       lastToolCalled: this.lastToolCalled,
@@ -64,6 +68,7 @@ export class WorkflowMemory {
     agent.begun += 1;
     role.begun += 1;
     agent.lastPromptTokens = stage.promptTokens;
+    this.firstPromptTokens ??= stage.promptTokens;
     return past;
   }
 
@@ -86,6 +91,7 @@ export class WorkflowMemory {
     this.toolCalls += toolCalled ? 1 : 0;
     this.toolRun = toolCalled ? this.toolRun + 1 : 0;
     this.lastToolCalled = toolCalled;
+    this.agent(stage).toolCalled = toolCalled;
   }
 
   private agent(stage: Stage): Party {
@@ -113,7 +119,7 @@ export class WorkflowMemory {
 }
 
 function newParty(name: string): Party {
-  return { name, begun: 0, outputs: undefined, lastPromptTokens: undefined };
+  return { name, begun: 0, outputs: undefined, lastPromptTokens: undefined, toolCalled: undefined };
 }
 
 /** The party of this name, which becomes the last used; a new one takes the place of the one that has been unused longest, where there are too many. */

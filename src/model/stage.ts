@@ -86,6 +86,10 @@ export interface WorkflowPast {
   readonly generation: number;
   /** Prompt tokens of the agent's stage before. */
   readonly lastPromptTokens: number | undefined;
+  /** Prompt tokens of the workflow's first stage. */
+  readonly firstPromptTokens: number | undefined;
+  /** Whether the agent's last answer that could call a tool did. */
+  readonly agentToolCalled: boolean | undefined;
   /** Of the finished calls that tell: share that called a tool, how many did in a row up to now, and whether the last one did. */
   readonly toolShare: number | undefined;
   readonly toolRun: number;

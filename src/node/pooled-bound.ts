@@ -8,7 +8,7 @@ export interface Moments {
 }
 
 /** Running sums over the last calls of one kind, or of all. */
-interface Record {
+interface Sums {
   calls: number;
   truth: number;
   expected: number;
@@ -16,13 +16,13 @@ interface Record {
   variance: number;
 }
 
-type SavedRecord = readonly [calls: number, truth: number, expected: number, squaredError: number, variance: number];
+type SavedSums = readonly [calls: number, truth: number, expected: number, squaredError: number, variance: number];
 
 /** Saved form. */
 export interface PooledBoundState {
   readonly margin: number;
-  readonly all: SavedRecord;
-  readonly kinds: readonly (readonly [kind: string, record: SavedRecord])[];
+  readonly all: SavedSums;
+  readonly kinds: readonly (readonly [kind: string, record: SavedSums])[];
 }
 
 /** Calls that the running ratios remember, and calls of a kind that weigh as much as what is known of all. Measured on the recorded traces, as are the next three. */
@@ -47,8 +47,8 @@ const Z95 = 1.645;
  */
 export class PooledBound {
   private margin = FIRST_MARGIN;
-  private readonly all = emptyRecord();
-  private readonly kinds = new LruMap<string, Record>(MAX_KINDS);
+  private readonly all = emptySums();
+  private readonly kinds = new LruMap<string, Sums>(MAX_KINDS);
 
   /** @param targetOverflow Share of looks at the node that may find more used than reserved. */
   constructor(private readonly targetOverflow = 0.01) {}
@@ -79,7 +79,7 @@ export class PooledBound {
     const squaredError = (outputTokens - this.expect(forecast).mean) ** 2;
     let record = this.kinds.get(forecast.kind);
     if (!record) {
-      record = emptyRecord();
+      record = emptySums();
       this.kinds.set(forecast.kind, record);
     }
     const variance = rawVariance(forecast.q50, forecast.q95);
@@ -111,15 +111,15 @@ export class PooledBound {
   }
 }
 
-function emptyRecord(): Record {
+function emptySums(): Sums {
   return { calls: 0, truth: 0, expected: 0, squaredError: 0, variance: 0 };
 }
 
-function saved({ calls, truth, expected, squaredError, variance }: Record): SavedRecord {
+function saved({ calls, truth, expected, squaredError, variance }: Sums): SavedSums {
   return [calls, truth, expected, squaredError, variance];
 }
 
-function unsaved([calls, truth, expected, squaredError, variance]: SavedRecord): Record {
+function unsaved([calls, truth, expected, squaredError, variance]: SavedSums): Sums {
   return { calls, truth, expected, squaredError, variance };
 }
 

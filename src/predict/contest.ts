@@ -2,18 +2,21 @@ import { LruMap } from '../model/lru-map.js';
 import type { Stage } from '../model/stage.js';
 import { thousandths } from './keyed-windows.js';
 
-/** Two ways to foretell a length, and the middle of both. */
+/** Two ways to foretell a length or what is left of a workflow, and the middle of both. */
 export const CONTESTANTS = ['model', 'lookup', 'blend'] as const;
 export type Contestant = (typeof CONTESTANTS)[number];
 
-/** What each would have said of a call. */
+/** What each would have said of a call: tokens of its answer, or what is left after it, on a scale of its own. */
 export type ContestMedians = Readonly<Record<Contestant, number>>;
 
 interface ErrorRecord {
   calls: number;
-  /** Running mean absolute errors, in tokens, in the order of {@link CONTESTANTS}. */
+  /** Running mean absolute errors, in the order of {@link CONTESTANTS}. */
   readonly errors: [number, number, number];
 }
+
+/** Calls that err alike. */
+type Kind = Pick<Stage, 'template' | 'model' | 'role'>;
 
 /** Saved form: calls and errors by name. */
 export type ContestState = readonly (readonly [key: string, calls: number, errors: readonly number[]])[];
@@ -30,25 +33,25 @@ const ERROR_WEIGHT = 0.02;
 export class EstimateContest {
   private readonly records: LruMap<string, ErrorRecord>;
 
-  /** @param lookupTemplates Templates that the lookup serves until errors speak. */
+  /** @param first Which one serves a template until errors speak. */
   constructor(
     maxCells: number,
-    private readonly lookupTemplates: ReadonlySet<string>,
+    private readonly first: (template: string) => Contestant,
   ) {
     this.records = new LruMap(maxCells);
   }
 
-  winner(stage: Stage): Contestant {
+  winner(stage: Kind): Contestant {
     const errors = this.settled(roleKey(stage)) ?? this.settled(templateKey(stage));
-    if (!errors) return this.lookupTemplates.has(stage.template) ? 'lookup' : 'model';
+    if (!errors) return this.first(stage.template);
     let best = 0;
     for (let index = 1; index < errors.length; index++) if (errors[index]! < errors[best]!) best = index;
     return CONTESTANTS[best]!;
   }
 
-  observe(stage: Stage, medians: ContestMedians, outputTokens: number): void {
-    this.count(roleKey(stage), medians, outputTokens);
-    this.count(templateKey(stage), medians, outputTokens);
+  observe(stage: Kind, medians: ContestMedians, truth: number): void {
+    this.count(roleKey(stage), medians, truth);
+    this.count(templateKey(stage), medians, truth);
   }
 
   state(): ContestState {
@@ -61,7 +64,7 @@ export class EstimateContest {
     }
   }
 
-  private count(key: string, { model, lookup, blend }: ContestMedians, outputTokens: number): void {
+  private count(key: string, { model, lookup, blend }: ContestMedians, truth: number): void {
     let record = this.records.get(key);
     if (!record) {
       record = { calls: 0, errors: [0, 0, 0] };
@@ -70,9 +73,9 @@ export class EstimateContest {
     record.calls += 1;
     const weight = Math.max(ERROR_WEIGHT, 1 / record.calls);
     const { errors } = record;
-    errors[0] += weight * (Math.abs(model - outputTokens) - errors[0]);
-    errors[1] += weight * (Math.abs(lookup - outputTokens) - errors[1]);
-    errors[2] += weight * (Math.abs(blend - outputTokens) - errors[2]);
+    errors[0] += weight * (Math.abs(model - truth) - errors[0]);
+    errors[1] += weight * (Math.abs(lookup - truth) - errors[1]);
+    errors[2] += weight * (Math.abs(blend - truth) - errors[2]);
   }
 
   private settled(key: string): readonly number[] | undefined {
@@ -81,10 +84,10 @@ export class EstimateContest {
   }
 }
 
-function roleKey({ template, model, role }: Stage): string {
+function roleKey({ template, model, role }: Kind): string {
   return `r\n${template}\n${model}\n${role}`;
 }
 
-function templateKey({ template }: Stage): string {
+function templateKey({ template }: Kind): string {
   return `t\n${template}`;
 }

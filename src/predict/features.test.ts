@@ -2,9 +2,20 @@ import { describe, expect, it } from 'vitest';
 import { FIRST_CONTEXT, makeStage } from '../../test/stage-fixture.js';
 import type { Stage, StageContext, WorkflowPast } from '../model/stage.js';
 import { FEATURE_NAMES, FEATURE_SCHEMA_HASH, FEATURES, fillFeatures } from './features.js';
+import type { WorkFeatures } from './remaining-work.js';
 import type { RunningFeatures } from './running-statistics.js';
 
-const SEEN: RunningFeatures = { q50: 5, q95: 7, roleQ50: 5.25, roleQ95: 7.25, modelQ50: 5.5, toolRate: 0.4 };
+const SEEN: RunningFeatures = {
+  q50: 5,
+  q95: 7,
+  roleQ50: 5.25,
+  roleQ95: 7.25,
+  modelQ50: 5.5,
+  phaseQ50: 4.75,
+  promptQ50: 4.5,
+  toolRate: 0.4,
+};
+const WORK: WorkFeatures = { attainedMs: 5000, medianMs: 800 };
 const PAST: WorkflowPast = {
   ofAgent: { calls: 2, lastTokens: 10, beforeLastTokens: 20, meanTokens: 15, maxTokens: 20 },
   ofRole: { calls: 3, lastTokens: 30, beforeLastTokens: 10, meanTokens: 20, maxTokens: 30 },
@@ -13,6 +24,8 @@ const PAST: WorkflowPast = {
   agentIndex: 2,
   generation: 4,
   lastPromptTokens: 1200,
+  firstPromptTokens: 500,
+  agentToolCalled: false,
   toolShare: 0.5,
   toolRun: 1,
   lastToolCalled: true,
@@ -22,7 +35,7 @@ const PAST: WorkflowPast = {
 
 function featuresOf(stage: Stage, context: StageContext): Record<string, number> {
   const values = new Float64Array(FEATURES.length + 1).fill(-99);
-  fillFeatures(stage, context, SEEN, values, 1);
+  fillFeatures(stage, context, SEEN, WORK, values, 1);
   expect(values[0]).toBe(-99);
   return Object.fromEntries(FEATURE_NAMES.map((name, index) => [name, values[index + 1]!]));
 }
@@ -64,6 +77,9 @@ describe('the features', () => {
         seen_model_q50: 5.5,
         seen_tool_rate: 0.4,
       },
+      ...{ fresh: -Math.log(211), prompt_over_first: Math.log(1001) - Math.log(501), agent_tool_called: 0 },
+      ...{ agent_over_seen: Math.log(16) - 5, seen_phase_q50: 4.75, seen_prompt_q50: 4.5 },
+      ...{ attained: Math.log(5001), seen_remaining: 6.75 },
     });
     expect(Object.values(features).filter(Number.isNaN)).toEqual([]);
   });
@@ -88,6 +104,6 @@ describe('the features', () => {
   /** A new schema makes every trained model unusable, the shipped one too: train it again, then note the new hash here. */
   it('have a schema that does not change by accident', () => {
     expect(new Set(FEATURE_NAMES).size).toBe(FEATURE_NAMES.length);
-    expect(FEATURE_SCHEMA_HASH).toMatchInlineSnapshot(`"2f805db0"`);
+    expect(FEATURE_SCHEMA_HASH).toMatchInlineSnapshot(`"9f1916b5"`);
   });
 });

@@ -1,6 +1,7 @@
 import type { OutputTrail, Stage, StageContext } from '../model/stage.js';
 import { logBin } from './log-bin.js';
-import type { RunningFeatures } from './running-statistics.js';
+import type { WorkFeatures } from './remaining-work.js';
+import { type RunningFeatures, roundedLog } from './running-statistics.js';
 
 /** One input of the trained models. */
 export interface FeatureDefinition {
@@ -47,6 +48,12 @@ export const FEATURES: readonly FeatureDefinition[] = [
     'seen_model_q50',
   ),
   ...define('share', 'calls, in steps of 0.1', 'seen_tool_rate'),
+  ...define('log', 'tokens', 'fresh'),
+  ...define('number', 'logarithm of a ratio', 'prompt_over_first', 'agent_over_seen'),
+  ...define('number', 'yes or no', 'agent_tool_called'),
+  ...define('log', 'tokens, in steps of 0.25', 'seen_phase_q50', 'seen_prompt_q50'),
+  ...define('log', 'milliseconds', 'attained'),
+  ...define('log', 'milliseconds, in steps of 0.25', 'seen_remaining'),
 ];
 
 export const FEATURE_NAMES: readonly string[] = FEATURES.map((feature) => feature.name);
@@ -69,6 +76,7 @@ export function fillFeatures(
   stage: Stage,
   context: StageContext,
   seen: RunningFeatures,
+  work: WorkFeatures,
   into: Float64Array,
   offset = 0,
 ): void {
@@ -106,6 +114,14 @@ export function fillFeatures(
   put(seen.roleQ95);
   put(seen.modelQ50);
   put(seen.toolRate);
+  put(log(growth === undefined ? undefined : growth - (past?.ofAgent?.lastTokens ?? 0)));
+  put(ratio(stage.promptTokens, past?.firstPromptTokens));
+  put(past?.ofAgent === undefined ? Number.NaN : Math.log1p(past.ofAgent.meanTokens) - seen.q50);
+  put(past?.agentToolCalled === undefined ? Number.NaN : Number(past.agentToolCalled));
+  put(seen.phaseQ50);
+  put(seen.promptQ50);
+  put(log(work.attainedMs));
+  put(work.medianMs === undefined ? Number.NaN : roundedLog(work.medianMs));
 }
 
 function putTrail(trail: OutputTrail | undefined, put: (value: number) => void, withBeforeLast: boolean): void {
@@ -118,6 +134,10 @@ function putTrail(trail: OutputTrail | undefined, put: (value: number) => void, 
 function log(quantity: number | undefined): number {
   if (quantity === undefined) return Number.NaN;
   return quantity < 0 ? -Math.log1p(-quantity) : Math.log1p(quantity);
+}
+
+function ratio(quantity: number, base: number | undefined): number {
+  return base === undefined ? Number.NaN : Math.log1p(quantity) - Math.log1p(base);
 }
 
 function code(words: readonly string[], word: string): number {

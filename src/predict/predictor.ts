@@ -5,7 +5,7 @@ import type { Contestant, ContestMedians, ContestState } from './contest.js';
 import type { KeyedWindowsState } from './keyed-windows.js';
 import { NextRoles } from './next-roles.js';
 import { type LengthEstimate, OutputLengths, type OutputLengthsState } from './output-length.js';
-import { RemainingWork } from './remaining-work.js';
+import { RemainingWork, type TrailedStage, type WorkFeatures, workScale } from './remaining-work.js';
 import { ModelSuccession, type SuccessionEvent } from './retraining/succession.js';
 import type { NextRole, RoleTransitionsState } from './role-transitions.js';
 import type { RunningStatisticsState } from './running-statistics.js';
@@ -44,6 +44,7 @@ export interface PredictorState {
         readonly statistics: RunningStatisticsState;
         readonly calibration?: CalibrationState | undefined;
         readonly contest?: ContestState | undefined;
+        readonly remaining?: ContestState | undefined;
       }
     | undefined;
 }
@@ -59,12 +60,15 @@ export const DEFAULT_PREDICTOR_CONFIG: PredictorConfig = {
 /** Is told of every call that is predicted, and of its end. */
 export interface CallWatcher {
   begin(stage: Stage, context: StageContext): void;
-  end(stage: Stage, outcome: StageOutcome): void;
+  /** @param saidTokens The median that a model, or its contest with the lookup, had told; undefined where no model served. */
+  end(stage: Stage, outcome: StageOutcome, saidTokens: number | undefined): void;
 }
 
 /** A prediction of the model that has not been put to the test yet. */
 interface OpenPrediction {
   readonly boundTokens: number;
+  /** The median that served. */
+  readonly saidTokens: number;
   readonly medians: ContestMedians;
 }
 
@@ -87,6 +91,8 @@ export class OnlinePredictor {
   private watcher: CallWatcher | undefined;
   /** What the model said of stages that have not ended: it is judged by what it said, not by what it would say by now. */
   private open = new LruMap<string, OpenPrediction>(MAX_OPEN);
+  /** What was said to be left after stages whose workflows have not ended, by {@link workScale}. */
+  private openWork = new LruMap<string, ContestMedians>(MAX_OPEN);
 
   constructor(config: Partial<PredictorConfig> = {}) {
     this.config = { ...DEFAULT_PREDICTOR_CONFIG, ...config };
@@ -94,7 +100,9 @@ export class OnlinePredictor {
     this.lengths = new OutputLengths(maxCells);
     this.tools = new ToolIntent(maxCells);
     this.services = new ServiceTimes(serviceTimeMs);
-    this.remaining = new RemainingWork({ maxCells, maxWorkflows });
+    this.remaining = new RemainingWork({ maxCells, maxWorkflows }, this.services, (stage, leftMs) =>
+      this.workLearned(stage, leftMs),
+    );
     if (learnsNextRoles) this.nextRoles = new NextRoles({ maxCells, maxWorkflows });
     this.calibration = new BoundCalibration({ targetOverflow, maxRoles: maxCells });
     const { model } = this.config;
@@ -106,14 +114,16 @@ export class OnlinePredictor {
     this.nextRoles?.begun(stage);
     const lookup = this.lengths.estimate(stage, context);
     const { serving } = this.models;
-    const modelled = serving?.estimates.estimate(stage, context);
+    const work = this.remaining.features(stage, context);
+    const modelled = serving?.estimates.estimate(stage, context, work);
     const length = serving && modelled ? contested(serving.contest.winner(stage), modelled.length, lookup) : lookup;
     const calibration = serving && modelled ? serving.calibration : this.calibration;
-    this.models.predict(stage, context, modelled?.length ?? lookup);
+    this.models.predict(stage, context, work, modelled?.length ?? lookup);
     const limit = Math.max(1, stage.maxTokens);
     const q50 = clampTokens(length.q50, limit);
     const boundTokens = clampTokens(length.q95 * calibration.factor(calibrationKey(stage)), limit);
-    if (modelled) this.open.set(stage.stageId, { boundTokens, medians: mediansOf(modelled.length, lookup) });
+    if (modelled)
+      this.open.set(stage.stageId, { boundTokens, saidTokens: q50, medians: mediansOf(modelled.length, lookup) });
     const outputTokens = {
       q30: clampTokens(length.q30, limit),
       q50,
@@ -135,7 +145,7 @@ export class OnlinePredictor {
         },
       },
       serviceMs: this.services.serviceMs(stage.model, stage.promptTokens, cachedTokens, q50),
-      remainingMs: this.remaining.afterMs(stage, context),
+      remainingMs: this.remainingMs(stage, work, modelled?.remainingMs),
       source: length.source,
     };
   }
@@ -149,14 +159,17 @@ export class OnlinePredictor {
     const { outputTokens } = outcome;
     const open = this.open.peek(stage.stageId);
     this.open.delete(stage.stageId);
-    this.watcher?.end(stage, outcome);
+    this.watcher?.end(stage, outcome, open?.saidTokens);
     if (outcome.kind !== 'completed') return;
     this.nextRoles?.ended(stage, context, outcome.toolCalled);
     if (outcome.toolCalled !== undefined) this.tools.observe(stage, outcome.toolCalled);
     const { serving } = this.models;
-    serving?.estimates.observe(stage, outcome);
+    serving?.estimates.observe(stage, context, outcome);
     // What the model before said must not teach the calibration of the one that follows.
-    if (this.models.observe(stage, outcome)) this.open = new LruMap(MAX_OPEN);
+    if (this.models.observe(stage, context, outcome)) {
+      this.open = new LruMap(MAX_OPEN);
+      this.openWork = new LruMap(MAX_OPEN);
+    }
     if (outputTokens === undefined) return;
     if (serving && open) {
       serving.calibration.observe(calibrationKey(stage), outputTokens > open.boundTokens);
@@ -168,7 +181,7 @@ export class OnlinePredictor {
     this.calibration.observe(role, outputTokens > boundTokens);
     this.lengths.observe(stage, context, outputTokens);
     this.services.observe(stage, outcome);
-    this.observeTrail(stage, context, outcome, outputTokens);
+    this.remaining.observe(stage, context, outcome);
   }
 
   /** The workflow is over or counts as over: what it did becomes history for the remaining work of others. */
@@ -185,6 +198,11 @@ export class OnlinePredictor {
   /** Lets another model compete with the one that serves, and serve where it proves better. */
   challenge(model: StageModel, onEvent: (event: SuccessionEvent) => void): void {
     this.models.challenge(servingModel(model, this.config), onEvent);
+  }
+
+  /** A further challenger would end the trial that is under way, and with it the way back to the model before. */
+  get isOnTrial(): boolean {
+    return this.models.isOnTrial;
   }
 
   watch(watcher: CallWatcher): void {
@@ -204,6 +222,7 @@ export class OnlinePredictor {
           statistics: serving.estimates.state(),
           calibration: serving.calibration.state(),
           contest: serving.contest.state(),
+          remaining: serving.remaining.state(),
         },
       }),
     };
@@ -219,6 +238,7 @@ export class OnlinePredictor {
     const { serving } = this.models;
     if (!serving || !state.model) return;
     serving.estimates.restore(state.model.statistics);
+    if (state.model.remaining) serving.remaining.restore(state.model.remaining);
     if (state.model.contest) serving.contest.restore(state.model.contest);
     if (state.model.calibration) serving.calibration.restore(state.model.calibration);
   }
@@ -230,12 +250,22 @@ export class OnlinePredictor {
     return isOpen && modelled !== undefined ? modelled : this.tools.probability(stage);
   }
 
-  private observeTrail(stage: Stage, context: StageContext, outcome: StageOutcome, outputTokens: number): void {
-    const promptTokens = outcome.promptTokens ?? stage.promptTokens;
-    const isolatedMs = this.services.serviceMs(stage.model, promptTokens, outcome.cachedTokens ?? 0, outputTokens);
-    const endMs = stage.arrivalMs + outcome.durationMs;
-    const startMs = endMs - (outcome.serviceMs ?? outcome.durationMs);
-    this.remaining.stageEnded(stage, context, startMs, endMs, isolatedMs);
+  /** What is left by the model or by the medians, whichever has erred less on such workflows. */
+  private remainingMs(stage: Stage, { medianMs = 0 }: WorkFeatures, modelledMs: number | undefined): number {
+    const { serving } = this.models;
+    if (!serving || modelledMs === undefined) return medianMs;
+    const blendMs = Math.expm1((Math.log1p(modelledMs) + Math.log1p(medianMs)) / 2);
+    const saidMs: ContestMedians = { model: modelledMs, lookup: medianMs, blend: blendMs };
+    const [model, lookup, blend] = [workScale(modelledMs), workScale(medianMs), workScale(blendMs)];
+    this.openWork.set(stage.stageId, { model, lookup, blend });
+    return saidMs[serving.remaining.winner(stage)];
+  }
+
+  private workLearned(stage: TrailedStage, leftMs: number): void {
+    const said = this.openWork.peek(stage.stageId);
+    if (!said) return;
+    this.openWork.delete(stage.stageId);
+    this.models.serving?.remaining.observe(stage, said, workScale(leftMs));
   }
 
   private blockTokens(stage: Stage, outputTokens: number): number {

@@ -1,12 +1,28 @@
 import { LruMap } from '../model/lru-map.js';
-import type { Stage, StageContext } from '../model/stage.js';
+import type { Stage, StageContext, StageOutcome } from '../model/stage.js';
 import { KeyedWindows, type KeyedWindowsState } from './keyed-windows.js';
 import { logBin } from './log-bin.js';
+import type { ServiceTimes } from './service-time.js';
+
+/** What is known of a workflow's work before a stage: the input of the trained models. */
+export interface WorkFeatures {
+  /** Service milliseconds of its ended stages. */
+  readonly attainedMs: number;
+  /** {@link RemainingWork.afterMs}; undefined where nothing is known. */
+  readonly medianMs: number | undefined;
+}
+
+/** The scale on which two ways to tell what is left are compared: a second more or less is nothing, beyond that ratios count, as they do for ranking. */
+export function workScale(leftMs: number): number {
+  return Math.log(1000 + leftMs);
+}
+
+/** What is remembered of a stage until its workflow ends. */
+export type TrailedStage = Pick<Stage, 'stageId' | 'template' | 'model' | 'role'>;
 
 /** One ended stage of a workflow that is still running. */
 interface TrailStage {
-  readonly template: string;
-  readonly role: string;
+  readonly stage: TrailedStage;
   readonly invocationIndex: number;
   /** Service that this stage added to its workflow: its own, less the share that ran beside a sibling. */
   readonly addedMs: number;
@@ -14,6 +30,7 @@ interface TrailStage {
 
 interface Trail {
   readonly stages: TrailStage[];
+  attainedMs: number;
   /** Up to when some stage of the workflow was in service, on the gateway's clock. */
   coveredUntilMs: number;
 }
@@ -36,42 +53,51 @@ export class RemainingWork {
   private readonly history: KeyedWindows;
   private readonly trails: LruMap<string, Trail>;
 
-  constructor(limits: { readonly maxCells: number; readonly maxWorkflows: number }) {
+  /** @param onLearned Is told what every stage of a workflow that has ended had left behind it. */
+  constructor(
+    limits: { readonly maxCells: number; readonly maxWorkflows: number },
+    private readonly services: ServiceTimes,
+    private readonly onLearned: (stage: TrailedStage, leftMs: number) => void = () => undefined,
+  ) {
     this.history = new KeyedWindows(limits.maxCells, WINDOW_SAMPLES);
     this.trails = new LruMap(limits.maxWorkflows);
   }
 
+  features(stage: Stage, context: StageContext): WorkFeatures {
+    const attainedMs = this.trails.peek(stage.workflowId)?.attainedMs ?? 0;
+    return { attainedMs, medianMs: this.medianAfter(stage, context) };
+  }
+
   /** Median of the service milliseconds after this stage; 0 when nothing is known. */
   afterMs(stage: Stage, context: StageContext): number {
-    const [fine, role, template] = keysOf(stage.template, stage.role, context.invocationIndex);
-    return (
-      this.median(fine, MIN_SAMPLES) ??
-      this.median(role, MIN_SAMPLES) ??
-      this.median(template, MIN_SAMPLES_COARSE) ??
-      this.median(GLOBAL_KEY, MIN_SAMPLES_COARSE) ??
-      0
-    );
+    return this.medianAfter(stage, context) ?? 0;
   }
 
   /**
-   * Notes an ended stage. `isolatedMs` is its service time on an idle engine, so that a slow afternoon does not teach long
-   * workflows; `startMs` and `endMs` say how much of it ran beside siblings, which is counted once.
+   * Notes a completed stage. What counts is its service time on an idle engine, so that a slow afternoon does not teach long workflows, and of that the
+   * share which did not run beside siblings: of a fan-out the longest counts.
    */
-  stageEnded(stage: Stage, context: StageContext, startMs: number, endMs: number, isolatedMs: number): void {
-    const { template, role, workflowId } = stage;
+  observe(stage: Stage, context: StageContext, outcome: StageOutcome): void {
+    const { outputTokens = 0, cachedTokens = 0, promptTokens = stage.promptTokens } = outcome;
+    const isolatedMs = this.services.serviceMs(stage.model, promptTokens, cachedTokens, outputTokens);
+    const endMs = stage.arrivalMs + outcome.durationMs;
+    const startMs = endMs - (outcome.serviceMs ?? outcome.durationMs);
+    const { stageId, template, model, role, workflowId } = stage;
     const trail = this.trails.get(workflowId);
     const coveredUntilMs = trail?.coveredUntilMs ?? Number.NEGATIVE_INFINITY;
     const busyMs = Math.max(1, endMs - startMs);
     const newMs = Math.max(0, endMs - Math.max(startMs, coveredUntilMs));
     const addedMs = isolatedMs * Math.min(1, newMs / busyMs);
-    const ended: TrailStage = { template, role, invocationIndex: context.invocationIndex, addedMs };
+    const { invocationIndex } = context;
+    const ended: TrailStage = { stage: { stageId, template, model, role }, invocationIndex, addedMs };
     if (!trail) {
       // Most workflows of clients that name none have one stage: the list is made for it.
-      const evicted = this.trails.set(workflowId, { stages: [ended], coveredUntilMs: endMs });
+      const evicted = this.trails.set(workflowId, { stages: [ended], attainedMs: addedMs, coveredUntilMs: endMs });
       if (evicted) this.learn(evicted[1]);
       return;
     }
     trail.coveredUntilMs = Math.max(coveredUntilMs, endMs);
+    trail.attainedMs += addedMs;
     trail.stages.push(ended);
     if (trail.stages.length > MAX_TRAIL_STAGES) trail.stages.shift();
   }
@@ -96,11 +122,22 @@ export class RemainingWork {
   private learn(trail: Trail): void {
     let leftMs = 0;
     for (let index = trail.stages.length - 1; index >= 0; index--) {
-      const { template, role, invocationIndex, addedMs } = trail.stages[index]!;
-      for (const key of keysOf(template, role, invocationIndex)) this.history.add(key, leftMs);
+      const { stage, invocationIndex, addedMs } = trail.stages[index]!;
+      for (const key of keysOf(stage.template, stage.role, invocationIndex)) this.history.add(key, leftMs);
+      this.onLearned(stage, leftMs);
       this.history.add(GLOBAL_KEY, leftMs);
       leftMs += addedMs;
     }
+  }
+
+  private medianAfter({ template, role }: Stage, { invocationIndex }: StageContext): number | undefined {
+    const [fine, ofRole, ofTemplate] = keysOf(template, role, invocationIndex);
+    return (
+      this.median(fine, MIN_SAMPLES) ??
+      this.median(ofRole, MIN_SAMPLES) ??
+      this.median(ofTemplate, MIN_SAMPLES_COARSE) ??
+      this.median(GLOBAL_KEY, MIN_SAMPLES_COARSE)
+    );
   }
 
   private median(key: string, minSamples: number): number | undefined {

@@ -1,6 +1,7 @@
 import { LruMap } from '../model/lru-map.js';
-import type { Stage } from '../model/stage.js';
+import type { Stage, StageContext } from '../model/stage.js';
 import { KeyedWindows, type KeyedWindowsState, thousandths } from './keyed-windows.js';
+import { logBin } from './log-bin.js';
 import type { WindowQuantiles } from './window-quantiles.js';
 
 /** What has been seen of stages like this one; NaN where too little has. Logarithms of tokens are rounded, see {@link RunningStatistics}. */
@@ -13,6 +14,9 @@ export interface RunningFeatures {
   readonly roleQ95: number;
   /** Of this (model, role). */
   readonly modelQ50: number;
+  /** Of this (template, model, role, agent) in this layer of the workflow, and with a prompt of this size, in octaves. */
+  readonly phaseQ50: number;
+  readonly promptQ50: number;
   /** Share of tool calls among the answers of this (model, role) that could call one. */
   readonly toolRate: number;
 }
@@ -33,24 +37,28 @@ const TOOL_DECAY = 0.995;
 export interface RunningStatisticsState {
   /** Logarithms of lengths. */
   readonly windows: KeyedWindowsState;
+  readonly finer?: KeyedWindowsState | undefined;
   /** Answers that could call a tool, and calls, both decayed. */
   readonly tools: readonly (readonly [string, number, number])[];
 }
 
 /**
- * The five running statistics of lengths, and the rate of tool calls, that the trained models take as features. They learn from every call that
+ * The running statistics of lengths, and the rate of tool calls, that the trained models take as features. They learn from every call that
  * ends, and are rounded: both keep trees from telling the workflows of the training apart by them.
  */
 export class RunningStatistics {
   private readonly windows: KeyedWindows;
+  /** By layer and by prompt; apart, so that their many names do not push the others out. */
+  private readonly finer: KeyedWindows;
   private readonly tools: LruMap<string, ToolCounts>;
 
   constructor(maxCells: number) {
     this.windows = new KeyedWindows(maxCells, WINDOW_CALLS);
+    this.finer = new KeyedWindows(maxCells, WINDOW_CALLS);
     this.tools = new LruMap(maxCells);
   }
 
-  features(stage: Stage): RunningFeatures {
+  features(stage: Stage, context: StageContext): RunningFeatures {
     const own = this.windows.peek(ownKey(stage));
     const role = this.windows.peek(roleKey(stage));
     const tools = this.tools.peek(modelKey(stage));
@@ -60,17 +68,26 @@ export class RunningStatistics {
       roleQ50: quantile(role, 0.5),
       roleQ95: quantile(role, 0.95),
       modelQ50: quantile(this.windows.peek(modelKey(stage)), 0.5),
+      phaseQ50: quantile(this.finer.peek(phaseKey(stage, context)), 0.5),
+      promptQ50: quantile(this.finer.peek(promptKey(stage)), 0.5),
       toolRate: tools && tools.answers >= MIN_CALLS ? round(tools.calls / tools.answers, RATE_STEP) : Number.NaN,
     };
   }
 
   /** Learns from a call that ended: its length where it is known, and whether it called a tool where that was its own choice. */
-  observe(stage: Stage, outputTokens: number | undefined, toolCalled: boolean | undefined): void {
+  observe(
+    stage: Stage,
+    context: StageContext,
+    outputTokens: number | undefined,
+    toolCalled: boolean | undefined,
+  ): void {
     if (outputTokens !== undefined) {
       const logTokens = Math.log1p(outputTokens);
       this.windows.add(ownKey(stage), logTokens);
       this.windows.add(roleKey(stage), logTokens);
       this.windows.add(modelKey(stage), logTokens);
+      this.finer.add(phaseKey(stage, context), logTokens);
+      this.finer.add(promptKey(stage), logTokens);
     }
     if (toolCalled === undefined) return;
     const key = modelKey(stage);
@@ -83,12 +100,14 @@ export class RunningStatistics {
   state(): RunningStatisticsState {
     return {
       windows: this.windows.state(),
+      finer: this.finer.state(),
       tools: [...this.tools].map(([key, { answers, calls }]) => [key, thousandths(answers), thousandths(calls)]),
     };
   }
 
   restore(state: RunningStatisticsState): void {
     this.windows.restore(state.windows);
+    if (state.finer) this.finer.restore(state.finer);
     for (const [key, answers, calls] of state.tools) this.tools.set(key, { answers, calls });
   }
 }
@@ -97,12 +116,25 @@ function quantile(window: WindowQuantiles | undefined, q: number): number {
   return window && window.count >= MIN_CALLS ? round(window.quantile(q), LOG_STEP) : Number.NaN;
 }
 
+/** Logarithm of 1 + the quantity, as the trees get to see a statistic. */
+export function roundedLog(quantity: number): number {
+  return round(Math.log1p(quantity), LOG_STEP);
+}
+
 function round(value: number, step: number): number {
   return Math.round(value / step) * step;
 }
 
 function ownKey(stage: Stage): string {
   return `o\n${stage.template}\n${stage.model}\n${stage.role}\n${stage.agent ?? ''}`;
+}
+
+function phaseKey(stage: Stage, { past, stageIndex }: StageContext): string {
+  return `p${ownKey(stage)}\n${logBin(past?.generation ?? stageIndex)}`;
+}
+
+function promptKey(stage: Stage): string {
+  return `s${ownKey(stage)}\n${Math.round(Math.log2(1 + stage.promptTokens))}`;
 }
 
 function roleKey(stage: Stage): string {

@@ -1,5 +1,12 @@
 import { readFile, stat } from 'node:fs/promises';
-import { allFinite, checkParity, type ModelRequirements, probeRows, requiredEnsembles } from './onnx/check-model.js';
+import {
+  allFinite,
+  answeredOutputs,
+  checkParity,
+  type ModelRequirements,
+  probeRows,
+  requiredEnsembles,
+} from './onnx/check-model.js';
 import type { TreeModel } from './onnx/model.js';
 import { readModel } from './onnx/read.js';
 import { type OnnxSession, probeOnnxRuntime, type RuntimeProbe } from './runtime/service.js';
@@ -58,6 +65,8 @@ interface Waiting {
 /** A model that passed all checks. */
 interface Loaded {
   readonly model: TreeModel;
+  /** Names of what the forest answers. */
+  readonly outputs: readonly string[];
   readonly forest: Forest;
   readonly session: OnnxSession | undefined;
   readonly state: ModelState;
@@ -117,7 +126,7 @@ export class ModelService {
   /** {@link predict} at once, in TypeScript. */
   predictNow(row: Float64Array): Float64Array | undefined {
     if (this.current.kind !== 'serving' || !this.loaded) return undefined;
-    const predicted = new Float64Array(this.options.outputs.length);
+    const predicted = new Float64Array(this.loaded.outputs.length);
     const startedMs = nowOf(this.options);
     this.loaded.forest.predict(row, 0, predicted);
     const elapsedMs = nowOf(this.options) - startedMs;
@@ -150,7 +159,7 @@ export class ModelService {
     const rows = batch.map(({ row }) => row);
     const startedMs = nowOf(this.options);
     try {
-      const predicted = await runRows(session, this.options.outputs, rows);
+      const predicted = await runRows(session, this.loaded!.outputs, rows);
       const elapsedMs = nowOf(this.options) - startedMs;
       this.judge(elapsedMs, this.options.maxRunMs ?? DEFAULT_MAX_RUN_MS, predicted);
       return predicted;
@@ -186,21 +195,24 @@ async function loadChecked(options: ModelServiceOptions): Promise<Loaded> {
   const file = await readFile(options.path);
   const model = readModel(file);
   const ensembles = requiredEnsembles(model, options);
+  const outputs = answeredOutputs(model, options);
   const forest = new Forest(ensembles);
   const rows = probeRows(ensembles);
   const own = rows.map(() => new Float64Array(ensembles.length));
   const ownMs = timeForest(forest, rows, own, options);
   if (!own.every(allFinite)) throw new Error('it predicts numbers that are not finite');
-  const serve = (session: OnnxSession | undefined, state: ModelState): Loaded => ({ model, forest, session, state });
+  const serve = (session: OnnxSession | undefined, state: ModelState): Loaded => ({
+    ...{ model, outputs, forest, session, state },
+  });
 
   const wanted = options.backend ?? 'auto';
   if (wanted === 'typescript') return serve(undefined, { kind: 'serving', backend: 'typescript' });
   const probe = await (options.probe ?? probeOnnxRuntime)();
   if (!probe.available) return serve(undefined, { kind: 'serving', backend: 'typescript', note: probe.reason });
-  const session = await probe.runtime.open(file, options.outputs);
+  const session = await probe.runtime.open(file, outputs);
   try {
-    checkParity(options.outputs, own, await runRows(session, options.outputs, rows));
-    if (wanted === 'onnxruntime' || (await timeSession(session, rows, options)) < ownMs) {
+    checkParity(outputs, own, await runRows(session, outputs, rows));
+    if (wanted === 'onnxruntime' || (await timeSession(session, outputs, rows, options)) < ownMs) {
       return serve(session, { kind: 'serving', backend: 'onnxruntime' });
     }
   } catch (error) {
@@ -238,13 +250,14 @@ function timeForest(
 
 async function timeSession(
   session: OnnxSession,
+  outputs: readonly string[],
   rows: readonly Float64Array[],
   options: ModelServiceOptions,
 ): Promise<number> {
   const timesMs: number[] = [];
   for (const row of rows) {
     const startedMs = nowOf(options);
-    await runRows(session, options.outputs, [row]);
+    await runRows(session, outputs, [row]);
     timesMs.push(nowOf(options) - startedMs);
   }
   return median(timesMs);

@@ -7,6 +7,8 @@ export interface ServingModel {
   readonly estimates: ModelEstimates;
   readonly calibration: BoundCalibration;
   readonly contest: EstimateContest;
+  /** Whether model or medians tell what is left of a workflow. */
+  readonly remaining: EstimateContest;
 }
 
 /** A model that has not served yet. */
@@ -14,12 +16,15 @@ export function servingModel(
   model: StageModel,
   { targetOverflow, maxCells }: { readonly targetOverflow: number; readonly maxCells: number },
 ): ServingModel {
-  const { boundLogOffset, lookupTemplates } = model.rules;
+  const { boundLogOffset } = model.rules;
+  const lookups = new Set(model.rules.lookupTemplates);
+  const remaining = new Set(model.rules.remainingTemplates);
   return {
     estimates: new ModelEstimates(model, maxCells),
     calibration: new BoundCalibration({
       ...{ targetOverflow, maxRoles: maxCells, initialLogOffset: boundLogOffset, newRoleLogOffset: boundLogOffset },
     }),
-    contest: new EstimateContest(maxCells, new Set(lookupTemplates)),
+    contest: new EstimateContest(maxCells, (template) => (lookups.has(template) ? 'lookup' : 'model')),
+    remaining: new EstimateContest(maxCells, (template) => (remaining.has(template) ? 'model' : 'lookup')),
   };
 }

@@ -14,11 +14,19 @@ export interface ServingRules {
   readonly toolIntent: boolean;
   /** Templates for which looking up was better than the model, or whose calls were too few to tell: there the lookup begins. */
   readonly lookupTemplates: readonly string[];
+  /** Templates with workflows enough whose remaining work `log_remaining_ms` told better than the medians of it: there the model begins. */
+  readonly remainingTemplates: readonly string[];
 }
 
 /** Of a file that was made elsewhere, and knows nothing of them: the bound starts at one and a half times the q95. */
 const UNKNOWN: ServingRules = {
-  ...{ boundLogOffset: Math.log(1.5), repeatLogTolerance: 0, toolIntent: true, lookupTemplates: [] },
+  ...{
+    boundLogOffset: Math.log(1.5),
+    repeatLogTolerance: 0,
+    toolIntent: true,
+    lookupTemplates: [],
+    remainingTemplates: [],
+  },
 };
 
 /** No offset beyond this (a factor of 50) is a calibration. */
@@ -38,7 +46,8 @@ export function servingRules(metadata: ReadonlyMap<string, string>): ServingRule
     return refuse('it', 'JSON');
   }
   if (typeof value !== 'object' || value === null) return refuse('it', 'an object');
-  const { boundLogOffset, repeatLogTolerance, toolIntent, lookupTemplates } = value as Record<string, unknown>;
+  const fields = value as Record<string, unknown>;
+  const { boundLogOffset, repeatLogTolerance, toolIntent, lookupTemplates, remainingTemplates = [] } = fields;
   if (typeof boundLogOffset !== 'number' || !(Math.abs(boundLogOffset) <= MAX_LOG_OFFSET)) {
     return refuse('boundLogOffset', `a number from -${MAX_LOG_OFFSET} to ${MAX_LOG_OFFSET}`);
   }
@@ -49,7 +58,10 @@ export function servingRules(metadata: ReadonlyMap<string, string>): ServingRule
   if (!Array.isArray(lookupTemplates) || !lookupTemplates.every((name) => typeof name === 'string')) {
     return refuse('lookupTemplates', 'a list of names');
   }
-  return { boundLogOffset, repeatLogTolerance, toolIntent, lookupTemplates };
+  if (!Array.isArray(remainingTemplates) || !remainingTemplates.every((name) => typeof name === 'string')) {
+    return refuse('remainingTemplates', 'a list of names');
+  }
+  return { boundLogOffset, repeatLogTolerance, toolIntent, lookupTemplates, remainingTemplates };
 }
 
 /** The median of the model, or the agent's last output where the two are that close. Both in log tokens. */

@@ -10,7 +10,13 @@ import { DEFAULT_TRAINING, trainModel } from './training/train-model.js';
 const trained = trainModel(traceCalls(predictionTrace(150)), { ...DEFAULT_TRAINING, trees: 20, leaves: 7 });
 
 function fixed(...outputs: number[]): StageModel {
-  const rules = { boundLogOffset: 0, repeatLogTolerance: 0.1, toolIntent: true, lookupTemplates: [] };
+  const rules = {
+    boundLogOffset: 0,
+    repeatLogTolerance: 0.1,
+    toolIntent: true,
+    lookupTemplates: [],
+    remainingTemplates: [],
+  };
   return { rules, evaluate: () => Float64Array.from(outputs) };
 }
 
@@ -107,5 +113,67 @@ describe('a predictor with a model', () => {
     expect(() => forestModel({ ...trained.model, features })).toThrow('feature 0 of it is');
     const metadata = new Map(trained.model.metadata).set('maestro.schema_hash', 'other');
     expect(() => forestModel({ ...trained.model, metadata })).toThrow('made for feature schema other');
+  });
+
+  describe('asked what is left of a workflow', () => {
+    const SAID_MS = 9999;
+    const model = (remainingTemplates: string[]): StageModel => ({
+      rules: { ...fixed().rules, remainingTemplates },
+      evaluate: () => Float64Array.of(0, 5, 5, 6, 5, Math.log1p(SAID_MS)),
+    });
+    /** Workflows of two calls each, of which the second takes so long alone; a long prompt where that is more than 1000. */
+    const play = (predictor: OnlinePredictor, workflows: number, tokensOf: (workflow: number) => number): void => {
+      for (let workflow = 0; workflow < workflows; workflow++) {
+        [100, tokensOf(workflow)].forEach((tokens, index) => {
+          const stage = makeStage({
+            workflowId: `w${workflow}`,
+            stageId: `w${workflow}-${index}`,
+            arrivalMs: index * 1e6,
+            promptTokens: tokensOf(workflow) > 1000 ? 10_000 : 100,
+          });
+          const context = { ...FIRST_CONTEXT, stageIndex: index, invocationIndex: index };
+          predictor.predict(stage, context);
+          predictor.observe(stage, context, { ...completed(tokens), durationMs: 1000 });
+        });
+        predictor.workflowEnded(`w${workflow}`);
+      }
+    };
+    const remainingMs = (predictor: OnlinePredictor, promptTokens = 100) =>
+      predictor.predict(makeStage({ promptTokens }), FIRST_CONTEXT).remainingMs;
+
+    it('begins where its training found it better, and leaves other templates to the medians', () => {
+      expect(remainingMs(new OnlinePredictor({ model: model(['other']) }))).toBe(0);
+      expect(remainingMs(new OnlinePredictor({ model: model([makeStage().template]) }))).toBeCloseTo(SAID_MS, 0);
+    });
+
+    it('gives way to the medians once those have erred less, also after a restart', () => {
+      const predictor = new OnlinePredictor({
+        model: model([makeStage().template]),
+        serviceTimeMs: (_, __, ___, tokens) => tokens,
+      });
+      play(predictor, 60, () => 50);
+      expect(remainingMs(predictor)).toBeCloseTo(50, 0);
+      const restarted = new OnlinePredictor({ model: model([makeStage().template]) });
+      restarted.restore(JSON.parse(JSON.stringify(predictor.state())));
+      expect(remainingMs(restarted)).toBeCloseTo(50, 0);
+    });
+
+    it('takes over from the medians where it errs less', () => {
+      const prompt = FEATURE_NAMES.indexOf('prompt');
+      const index = FEATURE_NAMES.indexOf('role_index');
+      const left = (row: Float64Array) => (row[index]! > 0 ? 0 : row[prompt]! > 8 ? SAID_MS : 10);
+      const knowing: StageModel = {
+        ...model([]),
+        evaluate: (row) => Float64Array.of(0, 5, 5, 6, 5, Math.log1p(left(row))),
+      };
+      const predictor = new OnlinePredictor({ model: knowing, serviceTimeMs: (_, __, ___, tokens) => tokens });
+      play(predictor, 80, (workflow) => (workflow % 2 === 0 ? SAID_MS : 10));
+      expect(remainingMs(predictor, 10_000)).toBeCloseTo(SAID_MS, 0);
+      expect(remainingMs(predictor, 100)).toBeCloseTo(10, 0);
+    });
+
+    it('is trained where workflows have ended', () => {
+      expect(trained.model.outputs.map(({ name }) => name)).toContain('log_remaining_ms');
+    });
   });
 });

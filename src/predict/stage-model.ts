@@ -2,8 +2,9 @@ import type { Stage, StageContext, StageOutcome } from '../model/stage.js';
 import { taughtToolCall } from './examples.js';
 import { FEATURE_NAMES, FEATURE_SCHEMA_HASH, fillFeatures } from './features.js';
 import { requiredEnsembles } from './onnx/check-model.js';
-import { STAGE_OUTPUTS, type TreeModel } from './onnx/model.js';
+import { OPTIONAL_STAGE_OUTPUTS, STAGE_OUTPUTS, type TreeModel } from './onnx/model.js';
 import type { LengthEstimate } from './output-length.js';
+import type { WorkFeatures } from './remaining-work.js';
 import { RunningStatistics, type RunningStatisticsState } from './running-statistics.js';
 import { type ServingRules, servingRules, withRepeats } from './serving-rules.js';
 import { Forest } from './trees/forest.js';
@@ -13,12 +14,13 @@ export const STAGE_MODEL_REQUIREMENTS = {
   features: FEATURE_NAMES,
   schemaHash: FEATURE_SCHEMA_HASH,
   outputs: STAGE_OUTPUTS,
+  optionalOutputs: OPTIONAL_STAGE_OUTPUTS,
 } as const;
 
 /** A trained model, whoever evaluates it. */
 export interface StageModel {
   readonly rules: ServingRules;
-  /** The numbers of {@link STAGE_OUTPUTS} for a row of features; undefined where the model is out of service. The list is used again by the next call. */
+  /** The numbers of {@link STAGE_OUTPUTS}, and of the optional ones that the model has, for a row of features; undefined where the model is out of service. The list is used again by the next call. */
   evaluate(row: Float64Array): Float64Array | undefined;
 }
 
@@ -43,10 +45,14 @@ export interface ModelEstimate {
   readonly length: LengthEstimate;
   /** Undefined where the model has not learned tool calls. */
   readonly toolProbability: number | undefined;
+  /** Service milliseconds that the workflow has left after the stage. Undefined where the model has not learned them. */
+  readonly remainingMs: number | undefined;
 }
 
 /** No answer is longer; a model that says so is wrong, and infinity would spoil sums. */
 const MAX_LOG_TOKENS = Math.log(1e7);
+/** Three years. */
+const MAX_LOG_MS = Math.log(1e11);
 
 /** A model with the running statistics that are part of its input. */
 export class ModelEstimates {
@@ -61,8 +67,8 @@ export class ModelEstimates {
   }
 
   /** Undefined where the model is out of service. */
-  estimate(stage: Stage, context: StageContext): ModelEstimate | undefined {
-    fillFeatures(stage, context, this.statistics.features(stage), this.row);
+  estimate(stage: Stage, context: StageContext, work: WorkFeatures): ModelEstimate | undefined {
+    fillFeatures(stage, context, this.statistics.features(stage, context), work, this.row);
     const predicted = this.model.evaluate(this.row);
     if (!predicted) return undefined;
     const toolProbability = predicted[0]!;
@@ -70,6 +76,7 @@ export class ModelEstimates {
     const middle = predicted[2]!;
     const high = predicted[3]!;
     const mean = predicted[4]!;
+    const logRemaining = predicted[STAGE_OUTPUTS.length];
     // Trees of different quantiles may cross.
     const last = context.past?.ofAgent?.lastTokens;
     const q50 = tokensOf(withRepeats(middle, last, this.model.rules.repeatLogTolerance));
@@ -82,11 +89,12 @@ export class ModelEstimates {
         source: 'model',
       },
       toolProbability: this.model.rules.toolIntent ? toolProbability : undefined,
+      remainingMs: logRemaining === undefined ? undefined : Math.expm1(Math.min(MAX_LOG_MS, Math.max(0, logRemaining))),
     };
   }
 
-  observe(stage: Stage, outcome: StageOutcome): void {
-    this.statistics.observe(stage, outcome.outputTokens, taughtToolCall(stage, outcome));
+  observe(stage: Stage, context: StageContext, outcome: StageOutcome): void {
+    this.statistics.observe(stage, context, outcome.outputTokens, taughtToolCall(stage, outcome));
   }
 
   state(): RunningStatisticsState {

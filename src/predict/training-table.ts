@@ -1,6 +1,8 @@
 import { type CallHistory, taughtTokens, taughtToolCall } from './examples.js';
 import { FEATURE_NAMES, fillFeatures } from './features.js';
+import { RemainingWork } from './remaining-work.js';
 import type { RunningStatistics } from './running-statistics.js';
+import { ServiceTimes } from './service-time.js';
 import type { FeatureMatrix } from './trees/types.js';
 
 /** The examples as numbers: a row a call, in the order in which the calls began. */
@@ -10,9 +12,15 @@ export interface TrainingTable {
   readonly logTokens: Float64Array;
   /** 1 for a tool call, 0 for another answer; NaN where the call had no choice. */
   readonly toolCalled: Float64Array;
+  /** Logarithm of 1 + the service milliseconds that the workflow had left after the call; NaN where it is not known to have ended. */
+  readonly logRemaining: Float64Array;
   /** The call of each row, as its place in the history. */
   readonly calls: Int32Array;
 }
+
+/** As much as any training needs. */
+const MAX_CELLS = 65_536;
+const MAX_WORKFLOWS = 100_000;
 
 /**
  * Runs through a history as it happened: each row holds what was known when its call began. `statistics` learn on the way, and stand after it where a
@@ -24,25 +32,46 @@ export function trainingTable(history: CallHistory, statistics: RunningStatistic
   const values = new Float64Array(calls.length * width);
   const logTokens = new Float64Array(calls.length).fill(Number.NaN);
   const toolCalled = new Float64Array(calls.length).fill(Number.NaN);
+  const logRemaining = new Float64Array(calls.length).fill(Number.NaN);
   const order = new Int32Array(calls.length);
+  const rows = new Map<string, number>();
+  const services = new ServiceTimes();
+  const limits = { maxCells: MAX_CELLS, maxWorkflows: MAX_WORKFLOWS };
+  const work = new RemainingWork(limits, services, ({ stageId }, leftMs) => {
+    logRemaining[rows.get(stageId)!] = Math.log1p(leftMs);
+  });
   let row = 0;
   for (const event of events) {
-    if (event.kind === 'workflowEnded') continue;
+    if (event.kind === 'workflowEnded') {
+      work.workflowEnded(event.workflowId);
+      continue;
+    }
     const call = calls[event.call]!;
     const { stage, context, outcome } = call;
     const tokens = taughtTokens(call.outcome);
     const called = taughtToolCall(stage, outcome);
     if (event.kind === 'end') {
-      statistics.observe(stage, tokens, called);
+      statistics.observe(stage, context, tokens, called);
+      if (tokens === undefined) continue;
+      services.observe(stage, outcome);
+      work.observe(stage, context, outcome);
       continue;
     }
-    fillFeatures(stage, context, statistics.features(stage), values, row * width);
+    fillFeatures(
+      stage,
+      context,
+      statistics.features(stage, context),
+      work.features(stage, context),
+      values,
+      row * width,
+    );
+    rows.set(stage.stageId, row);
     if (tokens !== undefined) logTokens[row] = Math.log1p(tokens);
     if (called !== undefined) toolCalled[row] = Number(called);
     order[row] = event.call;
     row++;
   }
-  return { matrix: { rows: row, columns: FEATURE_NAMES, values }, logTokens, toolCalled, calls: order };
+  return { matrix: { rows: row, columns: FEATURE_NAMES, values }, logTokens, toolCalled, logRemaining, calls: order };
 }
 
 /** The rows of a table for which `keep` says yes. */
@@ -58,6 +87,7 @@ export function selectRows(table: TrainingTable, keep: (row: number) => boolean)
     matrix: { rows: rows.length, columns: table.matrix.columns, values },
     logTokens: Float64Array.from(rows, (row) => table.logTokens[row]!),
     toolCalled: Float64Array.from(rows, (row) => table.toolCalled[row]!),
+    logRemaining: Float64Array.from(rows, (row) => table.logRemaining[row]!),
     calls: Int32Array.from(rows, (row) => table.calls[row]!),
   };
 }

@@ -11,6 +11,8 @@ export interface ModelRequirements {
   readonly schemaHash: string;
   /** The outputs that are needed, in the order in which they are answered. */
   readonly outputs: readonly string[];
+  /** Outputs that are answered behind those where the model has them. */
+  readonly optionalOutputs?: readonly string[] | undefined;
 }
 
 /** How far two evaluators may be apart, relative where numbers are above 1. ONNX Runtime adds leaves up in float32. */
@@ -18,11 +20,14 @@ const PARITY = 1e-5;
 
 const PROBE_ROWS = 64;
 
-/** The ensembles of the outputs required. Throws {@link ModelFormatError} when the model was made for other inputs or lacks an output. */
-export function requiredEnsembles(
-  model: TreeModel,
-  { features, schemaHash, outputs }: ModelRequirements,
-): TreeEnsemble[] {
+/** The outputs that a model answers, in their order. */
+export function answeredOutputs(model: TreeModel, { outputs, optionalOutputs = [] }: ModelRequirements): string[] {
+  return [...outputs, ...optionalOutputs.filter((name) => model.outputs.some((output) => output.name === name))];
+}
+
+/** The ensembles of {@link answeredOutputs}. Throws {@link ModelFormatError} when the model was made for other inputs or lacks an output. */
+export function requiredEnsembles(model: TreeModel, requirements: ModelRequirements): TreeEnsemble[] {
+  const { features, schemaHash } = requirements;
   const hash = model.metadata.get(METADATA_KEY.schemaHash);
   if (hash !== undefined && hash !== schemaHash) {
     throw new ModelFormatError(`it was made for feature schema ${hash}, not for ${schemaHash}: train it again`);
@@ -38,7 +43,7 @@ export function requiredEnsembles(
     if (model.features[index] === name) return;
     throw new ModelFormatError(`feature ${index} of it is "${model.features[index]}", not "${name}"`);
   });
-  return outputs.map((name) => {
+  return answeredOutputs(model, requirements).map((name) => {
     const output = model.outputs.find((candidate) => candidate.name === name);
     if (output) return output.ensemble;
     const others = model.outputs.map((other) => other.name).join(', ');

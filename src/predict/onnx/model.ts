@@ -42,5 +42,11 @@ export const STAGE_OUTPUTS = [
   'log_tokens_mean',
 ] as const;
 
+/**
+ * Outputs that a predictor may have besides: `log(1 + milliseconds)` of service that the workflow has left after the stage. Without it the medians of what
+ * earlier workflows had left are taken.
+ */
+export const OPTIONAL_STAGE_OUTPUTS = ['log_remaining_ms'] as const;
+
 /** Name of the graph's only input: float32, one row a call. */
 export const INPUT_NAME = 'features';

@@ -35,4 +35,19 @@ describe('recorded calls', () => {
       { kind: 'end', call: 1 },
     ]);
   });
+
+  it('tell of workflows that have been quiet for long that they are over', () => {
+    const recorder = new CallRecorder();
+    const window = new CallWindow(100);
+    for (let call = 0; call < 20; call++) {
+      const own = makeStage({ stageId: `s${call}`, workflowId: call < 10 ? 'before' : 'now', prefixHashes: [] });
+      recorder.begin(own, FIRST_CONTEXT);
+      window.add(recorder.end(own, completed(5))!);
+    }
+    const { events } = window.history();
+    expect(events.filter(({ kind }) => kind === 'workflowEnded')).toEqual([
+      { kind: 'workflowEnded', workflowId: 'before' },
+    ]);
+    expect(events[20]).toMatchObject({ kind: 'workflowEnded' });
+  });
 });

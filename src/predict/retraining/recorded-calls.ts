@@ -37,6 +37,9 @@ export class CallRecorder {
   }
 }
 
+/** A workflow without a call in so large a part of what happened last counts as over: the window does not say. */
+const QUIET_PART = 0.1;
+
 /** The last calls, in the form that models are trained on. */
 export class CallWindow {
   /** A ring: the oldest is overwritten. */
@@ -57,9 +60,28 @@ export class CallWindow {
       { order: beginOrder, event: { kind: 'begin', call } },
       { order: endOrder, event: { kind: 'end', call } },
     ]);
+    for (const { workflowId, order } of endedWorkflows(calls)) {
+      events.push({ order, event: { kind: 'workflowEnded', workflowId } });
+    }
     return {
       calls: calls.map(({ stage, context, outcome, task }) => ({ stage, context, outcome, task })),
       events: events.sort((a, b) => a.order - b.order).map(({ event }) => event),
     };
   }
+}
+
+/** When each workflow that is over ended. */
+function endedWorkflows(calls: readonly RecordedCall[]): { workflowId: string; order: number }[] {
+  const lastEnd = new Map<string, number>();
+  let [first, last] = [Number.POSITIVE_INFINITY, 0];
+  for (const { stage, beginOrder, endOrder } of calls) {
+    first = Math.min(first, beginOrder);
+    last = Math.max(last, endOrder);
+    lastEnd.set(stage.workflowId, Math.max(endOrder, lastEnd.get(stage.workflowId) ?? 0));
+  }
+  const quietSince = last - QUIET_PART * (last - first);
+  // Between its last end and whatever came next.
+  return [...lastEnd].flatMap(([workflowId, order]) =>
+    order < quietSince ? [{ workflowId, order: order + 0.5 }] : [],
+  );
 }

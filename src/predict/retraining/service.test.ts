@@ -44,7 +44,7 @@ function threadOf(window = new CallWindow(5000)): TrainingThread {
 }
 
 const WRONG: StageModel = {
-  rules: { boundLogOffset: 0, repeatLogTolerance: 0, toolIntent: false, lookupTemplates: [] },
+  rules: { boundLogOffset: 0, repeatLogTolerance: 0, toolIntent: false, lookupTemplates: [], remainingTemplates: [] },
   evaluate: () => Float64Array.of(0, 8, 8, 9, 8),
 };
 
@@ -95,7 +95,7 @@ describe('RetrainingService', () => {
       onEvent = tell;
     };
     const window = new CallWindow(5000);
-    const predictor = { watch: () => undefined, challenge };
+    const predictor = { watch: () => undefined, challenge, isOnTrial: false };
     const service = new RetrainingService({ predictor, thread: threadOf(window), everyCalls: 400, modelFile, log });
     const contents: (Buffer | undefined)[] = [];
     const tell = async (event: SuccessionEvent): Promise<void> => {
@@ -107,7 +107,7 @@ describe('RetrainingService', () => {
       onEvent = undefined;
       for (const { stage, context, outcome } of traceCalls(predictionTrace(100, 'essay', seed)).calls) {
         service.begin(stage, context);
-        service.end(stage, outcome);
+        service.end(stage, outcome, undefined);
       }
       await vi.waitFor(() => expect(onEvent).toBeDefined());
     };
@@ -121,6 +121,30 @@ describe('RetrainingService', () => {
     expect(contents[1]!.equals(contents[0]!)).toBe(false);
     expect(contents[2]!.equals(contents[0]!)).toBe(true);
     expect(contents[3]!.equals(contents[0]!)).toBe(true);
+  });
+
+  it('trains sooner where predictions begin to err more than they used to', async () => {
+    const window = new CallWindow(5000);
+    const service = new RetrainingService({
+      ...{ predictor: new OnlinePredictor(), thread: threadOf(window), everyCalls: 2000, modelFile: undefined, log },
+    });
+    const { calls } = traceCalls(predictionTrace(400, 'essay', 1));
+    const play = (from: number, to: number, factor: number) => {
+      for (const { stage, context, outcome } of calls.slice(from, to)) {
+        service.begin(stage, context);
+        service.end(
+          stage,
+          outcome,
+          outcome.outputTokens && outcome.outputTokens * factor * (stage.stageId.length % 2 ? 1.2 : 0.9),
+        );
+      }
+    };
+    play(0, 700, 1);
+    expect(told).toEqual([]);
+    play(700, 1000, 8);
+    expect(told.join()).toContain('err more than they used to');
+    await vi.waitFor(() => expect(told.join()).toContain('competes with'));
+    await service.close();
   });
 
   it('leaves calls that failed aside', () => {

@@ -6,6 +6,7 @@ import { METADATA_KEY } from '../onnx/model.js';
 import { readModel } from '../onnx/read.js';
 import type { CallWatcher, OnlinePredictor } from '../predictor.js';
 import { forestModel } from '../stage-model.js';
+import { DriftWatch } from './drift.js';
 import { CallRecorder, type RecordedCall } from './recorded-calls.js';
 import type { SuccessionEvent } from './succession.js';
 
@@ -19,7 +20,7 @@ export interface TrainingThread {
 }
 
 export interface RetrainingOptions {
-  readonly predictor: Pick<OnlinePredictor, 'watch' | 'challenge'>;
+  readonly predictor: Pick<OnlinePredictor, 'watch' | 'challenge' | 'isOnTrial'>;
   readonly thread: TrainingThread;
   /** Completed calls from one training to the next. */
   readonly everyCalls: number;
@@ -27,6 +28,9 @@ export interface RetrainingOptions {
   readonly modelFile: string | undefined;
   readonly log: PredictionLog;
 }
+
+/** A drift is answered when so large a part of the calls between two trainings has passed, so that a model has what came new to learn from. */
+const LEAST_PART = 0.25;
 
 /** Calls that go to the thread in one message. */
 const BATCH = 64;
@@ -38,10 +42,12 @@ const TOLD: Readonly<Record<SuccessionEvent, string>> = {
   rolled_back: 'the retrained model turned out worse; the one before serves again',
 };
 
-/** Trains on the fleet's own calls every so many of them, and lets the new model compete with the one that serves. */
+/** Trains on the fleet's own calls every so many of them, or sooner where predictions err more than they used to, and lets the new model compete with the one that serves. */
 export class RetrainingService implements CallWatcher {
   private readonly recorder = new CallRecorder();
   private batch: RecordedCall[] = [];
+  private readonly drift = new DriftWatch();
+  private hasDrifted = false;
   private sinceTraining = 0;
   private isTraining = false;
   private saving = Promise.resolve();
@@ -54,12 +60,18 @@ export class RetrainingService implements CallWatcher {
     this.recorder.begin(stage, context);
   }
 
-  end(stage: Stage, outcome: StageOutcome): void {
+  end(stage: Stage, outcome: StageOutcome, saidTokens: number | undefined): void {
     const call = this.recorder.end(stage, outcome);
     if (!call) return;
     this.batch.push(call);
     this.sinceTraining += 1;
-    const isDue = this.sinceTraining >= this.options.everyCalls && !this.isTraining;
+    if (saidTokens !== undefined && this.drift.observe(saidTokens, outcome.outputTokens!)) {
+      this.hasDrifted = true;
+      this.options.log.info({}, 'predictions err more than they used to; a model is trained on the last calls soon');
+    }
+    const { everyCalls } = this.options;
+    const wanted = this.hasDrifted ? LEAST_PART * everyCalls : everyCalls;
+    const isDue = this.sinceTraining >= wanted && !this.isTraining && !this.options.predictor.isOnTrial;
     if (this.batch.length < BATCH && !isDue) return;
     this.options.thread.add(this.batch);
     this.batch = [];
@@ -74,6 +86,7 @@ export class RetrainingService implements CallWatcher {
   private async retrain(): Promise<void> {
     const { thread, predictor, log } = this.options;
     this.sinceTraining = 0;
+    this.hasDrifted = false;
     this.isTraining = true;
     try {
       const file = await thread.train();

@@ -8,7 +8,13 @@ import { TRIAL_CALLS } from './trial.js';
 /** Says the same of every call, right or wrong; bounds far away, so that they do not decide. */
 function saying(tokens: number, q95 = 1000): StageModel {
   const [median, tail] = [Math.log1p(tokens), Math.log1p(q95)];
-  const rules = { boundLogOffset: 0, repeatLogTolerance: 0, toolIntent: false, lookupTemplates: [] };
+  const rules = {
+    boundLogOffset: 0,
+    repeatLogTolerance: 0,
+    toolIntent: false,
+    lookupTemplates: [],
+    remainingTemplates: [],
+  };
   return { rules, evaluate: () => Float64Array.of(0, median, median, tail, median) };
 }
 

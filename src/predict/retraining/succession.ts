@@ -1,5 +1,6 @@
 import type { Stage, StageContext, StageOutcome } from '../../model/stage.js';
 import type { LengthEstimate } from '../output-length.js';
+import type { WorkFeatures } from '../remaining-work.js';
 import type { ServingModel } from '../serving-model.js';
 import { ModelTrial } from './trial.js';
 
@@ -29,6 +30,11 @@ export class ModelSuccession {
     return this.current;
   }
 
+  /** Does a model compete now, or one that was promoted have to prove itself? */
+  get isOnTrial(): boolean {
+    return this.running !== undefined;
+  }
+
   /** Lets a model compete, in the shadow. A trial that is under way is given up for it. */
   challenge(challenger: ServingModel, onEvent: (event: SuccessionEvent) => void): void {
     if (this.current) challenger.estimates.restore(this.current.estimates.state());
@@ -36,14 +42,14 @@ export class ModelSuccession {
   }
 
   /** @param said What is said of the call without the challenger. */
-  predict(stage: Stage, context: StageContext, said: LengthEstimate): void {
-    this.running?.trial.predict(stage, context, said);
+  predict(stage: Stage, context: StageContext, work: WorkFeatures, said: LengthEstimate): void {
+    this.running?.trial.predict(stage, context, work, said);
   }
 
   /** Answers whether another model serves from now on. */
-  observe(stage: Stage, outcome: StageOutcome): boolean {
+  observe(stage: Stage, context: StageContext, outcome: StageOutcome): boolean {
     const running = this.running;
-    const winner = running?.trial.observe(stage, outcome);
+    const winner = running?.trial.observe(stage, context, outcome);
     if (!running || !winner) return false;
     const { challenger, isProbation, onEvent } = running;
     this.running = undefined;

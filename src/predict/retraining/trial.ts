@@ -2,6 +2,7 @@ import { LruMap } from '../../model/lru-map.js';
 import type { Stage, StageContext, StageOutcome } from '../../model/stage.js';
 import { taughtTokens } from '../examples.js';
 import type { LengthEstimate } from '../output-length.js';
+import type { WorkFeatures } from '../remaining-work.js';
 import type { ModelEstimates } from '../stage-model.js';
 
 export type TrialWinner = 'challenger' | 'champion';
@@ -30,16 +31,16 @@ export class ModelTrial {
   constructor(private readonly challenger: ModelEstimates) {}
 
   /** @param champion What the champion says of the call; what was learned online where there is no champion, or it has no answer. */
-  predict(stage: Stage, context: StageContext, champion: LengthEstimate): void {
-    const challenger = this.challenger.estimate(stage, context)?.length;
+  predict(stage: Stage, context: StageContext, work: WorkFeatures, champion: LengthEstimate): void {
+    const challenger = this.challenger.estimate(stage, context, work)?.length;
     if (challenger) this.open.set(stage.stageId, { champion, challenger });
   }
 
   /** The winner, once there is one; ask no more then. */
-  observe(stage: Stage, outcome: StageOutcome): TrialWinner | undefined {
+  observe(stage: Stage, context: StageContext, outcome: StageOutcome): TrialWinner | undefined {
     const said = this.open.peek(stage.stageId);
     this.open.delete(stage.stageId);
-    this.challenger.observe(stage, outcome);
+    this.challenger.observe(stage, context, outcome);
     const tokens = taughtTokens(outcome);
     if (!said || tokens === undefined) return undefined;
     for (const who of ['champion', 'challenger'] as const) {

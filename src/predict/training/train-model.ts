@@ -2,6 +2,7 @@ import { type CallHistory, taughtTokens } from '../examples.js';
 import { FEATURE_NAMES, FEATURE_SCHEMA_HASH } from '../features.js';
 import { METADATA_KEY, type ModelOutput, type STAGE_OUTPUTS, type TreeModel } from '../onnx/model.js';
 import { OutputLengths } from '../output-length.js';
+import { workScale } from '../remaining-work.js';
 import { RunningStatistics } from '../running-statistics.js';
 import { type ServingRules, withRepeats } from '../serving-rules.js';
 import { selectRows, type TrainingTable, trainingTable } from '../training-table.js';
@@ -88,7 +89,13 @@ export function trainModel(history: CallHistory, options: TrainingOptions): Trai
   const lengths = selectRows(table, isKnown);
   const tools = selectRows(table, (row) => !Number.isNaN(table.toolCalled[row]!));
   if (lengths.matrix.rows === 0) throw new RangeError('no call of the traces has a known length');
+  const remaining = trainRemaining(
+    selectRows(table, (row) => !Number.isNaN(table.logRemaining[row]!)),
+    history,
+    options,
+  );
   const trained = [trainTools(tools, history, options), ...trainLengths(lengths, history, options)];
+  const outputs = remaining ? [...trained, remaining.output] : trained;
   const unseen = (name: LengthName) => trained.find((output) => output.name === name)!.unseen;
   const medians = unseen('log_tokens_q50');
   const repeatLogTolerance = bestTolerance(history, lengths, medians);
@@ -98,6 +105,7 @@ export function trainModel(history: CallHistory, options: TrainingOptions): Trai
     repeatLogTolerance,
     toolIntent: trained[0]!.trees > 0,
     lookupTemplates: choices.flatMap(({ template, serves }) => (serves === 'lookup' ? [template] : [])),
+    remainingTemplates: remaining?.templates ?? [],
   };
   const metadata = new Map([
     [METADATA_KEY.schemaHash, FEATURE_SCHEMA_HASH],
@@ -105,9 +113,9 @@ export function trainModel(history: CallHistory, options: TrainingOptions): Trai
     [METADATA_KEY.training, JSON.stringify({ ...options, calls: table.matrix.rows, lengthRows: lengths.matrix.rows })],
   ]);
   return {
-    model: { features: FEATURE_NAMES, featureCount: FEATURE_NAMES.length, outputs: trained, metadata },
+    model: { features: FEATURE_NAMES, featureCount: FEATURE_NAMES.length, outputs, metadata },
     ...{ rules, choices, lengthRows: lengths.matrix.rows, toolRows: tools.matrix.rows },
-    outputs: trained.map(({ name, trees, importance }) => ({ name, trees, importance })),
+    outputs: outputs.map(({ name, trees, importance }) => ({ name, trees, importance })),
   };
 }
 
@@ -142,6 +150,50 @@ function trainTools(table: TrainingTable, history: CallHistory, options: Trainin
   const { ensemble, bestTrees: trees, importance } = trained;
   const calibrated = seen.length === 0 ? ensemble : withScoreLine(ensemble, fitPlatt(scores, labels));
   return { name, ensemble: calibrated, trees, importance, unseen };
+}
+
+/** Workflows of a template below which trees learn them by heart, and calls of all below which they learn nothing. Measured on the recorded traces. */
+const MIN_TEMPLATE_WORKFLOWS = 50;
+const MIN_REMAINING_ROWS = 500;
+
+/** What is left of a workflow after a call, and the templates of which trees know that better than the medians among their columns. */
+function trainRemaining(
+  table: TrainingTable,
+  history: CallHistory,
+  options: TrainingOptions,
+): { readonly output: TrainedOutput; readonly templates: string[] } | undefined {
+  const { rows } = table.matrix;
+  if (rows < MIN_REMAINING_ROWS) return undefined;
+  const params = paramsOf(options, { objective: 'l1' }, rows);
+  const { trained, unseen } = foldedTable(table, history, options).train(table.logRemaining, params);
+  const { ensemble, bestTrees: trees, importance } = trained;
+  const output = { name: 'log_remaining_ms', ensemble, trees, importance, unseen };
+  return { output, templates: remainingTemplates(table, history, unseen) };
+}
+
+function remainingTemplates(table: TrainingTable, { calls }: CallHistory, unseen: Float64Array): string[] {
+  const column = FEATURE_NAMES.indexOf('seen_remaining');
+  const width = FEATURE_NAMES.length;
+  const sums = new Map<string, { workflows: Set<string>; model: number; median: number }>();
+  table.calls.forEach((place, row) => {
+    const { template, workflowId } = calls[place]!.stage;
+    const sum = sums.get(template) ?? { workflows: new Set(), model: 0, median: 0 };
+    sums.set(template, sum);
+    sum.workflows.add(workflowId);
+    const median = table.matrix.values[row * width + column]!;
+    if (Number.isNaN(unseen[row]!) || Number.isNaN(median)) return;
+    const truth = workScale(Math.expm1(table.logRemaining[row]!));
+    sum.model += Math.abs(workScale(Math.max(0, Math.expm1(unseen[row]!))) - truth);
+    sum.median += Math.abs(workScale(Math.expm1(median)) - truth);
+  });
+  const isBetter = ([, { workflows, model, median }]: [
+    string,
+    { workflows: Set<string>; model: number; median: number },
+  ]) => workflows.size >= MIN_TEMPLATE_WORKFLOWS && model < median;
+  return [...sums]
+    .filter(isBetter)
+    .map(([template]) => template)
+    .sort();
 }
 
 /** No trees: one half, whatever comes. */

@@ -1,0 +1,91 @@
+/**
+ * The own trainer of trees beside LightGBM, on the same tables with the same settings: `npm run bench:lightgbm -- --python PYTHON [--traces DIR]`.
+ * PYTHON is an interpreter that has `lightgbm` and `numpy`. Each source is split by task, 70 % to train and 30 % to judge; one model of the median of the
+ * log length is trained on it by either, with all features in every tree and no early stop, so that nothing but the trainers differs.
+ */
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { traceCalls } from '../../sim/predict/trace-calls.js';
+import { FEATURE_NAMES } from '../../src/predict/features.js';
+import { RunningStatistics } from '../../src/predict/running-statistics.js';
+import { keptBack } from '../../src/predict/training/split.js';
+import { selectRows, type TrainingTable, trainingTable } from '../../src/predict/training-table.js';
+import { predictBatch } from '../../src/predict/trees/evaluate.js';
+import { trainGbdt } from '../../src/predict/trees/train.js';
+import { DEFAULT_GBDT_PARAMS } from '../../src/predict/trees/types.js';
+import { SHIPPED, traceFolder } from '../slo/sources.js';
+
+const { values: flags } = parseArgs({
+  options: {
+    traces: { type: 'string' },
+    python: { type: 'string', default: 'python3' },
+    trees: { type: 'string', default: '200' },
+    leaves: { type: 'string', default: '31' },
+    seed: { type: 'string', default: '1' },
+  },
+});
+const SOURCES = ['marble', 'dylan', 'kv-cache-tester', 'tau-bench'];
+const settings = { trees: Number(flags.trees), leaves: Number(flags.leaves), learningRate: 0.05 };
+
+const own: Record<string, number> = {};
+const minLeafRows: Record<string, number> = {};
+const folder = flags.traces === undefined ? SHIPPED : await traceFolder(flags.traces);
+const scratch = mkdtempSync(join(tmpdir(), 'maestro-lightgbm-'));
+try {
+  for (const source of SOURCES) await prepare(source);
+  const { lambdaL2, maxBins } = DEFAULT_GBDT_PARAMS;
+  const shared = { ...settings, lambdaL2, maxBins, minLeafRows, sources: SOURCES, columns: FEATURE_NAMES.length };
+  writeFileSync(join(scratch, 'settings.json'), JSON.stringify(shared));
+  const script = join(import.meta.dirname, 'compare.py');
+  const answer = JSON.parse(execFileSync(flags.python, [script, scratch], { encoding: 'utf8' }));
+  console.log(`${settings.trees} trees x ${settings.leaves} leaves, MAE in tokens; LightGBM ${answer.lightgbm}`);
+  for (const source of SOURCES) {
+    const theirs = answer.errors[source];
+    const difference = `${((own[source]! / theirs - 1) * 100).toFixed(2)} %`;
+    console.log(
+      source.padEnd(20) +
+        own[source]!.toFixed(2).padStart(10) +
+        theirs.toFixed(2).padStart(10) +
+        difference.padStart(10),
+    );
+  }
+} finally {
+  rmSync(scratch, { recursive: true });
+}
+
+/** Trains and judges the own model of a source, and writes the tables down. */
+async function prepare(source: string): Promise<void> {
+  const { rows } = await folder.open(`traces/data/${source}.jsonl.gz`);
+  const history = traceCalls(rows);
+  const table = trainingTable(history, new RunningStatistics(65_536));
+  const isKept = keptBack(history, 'task', 0.3, Number(flags.seed));
+  const part = (kept: boolean) =>
+    selectRows(
+      table,
+      (row) => !Number.isNaN(table.logTokens[row]!) && isKept(history.calls[table.calls[row]!]!) === kept,
+    );
+  const [train, judged] = [part(false), part(true)];
+  minLeafRows[source] = DEFAULT_GBDT_PARAMS.minLeafRows;
+  const params = { ...DEFAULT_GBDT_PARAMS, ...settings, objective: 'l1' } as const;
+  const { ensemble } = trainGbdt(train.matrix, train.logTokens, params);
+  const predicted = predictBatch(ensemble, judged.matrix.values, judged.matrix.rows);
+  const errors = predicted.map((value, row) => Math.abs(Math.expm1(value) - Math.expm1(judged.logTokens[row]!)));
+  own[source] = errors.reduce((sum, error) => sum + error, 0) / errors.length;
+  write(`${source}.train`, train);
+  write(`${source}.judged`, judged);
+  console.error(`${source}: ${train.matrix.rows} calls to train, ${judged.matrix.rows} to judge`);
+}
+
+function write(name: string, { matrix, logTokens }: TrainingTable): void {
+  writeFileSync(
+    join(scratch, name),
+    new Uint8Array(matrix.values.buffer, matrix.values.byteOffset, matrix.values.byteLength),
+  );
+  writeFileSync(
+    join(scratch, `${name}-target`),
+    new Uint8Array(logTokens.buffer, logTokens.byteOffset, logTokens.byteLength),
+  );
+}
