@@ -122,7 +122,8 @@ export class OnlinePredictor {
     };
     const cachedTokens = this.services.expectedCachedTokens(stage);
     return {
-      toolProbability: this.toolProbability(stage, modelled?.toolProbability),
+      // The model has a say only where the request leaves the choice to the answer.
+      toolProbability: modelled?.toolProbability ?? this.tools.probability(stage),
       outputTokens,
       kvTokens: {
         q50: this.blockTokens(stage, q50),
@@ -221,13 +222,6 @@ export class OnlinePredictor {
     serving.estimates.restore(state.model.statistics);
     if (state.model.contest) serving.contest.restore(state.model.contest);
     if (state.model.calibration) serving.calibration.restore(state.model.calibration);
-  }
-
-  /** The model has a say only where the request leaves the choice to the answer. */
-  private toolProbability(stage: Stage, modelled: number | undefined): number {
-    const { toolsOffered, toolChoice } = stage.features;
-    const isOpen = toolsOffered > 0 && toolChoice === 'auto';
-    return isOpen && modelled !== undefined ? modelled : this.tools.probability(stage);
   }
 
   private observeTrail(stage: Stage, context: StageContext, outcome: StageOutcome, outputTokens: number): void {

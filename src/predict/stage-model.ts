@@ -1,5 +1,5 @@
 import type { Stage, StageContext, StageOutcome } from '../model/stage.js';
-import { taughtToolCall } from './examples.js';
+import { choosesTool, taughtToolCall } from './examples.js';
 import { FEATURE_NAMES, FEATURE_SCHEMA_HASH, fillFeatures } from './features.js';
 import { requiredEnsembles } from './onnx/check-model.js';
 import { STAGE_OUTPUTS, type TreeModel } from './onnx/model.js';
@@ -18,8 +18,11 @@ export const STAGE_MODEL_REQUIREMENTS = {
 /** A trained model, whoever evaluates it. */
 export interface StageModel {
   readonly rules: ServingRules;
-  /** The numbers of {@link STAGE_OUTPUTS} for a row of features; undefined where the model is out of service. The list is used again by the next call. */
-  evaluate(row: Float64Array): Float64Array | undefined;
+  /**
+   * The numbers of {@link STAGE_OUTPUTS} for a row of features, all or those from `first` on; undefined where the model is out of service. The list is used
+   * again by the next call.
+   */
+  evaluate(row: Float64Array, first: number): Float64Array | undefined;
 }
 
 /**
@@ -32,8 +35,8 @@ export function forestModel(model: TreeModel): StageModel {
   const predicted = new Float64Array(forest.outputs);
   return {
     rules: servingRules(model.metadata),
-    evaluate(row) {
-      forest.predict(row, 0, predicted);
+    evaluate(row, first) {
+      forest.predict(row, 0, predicted, first);
       return predicted;
     },
   };
@@ -41,9 +44,13 @@ export function forestModel(model: TreeModel): StageModel {
 
 export interface ModelEstimate {
   readonly length: LengthEstimate;
-  /** Undefined where the model has not learned tool calls. */
+  /** Undefined where the model has not learned tool calls, and where the request leaves it no choice. */
   readonly toolProbability: number | undefined;
 }
+
+/** Places of the chance of a tool call among the outputs, and of the first of the lengths. */
+const TOOL_OUTPUT = STAGE_OUTPUTS.indexOf('tool_probability');
+const LENGTH_OUTPUTS = STAGE_OUTPUTS.indexOf('log_tokens_q30');
 
 /** No answer is longer; a model that says so is wrong, and infinity would spoil sums. */
 const MAX_LOG_TOKENS = Math.log(1e7);
@@ -63,7 +70,9 @@ export class ModelEstimates {
   /** Undefined where the model is out of service. */
   estimate(stage: Stage, context: StageContext): ModelEstimate | undefined {
     fillFeatures(stage, context, this.statistics.features(stage), this.row);
-    const predicted = this.model.evaluate(this.row);
+    // A fifth of the trees tell whether a tool is called, which is no question where none can be.
+    const asksForTool = this.model.rules.toolIntent && choosesTool(stage);
+    const predicted = this.model.evaluate(this.row, asksForTool ? TOOL_OUTPUT : LENGTH_OUTPUTS);
     if (!predicted) return undefined;
     const toolProbability = predicted[0]!;
     const low = predicted[1]!;
@@ -81,7 +90,7 @@ export class ModelEstimates {
         mean: tokensOf(mean),
         source: 'model',
       },
-      toolProbability: this.model.rules.toolIntent ? toolProbability : undefined,
+      toolProbability: asksForTool ? toolProbability : undefined,
     };
   }
 
