@@ -38,12 +38,20 @@ for (const useResponses of [true, false]) {
     },
   });
   const settings = { toolChoice: 'required' };
-  const worker = new Agent({ name: 'Worker', instructions: 'You look things up.', tools: [look], modelSettings: settings });
+  const worker = new Agent({
+    name: 'Worker',
+    instructions: 'You look things up.',
+    tools: [look],
+    modelSettings: settings,
+  });
 
   const whole = await runner.run(worker, 'What is the weather?');
   assert.ok(whole.finalOutput, 'no final output');
   assert.ok(looked > 0, 'the tool was not called');
-  assert.ok(whole.rawResponses.every(({ usage }) => usage.outputTokens > 0), 'an answer without usage');
+  assert.ok(
+    whole.rawResponses.every(({ usage }) => usage.outputTokens > 0),
+    'an answer without usage',
+  );
 
   // In streams of the Responses API the SDK (0.20) takes no list among the details of the usage, and vLLM sends two.
   if (!useResponses) {
@@ -69,5 +77,7 @@ for (const useResponses of [true, false]) {
 
   const record = await (await fetch(`${address}/v1/maestro/requests/${requestIds[0]}`)).json();
   assert.equal(record.outcome.kind, 'completed');
-  console.log(`${useResponses ? 'Responses API' : 'chat completions'}: ok, ${requestIds.length} requests in workflow ${workflow}`);
+  console.log(
+    `${useResponses ? 'Responses API' : 'chat completions'}: ok, ${requestIds.length} requests in workflow ${workflow}`,
+  );
 }
