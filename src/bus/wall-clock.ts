@@ -1,4 +1,3 @@
-import { performance } from 'node:perf_hooks';
 import type { Clock, Timer } from '../model/clock.js';
 
 /** Longest delay that Node's timers take; a longer one would fire at once. */

@@ -87,3 +87,10 @@ export interface EngineCounters {
   /** Share of the KV pool in use, 0 to 1. */
   readonly kvUsage: number;
 }
+
+/** How a move that was carried out ends, for the manager to hear. */
+export const MOVE_EVENTS = {
+  sleep: { done: 'slept', failed: 'sleep-failed' },
+  wake: { done: 'woke', failed: 'wake-failed' },
+  canary: { done: 'canary-passed', failed: 'canary-failed' },
+} as const;

@@ -14,7 +14,7 @@ import { DEFAULT_MOVE_LIMITS, EngineMoves, type MoveLimits } from '../engine/vll
 import { ChurnMap } from '../model/churn-map.js';
 import type { Clock, Timer } from '../model/clock.js';
 import type { Demand, EngineSpec, EngineView, Lease, LeaseUse, NodeSpec, ReserveResult } from '../model/fleet.js';
-import type { EngineEvent, NodeAction } from './actions.js';
+import { type EngineEvent, MOVE_EVENTS, type NodeAction } from './actions.js';
 import type { NodeConfig } from './config.js';
 import { NodeManager } from './manager.js';
 import type { EngineGauges, NodeStats } from './stats.js';
@@ -331,12 +331,10 @@ export class NodeService {
     if (nextMs >= this.timerDueMs) return;
     this.timer?.cancel();
     this.timerDueMs = nextMs;
-    this.timer = clock.after(nextMs - clock.nowMs(), this.timeUp);
-  };
-
-  private readonly timeUp = (): void => {
-    this.timerDueMs = Number.POSITIVE_INFINITY;
-    this.pumpSoon();
+    this.timer = clock.after(nextMs - clock.nowMs(), () => {
+      this.timerDueMs = Number.POSITIVE_INFINITY;
+      this.pumpSoon();
+    });
   };
 
   private carryOut(action: NodeAction): void {
@@ -400,9 +398,3 @@ export class NodeService {
     return saneReading(this.options.telemetry?.(), this.gpuCapacityBytes);
   }
 }
-
-const MOVE_EVENTS = {
-  sleep: { done: 'slept', failed: 'sleep-failed' },
-  wake: { done: 'woke', failed: 'wake-failed' },
-  canary: { done: 'canary-passed', failed: 'canary-failed' },
-} as const;
