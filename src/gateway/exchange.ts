@@ -197,10 +197,8 @@ export class Exchange implements StageListener, UpstreamSink {
     if (this.outcome || res.destroyed) return;
     // An error that comes before any content becomes an error status; its event is not needed then.
     if (!res.headersSent && this.call?.errorFirst) return;
-    if (!res.headersSent) {
-      this.handle?.firstToken();
-      this.beginAnswer();
-    }
+    if (!res.headersSent) this.handle?.firstToken();
+    this.beginAnswer();
     if (this.writer.write(bytes)) return;
     this.call?.pause();
     this.blockedSinceMs = this.context.wallClock.nowMs();
