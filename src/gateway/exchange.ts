@@ -197,7 +197,6 @@ export class Exchange implements StageListener, UpstreamSink {
     if (this.outcome || res.destroyed) return;
     // An error that comes before any content becomes an error status; its event is not needed then.
     if (!res.headersSent && this.call?.errorFirst) return;
-    if (!res.headersSent) this.handle?.firstToken();
     this.beginAnswer();
     if (this.writer.write(bytes)) return;
     this.call?.pause();
@@ -282,6 +281,7 @@ export class Exchange implements StageListener, UpstreamSink {
     if (this.res.headersSent) return;
     this.phase = 'flowing';
     this.ttftMs = this.context.clock.nowMs() - this.arrivalMs;
+    this.handle?.firstToken();
     this.rememberResponse();
     const { status, headers, streamed } = this.call!.head!;
     const answer = this.maestroHeaders();
