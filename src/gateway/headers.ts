@@ -4,7 +4,7 @@ import type { IncomingHttpHeaders } from 'node:http';
  * Client headers that go on to the engine. Everything else stays here: credentials, and headers with which a caller could overrule us
  * inside the engine (`x-vllm-priority`, `x-data-parallel-rank`, endpoint pickers).
  */
-const FORWARDED = [
+const FORWARDED: ReadonlySet<string> = new Set([
   'traceparent',
   'tracestate',
   'baggage',
@@ -21,7 +21,7 @@ const FORWARDED = [
   'x-claude-code-parent-agent-id',
   'x-dynamo-session-id',
   'x-dynamo-parent-session-id',
-] as const;
+]);
 
 /** Headers of the engine's answer that end here: hop-by-hop ones (RFC 9110 §7.6.1), and those that we set ourselves. */
 const DROPPED: ReadonlySet<string> = new Set([
@@ -50,7 +50,8 @@ export function upstreamHeaders(
   const headers = ['content-type', 'application/json', 'x-request-id', requestId];
   if (authorization !== undefined) headers.push('authorization', authorization);
   if (priority !== undefined) headers.push('x-vllm-priority', priority);
-  for (const name of FORWARDED) {
+  for (const name in client) {
+    if (!FORWARDED.has(name)) continue;
     const value = client[name];
     if (typeof value === 'string') headers.push(name, value);
   }

@@ -41,6 +41,51 @@ function isTruthy(value: unknown): boolean {
   return value === '1' || value === 'true';
 }
 
+/** Session headers that agents and load generators send on their own, most specific first. */
+const SESSION_HEADERS = [
+  'x-session-id',
+  'session-id',
+  'session_id',
+  'x-session-affinity',
+  'x-correlation-id',
+  'x-smg-routing-key',
+  'x-ms-session-id',
+] as const;
+
+/** All headers that steps 1, 2, 3 and 5 look at. */
+const CLAIM_HEADERS: ReadonlySet<string> = new Set([
+  'x-maestro-agent',
+  'x-maestro-workflow',
+  'x-maestro-tenant',
+  'x-maestro-template',
+  'x-maestro-role',
+  'x-maestro-parent',
+  'x-maestro-class',
+  'x-maestro-deadline-ms',
+  'x-maestro-session-final',
+  'x-dynamo-session-id',
+  'x-dynamo-parent-session-id',
+  'x-dynamo-session-final',
+  'x-llm-d-inference-fairness-id',
+  'x-gateway-inference-fairness-id',
+  'x-llm-d-inference-objective',
+  'x-gateway-inference-objective',
+  'x-claude-code-session-id',
+  'x-claude-code-agent-id',
+  'x-claude-code-parent-agent-id',
+  ...SESSION_HEADERS,
+  'x-parent-session-id',
+  'langsmith-trace',
+  'baggage',
+  'traceparent',
+]);
+
+/** Is there any header from which {@link maestroClaim}, {@link routerClaim}, {@link agentClaim} or {@link traceClaim} could learn something? */
+export function mayTell(headers: IncomingHttpHeaders): boolean {
+  for (const name in headers) if (CLAIM_HEADERS.has(name)) return true;
+  return false;
+}
+
 /** Step 1: our own headers. */
 export function maestroClaim(headers: IncomingHttpHeaders): IdentityClaim {
   const agentId = header(headers, 'x-maestro-agent');
@@ -73,17 +118,6 @@ export function routerClaim(headers: IncomingHttpHeaders): IdentityClaim {
     sessionFinal: isTruthy(headers['x-dynamo-session-final']) || undefined,
   };
 }
-
-/** Session headers that agents and load generators send on their own, most specific first. */
-const SESSION_HEADERS = [
-  'x-session-id',
-  'session-id',
-  'session_id',
-  'x-session-affinity',
-  'x-correlation-id',
-  'x-smg-routing-key',
-  'x-ms-session-id',
-] as const;
 
 /** Step 3: native headers of agents: Claude Code, OpenCode, Codex, AIPerf, Azure OpenAI, LangSmith. */
 export function agentClaim(headers: IncomingHttpHeaders): IdentityClaim {

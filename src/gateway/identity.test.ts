@@ -3,7 +3,15 @@ import { describe, expect, it } from 'vitest';
 import type { SloClass } from '../model/stage.js';
 import type { ApiKey } from './config.js';
 import { type Identity, type IdentityRules, resolveIdentity } from './identity.js';
-import { BODY_CLAIM_FIELDS, bodyClaim } from './identity-claims.js';
+import {
+  agentClaim,
+  BODY_CLAIM_FIELDS,
+  bodyClaim,
+  maestroClaim,
+  mayTell,
+  routerClaim,
+  traceClaim,
+} from './identity-claims.js';
 import type { PathIdentity } from './routes.js';
 
 const CLASSES: readonly SloClass[] = [
@@ -248,4 +256,28 @@ it('looks into a body that has any of the fields which tell, and into no other',
   const asked = new Set<string>();
   bodyClaim((field) => void asked.add(field));
   expect([...asked].sort()).toEqual([...BODY_CLAIM_FIELDS].sort());
+});
+
+describe('mayTell', () => {
+  it('says yes to every header that a step looks at', () => {
+    const asked = new Set<string>();
+    for (const value of [undefined, 'x']) {
+      const headers = new Proxy<IncomingHttpHeaders>(
+        {},
+        {
+          get: (_, name) => {
+            asked.add(String(name));
+            return value;
+          },
+        },
+      );
+      for (const step of [maestroClaim, routerClaim, agentClaim, traceClaim]) step(headers);
+    }
+    expect(asked.size).toBeGreaterThan(25);
+    expect([...asked].filter((name) => !mayTell({ [name]: 'x' }))).toEqual([]);
+  });
+
+  it('says no to what clients send of their own accord', () => {
+    expect(mayTell({ host: 'x', authorization: 'x', 'user-agent': 'x', 'x-stainless-lang': 'js' })).toBe(false);
+  });
 });

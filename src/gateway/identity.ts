@@ -7,6 +7,7 @@ import {
   bodyClaim,
   type IdentityClaim,
   maestroClaim,
+  mayTell,
   NOTHING,
   pathClaim,
   personClaim,
@@ -29,6 +30,9 @@ export const IDENTITY_SOURCES = [
   'none',
 ] as const;
 export type IdentitySource = (typeof IDENTITY_SOURCES)[number];
+
+/** Tenant of those who name none. */
+export const DEFAULT_TENANT = 'default';
 
 /** Who is calling, as far as the request tells. */
 export interface Identity {
@@ -92,18 +96,22 @@ export function resolveIdentity(input: IdentityInput, rules: IdentityRules): Ide
     merged.deadlineMs ??= claimed.deadlineMs;
     merged.sessionFinal ??= claimed.sessionFinal;
   };
-  claim('maestro-headers', maestroClaim(headers));
+  // Each look for a header that is not there costs as much as one that finds something, and most clients send none of forty.
+  const headersTell = mayTell(headers);
+  if (headersTell) claim('maestro-headers', maestroClaim(headers));
   // Most of our own clients name everything at once; the other sources could then only add what nobody asks for.
   if (merged.workflow === undefined || merged.role === undefined || merged.sloClass === undefined) {
-    claim('router-headers', routerClaim(headers));
-    claim('agent-headers', agentClaim(headers));
+    if (headersTell) {
+      claim('router-headers', routerClaim(headers));
+      claim('agent-headers', agentClaim(headers));
+    }
     if (input.bodyMayTell) claim('body', bodyClaim(input.body));
-    claim('trace', traceClaim(headers));
+    if (headersTell) claim('trace', traceClaim(headers));
     claim('path', pathClaim(input.path));
   }
   if (key) claim('key', { workflow: key.workflow, template: key.template });
   if (merged.workflow === undefined) claim('body', personClaim(input.body));
-  const tenant = key?.tenant ?? merged.tenant ?? 'default';
+  const tenant = key?.tenant ?? merged.tenant ?? DEFAULT_TENANT;
   if (merged.workflow === undefined) claim('content', { workflow: input.continuedWorkflow(tenant) });
   const template = merged.template ?? 'default';
   const templateDefaults = Object.hasOwn(rules.templates, template) ? rules.templates[template] : undefined;

@@ -7,7 +7,7 @@ import type { GatewayContext } from './context.js';
 import { type Identity, resolveIdentity } from './identity.js';
 import { BODY_CLAIM_FIELDS } from './identity-claims.js';
 import { type BodyScan, scanBody } from './json-scan.js';
-import { prefixHashes } from './prefix-hashes.js';
+import { bytesOf, FIRST_BLOCK_BYTES, prefixHashes } from './prefix-hashes.js';
 import { decodeField, messageKind, type RequestFields, readFields } from './request-fields.js';
 import type { ResponseHome } from './response-homes.js';
 import { RollingHash } from './rolling-hash.js';
@@ -183,11 +183,13 @@ function hashPrompt(
 ): readonly string[] {
   const prompt = scan.fields[route.promptField];
   if (!prompt || route.name === 'embeddings') return [];
+  const system = systemField(body, scan);
+  const parts = system ? [system, prompt] : [prompt];
+  if (bytesOf(parts) < FIRST_BLOCK_BYTES) return [];
   const seed = new RollingHash();
   seed.updateText(`${tenant}\n${model}`);
   const { tools, cache_salt: salt } = scan.fields;
   if (salt) seed.update(body, salt.start, salt.end);
   if (tools) seed.update(body, tools.start, tools.end);
-  const system = systemField(body, scan);
-  return prefixHashes(body, system ? [system, prompt] : [prompt], seed);
+  return prefixHashes(body, parts, seed);
 }

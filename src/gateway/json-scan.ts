@@ -45,6 +45,12 @@ export type MessageList = 'messages' | 'input';
 
 const WANTED: ReadonlySet<string> = new Set(WANTED_FIELDS);
 
+/** All fields absent. What is found is written into a copy: objects of one shape, whatever a body has, are read several times as fast. */
+const NO_FIELDS = Object.fromEntries(WANTED_FIELDS.map((field) => [field, undefined])) as Record<
+  WantedField,
+  JsonRange | undefined
+>;
+
 /** Where a value lies in the body: `[start, end)` in bytes. */
 export interface JsonRange {
   readonly start: number;
@@ -54,7 +60,7 @@ export interface JsonRange {
 }
 
 export interface BodyScan {
-  readonly fields: Readonly<Partial<Record<WantedField, JsonRange>>>;
+  readonly fields: Readonly<Record<WantedField, JsonRange | undefined>>;
   /** Start and end offset of each element of the list of messages, one after the other. */
   readonly messageOffsets: readonly number[];
   /** Offset of the brace that closes the body; where new fields can be put in. */
@@ -107,7 +113,7 @@ class Scanner {
   ) {}
 
   scanObject(messageList: MessageList): BodyScan {
-    const fields: Partial<Record<WantedField, JsonRange>> = {};
+    const fields = { ...NO_FIELDS };
     const messageOffsets: number[] = [];
     if (this.next() !== OPEN_BRACE) this.fail('expected a JSON object');
     this.position++;

@@ -2,7 +2,7 @@ import type { RollingHash } from './rolling-hash.js';
 import type { ByteRange } from './system-prompt.js';
 
 /** First block boundary in bytes; about 128 tokens. */
-const FIRST_BLOCK_BYTES = 512;
+export const FIRST_BLOCK_BYTES = 512;
 /** Steps per doubling of the length: the shared prefix of two prompts is known to an eighth of its length or better. */
 const STEPS_PER_DOUBLING = 8;
 
@@ -17,18 +17,29 @@ export function prefixHashes(body: Buffer, parts: readonly ByteRange[], seed: Ro
   let step = FIRST_BLOCK_BYTES;
   let offset = 0;
   let missing = step;
+  let left = bytesOf(parts);
   for (let { start, end } of parts) {
     while (start + missing <= end) {
       seed.update(body, start, start + missing);
       start += missing;
+      left -= missing;
       offset += step;
       hashes.push(seed.text());
       if (offset >= 2 * STEPS_PER_DOUBLING * step) step *= 2;
       missing = step;
     }
+    // What comes after the last boundary is in no hash.
+    if (left < missing) break;
     if (start === end) continue;
     seed.update(body, start, end);
     missing -= end - start;
+    left -= end - start;
   }
   return hashes;
+}
+
+export function bytesOf(parts: readonly ByteRange[]): number {
+  let bytes = 0;
+  for (const { start, end } of parts) bytes += end - start;
+  return bytes;
 }

@@ -5,6 +5,9 @@ import type { InferenceRoute } from './routes.js';
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
+const MINUS = 0x2d;
+const ZERO = 0x30;
+const NINE = 0x39;
 const OPEN_BRACE = 0x7b;
 
 /** Values longer than this are not decoded. */
@@ -35,10 +38,10 @@ export function decodeField(body: Buffer, scan: BodyScan, field: WantedField): u
 
 function decodeRange(body: Buffer, range: JsonRange): unknown {
   const { start, end } = range;
-  // Nearly all that is decoded is a short word, which needs no parser.
-  if (body[start] === QUOTE && isPlain(body, start + 1, end - 1)) {
-    return body.toString('latin1', start + 1, end - 1);
-  }
+  // Nearly all that is decoded is a number, which the scan has checked, or a short word: neither needs a parser.
+  const first = body[start]!;
+  if (first === QUOTE && isPlain(body, start + 1, end - 1)) return body.toString('latin1', start + 1, end - 1);
+  if (first === MINUS || (first >= ZERO && first <= NINE)) return Number(body.toString('latin1', start, end));
   try {
     return JSON.parse(body.toString('utf8', start, end));
   } catch {
@@ -134,7 +137,7 @@ function countTokenIds(body: Buffer, prompt: JsonRange): number | undefined {
   let index = prompt.start + 1;
   while (body[index] === 0x20 || body[index] === 0x0a || body[index] === 0x0d || body[index] === 0x09) index++;
   const byte = body[index]!;
-  return byte >= 0x30 && byte <= 0x39 ? prompt.elements : undefined;
+  return byte >= ZERO && byte <= NINE ? prompt.elements : undefined;
 }
 
 function readFeatures(body: Buffer, scan: BodyScan, stream: boolean, route: InferenceRoute): StageFeatures {

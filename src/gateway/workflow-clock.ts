@@ -1,5 +1,5 @@
 import { LruMap } from '../model/lru-map.js';
-import type { Identity } from './identity.js';
+import { DEFAULT_TENANT, type Identity } from './identity.js';
 
 interface Workflow {
   deadlineAtMs: number;
@@ -20,7 +20,9 @@ export class WorkflowClock {
 
   /** When the workflow of this request must be done. Its first request starts the count, and so does one after a long silence. */
   deadlineAtMs(identity: Identity, nowMs: number): number {
-    const key = `${identity.tenant}\n${identity.workflowId}`;
+    const { tenant, workflowId } = identity;
+    // No name holds a line break.
+    const key = tenant === DEFAULT_TENANT ? workflowId : `${tenant}\n${workflowId}`;
     let workflow = this.workflows.get(key);
     if (!workflow || nowMs - workflow.lastSeenMs > this.idleMs) {
       workflow = { arrivalMs: nowMs, deadlineAtMs: nowMs + identity.deadlineMs, lastSeenMs: nowMs };

@@ -330,12 +330,10 @@ export class NodeService {
     if (nextMs >= this.timerDueMs) return;
     this.timer?.cancel();
     this.timerDueMs = nextMs;
-    this.timer = clock.after(nextMs - clock.nowMs(), this.timeUp);
-  };
-
-  private readonly timeUp = (): void => {
-    this.timerDueMs = Number.POSITIVE_INFINITY;
-    this.pumpSoon();
+    this.timer = clock.after(nextMs - clock.nowMs(), () => {
+      this.timerDueMs = Number.POSITIVE_INFINITY;
+      this.pumpSoon();
+    });
   };
 
   private carryOut(action: NodeAction): void {

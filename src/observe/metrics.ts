@@ -1,5 +1,6 @@
-import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { Counter, Gauge, Registry } from 'prom-client';
 import { OUTCOME_KINDS, type OutcomeKind } from '../model/stage.js';
+import { Distribution, registerHistogram } from './distribution.js';
 
 /** Upper bounds in seconds; TTFT and durations of LLM calls span from milliseconds to many minutes. */
 const TIME_BUCKETS_S = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800];
@@ -21,6 +22,21 @@ export interface EndedRequest {
   readonly ttftMs: number | undefined;
 }
 
+/** What is counted of the requests of one route and class. */
+interface RouteNumbers {
+  readonly route: string;
+  readonly sloClass: string;
+  readonly outcomes: Record<OutcomeKind, number>;
+  readonly durationSeconds: Distribution;
+}
+
+/** What is counted of the requests of one class. */
+interface ClassNumbers {
+  readonly sloClass: string;
+  readonly queueSeconds: Distribution;
+  readonly ttftSeconds: Distribution;
+}
+
 /**
  * The gateway's numbers. Every request that starts ends once: `started` equals the sum of `outcomes` plus `inFlight` at every moment, and
  * `inFlight` is zero when nothing runs.
@@ -28,31 +44,14 @@ export interface EndedRequest {
 export class GatewayMetrics {
   readonly registry = new Registry();
   private readonly vocabulary: { routes: Set<string>; classes: Set<string>; identitySources: Set<string> };
-  private readonly outcomeCounts = Object.fromEntries(OUTCOME_KINDS.map((kind) => [kind, 0])) as Record<
-    OutcomeKind,
-    number
-  >;
+  private readonly outcomeCounts = noOutcomes();
   private startedCount = 0;
   private openCount = 0;
 
-  private readonly requests = new Counter({
-    name: 'maestro_requests_total',
-    help: 'Requests that ended, by outcome',
-    labelNames: ['route', 'outcome', 'class'],
-    registers: [this.registry],
-  });
-  private readonly queueSeconds = this.histogram('maestro_queue_seconds', 'Wait in our queue', ['class']);
-  private readonly ttftSeconds = this.histogram('maestro_ttft_seconds', 'From arrival to the first content', ['class']);
-  private readonly durationSeconds = this.histogram('maestro_request_duration_seconds', 'From arrival to the end', [
-    'route',
-    'class',
-  ]);
-  private readonly identitySources = new Counter({
-    name: 'maestro_identity_source_total',
-    help: 'Requests by the step of identity resolution that named their workflow',
-    labelNames: ['source'],
-    registers: [this.registry],
-  });
+  /** By route and class. */
+  private readonly byRoute = new Map<string, Map<string, RouteNumbers>>();
+  private readonly byClass = new Map<string, ClassNumbers>();
+  private readonly bySource = new Map<string, number>();
   private readonly upstreamAborts = new Counter({
     name: 'maestro_upstream_aborts_total',
     help: 'Engine calls that we broke off, by cause and by how far they had come',
@@ -80,6 +79,15 @@ export class GatewayMetrics {
         this.set(metrics.openCount);
       },
     });
+    this.registerCounts();
+    const ofClasses = (which: 'queueSeconds' | 'ttftSeconds') => () =>
+      [...this.byClass.values()].map((numbers) => [{ class: numbers.sloClass }, numbers[which]] as const);
+    const { registry } = this;
+    registerHistogram(registry, 'maestro_queue_seconds', 'Wait in our queue', ofClasses('queueSeconds'));
+    registerHistogram(registry, 'maestro_ttft_seconds', 'From arrival to the first content', ofClasses('ttftSeconds'));
+    registerHistogram(registry, 'maestro_request_duration_seconds', 'From arrival to the end', () =>
+      this.routeNumbers().map(({ route, sloClass, durationSeconds }) => [{ route, class: sloClass }, durationSeconds]),
+    );
   }
 
   requestStarted(): void {
@@ -90,16 +98,18 @@ export class GatewayMetrics {
   requestEnded(ended: EndedRequest): void {
     this.openCount--;
     this.outcomeCounts[ended.outcome]++;
-    const route = known(this.vocabulary.routes, ended.route);
     const sloClass = ended.sloClass === undefined ? 'none' : known(this.vocabulary.classes, ended.sloClass);
-    this.requests.inc({ route, outcome: ended.outcome, class: sloClass });
-    this.durationSeconds.observe({ route, class: sloClass }, ended.durationMs / 1000);
-    if (ended.queueMs !== undefined) this.queueSeconds.observe({ class: sloClass }, ended.queueMs / 1000);
-    if (ended.ttftMs !== undefined) this.ttftSeconds.observe({ class: sloClass }, ended.ttftMs / 1000);
+    const ofRoute = this.ofRoute(known(this.vocabulary.routes, ended.route), sloClass);
+    ofRoute.outcomes[ended.outcome] += 1;
+    ofRoute.durationSeconds.observe(ended.durationMs / 1000);
+    const ofClass = this.ofClass(sloClass);
+    if (ended.queueMs !== undefined) ofClass.queueSeconds.observe(ended.queueMs / 1000);
+    if (ended.ttftMs !== undefined) ofClass.ttftSeconds.observe(ended.ttftMs / 1000);
   }
 
   identityResolved(source: string, classClamped: boolean): void {
-    this.identitySources.inc({ source: known(this.vocabulary.identitySources, source) });
+    const label = known(this.vocabulary.identitySources, source);
+    this.bySource.set(label, (this.bySource.get(label) ?? 0) + 1);
     if (classClamped) this.clampedClasses.inc();
   }
 
@@ -117,9 +127,66 @@ export class GatewayMetrics {
     return { started: this.startedCount, inFlight: this.openCount, outcomes: { ...this.outcomeCounts } };
   }
 
-  private histogram(name: string, help: string, labelNames: string[]): Histogram {
-    return new Histogram({ name, help, labelNames, buckets: TIME_BUCKETS_S, registers: [this.registry] });
+  /** Counters that are kept here and told when they are asked for: to count costs less than to look up a series by its labels. */
+  private registerCounts(): void {
+    const metrics = this;
+    new Counter({
+      name: 'maestro_requests_total',
+      help: 'Requests that ended, by outcome',
+      labelNames: ['route', 'outcome', 'class'],
+      registers: [this.registry],
+      collect() {
+        this.reset();
+        for (const { route, sloClass, outcomes } of metrics.routeNumbers()) {
+          for (const outcome of OUTCOME_KINDS) {
+            if (outcomes[outcome] > 0) this.inc({ route, outcome, class: sloClass }, outcomes[outcome]);
+          }
+        }
+      },
+    });
+    new Counter({
+      name: 'maestro_identity_source_total',
+      help: 'Requests by the step of identity resolution that named their workflow',
+      labelNames: ['source'],
+      registers: [this.registry],
+      collect() {
+        this.reset();
+        for (const [source, count] of metrics.bySource) this.inc({ source }, count);
+      },
+    });
   }
+
+  private routeNumbers(): RouteNumbers[] {
+    return [...this.byRoute.values()].flatMap((classes) => [...classes.values()]);
+  }
+
+  private ofRoute(route: string, sloClass: string): RouteNumbers {
+    let classes = this.byRoute.get(route);
+    if (!classes) {
+      classes = new Map();
+      this.byRoute.set(route, classes);
+    }
+    let numbers = classes.get(sloClass);
+    if (!numbers) {
+      numbers = { route, sloClass, outcomes: noOutcomes(), durationSeconds: new Distribution(TIME_BUCKETS_S) };
+      classes.set(sloClass, numbers);
+    }
+    return numbers;
+  }
+
+  private ofClass(sloClass: string): ClassNumbers {
+    let numbers = this.byClass.get(sloClass);
+    if (!numbers) {
+      const [queueSeconds, ttftSeconds] = [new Distribution(TIME_BUCKETS_S), new Distribution(TIME_BUCKETS_S)];
+      numbers = { sloClass, queueSeconds, ttftSeconds };
+      this.byClass.set(sloClass, numbers);
+    }
+    return numbers;
+  }
+}
+
+function noOutcomes(): Record<OutcomeKind, number> {
+  return Object.fromEntries(OUTCOME_KINDS.map((kind) => [kind, 0])) as Record<OutcomeKind, number>;
 }
 
 /** Exports a total that is counted elsewhere. */

@@ -61,9 +61,13 @@ export function taughtTokens({ kind, outputTokens }: StageOutcome): number | und
   return kind === 'completed' ? outputTokens : undefined;
 }
 
+/** Does the request leave it to the model whether to call a tool? */
+export function choosesTool({ features: { toolsOffered, toolChoice } }: Stage): boolean {
+  return toolsOffered > 0 && toolChoice === 'auto';
+}
+
 /** Whether the answer was a tool call, where that was the model's own choice. */
 export function taughtToolCall(stage: Stage, outcome: StageOutcome): boolean | undefined {
-  const { toolsOffered, toolChoice } = stage.features;
-  if (outcome.kind !== 'completed' || toolsOffered === 0 || toolChoice !== 'auto') return undefined;
+  if (outcome.kind !== 'completed' || !choosesTool(stage)) return undefined;
   return outcome.toolCalled;
 }

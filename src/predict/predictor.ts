@@ -132,7 +132,8 @@ export class OnlinePredictor {
     };
     const cachedTokens = this.services.expectedCachedTokens(stage);
     return {
-      toolProbability: this.toolProbability(stage, modelled?.toolProbability),
+      // The model has a say only where the request leaves the choice to the answer.
+      toolProbability: modelled?.toolProbability ?? this.tools.probability(stage),
       outputTokens,
       kvTokens: {
         q50: this.blockTokens(stage, q50),
@@ -241,13 +242,6 @@ export class OnlinePredictor {
     if (state.model.remaining) serving.remaining.restore(state.model.remaining);
     if (state.model.contest) serving.contest.restore(state.model.contest);
     if (state.model.calibration) serving.calibration.restore(state.model.calibration);
-  }
-
-  /** The model has a say only where the request leaves the choice to the answer. */
-  private toolProbability(stage: Stage, modelled: number | undefined): number {
-    const { toolsOffered, toolChoice } = stage.features;
-    const isOpen = toolsOffered > 0 && toolChoice === 'auto';
-    return isOpen && modelled !== undefined ? modelled : this.tools.probability(stage);
   }
 
   /** What is left by the model or by the medians, whichever has erred less on such workflows. */

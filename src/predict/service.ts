@@ -123,12 +123,12 @@ export class ModelService {
     });
   }
 
-  /** {@link predict} at once, in TypeScript. */
-  predictNow(row: Float64Array): Float64Array | undefined {
+  /** {@link predict} at once, in TypeScript: all outputs, or those from `first` on. */
+  predictNow(row: Float64Array, first = 0): Float64Array | undefined {
     if (this.current.kind !== 'serving' || !this.loaded) return undefined;
     const predicted = new Float64Array(this.loaded.outputs.length);
     const startedMs = nowOf(this.options);
-    this.loaded.forest.predict(row, 0, predicted);
+    this.loaded.forest.predict(row, 0, predicted, first);
     const elapsedMs = nowOf(this.options) - startedMs;
     this.judge(elapsedMs, this.options.maxRowMs ?? DEFAULT_MAX_ROW_MS, [predicted]);
     return allFinite(predicted) ? predicted : undefined;

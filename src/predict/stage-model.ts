@@ -1,5 +1,5 @@
 import type { Stage, StageContext, StageOutcome } from '../model/stage.js';
-import { taughtToolCall } from './examples.js';
+import { choosesTool, taughtToolCall } from './examples.js';
 import { FEATURE_NAMES, FEATURE_SCHEMA_HASH, fillFeatures } from './features.js';
 import { requiredEnsembles } from './onnx/check-model.js';
 import { OPTIONAL_STAGE_OUTPUTS, STAGE_OUTPUTS, type TreeModel } from './onnx/model.js';
@@ -20,8 +20,11 @@ export const STAGE_MODEL_REQUIREMENTS = {
 /** A trained model, whoever evaluates it. */
 export interface StageModel {
   readonly rules: ServingRules;
-  /** The numbers of {@link STAGE_OUTPUTS}, and of the optional ones that the model has, for a row of features; undefined where the model is out of service. The list is used again by the next call. */
-  evaluate(row: Float64Array): Float64Array | undefined;
+  /**
+   * The numbers of {@link STAGE_OUTPUTS}, and of the optional ones that the model has, for a row of features, all or those from `first` on; undefined where the
+   * model is out of service. The list is used again by the next call.
+   */
+  evaluate(row: Float64Array, first: number): Float64Array | undefined;
 }
 
 /**
@@ -34,8 +37,8 @@ export function forestModel(model: TreeModel): StageModel {
   const predicted = new Float64Array(forest.outputs);
   return {
     rules: servingRules(model.metadata),
-    evaluate(row) {
-      forest.predict(row, 0, predicted);
+    evaluate(row, first) {
+      forest.predict(row, 0, predicted, first);
       return predicted;
     },
   };
@@ -43,11 +46,15 @@ export function forestModel(model: TreeModel): StageModel {
 
 export interface ModelEstimate {
   readonly length: LengthEstimate;
-  /** Undefined where the model has not learned tool calls. */
+  /** Undefined where the model has not learned tool calls, and where the request leaves it no choice. */
   readonly toolProbability: number | undefined;
   /** Service milliseconds that the workflow has left after the stage. Undefined where the model has not learned them. */
   readonly remainingMs: number | undefined;
 }
+
+/** Places of the chance of a tool call among the outputs, and of the first of the lengths. */
+const TOOL_OUTPUT = STAGE_OUTPUTS.indexOf('tool_probability');
+const LENGTH_OUTPUTS = STAGE_OUTPUTS.indexOf('log_tokens_q30');
 
 /** No answer is longer; a model that says so is wrong, and infinity would spoil sums. */
 const MAX_LOG_TOKENS = Math.log(1e7);
@@ -69,7 +76,9 @@ export class ModelEstimates {
   /** Undefined where the model is out of service. */
   estimate(stage: Stage, context: StageContext, work: WorkFeatures): ModelEstimate | undefined {
     fillFeatures(stage, context, this.statistics.features(stage, context), work, this.row);
-    const predicted = this.model.evaluate(this.row);
+    // A fifth of the trees tell whether a tool is called, which is no question where none can be.
+    const asksForTool = this.model.rules.toolIntent && choosesTool(stage);
+    const predicted = this.model.evaluate(this.row, asksForTool ? TOOL_OUTPUT : LENGTH_OUTPUTS);
     if (!predicted) return undefined;
     const toolProbability = predicted[0]!;
     const low = predicted[1]!;
@@ -88,7 +97,7 @@ export class ModelEstimates {
         mean: tokensOf(mean),
         source: 'model',
       },
-      toolProbability: this.model.rules.toolIntent ? toolProbability : undefined,
+      toolProbability: asksForTool ? toolProbability : undefined,
       remainingMs: logRemaining === undefined ? undefined : Math.expm1(Math.min(MAX_LOG_MS, Math.max(0, logRemaining))),
     };
   }

@@ -33,6 +33,9 @@ describe('Forest', () => {
           for (const offset of [0, 1, 2, 3]) {
             forest.predict(row, offset, predicted);
             expect([...predicted]).toEqual(ensembles.map((ensemble) => predictRow(ensemble, row, offset)));
+            const rest = new Float64Array(ensembles.length);
+            forest.predict(row, offset, rest, 1);
+            expect([...rest]).toEqual([0, ...predicted.subarray(1)]);
           }
         },
       ),

@@ -51,16 +51,16 @@ export class Forest {
     });
   }
 
-  /** Predicts every output of the row at `offset` into `into`, in the order of the ensembles. Allocates nothing. */
-  predict(values: Float64Array, offset: number, into: Float64Array): void {
+  /** Predicts the outputs of the row at `offset` into `into`, in the order of the ensembles, all or those from `first` on. Allocates nothing. */
+  predict(values: Float64Array, offset: number, into: Float64Array, first = 0): void {
     const { featureCount, row, roots, place, limit, children, leafValues, ends } = this;
     for (let feature = 0; feature < featureCount; feature++) {
       const value = Math.fround(values[offset + feature]!);
       row[feature] = value;
       row[featureCount + feature] = -value;
     }
-    let tree = 0;
-    for (let output = 0; output < ends.length; output++) {
+    let tree = first === 0 ? 0 : ends[first - 1]!;
+    for (let output = first; output < ends.length; output++) {
       let score = this.baseScores[output]!;
       for (const end = ends[output]!; tree < end; tree++) {
         let node = roots[tree]!;
