@@ -41,7 +41,7 @@ const TARGETS: readonly (readonly [string, (() => Promise<Engines>) | undefined]
 ];
 
 /** A real server on a busy CPU takes its time. */
-const TIMEOUT_MS = 120_000;
+const TIMEOUT_MS = 300_000;
 
 /** Requests that run at once; undefined counts as many. */
 async function seatsOf(url: string): Promise<number> {
