@@ -147,6 +147,11 @@ export class NodeService {
     this.pumpSoon();
   }
 
+  keep(engineId: string, context: Parameters<NodeManager['keep']>[1]): void {
+    this.manager.keep(engineId, context, this.options.clock.nowMs());
+    this.pumpSoon();
+  }
+
   endpoint(engineId: string): EngineEndpoint | undefined {
     const client = this.live.get(engineId)?.client;
     const model = this.manager.view(engineId)?.spec.model;
@@ -244,10 +249,8 @@ export class NodeService {
     const { version, modelNames, level, schedulingPolicy } = found;
     this.options.logger.info({ engineId, version, modelNames, level, schedulingPolicy, ...limits }, 'engine is up');
     if (spec.model !== '' && !modelNames.includes(spec.model)) {
-      this.options.logger.warn(
-        { engineId, configured: spec.model, modelNames },
-        'engine serves another model than configured',
-      );
+      const fields = { engineId, configured: spec.model, modelNames };
+      this.options.logger.warn(fields, 'engine serves another model than configured');
     }
     this.event({ kind: 'engine-up', engineId, level, limits });
   }
@@ -276,13 +279,13 @@ export class NodeService {
   /** Somebody else may have put the engine to sleep or woken it. The gauge only raises the suspicion; `/is_sleeping` decides. */
   private async reconcileSleep(engineId: string, { sleepGauge }: EngineMetrics): Promise<void> {
     const engine = this.live.get(engineId)!;
-    const believedAsleep = () => this.believedAsleep(engineId);
-    const before = believedAsleep();
+    const before = this.believedAsleep(engineId);
     if (engine.moving || sleepGauge === undefined || before === undefined || before === (sleepGauge !== 'awake'))
       return;
     const { incarnation } = engine;
     const asleep = await engine.client.isSleeping();
-    if (!asleep.ok || engine.moving || engine.incarnation !== incarnation || believedAsleep() !== before) return;
+    if (!asleep.ok || engine.moving || engine.incarnation !== incarnation || this.believedAsleep(engineId) !== before)
+      return;
     if (asleep.value === before) return;
     this.options.logger.warn({ engineId, asleep: asleep.value }, 'engine was put to sleep or woken by somebody else');
     this.event({ kind: 'engine-up', engineId, level: asleep.value ? (sleepGauge === 'level-1' ? 1 : 2) : 0 });
