@@ -77,8 +77,10 @@ const scheduling = z
       .prefault('5m')
       .describe('After this wait a stage goes first, whatever the policy says.'),
     minResidency: duration()
-      .prefault('30s')
-      .describe('How long a model stays awake before another may take its place.'),
+      .prefault('5m')
+      .describe(
+        'How long a model stays awake before it may be emptied for another while it is busy; an idle one makes room at once.',
+      ),
     weights: z
       .enum(EVICTION_POLICY_NAMES)
       .default('value')
