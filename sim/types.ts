@@ -1,4 +1,5 @@
 import type { OrderingPolicy } from '../src/global/order/policy.js';
+import type { RetentionRuleName } from '../src/global/retention/rules.js';
 import type { TrafficObserver } from '../src/global/scheduler-types.js';
 import type { NodeSpec } from '../src/model/fleet.js';
 import type { Prediction, SloClass } from '../src/model/stage.js';
@@ -21,6 +22,8 @@ export interface NodeVariant {
   readonly weights?: EvictionPolicyName;
   /** Are models woken before they are asked for? */
   readonly prefetch?: boolean;
+  /** What is kept while workflows are in a tool call. */
+  readonly retention?: RetentionRuleName;
   /** False: every KV pool is fixed, also where the fleet has kvcached. */
   readonly elasticKv?: boolean;
   /** False: the bounds of an engine's calls add up. */

@@ -36,11 +36,18 @@ const VARIANTS: readonly (readonly [part: ReportPart, change: Partial<SweepCell>
   ['ablations', { node: { weights: 'lru' } }],
   ['ablations', { node: { weights: 'lfu' } }],
   ['ablations', { node: { prefetch: false } }],
+  // What is kept while agents are in a tool call.
+  ...(['none', 'continuum', 'progress-ttl'] as const).map(
+    (retention) => ['ablations', { node: { retention } }] as const,
+  ),
   ['ablations', { node: { elasticKv: false } }],
   ['ablations', { node: { pooledKv: false } }],
   ['ablations', { node: { coLocation: false } }],
   // What a plain stack does: the least recently used model goes, the least loaded engine is chosen.
-  ['ablations', { node: { weights: 'lru', prefetch: false, elasticKv: false }, placement: 'least-loaded' }],
+  [
+    'ablations',
+    { node: { weights: 'lru', prefetch: false, retention: 'none', elasticKv: false }, placement: 'least-loaded' },
+  ],
   // What each part of the prediction is worth, from nothing to the truth, which is noise of sigma 0.
   ['noise', { prediction: { kind: 'none' } }],
   ['noise', { prediction: { kind: 'role-median' } }],

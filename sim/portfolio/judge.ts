@@ -18,6 +18,7 @@ export interface JudgeFleet {
   readonly rttMs: Readonly<Record<string, number>>;
   readonly placement?: SimScenario['placement'];
   readonly reservation?: SimScenario['reservation'];
+  readonly node?: SimScenario['node'];
 }
 
 /** CPU of a replayed stage where nothing measures it, so that a simulated run does not depend on the machine it runs on. */
@@ -71,9 +72,9 @@ function scenarioOf(
   prediction: SimScenario['prediction'],
 ): Omit<SimScenario, 'policy'> {
   const { nodes, classes, lookAhead, minResidencyMs, kvOverflowTarget, rttMs } = fleet;
-  const { placement = 'maestro', reservation = 'predicted' } = fleet;
+  const { placement = 'maestro', reservation = 'predicted', node } = fleet;
   return {
-    ...{ nodes, classes, lookAhead, minResidencyMs, kvOverflowTarget, rttMs, placement, reservation },
+    ...{ nodes, classes, lookAhead, minResidencyMs, kvOverflowTarget, rttMs, placement, reservation, node },
     ...{ arrivals, prediction, horizonMs, seed: 0, faults: [], detail: 'summary' as const },
   };
 }

@@ -19,7 +19,7 @@ const cell = {
   node: z
     .strictObject({
       ...{ weights: z.string(), prefetch: z.boolean(), elasticKv: z.boolean(), pooledKv: z.boolean() },
-      coLocation: z.boolean(),
+      ...{ coLocation: z.boolean(), retention: z.string() },
     })
     .partial()
     .optional()

@@ -1,6 +1,7 @@
 import { BaselineRouter } from '../../src/cluster/baseline-router.js';
 import { ClusterRouter } from '../../src/cluster/router.js';
-import type { Demand, LeaseUse } from '../../src/model/fleet.js';
+import type { Demand, KeptContext, LeaseUse } from '../../src/model/fleet.js';
+import { sessionOf } from '../../src/model/stage.js';
 import type { EventLoop } from '../event-loop.js';
 import type { Placement } from '../types.js';
 import type { Job } from './job.js';
@@ -107,9 +108,19 @@ export class SimCluster {
     this.announceCapacity();
   }
 
+  /** The context of a workflow stays on the engine where its stage has ended. */
+  keep({ node, engineId }: Job, context: KeptContext): void {
+    if (!node || engineId === undefined) return;
+    node.keep(engineId, context);
+    this.router.keep(engineId, context);
+    this.router.update(node.view(engineId), this.loop.nowMs);
+    this.announceCapacity();
+  }
+
   private demand({ stage, orderKey, prediction }: Job, engineId: string, kvTokens: number): Demand {
     return {
       stageId: stage.stageId,
+      session: sessionOf(stage),
       engineId,
       sloClass: stage.sloClass,
       interactive: this.interactive.has(stage.sloClass),

@@ -1,9 +1,10 @@
 import type { Foresight, OrderingPolicy } from '../../src/global/order/policy.js';
+import { createRetention } from '../../src/global/retention/retention.js';
 import { GlobalScheduler } from '../../src/global/scheduler.js';
 import type { Dispatch, SubmitResult } from '../../src/global/scheduler-types.js';
 import { WorkflowTracker } from '../../src/global/tracker.js';
 import { kvPoolTokensOf } from '../../src/global/working-set.js';
-import type { ClusterView } from '../../src/model/fleet.js';
+import type { ClusterView, KeptContext } from '../../src/model/fleet.js';
 import type { StageContext, StageOutcome } from '../../src/model/stage.js';
 import { MINUTE_MS } from '../../src/model/units.js';
 import type { EventLoop, Scheduled } from '../event-loop.js';
@@ -14,6 +15,7 @@ import type { Predictions } from './predictions.js';
 export interface GlobalListener {
   dispatched(dispatch: Dispatch): void;
   expired(stageId: string): void;
+  keep(job: Job, keep: KeptContext): void;
 }
 
 /** As the live system: a workflow that has been silent for so long counts as over. */
@@ -67,12 +69,14 @@ export class GlobalLevel {
   }
 
   /** A stage is over. While no process is there, nobody learns of it. */
-  ended({ stage, context }: Job, outcome: StageOutcome, ran: boolean): void {
+  ended(job: Job, outcome: StageOutcome, ran: boolean): void {
     if (!this.up) return;
+    const { stage, context } = job;
     const { scheduler, tracker, predictions } = this;
     const { nowMs } = this.loop;
     if (ran) {
-      scheduler.complete(stage.stageId, outcome, nowMs);
+      const keep = scheduler.complete(stage.stageId, outcome, nowMs);
+      if (keep) this.listener.keep(job, keep);
       predictions.observe(stage, context, outcome);
     } else scheduler.cancel(stage.stageId, nowMs);
     tracker.end(stage, outcome, nowMs);
@@ -120,12 +124,13 @@ export class GlobalLevel {
   }
 
   private newScheduler(): GlobalScheduler {
-    const { classes, controller } = this.scenario;
+    const { classes, controller, node, nodes, serviceTimeMs } = this.scenario;
     return new GlobalScheduler(
       {
         ...{ policy: this.policy, classes, foresight: this.foresight, kvPoolTokens: this.kvPoolTokens },
         ...{ maxCount: 1_000_000, maxCountPerTenant: 1_000_000, maxBytes: Number.MAX_SAFE_INTEGER },
         traffic: controller?.traffic,
+        retention: createRetention(node?.retention ?? 'rent', nodes, serviceTimeMs),
         ...NO_TIMEOUTS,
       },
       this.tracker,

@@ -1,6 +1,6 @@
 import { EmulatedDevice } from '../../src/engine/device.js';
 import { reloadMs, sleepMs, wakeMs } from '../../src/engine/weight-moves.js';
-import type { Demand, EngineView, LeaseUse, NodeSpec, ReserveResult } from '../../src/model/fleet.js';
+import type { Demand, EngineView, KeptContext, LeaseUse, NodeSpec, ReserveResult } from '../../src/model/fleet.js';
 import { DEFAULT_BLOCK_TOKENS } from '../../src/model/memory.js';
 import type { NodeAction } from '../../src/node/actions.js';
 import type { NodeConfig } from '../../src/node/config.js';
@@ -88,6 +88,11 @@ export class SimNode {
     this.pumpSoon();
     this.poll();
     return result;
+  }
+
+  keep(engineId: string, context: KeptContext): void {
+    this.manager.keep(engineId, context, this.loop.nowMs);
+    this.pumpSoon();
   }
 
   cancel(stageId: string): void {

@@ -1,7 +1,7 @@
 import type { Foresight } from '../../src/global/order/policy.js';
 import type { Dispatch } from '../../src/global/scheduler-types.js';
 import { ChurnMap } from '../../src/model/churn-map.js';
-import type { ClusterView } from '../../src/model/fleet.js';
+import type { ClusterView, KeptContext } from '../../src/model/fleet.js';
 import type { OutcomeKind, StageOutcome } from '../../src/model/stage.js';
 import type { TraceRow } from '../../traces/schema.js';
 import { EventLoop } from '../event-loop.js';
@@ -172,6 +172,12 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
   expired(stageId: string): void {
     const job = this.jobs.get(stageId);
     if (job) this.end(job, 'rejected', 'queue-timeout');
+  }
+
+  /** The message takes the way to the cluster; a stage that has come back meanwhile makes it pointless. */
+  keep(job: Job, keep: KeptContext): void {
+    const cluster = job.cluster!;
+    cluster.links.down.send(() => cluster.keep(job, keep));
   }
 
   dispatched({ stageId, clusterId, orderKey, priority }: Dispatch): void {

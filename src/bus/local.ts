@@ -6,6 +6,7 @@ import { PORTFOLIO_CANDIDATES, PORTFOLIO_PRIOR } from '../global/portfolio/candi
 import { Portfolio } from '../global/portfolio/portfolio.js';
 import { PortfolioService, type ReplayWorker } from '../global/portfolio/service.js';
 import { thinnings } from '../global/portfolio/thinning.js';
+import { createRetention } from '../global/retention/retention.js';
 import { GlobalScheduler } from '../global/scheduler.js';
 import { GlobalService } from '../global/service.js';
 import { WorkflowTracker } from '../global/tracker.js';
@@ -91,6 +92,7 @@ export function createLocalLevels(options: LocalLevelsOptions): LocalLevels {
       traffic: portfolio?.traffic,
       classes,
       kvPoolTokens: kvPoolTokensOf(options.nodes),
+      retention: createRetention(rules.retention, options.nodes, options.serviceTimeMs),
       maxCount: rules.queue.maxCount,
       maxBytes: rules.queue.maxBytes,
       maxCountPerTenant: rules.queue.maxCountPerTenant ?? rules.queue.maxCount,

@@ -42,8 +42,8 @@ export function startReplayThread(fleet: JudgeFleet): ReplayWorker | undefined {
   };
 }
 
-function newWorker({ nodes, classes, lookAhead, minResidencyMs, kvOverflowTarget, rttMs }: JudgeFleet): Worker {
-  const fleet: JudgeFleet = { nodes, classes, lookAhead, minResidencyMs, kvOverflowTarget, rttMs };
+function newWorker({ nodes, classes, lookAhead, minResidencyMs, kvOverflowTarget, rttMs, node }: JudgeFleet): Worker {
+  const fleet: JudgeFleet = { nodes, classes, lookAhead, minResidencyMs, kvOverflowTarget, rttMs, node };
   const fromSource = import.meta.url.endsWith('.ts');
   const file = new URL(fromSource ? './replay-thread-main.ts' : './replay-thread-main.js', import.meta.url);
   const options = { workerData: fleet, resourceLimits: { maxOldGenerationSizeMb: MAX_MEMORY_MB } };

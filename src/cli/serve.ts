@@ -86,7 +86,9 @@ export async function serve(options: ServeOptions): Promise<Served> {
       engineApiKeys: options.vllmUrls ? new Map() : engineApiKeys(config),
       serviceTimeMs: serviceTimes(stepShapes(config)),
       prediction,
-      replays: tunes ? startReplayThread({ nodes, classes, rttMs: {}, ...rules }) : undefined,
+      replays: tunes
+        ? startReplayThread({ nodes, classes, rttMs: {}, ...rules, node: { retention: rules.retention } })
+        : undefined,
       telemetry: (nodeId: string) => {
         if (fleet) return () => deviceReading(fleet, nodeId);
         const watch = watches.get(nodeId);

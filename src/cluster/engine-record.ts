@@ -104,7 +104,7 @@ export function freePlaces(engine: EngineRecord, limits: SeatLimits): number {
  * hold, so that a stage with a generous bound is not kept waiting for memory that does not exist.
  */
 export function freeKvTokens(engine: EngineRecord): number {
-  const { kvPoolTokens, reservedKvTokens } = engine.view;
-  const promised = reservedKvTokens + engine.pendingKvTokens;
+  const { kvPoolTokens, reservedKvTokens, keptKvTokens = 0 } = engine.view;
+  const promised = reservedKvTokens + engine.pendingKvTokens + keptKvTokens;
   return promised === 0 ? Number.POSITIVE_INFINITY : Math.max(0, kvPoolTokens - promised);
 }

@@ -104,6 +104,8 @@ const FILTER_CASES: [string, EngineRecord, PlaceRequest, boolean][] = [
   ['kv', record({ reservedKvTokens: 98_001 }), request(), false],
   ['kv', record({ reservedKvTokens: 97_000 }, { pendingKvTokens: 1_001 }), request(), false],
   ['kv', record({ kvPoolTokens: 1_500 }), request(), true],
+  ['kv', record({ keptKvTokens: 98_000 }), request(), true],
+  ['kv', record({ reservedKvTokens: 50_000, keptKvTokens: 48_001 }), request(), false],
   ['seat', record({ leases: 9 }), request(), true],
   ['seat', record({ leases: 10 }), request(), false],
   ['seat', record({ leases: 9 }, { pendingLeases: 1 }), request(), false],
@@ -112,6 +114,17 @@ const FILTER_CASES: [string, EngineRecord, PlaceRequest, boolean][] = [
   ['seat', record({ state: 'sleeping', leases: 1 }), request(), true],
   ['seat', record({ state: 'sleeping', leases: 2 }), request(), false],
 ];
+
+describe('what an engine keeps', () => {
+  it('is room for its own session and for nobody else', () => {
+    const kv = ENGINE_FILTERS.find(({ name }) => name === 'kv')!;
+    const engine = record({ reservedKvTokens: 50_000, keptKvTokens: 49_000 });
+    const kept = { engine, tokens: 1_500 };
+    expect(kv.passes(request(), engine)).toBe(false);
+    expect(kv.passes(request({ kept }), engine)).toBe(true);
+    expect(kv.passes(request({ kept: { engine: record(), tokens: 1_500 } }), engine)).toBe(false);
+  });
+});
 
 describe('filters', () => {
   it.each(FILTER_CASES)('%s (case %#)', (name, engine, asked, passes) => {

@@ -11,6 +11,8 @@ export interface PlaceRequest {
   readonly limits: SeatLimits;
   /** Prompt tokens that an engine is expected to have cached; engines that are not in it have none. */
   readonly cachedTokens: ReadonlyMap<EngineRecord, number>;
+  /** Context of the stage's workflow that an engine keeps for its return. */
+  readonly kept?: { readonly engine: EngineRecord; readonly tokens: number } | undefined;
   /** Round trip to a node, milliseconds. */
   rttMs(nodeId: string): number;
 }

@@ -12,6 +12,11 @@ export class RecentMap<K, V> {
     return this.young.get(key) ?? this.old.get(key);
   }
 
+  delete(key: K): void {
+    this.young.delete(key);
+    this.old.delete(key);
+  }
+
   set(key: K, value: V): void {
     this.young.set(key, value);
     if (2 * this.young.size < this.maxSize) return;

@@ -4,12 +4,13 @@ import type {
   ClusterView,
   EngineSpec,
   EngineView,
+  KeptContext,
   ModelCapacity,
   PlaceExplanation,
   PlaceResult,
 } from '../model/fleet.js';
 import { type HeapEntry, StableHeap } from '../model/heap.js';
-import type { Prediction, Stage } from '../model/stage.js';
+import { type Prediction, type Stage, sessionOf } from '../model/stage.js';
 import {
   type EngineCosts,
   type EngineRecord,
@@ -23,6 +24,7 @@ import { ENGINE_FILTERS } from './filter/registry.js';
 import { disturbs, ModelIndex } from './model-index.js';
 import type { PlaceRequest } from './place-request.js';
 import { PrefixIndex, type PrefixLimits } from './prefix.js';
+import { RecentMap } from './recent-map.js';
 import { EngineScore } from './score/engine-score.js';
 import { ENGINE_SCORERS } from './score/registry.js';
 
@@ -61,6 +63,12 @@ const LEASE_WEIGHT = 0.05;
 /** Stages whose start is remembered until they end. */
 const MAX_STARTED = 100_000;
 
+/** A context that an engine keeps, as long as it has not lost its cache since. */
+interface KeptHere extends KeptContext {
+  readonly engine: EngineRecord;
+  readonly generation: number;
+}
+
 interface Scored {
   readonly engine: EngineRecord;
   readonly score: CandidateScore;
@@ -75,6 +83,7 @@ export class ClusterRouter {
   private readonly engines = new Map<string, EngineRecord>();
   private readonly models = new Map<string, ModelIndex>();
   private readonly prefixes: PrefixIndex;
+  private readonly kept: RecentMap<string, KeptHere>;
   /** Models whose capacity is not what was last told. */
   private readonly changedModels: string[] = [];
   private readonly startedAtMs = new ChurnMap<number>();
@@ -84,6 +93,7 @@ export class ClusterRouter {
   constructor(config: Partial<ClusterRouterConfig> = {}) {
     this.config = { ...DEFAULT_ROUTER_CONFIG, ...config };
     this.prefixes = new PrefixIndex(this.config);
+    this.kept = new RecentMap(this.config.maxWorkflows);
   }
 
   /** The newest state of an engine; an older one than what is known is ignored. */
@@ -143,7 +153,17 @@ export class ClusterRouter {
     if (!index) return bounce('unknown-model', {});
     const cachedTokens = this.prefixes.cachedTokens(stage);
     const { rttMs } = this.config;
-    const request: PlaceRequest = { stage, prediction, nowMs, excluded, limits: this.config, cachedTokens, rttMs };
+    const kept = this.keptFor(stage, nowMs);
+    const request: PlaceRequest = {
+      stage,
+      prediction,
+      nowMs,
+      excluded,
+      limits: this.config,
+      cachedTokens,
+      kept,
+      rttMs,
+    };
     const refusals: Record<string, number> = {};
     const scored: Scored[] = [];
     for (const engine of this.candidates(request, index, refusals)) insertSorted(scored, score(request, engine));
@@ -176,7 +196,14 @@ export class ClusterRouter {
     const engine = this.engines.get(engineId);
     if (!engine) return;
     this.prefixes.learn(stage, engine);
+    this.kept.delete(sessionOf(stage));
     if (this.startedAtMs.size < MAX_STARTED) this.startedAtMs.set(stageId, nowMs);
+  }
+
+  /** The engine keeps the context. */
+  keep(engineId: string, context: KeptContext): void {
+    const engine = this.engines.get(engineId);
+    if (engine) this.kept.set(context.session, { ...context, engine, generation: engine.cacheGeneration });
   }
 
   /** A stage that was to go to an engine never got there. */
@@ -248,6 +275,7 @@ export class ClusterRouter {
       if (only) look(only);
       return found;
     }
+    if (request.kept) look(request.kept.engine);
     for (const engine of request.cachedTokens.keys()) look(engine);
     let running = 0;
     index.visitLeastLoaded((engine) => {
@@ -282,6 +310,11 @@ export class ClusterRouter {
       if (candidate.score.totalMs < (awaited ?? best).score.totalMs) awaited = candidate;
     }
     return awaited;
+  }
+
+  private keptFor(stage: Stage, nowMs: number): KeptHere | undefined {
+    const kept = this.kept.get(sessionOf(stage));
+    return kept && nowMs < kept.untilMs && kept.generation === kept.engine.cacheGeneration ? kept : undefined;
   }
 
   private index(model: string): ModelIndex {

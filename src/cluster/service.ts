@@ -5,12 +5,13 @@ import type {
   ClusterView,
   Demand,
   EngineView,
+  KeptContext,
   Lease,
   LeaseUse,
   PlaceExplanation,
   ReserveResult,
 } from '../model/fleet.js';
-import type { Prediction, Stage } from '../model/stage.js';
+import { type Prediction, type Stage, sessionOf } from '../model/stage.js';
 import type { EngineEndpoint, HoldEnd } from '../node/service.js';
 import type { ClusterRouter } from './router.js';
 import { type ModelPresence, ServedModels } from './served-models.js';
@@ -23,6 +24,7 @@ export interface NodeLink {
   cancel(stageId: string): void;
   firstToken(stageId: string): void;
   release(stageId: string, use: LeaseUse): void;
+  keep(engineId: string, context: KeptContext): void;
   endpoint(engineId: string): EngineEndpoint | undefined;
   /** The data path found the engine's door closed. */
   reportUnreachable(engineId: string): void;
@@ -150,6 +152,15 @@ export class ClusterService {
     this.announceCapacity();
   }
 
+  /** The context of a stage that has ended on the engine stays there until then. */
+  keep(nodeId: string, engineId: string, context: KeptContext): void {
+    const node = this.nodes.get(nodeId);
+    node?.keep(engineId, context);
+    this.options.router.keep(engineId, context);
+    this.refresh(node, engineId);
+    this.announceCapacity();
+  }
+
   /** The engine of a leased stage did not take the connection: the lease ends and the node looks at its engine. */
   engineUnreachable(stageId: string): void {
     const placement = this.placements.get(stageId);
@@ -203,6 +214,7 @@ export class ClusterService {
     const { stage, orderKey } = placement;
     return {
       stageId: stage.stageId,
+      session: sessionOf(stage),
       engineId,
       sloClass: stage.sloClass,
       interactive: this.options.interactiveClasses.has(stage.sloClass),

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { ORDERING_POLICY_NAMES } from '../global/order/registry.js';
+import { RETENTION_RULE_NAMES } from '../global/retention/rules.js';
 import { EVICTION_POLICY_NAMES } from '../node/evict.js';
 import { bytes, duration, identifier, modelName, rename } from './fields.js';
 import { fleetSchema, gpuSchema, modelSchema } from './schema-fleet.js';
@@ -76,13 +77,21 @@ const scheduling = z
       .prefault('5m')
       .describe('After this wait a stage goes first, whatever the policy says.'),
     minResidency: duration()
-      .prefault('30s')
-      .describe('How long a model stays awake before another may take its place.'),
+      .prefault('5m')
+      .describe(
+        'How long a model stays awake before it may be emptied for another while it is busy; an idle one makes room at once.',
+      ),
     weights: z
       .enum(EVICTION_POLICY_NAMES)
       .default('value')
       .describe(
         'Which idle model gives up its GPU memory first: `value` by chance of use × reload ÷ bytes, `lru` the longest unused, `lfu` the least used.',
+      ),
+    retention: z
+      .enum(RETENTION_RULE_NAMES)
+      .default('rent')
+      .describe(
+        'Which contexts keep their KV memory while their agents are in a tool call: `rent` while the memory costs less than computing them again, `continuum` and `progress-ttl` as those systems do, `none`.',
       ),
     prefetch: z
       .boolean()

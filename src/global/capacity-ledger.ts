@@ -69,6 +69,22 @@ export class CapacityLedger {
     return false;
   }
 
+  /** Is there room for so much KV at a free seat now? */
+  hasRoom(model: string, kvTokens: number): boolean {
+    for (const { starts, maxKvTokens } of this.byModel.get(model) ?? []) {
+      if (starts > 0 && kvTokens <= maxKvTokens) return true;
+    }
+    return false;
+  }
+
+  /** Takes one start in the cluster that keeps the stage's context, whose memory is not asked for again; false without a free seat there. */
+  takeKept(model: string, clusterId: string): boolean {
+    const remaining = this.byModel.get(model)?.find((candidate) => candidate.clusterId === clusterId);
+    if (!remaining || remaining.starts <= 0) return false;
+    remaining.starts -= 1;
+    return true;
+  }
+
   /**
    * Takes one start for a stage of `kvTokens` and returns the cluster, the one that is ready soonest. Where only sleeping engines
    * are left, one is taken if it would be ready before the queue, whose last stage waits for `expectedWaitMs`, has drained.

@@ -88,6 +88,11 @@ export class ModelQueue {
     return this.waiting.length + (this.blocked ? 1 : 0);
   }
 
+  /** What a stage that comes now is expected to wait, milliseconds. */
+  expectedWaitMs(nowMs: number): number {
+    return this.size * this.seatInterval.expectedMs(nowMs);
+  }
+
   sizeOf(kind: 'interactive' | 'batch'): number {
     return this.classOf(kind).size + (this.blocked?.kind === kind ? 1 : 0);
   }

@@ -21,6 +21,8 @@ export interface QueuedStage {
   place: StagePlace;
   orderKey: number;
   bounces: number;
+  /** The cluster that it has been dispatched to. */
+  clusterId: string | undefined;
   policyEntry: HeapEntry<QueuedStage> | undefined;
   ageEntry: HeapEntry<QueuedStage> | undefined;
   expiryEntry: HeapEntry<QueuedStage> | undefined;
@@ -30,4 +32,28 @@ export interface QueuedStage {
   listIndex: number;
   /** Its workflow has not begun and waits apart, because the policy limits how many are under way. */
   fresh: boolean;
+}
+
+export function newQueuedStage(
+  stage: Stage,
+  prediction: Prediction,
+  workflow: WorkflowState,
+  kind: QueuedStage['kind'],
+  enqueuedAtMs: number,
+  expiresAtMs: number,
+): QueuedStage {
+  return {
+    ...{ stage, prediction, workflow, kind, enqueuedAtMs, expiresAtMs },
+    place: 'queued',
+    orderKey: 0,
+    bounces: 0,
+    clusterId: undefined,
+    policyEntry: undefined,
+    ageEntry: undefined,
+    expiryEntry: undefined,
+    changeEntry: undefined,
+    parkedEntry: undefined,
+    listIndex: -1,
+    fresh: false,
+  };
 }

@@ -2,6 +2,7 @@ import type { Prediction, SloClass, Stage, StageOutcome } from '../model/stage.j
 import type { QueueDiscipline } from './model-queue.js';
 import { MAESTRO } from './order/maestro.js';
 import type { Foresight, OrderingPolicy } from './order/policy.js';
+import type { Retention } from './retention/retention.js';
 
 /** Follows what the scheduler does, stage by stage; the self-tuning policy learns from it. */
 export interface TrafficObserver {
@@ -20,6 +21,8 @@ export interface GlobalSchedulerConfig extends QueueDiscipline {
   readonly foresight?: ((stageId: string) => Foresight | undefined) | undefined;
   /** KV memory of all engines of a model, in tokens; models of which it is not known are missing. */
   readonly kvPoolTokens: ReadonlyMap<string, number>;
+  /** Decides which contexts are kept while their workflows are in a tool call; nothing is kept without. */
+  readonly retention?: Retention | undefined;
   readonly traffic?: TrafficObserver | undefined;
   readonly maxCount: number;
   readonly maxBytes: number;

@@ -1,13 +1,16 @@
 import { describe, expect, it } from 'vitest';
 import { completed, FIRST_CONTEXT, makePrediction, makeStage } from '../../test/stage-fixture.js';
-import type { ModelCapacity } from '../model/fleet.js';
-import type { Prediction, SloClass, Stage } from '../model/stage.js';
+import type { KeptContext, ModelCapacity } from '../model/fleet.js';
+import { type Prediction, type SloClass, type Stage, sessionOf } from '../model/stage.js';
 import { EDF } from './order/edf.js';
 import { FCFS } from './order/fcfs.js';
 import { KV_EDF } from './order/kv-admission.js';
 import { LOAD_HYBRID } from './order/load-hybrid.js';
 import { SRTF } from './order/srtf.js';
-import { GlobalScheduler, type GlobalSchedulerConfig } from './scheduler.js';
+import { Retention } from './retention/retention.js';
+import type { RetentionRule } from './retention/rules.js';
+import { GlobalScheduler } from './scheduler.js';
+import type { GlobalSchedulerConfig } from './scheduler-types.js';
 import { WorkflowTracker } from './tracker.js';
 
 const CLASSES: SloClass[] = [
@@ -310,5 +313,53 @@ describe('GlobalScheduler: admission by KV memory', () => {
     expect(each.dispatch()).toEqual(['a']);
     each.scheduler.setPolicy(EDF, 0);
     expect(each.dispatch()).toEqual(['b']);
+  });
+});
+
+describe('GlobalScheduler: kept contexts', () => {
+  const rule: RetentionRule = { name: 'always', keepMs: () => 1_000 };
+  const kept = () =>
+    new Bench({
+      retention: new Retention({ rule, enginePoolTokens: new Map([['model-a', 100_000]]), recomputeMs: () => 0 }),
+    });
+
+  /** A workflow whose first stage has ended. */
+  function pause(bench: Bench, deadlineMs = 60_000): KeptContext | undefined {
+    bench.submit({ stageId: 'a1', workflowId: 'a', deadlineMs });
+    bench.capacity(1);
+    bench.dispatch();
+    return bench.scheduler.complete('a1', completed(100), 100);
+  }
+
+  it('says what is to be kept when a stage ends, and of which session', () => {
+    const keep = pause(kept());
+    expect(keep).toEqual({ session: sessionOf(makeStage({ workflowId: 'a' })), tokens: 1_100, untilMs: 1_100 });
+  });
+
+  it('lets the stage whose context is kept go first while memory is what the others wait for', () => {
+    const bench = kept();
+    pause(bench);
+    bench.submit({ stageId: 'b1' }, {}, 150);
+    bench.submit({ stageId: 'a2', workflowId: 'a' }, {}, 200);
+    bench.capacity(4, { maxKvTokens: 10 });
+    expect(bench.dispatch(200)).toEqual(['a2']);
+  });
+
+  it('leaves the order as it is while memory is no obstacle, and once the time is over', () => {
+    const bench = kept();
+    pause(bench);
+    bench.submit({ stageId: 'b1' }, {}, 150);
+    bench.submit({ stageId: 'a2', workflowId: 'a' }, {}, 200);
+    bench.capacity(1);
+    expect(bench.dispatch(200)).toEqual(['b1']);
+    bench.capacity(4, { maxKvTokens: 10 });
+    expect(bench.dispatch(1_200)).toEqual([]);
+  });
+
+  it('keeps nothing for a workflow past its deadline while others wait', () => {
+    const bench = kept();
+    bench.submit({ stageId: 'b1' });
+    expect(pause(bench, 50)).toBeUndefined();
+    expect(pause(kept(), 50)).toBeDefined();
   });
 });

@@ -1,5 +1,5 @@
 import { ChurnMap } from '../model/churn-map.js';
-import type { ClusterView } from '../model/fleet.js';
+import type { ClusterView, KeptContext } from '../model/fleet.js';
 import { StableHeap } from '../model/heap.js';
 import type { Prediction, Stage, StageContext, StageOutcome } from '../model/stage.js';
 import { CapacityLedger } from './capacity-ledger.js';
@@ -7,21 +7,17 @@ import { ModelQueue } from './model-queue.js';
 import type { OrderInput, OrderingPolicy } from './order/policy.js';
 import { PriorityScale } from './priority.js';
 import { QueueLimits } from './queue-limits.js';
-import type { QueuedStage } from './queued-stage.js';
+import { newQueuedStage, type QueuedStage } from './queued-stage.js';
+import { ReturningStages } from './retention/returning.js';
 import {
   DEFAULT_SCHEDULER_CONFIG,
   type Dispatch,
   type GlobalSchedulerConfig,
   type SchedulerStats,
-  type SubmitRejection,
   type SubmitResult,
-  type TrafficObserver,
 } from './scheduler-types.js';
 import type { WorkflowTracker } from './tracker.js';
 import { WorkingSet } from './working-set.js';
-
-export type { Dispatch, GlobalSchedulerConfig, SchedulerStats, SubmitRejection, SubmitResult, TrafficObserver };
-export { DEFAULT_SCHEDULER_CONFIG };
 
 /** Stages given a new key in one call of `dispatch`, so that a load step in a long queue costs no long pause. */
 const REKEYS_PER_CALL = 32;
@@ -49,6 +45,7 @@ export class GlobalScheduler {
   private readonly expiries = new StableHeap<QueuedStage>();
   private readonly changes = new StableHeap<QueuedStage>();
   private readonly parked = new StableHeap<QueuedStage>();
+  private readonly returning: ReturningStages;
   private readonly counts = { dispatched: 0, requeued: 0, expired: 0 };
 
   constructor(
@@ -58,6 +55,7 @@ export class GlobalScheduler {
     this.config = { ...DEFAULT_SCHEDULER_CONFIG, ...config };
     this.policy = this.config.policy;
     this.limits = new QueueLimits(this.config);
+    this.returning = new ReturningStages(this.config.retention, this.capacities);
     this.workingSet = new WorkingSet(this.config.kvPoolTokens);
     this.batchClasses = new Set(this.config.classes.filter((c) => c.kind === 'batch').map((c) => c.name));
   }
@@ -77,34 +75,20 @@ export class GlobalScheduler {
     }
     const kind = this.batchClasses.has(stage.sloClass) ? 'batch' : 'interactive';
     const timeoutMs = kind === 'batch' ? this.config.batchTimeoutMs : this.config.interactiveTimeoutMs;
-    const queued: QueuedStage = {
-      stage,
-      prediction,
-      workflow,
-      kind,
-      enqueuedAtMs: nowMs,
-      expiresAtMs: nowMs + timeoutMs,
-      place: 'queued',
-      orderKey: 0,
-      bounces: 0,
-      policyEntry: undefined,
-      ageEntry: undefined,
-      expiryEntry: undefined,
-      changeEntry: undefined,
-      parkedEntry: undefined,
-      listIndex: -1,
-      fresh: false,
-    };
+    const queued = newQueuedStage(stage, prediction, workflow, kind, nowMs, nowMs + timeoutMs);
     this.stages.set(stage.stageId, queued);
     this.enterQueue(queued);
     this.enqueue(queued, nowMs);
+    this.returning.submitted(queued, nowMs);
     this.config.traffic?.stageSubmitted(stage, prediction, nowMs);
     return { kind: 'queued', orderKey: queued.orderKey };
   }
 
-  /** A dispatched stage has ended. Ended stages are forgotten; unknown ones are ignored. */
-  complete(stageId: string, outcome: StageOutcome, nowMs: number): void {
-    this.remove(stageId, outcome, nowMs);
+  /** A dispatched stage has ended. Ended stages are forgotten; unknown ones are ignored. Returns what is to be kept of it. */
+  complete(stageId: string, outcome: StageOutcome, nowMs: number): KeptContext | undefined {
+    const queued = this.stages.get(stageId);
+    if (!queued || !this.remove(stageId, outcome, nowMs)) return undefined;
+    return this.returning.ended(queued, outcome, this.queue(queued.stage.model), nowMs);
   }
 
   /** The stage is no longer wanted, wherever it is. True when it was here. */
@@ -166,6 +150,9 @@ export class GlobalScheduler {
     this.applyTimedChanges(nowMs);
     this.workingSet.expire(nowMs);
     const dispatches: Dispatch[] = [];
+    for (const { queued, clusterId } of this.returning.take(nowMs)) {
+      this.start(queued, clusterId, undefined, this.queue(queued.stage.model), nowMs, dispatches);
+    }
     for (const queue of this.queues.values()) this.dispatchModel(queue, nowMs, dispatches);
     return dispatches;
   }
@@ -260,11 +247,25 @@ export class GlobalScheduler {
     nowMs: number,
     dispatches: Dispatch[],
   ): boolean {
-    const { stage, workflow, prediction } = queued;
-    const expectedWaitMs = queue.size * queue.seatInterval.expectedMs(nowMs);
-    const clusterId = this.capacities.take(stage.model, prediction.kvTokens.bound, expectedWaitMs);
+    const { stage, prediction } = queued;
+    const clusterId = this.capacities.take(stage.model, prediction.kvTokens.bound, queue.expectedWaitMs(nowMs));
     if (clusterId === undefined) return false;
+    this.start(queued, clusterId, passed, queue, nowMs, dispatches);
+    return true;
+  }
+
+  private start(
+    queued: QueuedStage,
+    clusterId: string,
+    passed: QueuedStage | undefined,
+    queue: ModelQueue,
+    nowMs: number,
+    dispatches: Dispatch[],
+  ): void {
+    const { stage, workflow, prediction } = queued;
     queue.take(queued, nowMs);
+    queued.clusterId = clusterId;
+    this.returning.started(queued);
     this.withdrawTimers(queued);
     this.leaveQueue(queued);
     queued.place = 'dispatched';
@@ -280,7 +281,6 @@ export class GlobalScheduler {
     const kind = passed ? passed.kind : queued.kind;
     const priority = this.priorities.priority(orderKey, this.policy.keyUnit, kind, nowMs);
     dispatches.push({ stageId: stage.stageId, clusterId, orderKey, priority });
-    return true;
   }
 
   /** The first stage of a workflow has started, which may change what the policy thinks of the others. */
@@ -388,8 +388,9 @@ export class GlobalScheduler {
   }
 
   private retryAfterMs(model: string, nowMs: number): number {
-    const queue = this.queue(model);
-    const drainMs = queue.size * queue.seatInterval.expectedMs(nowMs);
-    return Math.max(MIN_RETRY_AFTER_MS, Math.min(MAX_RETRY_AFTER_MS, Math.ceil(drainMs)));
+    return Math.max(
+      MIN_RETRY_AFTER_MS,
+      Math.min(MAX_RETRY_AFTER_MS, Math.ceil(this.queue(model).expectedWaitMs(nowMs))),
+    );
   }
 }

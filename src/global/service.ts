@@ -20,7 +20,8 @@ import type { NextModels } from '../predict/next-models.js';
 import type { OnlinePredictor } from '../predict/predictor.js';
 import { engineAnswered } from './engine-answered.js';
 import { noEngine, tooLarge, waitedTooLong } from './refusals.js';
-import type { Dispatch, GlobalScheduler } from './scheduler.js';
+import type { GlobalScheduler } from './scheduler.js';
+import type { Dispatch } from './scheduler-types.js';
 import type { WorkflowTracker } from './tracker.js';
 
 /** A stage whose engine refuses the connection is placed again this often, then it fails. */
@@ -371,7 +372,8 @@ export class GlobalService implements Scheduling {
     job.cluster?.finish(stage.stageId, usage, engineAnswered(outcome));
     const settled: StageOutcome = ran ? { ...outcome, serviceMs: nowMs - job.startedMs } : outcome;
     if (ran) {
-      scheduler.complete(stage.stageId, settled, nowMs);
+      const keep = scheduler.complete(stage.stageId, settled, nowMs);
+      if (keep) job.cluster?.keep(record.nodeId!, record.engineId!, keep);
       predictor.observe(stage, context, settled);
     } else {
       scheduler.cancel(stage.stageId, nowMs);

@@ -19,6 +19,7 @@ function queuedStage(tenant: string, orderKey: number, serviceMs: number): Queue
     place: 'queued',
     orderKey,
     bounces: 0,
+    clusterId: undefined,
     policyEntry: undefined,
     ageEntry: undefined,
     expiryEntry: undefined,

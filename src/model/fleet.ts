@@ -94,6 +94,8 @@ export interface EngineView {
   /** Leases held, running or held back for a wake. */
   readonly leases: number;
   readonly reservedKvTokens: number;
+  /** Contexts of workflows in a tool call that are kept for their return; taken for everybody else. Absent: nothing is kept. */
+  readonly keptKvTokens?: number;
   readonly kvPoolTokens: number;
   /** Until the engine could take a new stage: 0 when running, else drain + sleep of victims + wake. */
   readonly readyInMs: number;
@@ -109,6 +111,8 @@ export interface EngineView {
 /** What a stage asks of a node. */
 export interface Demand {
   readonly stageId: string;
+  /** What the engine keeps for this session is room for its stage. */
+  readonly session?: string;
   readonly engineId: string;
   readonly sloClass: string;
   readonly interactive: boolean;
@@ -124,6 +128,13 @@ export interface Demand {
   /** Place in the global order, lower is earlier; used when a node must choose between holds. */
   readonly orderKey: number;
   readonly epoch: number;
+}
+
+/** What an engine is asked to keep in its prefix cache: the context of an agent in a tool call. Clock milliseconds. */
+export interface KeptContext {
+  readonly session: string;
+  readonly tokens: number;
+  readonly untilMs: number;
 }
 
 /** A promise of a seat and KV memory on an engine. */

@@ -99,6 +99,11 @@ export interface WorkflowPast {
   readonly beforeLastRole: string | undefined;
 }
 
+/** Whose calls of a model continue each other: an agent, or all of a role where nothing tells agents apart, in one workflow. */
+export function sessionOf({ workflowId, role, agent, model }: Stage): string {
+  return `${workflowId}\n${role}\n${agent ?? ''}\n${model}`;
+}
+
 /** What the workflow tracker adds before prediction. */
 export interface StageContext {
   /** How many stages of this workflow came before (0 for the first). */

@@ -3,6 +3,7 @@ import type { EngineLimits, FoundLevel, SleepLevel } from './actions.js';
 import type { NodeConfig } from './config.js';
 import { MoveDurations } from './durations.js';
 import { HoldQueue } from './holds.js';
+import { KeptPrefixes } from './kept-prefixes.js';
 import { type HeldLease, KvReservations, type KvUseTotals } from './kv-reservations.js';
 import type { MemoryLedger } from './ledger.js';
 import type { PooledBound } from './pooled-bound.js';
@@ -25,6 +26,7 @@ export class EngineRecord {
   readonly reservations: KvReservations;
   readonly holds = new HoldQueue();
   readonly use = new EngineUse();
+  readonly kept = new KeptPrefixes();
   seatLimit: SeatLimit;
   /** KV tokens that may be promised: the pool, or what the limit of an elastic one allows. */
   kvLimitTokens: number;
@@ -113,7 +115,8 @@ export class EngineRecord {
   fits(demand: Demand): 'fits' | 'seats-full' | 'kv-full' {
     const { leases } = this.reservations;
     if (leases >= this.seatLimit.seats + this.config.lookAhead) return 'seats-full';
-    return this.reservations.reservedWith(demand) <= this.kvLimitTokens ? 'fits' : 'kv-full';
+    const keptTokens = this.kept.tokensBesides(demand.session);
+    return this.reservations.reservedWith(demand) + keptTokens <= this.kvLimitTokens ? 'fits' : 'kv-full';
   }
 
   leaseEnded(held: HeldLease, nowMs: number): void {

@@ -1,5 +1,14 @@
 import { ChurnMap } from '../model/churn-map.js';
-import type { Demand, EngineView, Lease, LeaseUse, NodeSpec, RefuseReason, ReserveResult } from '../model/fleet.js';
+import type {
+  Demand,
+  EngineView,
+  KeptContext,
+  Lease,
+  LeaseUse,
+  NodeSpec,
+  RefuseReason,
+  ReserveResult,
+} from '../model/fleet.js';
 import type { EngineEvent, NodeAction, ReleaseReason } from './actions.js';
 import { DEFAULT_NODE_CONFIG, type NodeConfig } from './config.js';
 import { isElastic } from './elastic.js';
@@ -37,6 +46,8 @@ export class NodeManager {
   private actions: NodeAction[] = [];
   private epoch = 0;
   private leaseSequence = 0;
+  /** When the first kept context is over. */
+  private keptDueMs = Number.POSITIVE_INFINITY;
   private nowMs = 0;
   private coldStarts = { count: 0, requestMs: 0 };
   private preemptions = 0;
@@ -164,6 +175,19 @@ export class NodeManager {
     return this.residency.start(this.engines.get(engineId)!, over, nowMs);
   }
 
+  /**
+   * Keeps the context that an agent has in the engine's cache: its memory counts as taken for others until then. Nothing where the engine does not run, or where its pool is
+   * lent: the reclaim ladder takes prefix caches first.
+   */
+  keep(engineId: string, context: KeptContext, nowMs: number): void {
+    this.nowMs = nowMs;
+    const record = this.engines.get(engineId);
+    if (record?.residency.state !== 'running' || isElastic(record)) return;
+    record.kept.keep(context);
+    this.keptDueMs = Math.min(this.keptDueMs, context.untilMs);
+    this.markChanged(record);
+  }
+
   engineEvent(event: EngineEvent, nowMs: number): void {
     this.nowMs = nowMs;
     if (event.kind === 'telemetry') {
@@ -180,12 +204,16 @@ export class NodeManager {
     record.observedAtMs = nowMs;
     this.markChanged(record);
     if (event.kind === 'counters') this.counters(record, event, nowMs);
-    else this.residency.report(record, event, nowMs);
+    else {
+      this.residency.report(record, event, nowMs);
+      if (record.residency.state !== 'running') record.kept.clear();
+    }
   }
 
   /** Effects of all that has happened since the last call. */
   tick(nowMs: number): NodeAction[] {
     this.nowMs = nowMs;
+    if (nowMs >= this.keptDueMs) this.expireKept();
     this.grantAll();
     this.residency.plan(nowMs);
     this.grantAll();
@@ -196,7 +224,9 @@ export class NodeManager {
 
   /** When `tick` has something to do although nothing happens before; Infinity when never. */
   nextTickMs(): number {
-    return this.actions.length > 0 || this.grantable.size > 0 ? this.nowMs : this.residency.planDueMs;
+    return this.actions.length > 0 || this.grantable.size > 0
+      ? this.nowMs
+      : Math.min(this.residency.planDueMs, this.keptDueMs);
   }
 
   view(engineId: string): EngineView | undefined {
@@ -256,12 +286,24 @@ export class NodeManager {
     };
     const wasIdle = record.idle;
     this.leases.set(demand.stageId, record.reservations.add(demand, lease));
+    if (demand.session !== undefined) record.kept.drop(demand.session);
     record.lastUsedMs = this.nowMs;
     record.lastGrantOrderKey = demand.orderKey;
     this.markChanged(record);
     // Who is busy decides how soon the others could get room.
     if (wasIdle) this.residency.forecastsChanged();
     return lease;
+  }
+
+  private expireKept(): void {
+    this.keptDueMs = Number.POSITIVE_INFINITY;
+    for (const record of this.reclaim.engines) {
+      if (record.kept.expire(this.nowMs)) {
+        this.grantable.add(record);
+        this.markChanged(record);
+      }
+      this.keptDueMs = Math.min(this.keptDueMs, record.kept.dueMs);
+    }
   }
 
   private leasesOn(engineId: string): HeldLease[] {

@@ -149,6 +149,11 @@ export class NodeService {
     this.pumpSoon();
   }
 
+  keep(engineId: string, context: Parameters<NodeManager['keep']>[1]): void {
+    this.manager.keep(engineId, context, this.options.clock.nowMs());
+    this.pumpSoon();
+  }
+
   endpoint(engineId: string): EngineEndpoint | undefined {
     const client = this.live.get(engineId)?.client;
     const model = this.manager.view(engineId)?.spec.model;
@@ -246,10 +251,8 @@ export class NodeService {
     const { version, modelNames, level, schedulingPolicy } = found;
     this.options.logger.info({ engineId, version, modelNames, level, schedulingPolicy, ...limits }, 'engine is up');
     if (spec.model !== '' && !modelNames.includes(spec.model)) {
-      this.options.logger.warn(
-        { engineId, configured: spec.model, modelNames },
-        'engine serves another model than configured',
-      );
+      const fields = { engineId, configured: spec.model, modelNames };
+      this.options.logger.warn(fields, 'engine serves another model than configured');
     }
     this.event({ kind: 'engine-up', engineId, level, limits });
   }

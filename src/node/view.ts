@@ -27,6 +27,7 @@ export function buildView(context: ReclaimContext, record: EngineRecord, nowMs: 
     leases: reservations.leases + record.holds.size,
     // The margin may grow under leases that are out; what the pool has not cannot be held.
     reservedKvTokens: Math.min(reservations.reservedTokens, spec.kvPoolTokens),
+    keptKvTokens: record.kept.tokens,
     kvPoolTokens: promisableTokens(context, record),
     readyInMs: cordoned ? Number.POSITIVE_INFINITY : readyInMs,
     disturbanceMs,

@@ -1,8 +1,9 @@
 import { freeKvTokens } from '../engine-record.js';
 import type { EngineFilter } from './filter.js';
 
-/** The calibrated bound of the stage fits what the engine has not promised yet. */
+/** The calibrated bound of the stage fits what the engine has not promised yet; what it keeps for the stage's own workflow is room too. */
 export const KV_FREE: EngineFilter = {
   name: 'kv',
-  passes: ({ prediction }, engine) => prediction.kvTokens.bound <= freeKvTokens(engine),
+  passes: ({ prediction, kept }, engine) =>
+    prediction.kvTokens.bound <= freeKvTokens(engine) + (kept?.engine === engine ? kept.tokens : 0),
 };

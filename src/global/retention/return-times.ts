@@ -1,0 +1,68 @@
+import { LruMap } from '../../model/lru-map.js';
+import type { Stage } from '../../model/stage.js';
+
+/** Pauses remembered of one kind of stage, and how many kinds. */
+const WINDOW = 64;
+const MAX_KINDS = 4096;
+/** With fewer pauses of its own a kind is told by all kinds together, and with fewer than that nobody knows. */
+const MIN_SAMPLES = 8;
+
+/** When workflows came back after stages of one kind. */
+export interface ReturnTimes {
+  /** Share of such stages after which their agent called the same model again. */
+  readonly chance: number;
+  /** Share of the context that the next prompt began with, on the mean. */
+  readonly reusedShare: number;
+  /** Pauses of those that came back, milliseconds, ascending; never empty. */
+  readonly pausesMs: readonly number[];
+}
+
+class Pauses {
+  ended = 0;
+  returned = 0;
+  private reusedShare = 0;
+  private readonly ring: number[] = [];
+  private sorted: readonly number[] | undefined;
+
+  add(pauseMs: number, reusedShare: number): void {
+    this.reusedShare += (reusedShare - this.reusedShare) / Math.min(WINDOW, this.returned + 1);
+    this.ring[this.returned % WINDOW] = pauseMs;
+    this.returned += 1;
+    this.sorted = undefined;
+  }
+
+  times(): ReturnTimes | undefined {
+    if (this.returned < MIN_SAMPLES) return undefined;
+    this.sorted ??= [...this.ring].sort((a, b) => a - b);
+    return { chance: Math.min(1, this.returned / this.ended), reusedShare: this.reusedShare, pausesMs: this.sorted };
+  }
+}
+
+/**
+ * Learns how long agents pause between two calls (a tool, or other agents, work meanwhile) and how much of their context they bring back, by the template and role of the call
+ * before the pause and whether it called a tool.
+ */
+export class ReturnHistory {
+  private readonly kinds = new LruMap<string, Pauses>(MAX_KINDS);
+  private readonly all = new Pauses();
+
+  /** Notes the end of a stage; the key stands for its kind until {@link returned}. */
+  ended(stage: Stage, toolCalled: boolean | undefined): string {
+    const kind = `${stage.template}\n${stage.role}\n${toolCalled ?? ''}`;
+    const pauses = this.kinds.get(kind) ?? new Pauses();
+    this.kinds.set(kind, pauses);
+    pauses.ended += 1;
+    this.all.ended += 1;
+    return kind;
+  }
+
+  returned(kind: string, pauseMs: number, reusedShare: number): void {
+    this.kinds.get(kind)?.add(pauseMs, reusedShare);
+    this.all.add(pauseMs, reusedShare);
+  }
+
+  /** Undefined as long as too little has been seen. */
+  times(kind: string): ReturnTimes | undefined {
+    return this.kinds.peek(kind)?.times() ?? this.all.times();
+  }
+}
