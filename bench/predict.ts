@@ -1,5 +1,5 @@
 /**
- * What a prediction costs: all five outputs of one stage, by the evaluators that can serve it: `npm run bench:predict [-- --json --rows 20000]`.
+ * What a prediction costs: all six outputs of one stage, by the evaluators that can serve it: `npm run bench:predict [-- --json --rows 20000]`.
  *
  * The models are trained here on made-up rows, so that trees have the shapes that training gives them. Every row is another one: a processor
  * that learned the way through the trees from the row before would be told off by real traffic. Features are made elsewhere and not counted.
@@ -20,7 +20,7 @@ const { values: flags } = parseArgs({
   options: { json: { type: 'boolean', default: false }, rows: { type: 'string', default: '20000' } },
 });
 
-const FEATURES = 30;
+const FEATURES = 48;
 const TRAINING_ROWS = 8000;
 const CALLS = Number(flags.rows);
 const BATCH = 64;
@@ -35,6 +35,7 @@ const OUTPUTS: { name: string; objective: GbdtParams['objective']; alpha?: numbe
   { name: 'log_tokens_q50', objective: 'quantile', alpha: 0.5 },
   { name: 'log_tokens_q95', objective: 'quantile', alpha: 0.95 },
   { name: 'log_tokens_mean', objective: 'l2' },
+  { name: 'log_remaining_ms', objective: 'l1' },
 ];
 
 interface Row {
