@@ -41,7 +41,7 @@ function chat(model: string, outputTokens: number, workflow = 'w') {
   return {
     model,
     messages: [{ role: 'user' as const, content: `Answer for ${workflow}.` }],
-    max_tokens: 4096,
+    max_tokens: Math.max(4096, outputTokens),
     // The emulator's own field: how long the answer will be.
     vllm_xargs: { maestro_output_tokens: outputTokens },
   };
@@ -139,7 +139,7 @@ describe('a request on its way through all levels', () => {
   it('ends a stream of a killed engine with an error event and no [DONE]; the queue moves on, and the engine serves again', async () => {
     const victims = Array.from({ length: 6 }, (_, index) => {
       let started = false;
-      const done = rawStream(chat('qwen3-30b-a3b', 4000, `long ${index}`), (text) => {
+      const done = rawStream(chat('qwen3-30b-a3b', 15_000, `long ${index}`), (text) => {
         started ||= text.includes('"content"');
       });
       return { done, hasStarted: () => started };
