@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { mkdirSync, openSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Report } from '../../sim/report/schema.js';
 import { toEmulatedNodes } from '../../src/config/node-specs.js';
@@ -17,6 +18,9 @@ import { atLoad, lastArrivalMs, type Workload } from './workload.js';
 const DRAIN_MS = 90_000;
 /** Between the start of a target and the first arrival, so that it has looked at its engines, milliseconds. */
 const SETTLE_MS = 3_000;
+
+/** How often this process, which does little else, looks how late it wakes. */
+const WAKE_EVERY_MS = 10;
 
 const COUNTERS = {
   queries: 'vllm:prefix_cache_queries_total',
@@ -74,10 +78,13 @@ export async function runCell(target: Target, load: number, workload: Workload, 
   try {
     const tracePath = join(dir, 'trace.jsonl');
     await writeTrace(tracePath, undefined, rows);
+    const lateness = monitorEventLoopDelay({ resolution: WAKE_EVERY_MS });
+    lateness.enable();
     const startedMs = performance.now();
     const before = cpuOf(cell);
     const { report, replayCpuMs } = await replay(mainPath, tracePath, cell.url, dir, lastArrivalMs(rows) + DRAIN_MS);
     const after = cpuOf(cell);
+    lateness.disable();
     const wallMs = performance.now() - startedMs;
     const coresMs = wallMs * availableParallelism();
     const targetMs = after.target - before.target;
@@ -101,6 +108,7 @@ export async function runCell(target: Target, load: number, workload: Workload, 
         targetMsPerStage: targetMs / Math.max(1, stages),
         benchShare: (after.engines - before.engines + targetMs + replayCpuMs) / coresMs,
         machineShare: (after.machine - before.machine) / coresMs,
+        wakeLateMs: Math.max(0, lateness.percentile(95) / 1e6 - WAKE_EVERY_MS),
       },
       wallSeconds: wallMs / 1000,
     };

@@ -115,7 +115,7 @@ describe('the report', () => {
     stages: 400,
     failedStages: 2,
     unfinishedWorkflows: 1,
-    cpu: { targetMsPerStage: 1.25, benchShare: 0.2, machineShare: 0.4 },
+    cpu: { targetMsPerStage: 1.25, benchShare: 0.2, machineShare: 0.4, wakeLateMs: 1 },
     wallSeconds: 100,
   };
 

@@ -23,6 +23,8 @@ export interface CellResult {
     readonly benchShare: number;
     /** Of all cores: everything that ran on the machine. */
     readonly machineShare: number;
+    /** How late an idle process wakes, 95th percentile: where it nears the time of a step, the machine decides, not the gateway. */
+    readonly wakeLateMs: number;
   };
   readonly wallSeconds: number;
 }
@@ -48,6 +50,7 @@ const COLUMNS = [
     'target CPU ms a call',
     'CPU % bench',
     'CPU % machine',
+    'wake late ms p95',
   ],
 ];
 
@@ -92,6 +95,7 @@ function values(cell: CellResult, all: readonly CellResult[]): string[] {
     cpu.targetMsPerStage.toFixed(1),
     percent(cpu.benchShare),
     percent(cpu.machineShare),
+    cpu.wakeLateMs.toFixed(1),
   ];
 }
 
