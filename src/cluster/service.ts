@@ -12,7 +12,8 @@ import type {
   ReserveResult,
 } from '../model/fleet.js';
 import { type Prediction, type Stage, sessionOf } from '../model/stage.js';
-import type { EngineEndpoint, HoldEnd } from '../node/service.js';
+import type { HoldEnd } from '../node/open-holds.js';
+import type { EngineEndpoint } from '../node/service.js';
 import type { ClusterRouter } from './router.js';
 import { type ModelPresence, ServedModels } from './served-models.js';
 

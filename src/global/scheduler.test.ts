@@ -333,7 +333,7 @@ describe('GlobalScheduler: kept contexts', () => {
 
   it('says what is to be kept when a stage ends, and of which session', () => {
     const keep = pause(kept());
-    expect(keep).toEqual({ session: sessionOf(makeStage({ workflowId: 'a' })), tokens: 1_100, untilMs: 1_100 });
+    expect(keep).toEqual({ session: sessionOf(makeStage({ workflowId: 'a' })), tokens: 1_100, untilMs: 2_100 });
   });
 
   it('lets the stage whose context is kept go first while memory is what the others wait for', () => {
@@ -353,7 +353,7 @@ describe('GlobalScheduler: kept contexts', () => {
     bench.capacity(1);
     expect(bench.dispatch(200)).toEqual(['b1']);
     bench.capacity(4, { maxKvTokens: 10 });
-    expect(bench.dispatch(1_200)).toEqual([]);
+    expect(bench.dispatch(2_200)).toEqual([]);
   });
 
   it('keeps nothing for a workflow past its deadline while others wait', () => {

@@ -12,22 +12,17 @@ import {
   type MonitorDownReason,
 } from '../engine/vllm/monitor.js';
 import { DEFAULT_MOVE_LIMITS, EngineMoves, type MoveLimits } from '../engine/vllm/moves.js';
-import { ChurnMap } from '../model/churn-map.js';
 import type { Clock, Timer } from '../model/clock.js';
-import type { Demand, EngineSpec, EngineView, Lease, LeaseUse, NodeSpec, ReserveResult } from '../model/fleet.js';
+import type { Demand, EngineSpec, EngineView, LeaseUse, NodeSpec, ReserveResult } from '../model/fleet.js';
 import { type EngineEvent, MOVE_EVENTS, type NodeAction } from './actions.js';
 import type { NodeConfig } from './config.js';
 import { NodeManager } from './manager.js';
+import { type HoldEnd, OpenHolds } from './open-holds.js';
 import type { EngineGauges, NodeStats } from './stats.js';
 import { saneReading } from './telemetry.js';
 
 /** HBM in use per GPU, by the driver or the emulated device; undefined when there is no reading now. */
 export type GpuTelemetry = () => readonly number[] | undefined;
-
-/** How a held reservation ends. */
-export type HoldEnd =
-  | { readonly kind: 'grant'; readonly lease: Lease }
-  | { readonly kind: 'released'; readonly reason: string };
 
 /** Where an engine is reached: the agent's own connections. */
 export interface EngineEndpoint {
@@ -56,11 +51,6 @@ export interface NodeServiceOptions {
   readonly logger: NodeLogger;
 }
 
-interface OpenHold {
-  readonly engineId: string;
-  readonly end: (end: HoldEnd) => void;
-}
-
 interface LiveEngine {
   readonly client: VllmClient;
   readonly moves: EngineMoves;
@@ -76,7 +66,7 @@ export class NodeService {
   readonly nodeId: string;
   private readonly manager: NodeManager;
   private readonly live = new Map<string, LiveEngine>();
-  private readonly holdEnds = new ChurnMap<OpenHold>();
+  private readonly holdEnds = new OpenHolds();
   private readonly listeners: ((changed: readonly EngineView[]) => void)[] = [];
   private readonly requeueListeners: ((stageId: string) => boolean)[] = [];
   private readonly gpuCapacityBytes: readonly number[];
@@ -108,7 +98,7 @@ export class NodeService {
       monitor.stop();
       kvLimit?.stop();
     }
-    for (const [stageId, { end }] of [...this.holdEnds]) {
+    for (const [stageId, end] of this.holdEnds.all()) {
       this.cancel(stageId);
       end({ kind: 'released', reason: 'shutting-down' });
     }
@@ -119,7 +109,7 @@ export class NodeService {
   reserve(demand: Demand, onHoldEnd: (end: HoldEnd) => void): ReserveResult {
     const result = this.manager.reserve(demand, this.options.clock.nowMs());
     if (result.kind === 'hold') {
-      this.holdEnds.set(demand.stageId, { engineId: demand.engineId, end: onHoldEnd });
+      this.holdEnds.open(demand.stageId, demand.engineId, onHoldEnd);
     }
     this.pumpSoon();
     return result;
@@ -128,7 +118,7 @@ export class NodeService {
   /** Ends a hold. A grant that is on its way is given back. */
   cancel(stageId: string): void {
     const nowMs = this.options.clock.nowMs();
-    this.holdEnds.delete(stageId);
+    this.holdEnds.drop(stageId);
     this.manager.cancel(stageId, nowMs);
     this.manager.release(stageId, {}, nowMs);
     this.pumpSoon();
@@ -344,9 +334,9 @@ export class NodeService {
       const { lease } = action;
       // An earlier callback of this very turn may have cancelled the stage, and even asked anew for it: that hold is another one.
       if (!this.manager.holdsLease(lease)) return;
-      this.takeHoldEnd(lease.stageId, lease.engineId)?.({ kind: 'grant', lease });
+      this.holdEnds.end(lease.stageId, lease.engineId, { kind: 'grant', lease });
     } else if (action.kind === 'release-hold') {
-      this.takeHoldEnd(action.stageId, action.engineId)?.({ kind: 'released', reason: action.reason });
+      this.holdEnds.end(action.stageId, action.engineId, { kind: 'released', reason: action.reason });
     } else if (action.kind === 'requeue') {
       this.requeue(action.stageId, action.engineId);
     } else if (action.kind === 'kv-limit') {
@@ -360,13 +350,6 @@ export class NodeService {
   private requeue(stageId: string, engineId: string): void {
     if (!this.requeueListeners.some((listener) => listener(stageId))) return;
     void this.live.get(engineId)?.client.abort([`chatcmpl-${stageId}`, `cmpl-${stageId}-0`]);
-  }
-
-  private takeHoldEnd(stageId: string, engineId: string): ((end: HoldEnd) => void) | undefined {
-    const held = this.holdEnds.get(stageId);
-    if (held?.engineId !== engineId) return undefined;
-    this.holdEnds.delete(stageId);
-    return held.end;
   }
 
   private async move(action: Extract<NodeAction, { kind: 'sleep' | 'wake' | 'canary' }>): Promise<void> {

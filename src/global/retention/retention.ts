@@ -39,6 +39,8 @@ interface Pause {
 
 /** An 8B-class model on a current data-centre GPU. */
 const UNKNOWN_PREFILL_MS_PER_TOKEN = 0.05;
+/** A stage that comes back at the last moment still has to find a seat. */
+const GRACE_MS = 1_000;
 const MAX_PAUSES = 20_000;
 
 /** Decides, when a stage ends, whether its context is kept for the workflow's return, and knows where a stage that comes finds it kept. */
@@ -89,7 +91,7 @@ export class Retention {
             returns,
             recomputeMs: recomputeMs(stage.model, contextTokens),
           });
-    const untilMs = nowMs + keepMs;
+    const untilMs = keepMs > 0 ? nowMs + keepMs + GRACE_MS : nowMs;
     this.pauses.set(session, {
       kind,
       stage: { prefixHashes, promptTokens },

@@ -22,9 +22,9 @@ describe('retention rules', () => {
     expect(keepMs('rent', { recomputeMs: 100 })).toBe(0);
   });
 
-  it('rent: keeps nothing for those who hardly ever come back, or of whom nothing is known', () => {
+  it('rent: keeps nothing for those who hardly ever come back, and tries those of whom nothing is known', () => {
     expect(keepMs('rent', { returns: { ...GAP.returns!, chance: 0.05 } })).toBe(0);
-    expect(keepMs('rent', { returns: undefined })).toBe(0);
+    expect(keepMs('rent', { returns: undefined })).toBe(10_000);
   });
 
   it('continuum: weighs the time itself against the recomputation and the wait in the queue', () => {

@@ -46,7 +46,7 @@ const progressTtl: RetentionRule = {
 const rent: RetentionRule = {
   name: 'rent',
   keepMs({ returns, recomputeMs, contextTokens, poolTokens }) {
-    if (returns === undefined) return 0;
+    if (returns === undefined) return UNKNOWN_TTL_MS;
     const rentPerMs = contextTokens / poolTokens;
     return bestTtlMs(returns, (share, _ttlMs, heldMs) => share * recomputeMs - rentPerMs * heldMs);
   },
