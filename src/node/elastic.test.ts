@@ -46,6 +46,26 @@ describe('elastic KV memory', () => {
     expect(fixed.view('b')!.disturbanceMs).toBeGreaterThan(1000);
   });
 
+  it('grows to what is held for many calls together, which may be more than their own bounds', () => {
+    const manager = pair();
+    manager.reserve(testDemand('s', 'b', { kvTokens: 1024 }), 1);
+    manager.tick(1);
+    manager.engineEvent({ kind: 'kv-limited', engineId: 'a', bytes: 16 * GiB }, 100);
+    manager.tick(100);
+    manager.engineEvent({ kind: 'woke', engineId: 'b' }, 700);
+    manager.tick(700);
+    manager.release('s', {}, 800);
+    const forecast = { kind: 'chat', mean: 1_000, q50: 1_000, q95: 1_100 };
+    const small = (index: number) => testDemand(`s${index}`, 'b', { kvTokens: 100, promptTokens: 10, forecast });
+    for (let index = 0; index < 8; index++) expect(manager.reserve(small(index), 900)).toMatchObject({ kind: 'grant' });
+    expect(manager.reserve(small(8), 900)).toMatchObject({ reason: 'kv-full' });
+    // b has 2 GiB, and needs some nine times a thousand tokens: a gives back what it lacks.
+    const [step, ...more] = manager.tick(900);
+    expect(more).toEqual([]);
+    expect(step).toMatchObject({ kind: 'kv-limit', engineId: 'a' });
+    expect((step as { bytes: number }).bytes).toBeLessThan(9.5 * GiB);
+  });
+
   it('never takes what is promised', () => {
     const manager = pair();
     // 18 GiB are promised, so only 2 could be lent, and b lacks 4.

@@ -20,10 +20,10 @@ export function kvWish(record: EngineRecord, ledger: MemoryLedger): KvWish {
   }
   const { holds, reservations } = record;
   const reserved = reservations.reservedTokens;
-  return {
-    leastBytes: kvBytesFor(record, reserved + (holds.first()?.demand.kvTokens ?? 0)),
-    wishedBytes: kvBytesFor(record, reserved + holds.kvTokens),
-  };
+  const first = holds.first();
+  // What is held for many together may rise by more than the bound of the one that joins them.
+  const leastBytes = kvBytesFor(record, first ? record.tokensWith(first.demand) : reserved);
+  return { leastBytes, wishedBytes: Math.max(leastBytes, kvBytesFor(record, reserved + holds.kvTokens)) };
 }
 
 /** Is its KV limit all that keeps its first held stage from starting? */

@@ -115,8 +115,12 @@ export class EngineRecord {
   fits(demand: Demand): 'fits' | 'seats-full' | 'kv-full' {
     const { leases } = this.reservations;
     if (leases >= this.seatLimit.seats + this.config.lookAhead) return 'seats-full';
-    const keptTokens = this.kept.tokensBesides(demand.session);
-    return this.reservations.reservedWith(demand) + keptTokens <= this.kvLimitTokens ? 'fits' : 'kv-full';
+    return this.tokensWith(demand) <= this.kvLimitTokens ? 'fits' : 'kv-full';
+  }
+
+  /** KV tokens that are taken once the stage has been let in. */
+  tokensWith(demand: Demand): number {
+    return this.reservations.reservedWith(demand) + this.kept.tokensBesides(demand.session);
   }
 
   leaseEnded(held: HeldLease, nowMs: number): void {

@@ -159,7 +159,11 @@ export class ResidencyControl {
     switch (step.kind) {
       case 'wake': {
         const level = residency.level === 2 ? 2 : 1;
-        if (!ledger.beginWake(engineId, step.kvBytes)) throw new Error(`no room for the planned wake of ${engineId}`);
+        // The account has the last word: a plan that was wrong must not end the agent.
+        if (!ledger.beginWake(engineId, step.kvBytes)) {
+          this.moves.failures += 1;
+          return;
+        }
         residency.apply('wake', nowMs);
         if (isElastic(record)) this.limitKv(record, ledger.kvBytes(engineId));
         this.host.act({ kind: 'wake', engineId, level });
