@@ -1,6 +1,7 @@
 import type { KeptContext, NodeSpec } from '../../model/fleet.js';
 import { LruMap } from '../../model/lru-map.js';
 import { type Stage, type StageOutcome, sessionOf } from '../../model/stage.js';
+import { sharedBoundaries } from '../portfolio/prefix-overlap.js';
 import { ReturnHistory } from './return-times.js';
 import { RETENTION_RULES, type RetentionRule, type RetentionRuleName } from './rules.js';
 
@@ -107,14 +108,7 @@ export class Retention {
 function reusedShare(before: Pick<Stage, 'prefixHashes' | 'promptTokens'>, now: Stage): number {
   const { prefixHashes: known } = before;
   if (known.length === 0) return now.promptTokens >= before.promptTokens ? 1 : 0;
-  let common = 0;
-  let end = Math.min(known.length, now.prefixHashes.length);
-  while (common < end) {
-    const middle = (common + end + 1) >> 1;
-    if (known[middle - 1] === now.prefixHashes[middle - 1]) common = middle;
-    else end = middle - 1;
-  }
-  return common / known.length;
+  return sharedBoundaries(known, now.prefixHashes) / known.length;
 }
 
 /** What a rule by name works with on these nodes; nothing for `none`. */
