@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { summarise } from '../../sim/sweep/summary.js';
 import { runSweep } from '../../sim/sweep/sweep.js';
-import { variantName } from '../../sim/sweep/tables.js';
+import { variantName } from '../../sim/sweep/variant-table.js';
 import { sweepWorkload } from '../../src/cli/sweep-workload.js';
 import { parseConfig } from '../../src/config/load.js';
 import { randomWorkflows, SMALL_FLEET } from '../../test/sim-scenario.js';
@@ -19,7 +19,7 @@ describe('cellsOf', () => {
         ...{ name: steady.name, about: '', rows: randomWorkflows(12, 8).flatMap(({ rows }) => rows) },
         ...{ config: parseConfig(SMALL_FLEET, 'fleet'), modelMap: new Map(), capacitySpeed: 1, warmupShare: 0 },
       });
-      const one = { ...spec, seeds: { quick: 1, full: 1 } };
+      const one = { ...spec, seeds: { quick: 1, full: 1 }, variantLoads: [1] };
       const rows = await runSweep({
         workloads: [workload],
         cells: cellsOf(one, [steady], 'full', undefined, [part]),

@@ -74,7 +74,10 @@ export function defaultParts(quick: boolean): readonly ReportPart[] {
   return quick ? ['runs'] : REPORT_PARTS;
 }
 
-/** Every run of the benchmark: first the comparison of the policies, then what is changed one at a time. */
+/**
+ * Every run of the benchmark: first the comparison of the policies, then what is changed one at a time; the latter not where traffic has phases or a run costs so much
+ * that the workload names its policies.
+ */
 export function cellsOf(
   spec: SloSpec,
   workloads: readonly WorkloadSpec[],
@@ -104,7 +107,7 @@ export function cellsOf(
     ),
   );
   const variants = workloads.flatMap((workload) =>
-    ('phases' in workload ? [] : spec.variantLoads).flatMap((load) =>
+    ('phases' in workload || workload.policies ? [] : spec.variantLoads).flatMap((load) =>
       VARIANTS.flatMap(([part, change]) =>
         seeds.map(
           (seed): PlannedCell => ({

@@ -10,21 +10,27 @@ import { type Size, SLO_FOLDER, type SloSpec, type WorkloadSpec } from './spec.j
 
 type Workload = SweepWorkload & { readonly about: string };
 
-/** A workload as it is played. */
+/** A workload as it is played. Load 1 is as the spec says, unless `capacity` finds what it is for this traffic. */
 export async function loadWorkload(
   workload: WorkloadSpec,
   spec: SloSpec,
   size: Size,
   open: TraceFolder['open'],
+  capacity: (traffic: Workload) => number = ({ capacitySpeed }) => capacitySpeed,
 ): Promise<Workload> {
-  const parts = await trafficOf(workload, spec, size, open);
+  const found = new Map<string, number>();
+  const parts = (await trafficOf(workload, spec, size, open)).map((traffic) => {
+    if (!found.has(traffic.about)) found.set(traffic.about, capacity(traffic));
+    return { ...traffic, capacitySpeed: found.get(traffic.about)! };
+  });
   const traffic = parts[0]!;
   if (!('phases' in workload)) {
     return { ...traffic, workflows: repeatWorkflows(traffic.workflows, Math.max(1, workload.repeat[size])) };
   }
   const composed = composePhases(
-    workload.phases.map(({ about, capacitySpeed, load, minutes }, index) => {
-      return { about, workflows: parts[index]!.workflows, capacitySpeed, load, minutes };
+    workload.phases.map(({ about, load, minutes }, index) => {
+      const { workflows, capacitySpeed } = parts[index]!;
+      return { about, workflows, capacitySpeed, load, minutes };
     }),
   );
   return { ...traffic, ...composed, about: workload.about, capacitySpeed: 1 };

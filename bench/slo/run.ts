@@ -14,10 +14,16 @@ import { buildSweepReport } from '../../sim/sweep/report.js';
 import type { SweepWorkload } from '../../sim/sweep/types.js';
 import { writeSweepReport } from '../../sim/sweep/write.js';
 import { progressLine } from '../../src/cli/output.js';
+import { MINUTE_MS } from '../../src/model/units.js';
 import { cellsOf, defaultParts, POLICY_NAMES } from './cells.js';
 import { loadWorkload, trafficOf } from './load.js';
 import { MissingSource, SHIPPED, traceFolder } from './sources.js';
 import { readSpec, runsIn, type Size, type SloSpec, type WorkloadSpec } from './spec.js';
+
+/** Long enough for the turns that models take on one GPU, and on several seeds, because there one run says little. */
+const CAPACITY_SEARCH = { seeds: 3, minRunMs: 40 * MINUTE_MS };
+/** With traces of others, whose work differs: what the short form has time for. */
+const QUICK_CAPACITY_SEARCH = { precision: 1.05 };
 
 const { values } = parseArgs({
   options: {
@@ -62,14 +68,16 @@ if (chosenParts && parts.length !== chosenParts.length) {
   console.error(`--parts: ${values.parts} is not a choice of ${REPORT_PARTS.join(', ')}`);
   process.exit(2);
 }
+const progress = progressLine();
 const folder = values.traces === undefined ? SHIPPED : await traceFolder(values.traces);
 const skipped = [...folder.skipped];
+const capacities: string[] = [];
 const workloads: (SweepWorkload & { readonly about: string })[] = [];
 const chosen = spec.workloads.filter(({ name }) => wanted.includes(name));
 for (const workload of chosen) {
   try {
     if (values['find-capacity']) await tellCapacity(workload);
-    else workloads.push(await loadWorkload(workload, spec, size, folder.open));
+    else workloads.push(await loadWorkload(workload, spec, size, folder.open, capacityOf(workload)));
   } catch (error) {
     if (!(error instanceof MissingSource)) throw error;
     skipped.push(`workload ${workload.name}: ${error.message}`);
@@ -84,12 +92,23 @@ if (!values['find-capacity']) {
   await benchmark();
 }
 
+/** Of traffic that the spec does not know, the capacity has to be found first. */
+function capacityOf({ name }: WorkloadSpec): ((traffic: SweepWorkload & { about: string }) => number) | undefined {
+  if (values.traces === undefined) return undefined;
+  return (traffic) => {
+    progress.update(`capacity for ${name}`);
+    const found = findCapacity(traffic, values.quick ? QUICK_CAPACITY_SEARCH : CAPACITY_SEARCH);
+    capacities.push(`${name}, ${traffic.about}: ${found} (of the traces that ship: ${traffic.capacitySpeed})`);
+    return found;
+  };
+}
+
 async function tellCapacity(workload: WorkloadSpec): Promise<void> {
   const parts = new Map(
     (await trafficOf(workload, spec, 'full', folder.open)).map((traffic) => [traffic.about, traffic]),
   );
   for (const [about, traffic] of parts) {
-    console.log(`${workload.name}, ${about}: capacitySpeed: ${findCapacity(traffic)}`);
+    console.log(`${workload.name}, ${about}: capacitySpeed: ${findCapacity(traffic, CAPACITY_SEARCH)}`);
   }
 }
 
@@ -113,6 +132,9 @@ async function benchmark(): Promise<void> {
         'Structure, token counts, prefixes and arrival gaps are recorded; models, classes, deadlines and tenants are set or drawn by the files in bench/slo; answers that no source records are sampled.',
         'Unfinished workflows are misses. Intervals: 95 %, Student’s t over the seeds; differences are taken seed by seed.',
         'over-commitment: share of engine-seconds in which the KV memory in use exceeded what was reserved.',
+        ...(capacities.length > 0
+          ? [`Load 1, found for these traces, as speed of the arrivals: ${capacities.join('; ')}.`]
+          : []),
         ...skipped.map((line) => `Skipped: ${line}.`),
       ],
     },
@@ -125,7 +147,6 @@ async function benchmark(): Promise<void> {
       parts,
     ),
   );
-  const progress = progressLine();
   const rows = await executeSweep(plan, workloads, {
     directory: values.out,
     jobs: Number(values.jobs),

@@ -1,7 +1,7 @@
 import { formatPercent, trimmed } from '../report/format.js';
 import type { SweepReport } from './report.js';
-import { type Estimate, pairedDifference } from './summary.js';
-import { bestAt, type CellGroup, groupCells, hasForesight } from './tables.js';
+import { pairedDifference } from './summary.js';
+import { bestAt, type CellGroup, groupCells, hasForesight, signedPoints } from './tables.js';
 
 /**
  * What a reader wants to know first, in sentences: for each workload and rule at its highest load, who is best, and where `maestro` stands against it, EDF, FCFS and the
@@ -19,7 +19,9 @@ export function findings(report: SweepReport): string[] {
     const against = [...rivals].flatMap((policy) => {
       if (policy === undefined || policy === 'maestro' || !group.cell(policy, load)) return [];
       const difference = pairedDifference(rowsOf(report, group, 'maestro', load), rowsOf(report, group, policy, load));
-      return [`${signed(difference)} against ${policy}${policy === best.policy ? ' (the best that serves)' : ''}`];
+      return [
+        `${signedPoints(difference)} points against ${policy}${policy === best.policy ? ' (the best that serves)' : ''}`,
+      ];
     });
     const lead = best.policy === 'maestro' ? ', the best that serves' : '';
     return [
@@ -38,10 +40,4 @@ function rowsOf({ runs }: SweepReport, { workload, deadlineRule }: CellGroup, po
     (row) =>
       row.workload === workload && row.deadlineRule === deadlineRule && row.policy === policy && row.load === load,
   );
-}
-
-/** "+3.1 ± 0.9 points". */
-function signed({ mean, ci95 }: Estimate): string {
-  const points = trimmed(Math.abs(mean) * 100, 1);
-  return `${mean < 0 ? '−' : '+'}${points}${ci95 > 0 ? ` ± ${trimmed(ci95 * 100, 1)}` : ''} points`;
 }

@@ -5,7 +5,6 @@ import { loadFigure, slowdownFigure } from './charts.js';
 import { findings } from './findings.js';
 import { lossesFigure } from './losses-figure.js';
 import type { SweepReport } from './report.js';
-import { summarise } from './summary.js';
 import {
   attainmentTable,
   type CellGroup,
@@ -14,9 +13,9 @@ import {
   lossesTable,
   serviceTable,
   type TextTable,
-  variantTable,
   workloadTable,
 } from './tables.js';
+import { groupVariants, variantTable } from './variant-table.js';
 
 /** What a section holds; a form that has no pictures leaves figures out. */
 export type Block =
@@ -53,9 +52,9 @@ export function sectionsOf(report: SweepReport): Section[] {
       title: 'Who loses where, and why',
       blocks: report.losses.flatMap((losses) => [figures([lossesFigure(losses)]), tableBlock(lossesTable(losses))]),
     },
-    variants('Ablations', 'what is switched off', report.ablations),
-    variants('Noise in the predictions', 'policy and noise', report.noise),
-    variants('Placement and memory', 'policy and placement', report.placement),
+    ...variants('Ablations', 'what is switched off', report.ablations),
+    ...variants('Noise in the predictions', 'policy and noise', report.noise),
+    ...variants('Placement and memory', 'policy and placement', report.placement),
     { title: 'Notes', blocks: [{ kind: 'list', lines: report.notes }] },
   ];
   return sections.filter(({ blocks }) => blocks.some(isFilled));
@@ -75,8 +74,11 @@ function groupSection(group: CellGroup): Section {
   };
 }
 
-function variants(title: string, column: string, rows: SweepReport['ablations']): Section {
-  return { title, blocks: rows.length === 0 ? [] : [tableBlock(variantTable(summarise(rows), column))] };
+function variants(title: string, column: string, rows: SweepReport['ablations']): Section[] {
+  return groupVariants(rows).map((group) => ({
+    title: `${title}: ${group.workload}, deadlines ${group.deadlineRule}`,
+    blocks: [tableBlock(variantTable(group, column))],
+  }));
 }
 
 function tableBlock(table: TextTable): Block {

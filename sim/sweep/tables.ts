@@ -177,45 +177,8 @@ function cellsAt({ policies, cell }: CellGroup, load: number): CellSummary[] {
   return policies.flatMap((policy) => cell(policy, load) ?? []);
 }
 
-/** A table of variants (ablations, noise, placement): one row for each variant and load, named by what is changed. */
-export function variantTable(cells: readonly CellSummary[], title: string): TextTable {
-  return {
-    columns: [
-      'workload',
-      'rule',
-      title,
-      'load',
-      'attainment',
-      'KV reserved / max-token',
-      'cold-start wait',
-      'prompt from cache',
-    ],
-    rows: cells.map((cell) => ({
-      cells: [
-        ...[cell.workload, cell.deadlineRule, variantName(cell), trimmed(cell.load, 2)],
-        percentWithInterval(cell.attainment, cell.seeds),
-        formatPercent(cell.reservedOfMaxToken.mean),
-        formatMs(cell.coldStartSeconds.mean * 1000),
-        formatPercent(cell.cachedShare.mean),
-      ],
-    })),
-  };
-}
-
-/** Parts of the node level, as people call them. */
-const NODE_PARTS: Readonly<Record<string, string>> = { elasticKv: 'elastic KV', coLocation: 'co-location' };
-
-export function variantName({ policy, placement, reservation, prediction, node = {}, prior }: CellSummary): string {
-  return [
-    policy,
-    prior === undefined ? '' : `beginning as ${prior}`,
-    placement === 'maestro' ? '' : `placement ${placement}`,
-    reservation === 'predicted' ? '' : `reservation ${reservation}`,
-    prediction === 'online' ? '' : `prediction ${prediction}`,
-    ...Object.entries(node).map(
-      ([name, value]) => `${NODE_PARTS[name] ?? name} ${typeof value === 'boolean' ? (value ? 'on' : 'off') : value}`,
-    ),
-  ]
-    .filter((part) => part !== '')
-    .join(', ');
+/** A difference in attainment in points: "−3.1 ± 0.9". */
+export function signedPoints({ mean, ci95 }: Estimate): string {
+  const size = trimmed(Math.abs(mean) * 100, 1);
+  return `${mean < 0 ? '−' : '+'}${size}${ci95 > 0 ? ` ± ${trimmed(ci95 * 100, 1)}` : ''}`;
 }
