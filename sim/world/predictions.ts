@@ -31,7 +31,10 @@ export class Predictions {
   private readonly futures = new WeakMap<Run, WorkflowFuture>();
 
   constructor(
-    scenario: Pick<SimScenario, 'prediction' | 'reservation' | 'kvOverflowTarget' | 'serviceTimeMs' | 'seed'>,
+    scenario: Pick<
+      SimScenario,
+      'prediction' | 'reservation' | 'kvOverflowTarget' | 'serviceTimeMs' | 'seed' | 'policy' | 'controller'
+    >,
   ) {
     this.mode = scenario.prediction;
     this.reservation = scenario.reservation;
@@ -40,6 +43,9 @@ export class Predictions {
     this.online = new OnlinePredictor({
       targetOverflow: scenario.kvOverflowTarget,
       serviceTimeMs: scenario.serviceTimeMs,
+      learnsNextRoles: false,
+      // A controller may change the policy, and shows predictions to those it could change to.
+      learnsRemainingWork: scenario.policy.ignoresRemainingWork !== true || scenario.controller !== undefined,
       model: this.mode.kind === 'model' ? loadStageModel(this.mode.path) : undefined,
     });
   }

@@ -25,6 +25,8 @@ export interface PredictorConfig {
   readonly maxWorkflows: number;
   /** Learn which role follows which, for {@link OnlinePredictor.nextAfter}. A door that never asks spares the cost. */
   readonly learnsNextRoles: boolean;
+  /** Learn what a workflow has left after a stage. Without, `remainingMs` is 0, for runs in which nobody reads it. A trained model always has it. */
+  readonly learnsRemainingWork: boolean;
   /** Service time of a call alone, from the step-time model; without it the times are learned. */
   readonly serviceTimeMs?: ServiceTimeModel | undefined;
   /** A trained model of lengths and tool calls, asked first. */
@@ -55,6 +57,7 @@ export const DEFAULT_PREDICTOR_CONFIG: PredictorConfig = {
   maxCells: 4096,
   maxWorkflows: 10_000,
   learnsNextRoles: true,
+  learnsRemainingWork: true,
 };
 
 /** Is told of every call that is predicted, and of its end. */
@@ -72,6 +75,9 @@ interface OpenPrediction {
   readonly medians: ContestMedians;
 }
 
+/** Where nobody asks what is left of a workflow. */
+const NO_WORK: WorkFeatures = { attainedMs: 0, medianMs: undefined };
+
 /** More calls are under way in no fleet. */
 const MAX_OPEN = 100_000;
 
@@ -85,6 +91,7 @@ export class OnlinePredictor {
   private readonly tools: ToolIntent;
   private readonly services: ServiceTimes;
   private readonly remaining: RemainingWork;
+  private readonly learnsRemainingWork: boolean;
   private readonly nextRoles: NextRoles | undefined;
   private readonly calibration: BoundCalibration;
   private readonly models: ModelSuccession;
@@ -103,6 +110,7 @@ export class OnlinePredictor {
     this.remaining = new RemainingWork({ maxCells, maxWorkflows }, this.services, (stage, leftMs) =>
       this.workLearned(stage, leftMs),
     );
+    this.learnsRemainingWork = this.config.learnsRemainingWork || this.config.model !== undefined;
     if (learnsNextRoles) this.nextRoles = new NextRoles({ maxCells, maxWorkflows });
     this.calibration = new BoundCalibration({ targetOverflow, maxRoles: maxCells });
     const { model } = this.config;
@@ -114,7 +122,7 @@ export class OnlinePredictor {
     this.nextRoles?.begun(stage);
     const lookup = this.lengths.estimate(stage, context);
     const { serving } = this.models;
-    const work = this.remaining.features(stage, context);
+    const work = this.learnsRemainingWork ? this.remaining.features(stage, context) : NO_WORK;
     const modelled = serving?.estimates.estimate(stage, context, work);
     const length = serving && modelled ? contested(serving.contest.winner(stage), modelled.length, lookup) : lookup;
     const calibration = serving && modelled ? serving.calibration : this.calibration;
@@ -182,7 +190,7 @@ export class OnlinePredictor {
     this.calibration.observe(role, outputTokens > boundTokens);
     this.lengths.observe(stage, context, outputTokens);
     this.services.observe(stage, outcome);
-    this.remaining.observe(stage, context, outcome);
+    if (this.learnsRemainingWork) this.remaining.observe(stage, context, outcome);
   }
 
   /** The workflow is over or counts as over: what it did becomes history for the remaining work of others. */

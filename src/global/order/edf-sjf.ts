@@ -14,5 +14,6 @@ export const EDF_SJF: OrderingPolicy = {
   summary: `deadline plus ${CALL_WEIGHT} times the expected time of the call`,
   keyUnit: 'instant',
   usesLoad: false,
+  ignoresRemainingWork: true,
   key: ({ workflow, prediction }) => workflow.deadlineMs + CALL_WEIGHT * prediction.serviceMs,
 };

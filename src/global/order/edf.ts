@@ -6,5 +6,6 @@ export const EDF: OrderingPolicy = {
   summary: 'earliest workflow deadline first',
   keyUnit: 'instant',
   usesLoad: false,
+  ignoresRemainingWork: true,
   key: ({ workflow }) => workflow.deadlineMs,
 };

@@ -6,5 +6,6 @@ export const FCFS_WORKFLOW: OrderingPolicy = {
   summary: 'first come, first served, by the arrival of the workflow',
   keyUnit: 'instant',
   usesLoad: false,
+  ignoresRemainingWork: true,
   key: ({ workflow }) => workflow.arrivalMs,
 };

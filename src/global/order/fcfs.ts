@@ -6,5 +6,6 @@ export const FCFS: OrderingPolicy = {
   summary: 'first come, first served, call by call',
   keyUnit: 'instant',
   usesLoad: false,
+  ignoresRemainingWork: true,
   key: ({ enqueuedAtMs }) => enqueuedAtMs,
 };

@@ -11,5 +11,7 @@ export const PORTFOLIO_PRIOR = EDF_SJF_LATE_LAST;
 export const MAESTRO: OrderingPolicy = {
   ...PORTFOLIO_PRIOR,
   name: 'maestro',
+  // The orderings that it may take on do.
+  ignoresRemainingWork: false,
   summary: 'tunes itself: whichever ordering would have kept most of the last minutes in time',
 };

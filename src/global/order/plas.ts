@@ -6,5 +6,6 @@ export const PLAS: OrderingPolicy = {
   summary: 'least attained service of the workflow first; predicts nothing',
   keyUnit: 'duration',
   usesLoad: false,
+  ignoresRemainingWork: true,
   key: ({ workflow }) => workflow.attainedServiceMs,
 };

@@ -95,6 +95,20 @@ describe('ordering policies', () => {
       }
     }
   });
+
+  it('that say so ignore the remaining work', () => {
+    const ignoring = ORDERING_POLICIES.filter((policy) => policy.ignoresRemainingWork === true);
+    expect(ignoring.map(({ name }) => name)).toContain('fcfs');
+    for (const policy of ignoring) {
+      for (const [, given] of CASES) {
+        const [one, other] = [5, 70_000].map((remainingMs) => input({ ...given, loadStep: 2, remainingMs }));
+        expect(policy.key(one!)).toBe(policy.key(other!));
+        expect(policy.changesAtMs?.(one!)).toBe(policy.changesAtMs?.(other!));
+      }
+    }
+    // It may take on any ordering.
+    expect(MAESTRO.ignoresRemainingWork).toBe(false);
+  });
 });
 
 describe('admission by KV memory', () => {

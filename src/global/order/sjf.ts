@@ -6,5 +6,6 @@ export const SJF: OrderingPolicy = {
   summary: 'shortest expected call first',
   keyUnit: 'duration',
   usesLoad: false,
+  ignoresRemainingWork: true,
   key: ({ prediction }) => prediction.serviceMs,
 };
