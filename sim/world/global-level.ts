@@ -4,7 +4,7 @@ import { GlobalScheduler } from '../../src/global/scheduler.js';
 import type { Dispatch, SubmitResult } from '../../src/global/scheduler-types.js';
 import { WorkflowTracker } from '../../src/global/tracker.js';
 import { kvPoolTokensOf } from '../../src/global/working-set.js';
-import type { ClusterView, KeptContext } from '../../src/model/fleet.js';
+import type { CapacityChanges, KeptContext } from '../../src/model/fleet.js';
 import type { StageContext, StageOutcome } from '../../src/model/stage.js';
 import { MINUTE_MS } from '../../src/model/units.js';
 import type { EventLoop, Scheduled } from '../event-loop.js';
@@ -82,13 +82,13 @@ export class GlobalLevel {
     tracker.end(stage, outcome, nowMs);
     predictions.nextModels.stageEnded(stage, outcome.kind === 'completed', nowMs);
     if (stage.finalStage && tracker.finishWorkflow(stage.workflowId)) predictions.workflowEnded(stage.workflowId);
-    this.pumpSoon();
+    this.pumpIfWaiting();
   }
 
-  capacityChanged(view: ClusterView): void {
+  capacityChanged(changes: CapacityChanges): void {
     if (!this.up) return;
-    this.scheduler.capacityChanged(view);
-    this.pumpSoon();
+    this.scheduler.capacityChanged(changes);
+    this.pumpIfWaiting();
   }
 
   endIdleWorkflows(): void {
@@ -135,6 +135,11 @@ export class GlobalLevel {
       },
       this.tracker,
     );
+  }
+
+  /** Room alone moves nothing where nobody waits. */
+  private pumpIfWaiting(): void {
+    if (this.scheduler.queued > 0) this.pumpSoon();
   }
 
   private pumpSoon(): void {

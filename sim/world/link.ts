@@ -16,6 +16,11 @@ export class Link {
     private readonly rng: Rng,
   ) {}
 
+  /** What is sent has arrived: a call does as well as a message. */
+  get immediate(): boolean {
+    return this.oneWayMs === 0 && !this.faults;
+  }
+
   send(deliver: () => void): void {
     const { loop, oneWayMs, faults, rng } = this;
     if (!faults) {

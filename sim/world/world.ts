@@ -1,7 +1,7 @@
 import type { Foresight } from '../../src/global/order/policy.js';
 import type { Dispatch } from '../../src/global/scheduler-types.js';
 import { ChurnMap } from '../../src/model/churn-map.js';
-import type { ClusterView, KeptContext } from '../../src/model/fleet.js';
+import type { CapacityChanges, KeptContext } from '../../src/model/fleet.js';
 import type { OutcomeKind, StageOutcome } from '../../src/model/stage.js';
 import type { TraceRow } from '../../traces/schema.js';
 import { EventLoop } from '../event-loop.js';
@@ -189,6 +189,10 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
     job.priority = priority;
     job.state = 'placing';
     job.attempt += 1;
+    if (cluster.links.down.immediate) {
+      cluster.place(job);
+      return;
+    }
     const { attempt } = job;
     const incarnation = this.global.incarnation;
     cluster.links.down.send(() => {
@@ -199,16 +203,19 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
   }
 
   capacityChanged(cluster: SimCluster): void {
-    const view = cluster.router.capacityChanges(this.loop.nowMs);
-    this.tellCapacity(cluster, view);
+    this.tellCapacity(cluster, cluster.router.capacityChanges(this.loop.nowMs));
   }
 
-  private tellCapacity({ links }: SimCluster, view: ClusterView): void {
+  private tellCapacity({ links }: SimCluster, changes: CapacityChanges): void {
+    if (links.up.immediate) {
+      this.global.capacityChanged(changes);
+      return;
+    }
     let told = false;
     links.up.send(() => {
       if (told) return;
       told = true;
-      this.global.capacityChanged(view);
+      this.global.capacityChanged(changes);
     });
   }
 
@@ -280,7 +287,9 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
     const { promptTokens } = job.stage;
     job.cluster!.finish(job, { promptTokens, outputTokens: job.outputTokens, completed: true });
     job.state = 'answered';
-    job.cluster!.links.up.send(() => this.end(job, 'completed'));
+    const { up } = job.cluster!.links;
+    if (up.immediate) this.end(job, 'completed');
+    else up.send(() => this.end(job, 'completed'));
   }
 
   /** The stage is over, however it ended: everybody learns of it, and its workflow goes on or fails. */
@@ -370,8 +379,10 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
         global.begin(job);
         if (job.state === 'queued' || job.state === 'placing' || job.state === 'returning') this.enqueue(job);
       }
-      for (const cluster of this.fleet.clusters.values())
-        this.tellCapacity(cluster, cluster.router.capacity(this.loop.nowMs));
+      for (const cluster of this.fleet.clusters.values()) {
+        const { clusterId, models } = cluster.router.capacity(this.loop.nowMs);
+        this.tellCapacity(cluster, { clusterId, models: [...models.values()] });
+      }
       const { kept } = this;
       this.kept = [];
       for (const { run, row } of kept) this.submit(run, row);

@@ -1,6 +1,7 @@
 import { ChurnMap } from '../model/churn-map.js';
 import type {
   CandidateScore,
+  CapacityChanges,
   ClusterView,
   EngineSpec,
   EngineView,
@@ -231,16 +232,16 @@ export class ClusterRouter {
   }
 
   /** The same of the models for which it has changed since the last call; one that no engine serves any more can start nothing. */
-  capacityChanges(nowMs: number): ClusterView {
+  capacityChanges(nowMs: number): CapacityChanges {
     this.markStale(nowMs);
-    const models = new Map<string, ModelCapacity>();
+    const models: ModelCapacity[] = [];
     for (const model of this.changedModels) {
       const index = this.models.get(model);
       if (index) index.changeNoted = false;
-      models.set(model, index?.capacity() ?? nothing(model));
+      models.push(index?.capacity() ?? nothing(model));
     }
     this.changedModels.length = 0;
-    return { clusterId: this.config.clusterId, observedAtMs: nowMs, models };
+    return { clusterId: this.config.clusterId, models };
   }
 
   private put(engine: EngineRecord): void {

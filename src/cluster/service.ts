@@ -2,7 +2,7 @@ import { soon } from '../bus/soon.js';
 import { ChurnMap } from '../model/churn-map.js';
 import type { Clock, Timer } from '../model/clock.js';
 import type {
-  ClusterView,
+  CapacityChanges,
   Demand,
   EngineView,
   KeptContext,
@@ -82,7 +82,7 @@ export class ClusterService {
   private readonly placements = new ChurnMap<Placement>();
   private readonly nodes = new Map<string, NodeLink>();
   private readonly served = new ServedModels();
-  private capacityListener: ((view: ClusterView) => void) | undefined;
+  private capacityListener: ((changes: CapacityChanges) => void) | undefined;
   private capacityDue = false;
 
   constructor(private readonly options: ClusterServiceOptions) {
@@ -98,7 +98,7 @@ export class ClusterService {
   }
 
   /** `listener` hears of every model whose capacity has changed; several changes in one turn are told once. */
-  onCapacity(listener: (view: ClusterView) => void): void {
+  onCapacity(listener: (changes: CapacityChanges) => void): void {
     this.capacityListener = listener;
     this.announceCapacity();
   }

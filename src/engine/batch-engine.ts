@@ -1,3 +1,4 @@
+import { ChurnMap } from '../model/churn-map.js';
 import { BatchCore } from './batch-core.js';
 import type { BatchEngineConfig, EngineEvent, EngineRequest, EngineStats } from './batch-types.js';
 import { FrontDoor, VLLM_FRONT_END } from './front-end.js';
@@ -24,7 +25,7 @@ const NO_KEYS: readonly (string | number)[] = [];
 export class BatchEngine {
   private readonly core: BatchCore;
   private readonly door: FrontDoor;
-  private readonly sequences = new Map<string, Sequence>();
+  private readonly sequences = new ChurnMap<Sequence>();
   private readonly pending: EngineEvent[] = [];
   private pauseState: 'no' | 'new' | 'all' = 'no';
   private nowMs = Number.NEGATIVE_INFINITY;

@@ -28,7 +28,10 @@ interface Entry {
 export class FrontDoor {
   /** No request ever waits here. */
   readonly open: boolean;
-  private readonly entries = new Map<string, Entry>();
+  /** The first `head` have gone through; the room is used again once all have. */
+  private readonly entries: (Entry | undefined)[] = [];
+  private head = 0;
+  private count = 0;
   private busyUntilMs = Number.NEGATIVE_INFINITY;
 
   constructor(private readonly times: FrontEnd) {
@@ -36,40 +39,55 @@ export class FrontDoor {
   }
 
   get size(): number {
-    return this.entries.size;
+    return this.count - this.head;
   }
 
   push(sequence: Sequence, nowMs: number): void {
     const { latencyMs, requestMs, promptTokenMs } = this.times;
     const startMs = Math.max(nowMs, this.busyUntilMs);
     this.busyUntilMs = startMs + requestMs + promptTokenMs * sequence.promptTokens;
-    this.entries.set(sequence.id, { sequence, readyMs: this.busyUntilMs + latencyMs });
+    this.makeRoom();
+    this.entries[this.count++] = { sequence, readyMs: this.busyUntilMs + latencyMs };
   }
 
   /** When the next one is through; Infinity when nobody is here. */
   nextMs(): number {
-    for (const { readyMs } of this.entries.values()) return readyMs;
-    return Number.POSITIVE_INFINITY;
+    return this.head === this.count ? Number.POSITIVE_INFINITY : this.entries[this.head]!.readyMs;
   }
 
   /** Lets the next one through. */
   shift(): Sequence {
-    for (const { sequence } of this.entries.values()) {
-      this.entries.delete(sequence.id);
-      return sequence;
-    }
-    throw new Error('FrontDoor: nobody is here');
+    if (this.head === this.count) throw new Error('FrontDoor: nobody is here');
+    const { sequence } = this.entries[this.head]!;
+    this.entries[this.head++] = undefined;
+    return sequence;
   }
 
   /** Turns everybody away; in order of arrival. */
   drain(): Sequence[] {
-    const all = [...this.entries.values()].map(({ sequence }) => sequence);
-    this.entries.clear();
+    const all: Sequence[] = [];
+    while (this.size > 0) all.push(this.shift());
     return all;
   }
 
   /** Turns a request away that is still here; false when it is not. */
   remove(id: string): boolean {
-    return this.entries.delete(id);
+    for (let index = this.head; index < this.count; index++) {
+      if (this.entries[index]!.sequence.id !== id) continue;
+      this.entries.copyWithin(index, index + 1, this.count);
+      this.entries[--this.count] = undefined;
+      return true;
+    }
+    return false;
+  }
+
+  /** Moves those who are here to the front when half of the room lies behind them. */
+  private makeRoom(): void {
+    if (2 * this.head < this.count) return;
+    const { head, count, entries } = this;
+    entries.copyWithin(0, head, count);
+    this.count = count - head;
+    this.head = 0;
+    entries.fill(undefined, this.count, count);
   }
 }

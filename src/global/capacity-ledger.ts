@@ -1,4 +1,4 @@
-import type { ClusterView, ModelCapacity } from '../model/fleet.js';
+import type { CapacityChanges, ClusterView, ModelCapacity } from '../model/fleet.js';
 
 /** A cluster's capacity for a model, less what has been dispatched since the cluster told it. */
 interface Remaining {
@@ -27,8 +27,9 @@ export class CapacityLedger {
   }
 
   /** A cluster's newest report on some of its models; what is known of the others stays. */
-  update({ clusterId, models }: ClusterView): void {
-    for (const [model, capacity] of models) {
+  update({ clusterId, models }: CapacityChanges): void {
+    for (const capacity of models) {
+      const { model } = capacity;
       const rest = this.byModel.get(model);
       const known = rest?.find((remaining) => remaining.clusterId === clusterId);
       if (known) {

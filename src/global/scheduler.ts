@@ -1,5 +1,5 @@
 import { ChurnMap } from '../model/churn-map.js';
-import type { ClusterView, KeptContext } from '../model/fleet.js';
+import type { CapacityChanges, ClusterView, KeptContext } from '../model/fleet.js';
 import { StableHeap } from '../model/heap.js';
 import type { Prediction, Stage, StageContext, StageOutcome } from '../model/stage.js';
 import { CapacityLedger } from './capacity-ledger.js';
@@ -136,8 +136,8 @@ export class GlobalScheduler {
   }
 
   /** A cluster's report on the models whose capacity has changed since its last one. */
-  capacityChanged(view: ClusterView): void {
-    this.capacities.update(view);
+  capacityChanged(changes: CapacityChanges): void {
+    this.capacities.update(changes);
   }
 
   removeCluster(clusterId: string): void {
@@ -182,6 +182,11 @@ export class GlobalScheduler {
       queue.markForRekey();
       for (let queued = queue.takeForRekey(); queued; queued = queue.takeForRekey()) this.rekey(queued, queue, nowMs);
     }
+  }
+
+  /** Stages that wait here, of all models. */
+  get queued(): number {
+    return this.limits.count;
   }
 
   /** Stages of the model that wait here. */

@@ -90,8 +90,8 @@ export class GlobalService implements Scheduling {
 
   constructor(private readonly options: GlobalServiceOptions) {
     for (const cluster of options.clusters.values()) {
-      cluster.onCapacity((view) => {
-        options.scheduler.capacityChanged(view);
+      cluster.onCapacity((changes) => {
+        options.scheduler.capacityChanged(changes);
         this.pumpSoon();
       });
     }

@@ -191,6 +191,12 @@ export interface ModelCapacity {
   readonly coldReadyInMs?: number;
 }
 
+/** What a cluster can start now of the models for which that has changed. */
+export interface CapacityChanges {
+  readonly clusterId: string;
+  readonly models: readonly ModelCapacity[];
+}
+
 export interface ClusterView {
   readonly clusterId: string;
   readonly observedAtMs: number;

@@ -54,6 +54,9 @@ export class EngineRecord {
   observedAtMs = 0;
   version = 0;
   cachedView: EngineView | undefined;
+  /** Its view has changed and nobody has been told; its holds are to be looked at. */
+  changeNoted = false;
+  grantNoted = false;
 
   constructor(
     public spec: EngineSpec,
