@@ -45,7 +45,9 @@ export class GlobalLevel {
     private readonly listener: GlobalListener,
   ) {
     this.policy = scenario.policy;
-    this.kvPoolTokens = kvPoolTokensOf(scenario.nodes);
+    // Contexts are counted where a policy holds workflows back by them; a controller may change to one that does.
+    const counts = scenario.policy.kvShare !== undefined || scenario.controller !== undefined;
+    this.kvPoolTokens = counts ? kvPoolTokensOf(scenario.nodes) : new Map();
     this.tracker = newTracker();
     this.scheduler = this.newScheduler();
   }
@@ -80,7 +82,7 @@ export class GlobalLevel {
       predictions.observe(stage, context, outcome);
     } else scheduler.cancel(stage.stageId, nowMs);
     tracker.end(stage, outcome, nowMs);
-    predictions.nextModels.stageEnded(stage, outcome.kind === 'completed', nowMs);
+    predictions.nextModels?.stageEnded(stage, outcome.kind === 'completed', nowMs);
     if (stage.finalStage && tracker.finishWorkflow(stage.workflowId)) predictions.workflowEnded(stage.workflowId);
     this.pumpIfWaiting();
   }
@@ -94,7 +96,7 @@ export class GlobalLevel {
   endIdleWorkflows(): void {
     const { nowMs } = this.loop;
     for (const workflowId of this.tracker.endIdle(nowMs)) this.predictions.workflowEnded(workflowId);
-    this.predictions.nextModels.expire(nowMs);
+    this.predictions.nextModels?.expire(nowMs);
   }
 
   /** Stages of the model that wait here; none while no process is there. */

@@ -7,7 +7,7 @@ import type { SimScenario } from '../types.js';
 export function nodeConfigOf(
   { lookAhead, minResidencyMs, node: { weights = 'value', prefetch = true, pooledKv = true } = {} }: SimScenario,
   queued: (model: string) => number,
-  nextModels: NextModels,
+  nextModels: NextModels | undefined,
 ): Partial<NodeConfig> {
   return {
     lookAhead,
@@ -15,6 +15,6 @@ export function nodeConfigOf(
     prefetch,
     pooledKv,
     eviction: EVICTION_POLICIES[weights],
-    demand: (model) => ({ queued: queued(model), expected: nextModels.expected(model) }),
+    demand: (model) => ({ queued: queued(model), expected: nextModels?.expected(model) ?? 0 }),
   };
 }

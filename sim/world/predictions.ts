@@ -1,4 +1,5 @@
 import type { Foresight } from '../../src/global/order/policy.js';
+import type { EngineSpec } from '../../src/model/fleet.js';
 import { SeededRng } from '../../src/model/rng.js';
 import type { Prediction, Stage, StageContext, StageOutcome } from '../../src/model/stage.js';
 import { KeyedWindows } from '../../src/predict/keyed-windows.js';
@@ -20,8 +21,8 @@ const WINDOW_CALLS = 128;
 
 /** What the schedulers are told of a stage: by the live predictor, or by whatever takes its place in an experiment. */
 export class Predictions {
-  /** Fed with every stage; learns online, as live, whatever the mode. */
-  readonly nextModels = new NextModels(MAX_WORKFLOWS);
+  /** Fed with every stage; learns online, as live, whatever the mode. Only what can be put to sleep is ever asked about. */
+  readonly nextModels: NextModels | undefined;
   private readonly online: OnlinePredictor;
   private readonly mode: PredictionMode;
   private readonly reservation: Reservation;
@@ -33,9 +34,20 @@ export class Predictions {
   constructor(
     scenario: Pick<
       SimScenario,
-      'prediction' | 'reservation' | 'kvOverflowTarget' | 'serviceTimeMs' | 'seed' | 'policy' | 'controller'
+      | 'prediction'
+      | 'reservation'
+      | 'kvOverflowTarget'
+      | 'serviceTimeMs'
+      | 'seed'
+      | 'policy'
+      | 'controller'
+      | 'nodes'
+      | 'faults'
     >,
   ) {
+    // An engine that has died comes back asleep where others have taken its memory.
+    const mayWake = scenario.faults.length > 0 || scenario.nodes.some(({ engines }) => engines.some(sleeps));
+    this.nextModels = mayWake ? new NextModels(MAX_WORKFLOWS) : undefined;
     this.mode = scenario.prediction;
     this.reservation = scenario.reservation;
     this.serviceTimeMs = scenario.serviceTimeMs;
@@ -51,7 +63,7 @@ export class Predictions {
   }
 
   predict(stage: Stage, context: StageContext, run: Run, row: TraceRow, outputTokens: number): Prediction {
-    this.nextModels.stageBegan(stage, stage.arrivalMs);
+    this.nextModels?.stageBegan(stage, stage.arrivalMs);
     if (this.mode.kind === 'told') return this.mode.byRequest.get(row.request_id)!;
     const base = this.online.predict(stage, context);
     const seen = this.seen(stage, base, run, row, outputTokens);
@@ -69,7 +81,7 @@ export class Predictions {
 
   workflowEnded(workflowId: string): void {
     this.online.workflowEnded(workflowId);
-    this.nextModels.workflowEnded(workflowId);
+    this.nextModels?.workflowEnded(workflowId);
   }
 
   /** The truth about a stage. */
@@ -125,6 +137,10 @@ export class Predictions {
   private normal(): number {
     return Math.sqrt(-2 * Math.log(1 - this.rng.next())) * Math.cos(2 * Math.PI * this.rng.next());
   }
+}
+
+function sleeps({ sleepCapable }: EngineSpec): boolean {
+  return sleepCapable;
 }
 
 /** A length that is taken for sure. The promise of KV memory stays the calibrated one. */

@@ -130,7 +130,10 @@ export class ModelIndex {
     if (this.running > 0) {
       const wakesAllowed = Math.max(1, Math.floor(this.running / RUNNING_PER_WAKE));
       const mayWake = this.waking < wakesAllowed;
-      const cold = this.asleep.find((engine) => engine.view.state === 'waking' || (mayWake && !disturbs(engine)));
+      const cold =
+        this.asleep.size === 0
+          ? undefined
+          : this.asleep.find((engine) => engine.view.state === 'waking' || (mayWake && !disturbs(engine)));
       return {
         model: this.model,
         starts: this.openPlaces,

@@ -8,6 +8,10 @@ export class RecentMap<K, V> {
 
   constructor(private readonly maxSize: number) {}
 
+  get isEmpty(): boolean {
+    return this.young.size === 0 && this.old.size === 0;
+  }
+
   get(key: K): V | undefined {
     return this.young.get(key) ?? this.old.get(key);
   }

@@ -197,7 +197,7 @@ export class ClusterRouter {
     const engine = this.engines.get(engineId);
     if (!engine) return;
     this.prefixes.learn(stage, engine);
-    this.kept.delete(sessionOf(stage));
+    if (!this.kept.isEmpty) this.kept.delete(sessionOf(stage));
     if (this.startedAtMs.size < MAX_STARTED) this.startedAtMs.set(stageId, nowMs);
   }
 
@@ -314,6 +314,7 @@ export class ClusterRouter {
   }
 
   private keptFor(stage: Stage, nowMs: number): KeptHere | undefined {
+    if (this.kept.isEmpty) return undefined;
     const kept = this.kept.get(sessionOf(stage));
     return kept && nowMs < kept.untilMs && kept.generation === kept.engine.cacheGeneration ? kept : undefined;
   }

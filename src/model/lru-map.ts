@@ -4,6 +4,9 @@ const FIRST_ROOM = 8;
 /** More neighbours than chance brings together in a table that is half full: somebody has chosen keys of one hash. */
 const MOST_NEIGHBOURS = 128;
 
+/** Entries found lately, by a few characters of their keys: most keys are asked for several times in a row, and hashing one costs more than comparing it. */
+const LATELY = 64;
+
 /** No entry: an end of the order, or an empty place of the table. */
 const NONE = -1;
 
@@ -25,6 +28,7 @@ export class LruMap<K extends string | number, V> {
   private newer = new Int32Array(FIRST_ROOM);
   /** Entries by hash. */
   private table = new Int32Array(2 * FIRST_ROOM).fill(NONE);
+  private readonly lately = new Int32Array(LATELY);
   private oldestEntry = NONE;
   private newestEntry = NONE;
   private freeEntry = NONE;
@@ -39,7 +43,7 @@ export class LruMap<K extends string | number, V> {
 
   /** The value, which becomes the most recently used. */
   get(key: K): V | undefined {
-    const entry = this.find(key, hashOf(key, this.seed));
+    const entry = this.look(key);
     if (entry === NONE) return undefined;
     this.touch(entry);
     return this.values[entry];
@@ -47,20 +51,19 @@ export class LruMap<K extends string | number, V> {
 
   /** The value, without touching its place in the order. */
   peek(key: K): V | undefined {
-    const entry = this.find(key, hashOf(key, this.seed));
+    const entry = this.look(key);
     return entry === NONE ? undefined : this.values[entry];
   }
 
   /** Stores the value as the most recently used; returns the key and value that had to leave, if any. */
   set(key: K, value: V): readonly [K, V] | undefined {
-    const hash = hashOf(key, this.seed);
-    const known = this.find(key, hash);
+    const known = this.look(key);
     if (known !== NONE) {
       this.values[known] = value;
       this.touch(known);
       return undefined;
     }
-    this.insert(key, value, hash);
+    this.insert(key, value, hashOf(key, this.seed));
     if (this.count <= this.maxSize) return undefined;
     const oldest = this.oldest();
     this.remove(this.oldestEntry);
@@ -68,7 +71,7 @@ export class LruMap<K extends string | number, V> {
   }
 
   delete(key: K): boolean {
-    const entry = this.find(key, hashOf(key, this.seed));
+    const entry = this.look(key);
     if (entry === NONE) return false;
     this.remove(entry);
     return true;
@@ -85,6 +88,17 @@ export class LruMap<K extends string | number, V> {
     for (let entry = this.oldestEntry; entry !== NONE; entry = this.newer[entry]!) {
       yield [this.keys[entry] as K, this.values[entry] as V];
     }
+  }
+
+  /** The entry of the key, or {@link NONE}. */
+  private look(key: K): number {
+    if (this.count === 0) return NONE;
+    const slot = slotOf(key);
+    const lately = this.lately[slot]!;
+    if (this.keys[lately] === key) return lately;
+    const entry = this.find(key, hashOf(key, this.seed));
+    if (entry !== NONE) this.lately[slot] = entry;
+    return entry;
   }
 
   private find(key: K, hash: number): number {
@@ -108,6 +122,7 @@ export class LruMap<K extends string | number, V> {
     this.hashes[entry] = hash;
     if (this.enter(entry) > MOST_NEIGHBOURS) this.hashAnew();
     this.append(entry);
+    this.lately[slotOf(key)] = entry;
     this.count += 1;
   }
 
@@ -197,6 +212,13 @@ function enlarged(numbers: Int32Array, room: number): Int32Array<ArrayBuffer> {
   const larger = new Int32Array(room);
   larger.set(numbers);
   return larger;
+}
+
+function slotOf(key: string | number): number {
+  if (typeof key === 'number') return key & (LATELY - 1);
+  const { length } = key;
+  // An empty key has no last character: NaN, which is 0 among bits.
+  return (31 * length + 7 * key.charCodeAt(length >> 1) + key.charCodeAt(length - 1)) & (LATELY - 1);
 }
 
 /** FNV-1a over the characters, or the halves of a whole number below 2^53; mixed well enough for linear probing. */

@@ -26,6 +26,7 @@ export class KeptPrefixes {
 
   /** The session is back, or not expected any more. */
   drop(session: string): void {
+    if (this.bySession.size === 0) return;
     const kept = this.bySession.get(session);
     if (!kept) return;
     this.bySession.delete(session);

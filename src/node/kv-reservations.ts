@@ -29,6 +29,8 @@ export interface HeldLease {
   /** Share of the pooled bound; undefined where its own bound is held. */
   readonly moments: Moments | undefined;
   awaitsFirstToken: boolean;
+  /** The look that it was open for, if there was one. */
+  look: Look | undefined;
   /** Place in the list of its engine's leases, where adding and removing at a high rate leaves nothing behind, as it would in a set. */
   slot: number;
 }
@@ -36,7 +38,8 @@ export interface HeldLease {
 /** The leases of an engine at one moment: when all of them have ended, it is known whether enough was held for them. */
 interface Look {
   readonly heldTokens: number;
-  readonly open: Set<HeldLease>;
+  /** Those of them that have not ended. */
+  open: number;
   usedTokens: number;
 }
 
@@ -94,6 +97,7 @@ export class KvReservations {
       maxKvTokens: Math.max(demand.maxKvTokens ?? 0, demand.kvTokens),
       restartable: !demand.interactive && demand.restartable === true,
       awaitsFirstToken: true,
+      look: undefined,
       slot: this.held.length,
     };
     this.count(held, 1);
@@ -159,7 +163,8 @@ export class KvReservations {
   /** One look at a time: the next begins when the calls of this one have ended, so that looks do not share their calls. */
   private lookAround(): void {
     if (this.look || !this.pooled || this.leases <= FEW_LEASES) return;
-    this.look = { heldTokens: this.reservedTokens, open: new Set(this.held), usedTokens: 0 };
+    this.look = { heldTokens: this.reservedTokens, open: this.held.length, usedTokens: 0 };
+    for (const held of this.held) held.look = this.look;
   }
 
   private learn(held: HeldLease, usedTokens: number, taughtTokens: number | undefined): void {
@@ -167,9 +172,10 @@ export class KvReservations {
     if (!pooled) return;
     const { forecast } = held.demand;
     if (forecast && taughtTokens !== undefined) pooled.observe(forecast, taughtTokens);
-    if (!look?.open.delete(held)) return;
+    if (!look || held.look !== look) return;
     look.usedTokens += usedTokens;
-    if (look.open.size > 0) return;
+    look.open -= 1;
+    if (look.open > 0) return;
     this.look = undefined;
     pooled.observeNode(look.usedTokens > look.heldTokens);
   }

@@ -1,3 +1,4 @@
+import { KeyMemo } from '../model/key-memo.js';
 import { LruMap } from '../model/lru-map.js';
 import type { Stage, StageContext } from '../model/stage.js';
 import { KeyedWindows, type KeyedWindowsState, thousandths } from './keyed-windows.js';
@@ -173,14 +174,18 @@ function meanOverMedian(estimate: LengthEstimate): number {
 }
 
 // Names come from clients and are charset-checked at the door, so that a newline cannot be part of one.
-function templateRoleKey(stage: Stage): string {
-  return `t\n${stage.template}\n${stage.role}\n${stage.model}`;
+const TEMPLATE_ROLE = new KeyMemo((template, role, model) => `t\n${template}\n${role}\n${model}`);
+const MODEL_ROLE = new KeyMemo((model, role) => `m\n${model}\n${role}`);
+const ROLE = new KeyMemo((role) => `r\n${role}`);
+
+function templateRoleKey({ template, role, model }: Stage): string {
+  return TEMPLATE_ROLE.of(template, role, model);
 }
 
-function modelRoleKey(stage: Stage): string {
-  return `m\n${stage.model}\n${stage.role}`;
+function modelRoleKey({ model, role }: Stage): string {
+  return MODEL_ROLE.of(model, role);
 }
 
-function roleKey(stage: Stage): string {
-  return `r\n${stage.role}`;
+function roleKey({ role }: Stage): string {
+  return ROLE.of(role, '');
 }

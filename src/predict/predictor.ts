@@ -1,3 +1,4 @@
+import { KeyMemo } from '../model/key-memo.js';
 import { LruMap } from '../model/lru-map.js';
 import type { Prediction, Stage, StageContext, StageOutcome } from '../model/stage.js';
 import { BoundCalibration, type CalibrationState } from './calibration.js';
@@ -147,7 +148,7 @@ export class OnlinePredictor {
         q50: this.blockTokens(stage, q50),
         bound: this.blockTokens(stage, boundTokens),
         forecast: {
-          kind: `${stage.template}\n${calibrationKey(stage)}`,
+          kind: FORECAST.of(stage.template, stage.model, stage.role),
           mean: outputTokens.mean,
           q50,
           q95: outputTokens.q95,
@@ -281,8 +282,11 @@ function clampTokens(tokens: number, limit: number): number {
   return Math.min(limit, Math.max(1, Math.ceil(tokens)));
 }
 
-function calibrationKey(stage: Stage): string {
-  return `${stage.model}\n${stage.role}`;
+const CALIBRATION = new KeyMemo((model, role) => `${model}\n${role}`);
+const FORECAST = new KeyMemo((template, model, role) => `${template}\n${CALIBRATION.of(model, role)}`);
+
+function calibrationKey({ model, role }: Stage): string {
+  return CALIBRATION.of(model, role);
 }
 
 /** The estimate that has erred less on such stages. The upper quantile is the model's in any case, so that its calibration stays valid. */

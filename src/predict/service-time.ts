@@ -1,3 +1,4 @@
+import { KeyMemo } from '../model/key-memo.js';
 import { LruMap } from '../model/lru-map.js';
 import type { Stage, StageOutcome } from '../model/stage.js';
 import { WindowQuantiles } from './window-quantiles.js';
@@ -104,6 +105,8 @@ function median(window: WindowQuantiles | undefined, prior: number): number {
   return window && window.count >= MIN_CALLS ? window.quantile(0.5) : prior;
 }
 
-function shareKey(stage: Stage): string {
-  return `${stage.model}\n${stage.role}`;
+const SHARE = new KeyMemo((model, role) => `${model}\n${role}`);
+
+function shareKey({ model, role }: Stage): string {
+  return SHARE.of(model, role);
 }

@@ -53,19 +53,21 @@ export class Retention {
 
   /** A stage of the workflow has come. */
   began(stage: Stage, nowMs: number): void {
+    if (this.pauses.size === 0) return;
     const pause = this.pauses.peek(sessionOf(stage));
     if (pause) this.history.returned(pause.kind, nowMs - pause.sinceMs, reusedShare(pause.stage, stage));
   }
 
   /** The cluster that keeps the context of this stage's workflow now. */
   clusterOf(stage: Stage, nowMs: number): string | undefined {
+    if (this.pauses.size === 0) return undefined;
     const pause = this.pauses.peek(sessionOf(stage));
     return pause && nowMs < pause.untilMs ? pause.clusterId : undefined;
   }
 
   /** A stage of the workflow has left for an engine: what was kept for it is in use. */
   started(stage: Stage): void {
-    this.pauses.delete(sessionOf(stage));
+    if (this.pauses.size > 0) this.pauses.delete(sessionOf(stage));
   }
 
   /** A stage has ended after running in the cluster. */
