@@ -42,7 +42,7 @@ export class SimCluster {
     private readonly loop: EventLoop,
     private readonly listener: ClusterListener,
   ) {
-    const config = { clusterId, lookAhead };
+    const config = { clusterId, lookAhead, explains: false };
     this.router = placement === 'maestro' ? new ClusterRouter(config) : new BaselineRouter(placement, config);
   }
 

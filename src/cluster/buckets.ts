@@ -31,6 +31,7 @@ export class Buckets<T> {
   }
 
   remove(item: T): void {
+    if (this.slots.size === 0) return;
     const slot = this.slots.get(item);
     if (!slot) return;
     this.take(slot);
@@ -40,8 +41,10 @@ export class Buckets<T> {
   /** Shows items from the lowest bucket up until `visit` returns true; returns the item at which it did. */
   find(visit: (item: T) => boolean): T | undefined {
     if (this.slots.size === 0) return undefined;
-    for (const list of this.buckets) {
-      for (const item of list) if (visit(item)) return item;
+    const { buckets } = this;
+    for (let bucket = 0; bucket < buckets.length; bucket++) {
+      const list = buckets[bucket]!;
+      for (let index = 0; index < list.length; index++) if (visit(list[index]!)) return list[index];
     }
     return undefined;
   }

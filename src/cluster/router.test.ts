@@ -52,6 +52,24 @@ describe('ClusterRouter.place', () => {
     expect(place(made, { prefixHashes, promptTokens: 10_000 })).toMatchObject({ kind: 'place', engineId: 'n1/cold' });
   });
 
+  it('places alike whether it explains or not', () => {
+    const prefixHashes = ['a', 'b', 'c', 'd'];
+    const answers = [true, false].map((explains) => {
+      const made = router(
+        [makeView('n0/warm', { leases: 10 }), makeView('n1/cold'), makeView('n2/busy', { leases: 3 })],
+        {
+          explains,
+        },
+      );
+      made.started('earlier', 'n0/warm', makeStage({ prefixHashes }), 0);
+      return [place(made, { prefixHashes, promptTokens: 90_000 }), place(made), place(made, { promptTokens: 10_000 })];
+    });
+    const decided = answers.map((results) => results.map(({ explanation: _, ...rest }) => rest));
+    expect(decided[0]).toEqual(decided[1]);
+    expect(answers[0]!.map(({ explanation }) => explanation.candidates.length)).toEqual([3, 2, 2]);
+    expect(answers[1]!.map(({ explanation }) => explanation.candidates.length)).toEqual([0, 0, 0]);
+  });
+
   it('forgets warm prefixes of an engine that slept', () => {
     const stage = { prefixHashes: ['a', 'b'], promptTokens: 50_000 };
     const made = router([makeView('n0/e0', { leases: 5 }), makeView('n1/e1')]);

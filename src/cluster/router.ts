@@ -1,13 +1,11 @@
 import { ChurnMap } from '../model/churn-map.js';
 import type {
-  CandidateScore,
   CapacityChanges,
   ClusterView,
   EngineSpec,
   EngineView,
   KeptContext,
   ModelCapacity,
-  PlaceExplanation,
   PlaceResult,
 } from '../model/fleet.js';
 import { type HeapEntry, StableHeap } from '../model/heap.js';
@@ -26,8 +24,9 @@ import { disturbs, ModelIndex } from './model-index.js';
 import type { PlaceRequest } from './place-request.js';
 import { PrefixIndex, type PrefixLimits } from './prefix.js';
 import { RecentMap } from './recent-map.js';
-import { EngineScore } from './score/engine-score.js';
+import { QUEUE_WAIT } from './score/queue-wait.js';
 import { ENGINE_SCORERS } from './score/registry.js';
+import { explain, insertSorted, type Scored } from './scored.js';
 
 export interface ClusterRouterConfig extends SeatLimits, PrefixLimits {
   readonly clusterId: string;
@@ -35,6 +34,8 @@ export interface ClusterRouterConfig extends SeatLimits, PrefixLimits {
   readonly staleAfterMs: number;
   /** Round trip to a node, milliseconds. */
   readonly rttMs: (nodeId: string) => number;
+  /** Are scores kept with their terms, for explanations? */
+  readonly explains: boolean;
   /** What work costs on an engine; the default is read off the step-time model. */
   readonly costs: (spec: EngineSpec) => EngineCosts;
 }
@@ -47,6 +48,7 @@ export const DEFAULT_ROUTER_CONFIG: ClusterRouterConfig = {
   maxWorkflows: 20_000,
   staleAfterMs: Number.POSITIVE_INFINITY,
   rttMs: () => 0,
+  explains: true,
   costs: linearCosts,
 };
 
@@ -58,7 +60,6 @@ const MAX_RUNNING_CANDIDATES = 8;
 const MAX_SLEEPING_CANDIDATES = 3;
 /** Engines that are looked at to find those; refused ones count. */
 const MAX_LOOKED_AT = 24;
-const EXPLAINED_CANDIDATES = 8;
 /** Weight of the newest lease in the mean of its model. */
 const LEASE_WEIGHT = 0.05;
 /** Stages whose start is remembered until they end. */
@@ -68,11 +69,6 @@ const MAX_STARTED = 100_000;
 interface KeptHere extends KeptContext {
   readonly engine: EngineRecord;
   readonly generation: number;
-}
-
-interface Scored {
-  readonly engine: EngineRecord;
-  readonly score: CandidateScore;
 }
 
 /**
@@ -167,7 +163,7 @@ export class ClusterRouter {
     };
     const refusals: Record<string, number> = {};
     const scored: Scored[] = [];
-    for (const engine of this.candidates(request, index, refusals)) insertSorted(scored, score(request, engine));
+    for (const engine of this.candidates(request, index, refusals)) insertSorted(scored, this.score(request, engine));
     const best = scored[0];
     if (!best) {
       // The global level has counted on a start that did not come.
@@ -175,20 +171,18 @@ export class ClusterRouter {
       return bounceAll(request, index);
     }
     const awaited = this.worthWaiting(request, best);
-    const explanation: PlaceExplanation = {
-      candidates: (awaited ? [awaited, ...scored] : scored).slice(0, EXPLAINED_CANDIDATES).map(({ score }) => score),
-      refusals,
-    };
+    const explanation = explain(awaited ? [awaited, ...scored] : scored, refusals);
     const chosen = awaited ?? best;
+    // As it was scored, before the stage itself counts there.
+    const queueMs = awaited ? QUEUE_WAIT.delayMs(request, awaited.engine) : 0;
     const { engineId, nodeId } = chosen.engine.view.spec;
     chosen.engine.pendingLeases += 1;
     const kvTokens = Math.min(prediction.kvTokens.bound, chosen.engine.view.kvPoolTokens);
     chosen.engine.pendingKvTokens += kvTokens;
     this.put(chosen.engine);
-    if (!awaited)
-      return { kind: 'place', engineId, nodeId, kvTokens, expectedDelayMs: best.score.totalMs, explanation };
+    if (!awaited) return { kind: 'place', engineId, nodeId, kvTokens, expectedDelayMs: best.totalMs, explanation };
     // Worth waiting until the wait alone has cost what starting elsewhere would have cost more.
-    const waitMs = best.score.totalMs - awaited.score.totalMs + (awaited.score.terms['queue'] ?? 0);
+    const waitMs = best.totalMs - awaited.totalMs + queueMs;
     return { kind: 'hold', engineId, nodeId, kvTokens, waitMs, explanation };
   }
 
@@ -307,10 +301,21 @@ export class ClusterRouter {
       if (!isRunning(engine) || refusalOf(request, engine) !== 'seat') continue;
       const overbooked = leasesOf(engine) - placesOf(engine, this.config);
       if (overbooked >= Math.max(1, this.config.lookAhead)) continue;
-      const candidate = score(request, engine);
-      if (candidate.score.totalMs < (awaited ?? best).score.totalMs) awaited = candidate;
+      const candidate = this.score(request, engine);
+      if (candidate.totalMs < (awaited ?? best).totalMs) awaited = candidate;
     }
     return awaited;
+  }
+
+  private score(request: PlaceRequest, engine: EngineRecord): Scored {
+    const delaysMs: number[] | undefined = this.config.explains ? [] : undefined;
+    let totalMs = 0;
+    for (const scorer of ENGINE_SCORERS) {
+      const delayMs = scorer.delayMs(request, engine);
+      totalMs += delayMs;
+      delaysMs?.push(delayMs);
+    }
+    return { engine, totalMs, delaysMs };
   }
 
   private keptFor(stage: Stage, nowMs: number): KeptHere | undefined {
@@ -349,24 +354,6 @@ export class ClusterRouter {
 function refusalOf(request: PlaceRequest, engine: EngineRecord): string | undefined {
   for (const filter of ENGINE_FILTERS) if (!filter.passes(request, engine)) return filter.name;
   return undefined;
-}
-
-function score(request: PlaceRequest, engine: EngineRecord): Scored {
-  const delaysMs: number[] = [];
-  for (const scorer of ENGINE_SCORERS) delaysMs.push(scorer.delayMs(request, engine));
-  return { engine, score: new EngineScore(engine.view.spec, delaysMs) };
-}
-
-/** Puts a scored engine among others: the lowest delay first, then the fewest leases, then whichever came first. */
-function insertSorted(scored: Scored[], added: Scored): void {
-  let index = scored.length;
-  for (; index > 0; index--) {
-    const before = scored[index - 1]!;
-    const difference = before.score.totalMs - added.score.totalMs || leasesOf(before.engine) - leasesOf(added.engine);
-    if (difference <= 0) break;
-    scored[index] = before;
-  }
-  scored[index] = added;
 }
 
 /** Nothing took the stage: asks every engine of the model once more, for an exact account of why. */

@@ -19,17 +19,18 @@ export interface Readiness {
   readonly reason: HoldReason;
 }
 
+const READY: Readiness = { readyInMs: 0, disturbanceMs: 0, reason: 'seats-full' };
+
 /**
  * Expects when the engine could run: what is left of a move under way, or the wake after the sleep or the emptying of whatever must make
  * room. A forecast for scores and ETAs; the plan itself is made by `planReclaim`.
  */
 export function estimateReadiness(context: ReclaimContext, record: EngineRecord, nowMs: number): Readiness {
   const { residency, durations } = record;
+  if (residency.state === 'running') return READY;
   const elapsedMs = nowMs - residency.sinceMs;
   const wakeMs = durations.wakeMs(levelOf(record));
   switch (residency.state) {
-    case 'running':
-      return { readyInMs: 0, disturbanceMs: 0, reason: 'seats-full' };
     case 'waking':
       return { readyInMs: Math.max(0, wakeMs - elapsedMs), disturbanceMs: 0, reason: 'waking' };
     case 'falling-asleep':
