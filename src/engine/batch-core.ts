@@ -1,11 +1,11 @@
 import type { BatchEngineConfig, EngineEvent } from './batch-types.js';
 import { DecodeSet } from './decode-set.js';
-import { BlockPool, type CachedBlock } from './kv-blocks.js';
+import { BlockPool } from './kv-blocks.js';
 import { RunningList, type Sequence, WaitingQueue } from './sequence.js';
 import { StepRun } from './step-run.js';
 import { type StepCost, stepCostOf } from './step-time.js';
 
-const NOTHING_CACHED: CachedBlock[] = [];
+const NOTHING_CACHED: number[] = [];
 
 /**
  * The scheduler of one engine, with the run of steps under way. Its caller owns time and decides what is allowed to run.
@@ -215,7 +215,7 @@ export class BatchCore {
     const end = Math.min(keys.length, Math.floor(tokens / this.blockTokens));
     while (sequence.keysSeen < end) {
       const block = this.pool.name(keys[sequence.keysSeen]!, keys[sequence.keysSeen - 1]);
-      if (block) sequence.named.push(block);
+      if (block !== undefined) sequence.named.push(block);
       sequence.keysSeen += 1;
     }
   }
@@ -245,9 +245,7 @@ export class BatchCore {
       const chunk = Math.min(total - hitTokens, this.budgetLeft);
       const newBlocks = Math.ceil((hitTokens + chunk) / this.blockTokens) - hits.length;
       const wanted = this.reserveFullPrompt ? Math.ceil(total / this.blockTokens) - hits.length : newBlocks;
-      let revived = 0;
-      for (const block of hits) if (block.refs === 0) revived += 1;
-      if (wanted + revived > this.pool.free) {
+      if (wanted + this.pool.unheld(hits) > this.pool.free) {
         this.headBlocked = true;
         return;
       }
@@ -261,7 +259,7 @@ export class BatchCore {
     }
   }
 
-  private seat(sequence: Sequence, nowMs: number, total: number, chunk: number, hits: CachedBlock[]): void {
+  private seat(sequence: Sequence, nowMs: number, total: number, chunk: number, hits: number[]): void {
     const hitTokens = hits.length * this.blockTokens;
     if (sequence.scheduledMs < 0) {
       sequence.scheduledMs = nowMs;

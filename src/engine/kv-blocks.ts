@@ -1,10 +1,4 @@
-/** A full block whose content is known by its hash. Shared by every sequence that refers to it; kept while nobody needs its room. */
-export interface CachedBlock {
-  readonly key: string | number;
-  refs: number;
-  newer: CachedBlock | undefined;
-  older: CachedBlock | undefined;
-}
+import { BlockTable, NO_SLOT } from './block-table.js';
 
 /** What has changed in what a pool knows. `parent` is the block before it in its prompt. */
 export type BlockChange =
@@ -15,14 +9,19 @@ export type BlockChange =
 /**
  * The KV pool of an engine, in blocks. Blocks in use are only counted, unless their content has a hash: those are shared between
  * sequences and, once free, stay cached until their room is needed, least recently freed first. A free cached block counts as free.
+ * A cached block goes by the number of its slot.
  */
 export class BlockPool {
   /** Blocks that some sequence holds; a shared block counts once. */
   used = 0;
   private limitBlocks: number;
-  private readonly cached = new Map<string | number, CachedBlock>();
-  private oldest: CachedBlock | undefined;
-  private newest: CachedBlock | undefined;
+  private readonly cached = new BlockTable();
+  /** Of each cached block: who refers to it, and its neighbours in the order of release while nobody does. */
+  private refs = new Int32Array(0);
+  private older = new Int32Array(0);
+  private newer = new Int32Array(0);
+  private oldest = NO_SLOT;
+  private newest = NO_SLOT;
   private freeCached = 0;
 
   constructor(
@@ -58,23 +57,31 @@ export class BlockPool {
   }
 
   /** The cached blocks of the longest known prefix of `keys`, at most `maxBlocks`. Nothing is held yet. */
-  match(keys: readonly (string | number)[], maxBlocks: number): CachedBlock[] {
-    const found: CachedBlock[] = [];
+  match(keys: readonly (string | number)[], maxBlocks: number): number[] {
+    const found: number[] = [];
     if (!this.caching) return found;
     const end = Math.min(keys.length, maxBlocks);
     for (let index = 0; index < end; index++) {
-      const block = this.cached.get(keys[index]!);
-      if (!block) break;
+      const block = this.cached.find(keys[index]!);
+      if (block === NO_SLOT) break;
       found.push(block);
     }
     return found;
   }
 
+  /** How many of the cached blocks nobody holds: so much less is free once they are held. */
+  unheld(blocks: readonly number[]): number {
+    let count = 0;
+    for (const block of blocks) if (this.refs[block] === 0) count += 1;
+    return count;
+  }
+
   /** Adds a holder to each of `blocks`. */
-  hold(blocks: readonly CachedBlock[]): void {
+  hold(blocks: readonly number[]): void {
+    const { refs } = this;
     for (const block of blocks) {
-      block.refs += 1;
-      if (block.refs > 1) continue;
+      refs[block]! += 1;
+      if (refs[block]! > 1) continue;
       this.unlink(block);
       this.used += 1;
     }
@@ -84,25 +91,28 @@ export class BlockPool {
    * Names a block that the caller holds. Undefined when caching is off or when the content is cached already: the caller's block
    * then stays an anonymous copy.
    */
-  name(key: string | number, parent?: string | number): CachedBlock | undefined {
-    if (!this.caching || this.cached.has(key)) return undefined;
-    const block: CachedBlock = { key, refs: 1, newer: undefined, older: undefined };
-    this.cached.set(key, block);
+  name(key: string | number, parent?: string | number): number | undefined {
+    if (!this.caching) return undefined;
+    const block = this.cached.add(key);
+    if (block === NO_SLOT) return undefined;
+    if (block >= this.refs.length) this.grow();
+    this.refs[block] = 1;
     this.onChange?.({ kind: 'stored', key, parent });
     return block;
   }
 
   /** Gives up named blocks, first of the prefix first in `blocks`. The end of a prefix is evicted before its beginning. */
-  release(blocks: readonly CachedBlock[]): void {
+  release(blocks: readonly number[]): void {
+    const { refs, older, newer } = this;
     for (let index = blocks.length - 1; index >= 0; index--) {
       const block = blocks[index]!;
-      block.refs -= 1;
-      if (block.refs > 0) continue;
+      refs[block]! -= 1;
+      if (refs[block]! > 0) continue;
       this.used -= 1;
-      block.older = this.newest;
-      block.newer = undefined;
-      if (this.newest) this.newest.newer = block;
-      else this.oldest = block;
+      older[block] = this.newest;
+      newer[block] = NO_SLOT;
+      if (this.newest === NO_SLOT) this.oldest = block;
+      else newer[this.newest] = block;
       this.newest = block;
       this.freeCached += 1;
     }
@@ -112,28 +122,41 @@ export class BlockPool {
   /** Forgets all content. Nothing may be held. */
   reset(): void {
     this.cached.clear();
-    this.oldest = undefined;
-    this.newest = undefined;
+    this.oldest = NO_SLOT;
+    this.newest = NO_SLOT;
     this.freeCached = 0;
     this.onChange?.({ kind: 'cleared' });
   }
 
   private evict(): void {
-    while (this.oldest && this.freeCached > this.free) {
+    while (this.oldest !== NO_SLOT && this.freeCached > this.free) {
       const block = this.oldest;
       this.unlink(block);
-      this.cached.delete(block.key);
-      this.onChange?.({ kind: 'removed', key: block.key });
+      if (this.onChange) this.onChange({ kind: 'removed', key: this.cached.keyOf(block) });
+      this.cached.remove(block);
     }
   }
 
-  private unlink(block: CachedBlock): void {
-    if (block.older) block.older.newer = block.newer;
-    else this.oldest = block.newer;
-    if (block.newer) block.newer.older = block.older;
-    else this.newest = block.older;
-    block.older = undefined;
-    block.newer = undefined;
+  private unlink(block: number): void {
+    const older = this.older[block]!;
+    const newer = this.newer[block]!;
+    if (older === NO_SLOT) this.oldest = newer;
+    else this.newer[older] = newer;
+    if (newer === NO_SLOT) this.newest = older;
+    else this.older[newer] = older;
     this.freeCached -= 1;
   }
+
+  private grow(): void {
+    const { room } = this.cached;
+    this.refs = enlarged(this.refs, room);
+    this.older = enlarged(this.older, room);
+    this.newer = enlarged(this.newer, room);
+  }
+}
+
+function enlarged(numbers: Int32Array, room: number): Int32Array<ArrayBuffer> {
+  const larger = new Int32Array(room);
+  larger.set(numbers);
+  return larger;
 }

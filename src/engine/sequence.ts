@@ -1,5 +1,4 @@
 import type { HeapEntry } from '../model/heap.js';
-import type { CachedBlock } from './kv-blocks.js';
 
 /**
  * One request inside the engine:
@@ -33,7 +32,7 @@ export interface Sequence {
   /** Blocks held while in `prefill`; in `decode` they follow from `computed`. */
   blocks: number;
   /** The held blocks that have a hash, in order of the prompt, and how many of its hashes were looked at. */
-  named: CachedBlock[];
+  named: number[];
   keysSeen: number;
   /** Prompt tokens that were cached when it was first admitted. */
   cachedTokens: number;
