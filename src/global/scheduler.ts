@@ -393,9 +393,7 @@ export class GlobalScheduler {
   }
 
   private retryAfterMs(model: string, nowMs: number): number {
-    return Math.max(
-      MIN_RETRY_AFTER_MS,
-      Math.min(MAX_RETRY_AFTER_MS, Math.ceil(this.queue(model).expectedWaitMs(nowMs))),
-    );
+    const waitMs = Math.ceil(this.queue(model).expectedWaitMs(nowMs));
+    return Math.max(MIN_RETRY_AFTER_MS, Math.min(MAX_RETRY_AFTER_MS, waitMs));
   }
 }

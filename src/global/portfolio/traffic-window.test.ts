@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { completed, makePrediction, makeStage } from '../../../test/stage-fixture.js';
 import type { NodeSpec } from '../../model/fleet.js';
 import type { Stage } from '../../model/stage.js';
-import { prefixBoundary, sharedBoundaries } from './prefix-overlap.js';
+import { prefixBoundary, sharedBoundaries } from '../prefix-overlap.js';
 import { planReplay } from './replay-plan.js';
 import { thinNodes, thinnings } from './thinning.js';
 import { TrafficWindow } from './traffic-window.js';

@@ -1,6 +1,6 @@
 import { ChurnMap } from '../../model/churn-map.js';
 import type { Prediction, Stage, StageOutcome } from '../../model/stage.js';
-import { prefixBoundary, sharedBoundaries } from './prefix-overlap.js';
+import { prefixBoundary, sharedBoundaries } from '../prefix-overlap.js';
 
 /** A stage of the window. What is not known of it yet is undefined. Times are clock milliseconds. */
 export interface SeenStage {

@@ -1,7 +1,7 @@
 import type { KeptContext, NodeSpec } from '../../model/fleet.js';
 import { LruMap } from '../../model/lru-map.js';
 import { type Stage, type StageOutcome, sessionOf } from '../../model/stage.js';
-import { sharedBoundaries } from '../portfolio/prefix-overlap.js';
+import { sharedBoundaries } from '../prefix-overlap.js';
 import { ReturnHistory } from './return-times.js';
 import { RETENTION_RULES, type RetentionRule, type RetentionRuleName } from './rules.js';
 
