@@ -126,13 +126,17 @@ describe('OnlinePredictor: remaining work', () => {
     predictor.workflowEnded(workflowId);
   }
 
-  it('is the median service left after the same place in earlier workflows, and nothing before one has ended', () => {
+  it('is, with the stage, the median service left at the same place in earlier workflows, and nothing before one has ended', () => {
     const predictor = new OnlinePredictor({ serviceTimeMs });
-    const at = (invocationIndex: number) =>
-      predictor.predict(makeStage({ role: 'agent' }), { ...FIRST_CONTEXT, invocationIndex }).remainingMs;
-    expect(at(0)).toBe(0);
+    const at = (invocationIndex: number) => {
+      const said = predictor.predict(makeStage({ role: 'agent' }), { ...FIRST_CONTEXT, invocationIndex });
+      return { toEndMs: said.serviceMs + said.remainingMs, remainingMs: said.remainingMs };
+    };
+    expect(at(0).remainingMs).toBe(0);
     for (let run = 0; run < 25; run++) runChain(predictor, `run-${run}`, [100, 50, 20]);
-    expect([at(0), at(1), at(2)]).toEqual([700, 200, 0]);
+    expect([at(0).toEndMs, at(1).toEndMs]).toEqual([1700, 700]);
+    // The last one takes 200; the median of the role, 500, is more than that.
+    expect(at(2)).toEqual({ toEndMs: 500, remainingMs: 0 });
   });
 
   it('counts siblings that ran side by side once', () => {
@@ -148,6 +152,21 @@ describe('OnlinePredictor: remaining work', () => {
       predictor.workflowEnded(workflowId);
     }
     expect(predictor.predict(makeStage({ role: 'plan' }), FIRST_CONTEXT).remainingMs).toBeCloseTo(1000, 6);
+  });
+
+  it('is for a short sibling the rest of the longest', () => {
+    const predictor = new OnlinePredictor({ serviceTimeMs });
+    for (let run = 0; run < 25; run++) {
+      const workflowId = `run-${run}`;
+      const quick = makeStage({ workflowId, role: 'quick' });
+      const long = makeStage({ workflowId, role: 'long' });
+      predictor.observe(quick, FIRST_CONTEXT, completed(20, { durationMs: 200, serviceMs: 200 }));
+      predictor.observe(long, FIRST_CONTEXT, completed(100, { durationMs: 1000, serviceMs: 1000 }));
+      predictor.workflowEnded(workflowId);
+    }
+    const remainingMs = (role: string) => predictor.predict(makeStage({ role }), FIRST_CONTEXT).remainingMs;
+    expect(remainingMs('quick')).toBeCloseTo(800, 6);
+    expect(remainingMs('long')).toBeCloseTo(0, 6);
   });
 
   it('bins the invocation index exactly at first and then ever wider', () => {
