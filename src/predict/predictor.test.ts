@@ -23,7 +23,8 @@ describe('OnlinePredictor: output length', () => {
 
   const taught = makeStage({ template: 'research', role: 'writer', model: 'model-a' });
   const cases: [string, Stage, string][] = [
-    ['the same kind of stage', taught, 'template-role'],
+    ['the same kind of stage', taught, 'agent-layer'],
+    ['another agent of the role', { ...taught, agent: 'second' }, 'template-role'],
     ['another template', { ...taught, template: 'coding' }, 'model-role'],
     ['another model', { ...taught, template: 'coding', model: 'model-b' }, 'role'],
     ['another role', { ...taught, role: 'critic' }, 'global'],
@@ -51,8 +52,22 @@ describe('OnlinePredictor: output length', () => {
     expect(repeated.outputTokens.q50).toBeGreaterThan(690);
     expect(repeated.outputTokens.q50).toBeLessThan(720);
     const median = predictor.predict(erratic, again(2000));
-    expect(median.source).toBe('template-role');
+    expect(median.source).toBe('agent-layer');
     expect(median.outputTokens.q50).toBe(400);
+  });
+
+  it('tells the layers of a workflow apart, also after a restart', () => {
+    const predictor = new OnlinePredictor();
+    const layer = (stageIndex: number): StageContext => ({ ...FIRST_CONTEXT, stageIndex });
+    for (let call = 0; call < 10; call++) {
+      predictor.observe(makeStage(), layer(0), completed(900));
+      predictor.observe(makeStage(), layer(3), completed(40));
+    }
+    const restarted = new OnlinePredictor();
+    restarted.restore(JSON.parse(JSON.stringify(predictor.state())));
+    for (const each of [predictor, restarted]) {
+      expect([0, 3].map((index) => each.predict(makeStage(), layer(index)).outputTokens.q50)).toEqual([900, 40]);
+    }
   });
 
   it('learns nothing about length from calls that were cut short', () => {
@@ -66,8 +81,8 @@ describe('OnlinePredictor: output length', () => {
   it('forgets names beyond its limit', () => {
     const predictor = new OnlinePredictor({ maxCells: 3 });
     teach(predictor, makeStage({ role: 'first' }), TEN_OF(50));
-    teach(predictor, makeStage({ role: 'second' }), TEN_OF(500));
-    expect(predictor.predict(makeStage({ role: 'second' }), FIRST_CONTEXT).source).toBe('template-role');
+    for (const role of ['third', 'fourth', 'fifth', 'second']) teach(predictor, makeStage({ role }), TEN_OF(500));
+    expect(predictor.predict(makeStage({ role: 'second' }), FIRST_CONTEXT).source).toBe('agent-layer');
     expect(predictor.predict(makeStage({ role: 'first' }), FIRST_CONTEXT).source).toBe('global');
   });
 });

@@ -54,7 +54,7 @@ describe('a predictor with a model', () => {
     }
     serves = false;
     expect(predictor.predict(makeStage(), FIRST_CONTEXT)).toMatchObject({
-      source: 'template-role',
+      source: 'agent-layer',
       outputTokens: { q50: 320 },
     });
   });
@@ -81,7 +81,7 @@ describe('a predictor with a model', () => {
       predictor.observe(stage, FIRST_CONTEXT, completed(320));
     }
     const { source, outputTokens, kvTokens } = predictor.predict(makeStage(), FIRST_CONTEXT);
-    expect(source).toBe('template-role');
+    expect(source).toBe('agent-layer');
     expect(outputTokens.q50).toBe(320);
     expect(outputTokens.q95).toBeGreaterThanOrEqual(320);
     expect(kvTokens.bound - makeStage().promptTokens).toBeGreaterThan(100);
