@@ -59,7 +59,7 @@ export const FEATURES: readonly FeatureDefinition[] = [
 export const FEATURE_NAMES: readonly string[] = FEATURES.map((feature) => feature.name);
 
 /** To be raised when the meaning of a feature changes while its name, kind and unit stay. */
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 2;
 
 /** Changes whenever the meaning or the order of a feature does: a model trained on other columns is then refused. */
 export const FEATURE_SCHEMA_HASH = fnv1a(

@@ -2,6 +2,7 @@ import { KeyMemo } from '../model/key-memo.js';
 import { LruMap } from '../model/lru-map.js';
 import type { Stage, StageContext } from '../model/stage.js';
 import { KeyedWindows, type KeyedWindowsState, thousandths } from './keyed-windows.js';
+import { logBin } from './log-bin.js';
 import { WindowQuantiles } from './window-quantiles.js';
 
 /** Expected output tokens of a call, not yet limited by what the request allows. */
@@ -18,6 +19,7 @@ export type LengthSource =
   | 'model'
   | 'blend'
   | 'workflow'
+  | 'agent-layer'
   | 'template-role'
   | 'model-role'
   | 'role'
@@ -45,6 +47,7 @@ interface RepeatRecord {
 /** What {@link OutputLengths} saves. */
 export interface OutputLengthsState {
   readonly windows: KeyedWindowsState;
+  readonly layers?: KeyedWindowsState | undefined;
   readonly all: readonly number[];
   readonly repeats: readonly (readonly [
     key: string,
@@ -59,22 +62,25 @@ export interface OutputLengthsState {
 const REPEAT_SAMPLES = 64;
 
 /**
- * Online output lengths with back-off: the role's last answer in this workflow, then the statistics of (template, role, model),
- * (model, role), role, all calls, and a prior. Agents that repeat and rewrite are predicted best by their own last answer,
+ * Online output lengths with back-off: the role's last answer in this workflow, then the statistics of (template, role, model, agent) in this layer of the
+ * workflow, (template, role, model), (model, role), role, all calls, and a prior. Agents that repeat and rewrite are predicted best by their own last answer,
  * others by their role's median (recorded traces show either by a wide margin), so each role uses whichever has erred less.
  */
 export class OutputLengths {
   private readonly windows: KeyedWindows;
+  /** By layer; apart, so that their many names do not push the others out. */
+  private readonly layers: KeyedWindows;
   private readonly repeats: LruMap<string, RepeatRecord>;
   private readonly all = new WindowQuantiles(4 * WINDOW_CALLS);
 
   constructor(maxCells: number) {
     this.windows = new KeyedWindows(maxCells, WINDOW_CALLS);
+    this.layers = new KeyedWindows(maxCells, WINDOW_CALLS);
     this.repeats = new LruMap(maxCells);
   }
 
   estimate(stage: Stage, context: StageContext): LengthEstimate {
-    const fromHistory = this.fromHistory(stage);
+    const fromHistory = this.fromHistory(stage, context);
     const last = lastOf(context);
     if (last === undefined) return fromHistory;
     const repeat = this.repeats.peek(modelRoleKey(stage));
@@ -100,7 +106,8 @@ export class OutputLengths {
   /** Learns the true length of a call. Call it with the context that the call was predicted with. */
   observe(stage: Stage, context: StageContext, outputTokens: number): void {
     const last = lastOf(context);
-    if (last !== undefined) this.observeRepeat(stage, last, outputTokens);
+    if (last !== undefined) this.observeRepeat(stage, context, last, outputTokens);
+    this.layers.add(layerKey(stage, context), outputTokens);
     this.windows.add(templateRoleKey(stage), outputTokens);
     this.windows.add(modelRoleKey(stage), outputTokens);
     this.windows.add(roleKey(stage), outputTokens);
@@ -110,6 +117,7 @@ export class OutputLengths {
   state(): OutputLengthsState {
     return {
       windows: this.windows.state(),
+      layers: this.layers.state(),
       all: this.all.spread(WINDOW_CALLS).map(thousandths),
       repeats: [...this.repeats].map(([key, { logRatios, repeatErrorTokens, medianErrorTokens }]) => [
         key,
@@ -120,6 +128,7 @@ export class OutputLengths {
 
   restore(state: OutputLengthsState): void {
     this.windows.restore(state.windows);
+    if (state.layers) this.layers.restore(state.layers);
     for (const tokens of state.all) this.all.add(tokens);
     for (const [key, { logRatios, repeatErrorTokens, medianErrorTokens }] of state.repeats) {
       const repeat = { logRatios: new WindowQuantiles(WINDOW_CALLS), repeatErrorTokens, medianErrorTokens };
@@ -128,22 +137,23 @@ export class OutputLengths {
     }
   }
 
-  private observeRepeat(stage: Stage, lastTokens: number, outputTokens: number): void {
+  private observeRepeat(stage: Stage, context: StageContext, lastTokens: number, outputTokens: number): void {
     const key = modelRoleKey(stage);
     let repeat = this.repeats.get(key);
     if (!repeat) {
       repeat = { logRatios: new WindowQuantiles(WINDOW_CALLS), repeatErrorTokens: 0, medianErrorTokens: 0 };
       this.repeats.set(key, repeat);
     }
-    const medianError = Math.abs(outputTokens - this.fromHistory(stage).q50);
+    const medianError = Math.abs(outputTokens - this.fromHistory(stage, context).q50);
     const repeatError = Math.abs(outputTokens - lastTokens);
     repeat.medianErrorTokens += ERROR_WEIGHT * (medianError - repeat.medianErrorTokens);
     repeat.repeatErrorTokens += ERROR_WEIGHT * (repeatError - repeat.repeatErrorTokens);
     repeat.logRatios.add(Math.log(Math.max(1, outputTokens)) - Math.log(Math.max(1, lastTokens)));
   }
 
-  private fromHistory(stage: Stage): LengthEstimate {
+  private fromHistory(stage: Stage, context: StageContext): LengthEstimate {
     return (
+      this.fromWindow(this.layers.peek(layerKey(stage, context)), 'agent-layer') ??
       this.fromWindow(this.windows.peek(templateRoleKey(stage)), 'template-role') ??
       this.fromWindow(this.windows.peek(modelRoleKey(stage)), 'model-role') ??
       this.fromWindow(this.windows.peek(roleKey(stage)), 'role') ??
@@ -177,6 +187,10 @@ function meanOverMedian(estimate: LengthEstimate): number {
 const TEMPLATE_ROLE = new KeyMemo((template, role, model) => `t\n${template}\n${role}\n${model}`);
 const MODEL_ROLE = new KeyMemo((model, role) => `m\n${model}\n${role}`);
 const ROLE = new KeyMemo((role) => `r\n${role}`);
+
+function layerKey(stage: Stage, { past, stageIndex }: StageContext): string {
+  return `l\n${stage.template}\n${stage.role}\n${stage.model}\n${stage.agent ?? ''}\n${logBin(past?.generation ?? stageIndex)}`;
+}
 
 function templateRoleKey({ template, role, model }: Stage): string {
   return TEMPLATE_ROLE.of(template, role, model);

@@ -23,7 +23,8 @@ describe('OnlinePredictor: output length', () => {
 
   const taught = makeStage({ template: 'research', role: 'writer', model: 'model-a' });
   const cases: [string, Stage, string][] = [
-    ['the same kind of stage', taught, 'template-role'],
+    ['the same kind of stage', taught, 'agent-layer'],
+    ['another agent of the role', { ...taught, agent: 'second' }, 'template-role'],
     ['another template', { ...taught, template: 'coding' }, 'model-role'],
     ['another model', { ...taught, template: 'coding', model: 'model-b' }, 'role'],
     ['another role', { ...taught, role: 'critic' }, 'global'],
@@ -51,8 +52,22 @@ describe('OnlinePredictor: output length', () => {
     expect(repeated.outputTokens.q50).toBeGreaterThan(690);
     expect(repeated.outputTokens.q50).toBeLessThan(720);
     const median = predictor.predict(erratic, again(2000));
-    expect(median.source).toBe('template-role');
+    expect(median.source).toBe('agent-layer');
     expect(median.outputTokens.q50).toBe(400);
+  });
+
+  it('tells the layers of a workflow apart, also after a restart', () => {
+    const predictor = new OnlinePredictor();
+    const layer = (stageIndex: number): StageContext => ({ ...FIRST_CONTEXT, stageIndex });
+    for (let call = 0; call < 10; call++) {
+      predictor.observe(makeStage(), layer(0), completed(900));
+      predictor.observe(makeStage(), layer(3), completed(40));
+    }
+    const restarted = new OnlinePredictor();
+    restarted.restore(JSON.parse(JSON.stringify(predictor.state())));
+    for (const each of [predictor, restarted]) {
+      expect([0, 3].map((index) => each.predict(makeStage(), layer(index)).outputTokens.q50)).toEqual([900, 40]);
+    }
   });
 
   it('learns nothing about length from calls that were cut short', () => {
@@ -66,8 +81,8 @@ describe('OnlinePredictor: output length', () => {
   it('forgets names beyond its limit', () => {
     const predictor = new OnlinePredictor({ maxCells: 3 });
     teach(predictor, makeStage({ role: 'first' }), TEN_OF(50));
-    teach(predictor, makeStage({ role: 'second' }), TEN_OF(500));
-    expect(predictor.predict(makeStage({ role: 'second' }), FIRST_CONTEXT).source).toBe('template-role');
+    for (const role of ['third', 'fourth', 'fifth', 'second']) teach(predictor, makeStage({ role }), TEN_OF(500));
+    expect(predictor.predict(makeStage({ role: 'second' }), FIRST_CONTEXT).source).toBe('agent-layer');
     expect(predictor.predict(makeStage({ role: 'first' }), FIRST_CONTEXT).source).toBe('global');
   });
 });
@@ -126,13 +141,17 @@ describe('OnlinePredictor: remaining work', () => {
     predictor.workflowEnded(workflowId);
   }
 
-  it('is the median service left after the same place in earlier workflows, and nothing before one has ended', () => {
+  it('is, with the stage, the median service left at the same place in earlier workflows, and nothing before one has ended', () => {
     const predictor = new OnlinePredictor({ serviceTimeMs });
-    const at = (invocationIndex: number) =>
-      predictor.predict(makeStage({ role: 'agent' }), { ...FIRST_CONTEXT, invocationIndex }).remainingMs;
-    expect(at(0)).toBe(0);
+    const at = (invocationIndex: number) => {
+      const said = predictor.predict(makeStage({ role: 'agent' }), { ...FIRST_CONTEXT, invocationIndex });
+      return { toEndMs: said.serviceMs + said.remainingMs, remainingMs: said.remainingMs };
+    };
+    expect(at(0).remainingMs).toBe(0);
     for (let run = 0; run < 25; run++) runChain(predictor, `run-${run}`, [100, 50, 20]);
-    expect([at(0), at(1), at(2)]).toEqual([700, 200, 0]);
+    expect([at(0).toEndMs, at(1).toEndMs]).toEqual([1700, 700]);
+    // The last one takes 200; the median of the role, 500, is more than that.
+    expect(at(2)).toEqual({ toEndMs: 500, remainingMs: 0 });
   });
 
   it('counts siblings that ran side by side once', () => {
@@ -148,6 +167,21 @@ describe('OnlinePredictor: remaining work', () => {
       predictor.workflowEnded(workflowId);
     }
     expect(predictor.predict(makeStage({ role: 'plan' }), FIRST_CONTEXT).remainingMs).toBeCloseTo(1000, 6);
+  });
+
+  it('is for a short sibling the rest of the longest', () => {
+    const predictor = new OnlinePredictor({ serviceTimeMs });
+    for (let run = 0; run < 25; run++) {
+      const workflowId = `run-${run}`;
+      const quick = makeStage({ workflowId, role: 'quick' });
+      const long = makeStage({ workflowId, role: 'long' });
+      predictor.observe(quick, FIRST_CONTEXT, completed(20, { durationMs: 200, serviceMs: 200 }));
+      predictor.observe(long, FIRST_CONTEXT, completed(100, { durationMs: 1000, serviceMs: 1000 }));
+      predictor.workflowEnded(workflowId);
+    }
+    const remainingMs = (role: string) => predictor.predict(makeStage({ role }), FIRST_CONTEXT).remainingMs;
+    expect(remainingMs('quick')).toBeCloseTo(800, 6);
+    expect(remainingMs('long')).toBeCloseTo(0, 6);
   });
 
   it('bins the invocation index exactly at first and then ever wider', () => {

@@ -99,7 +99,7 @@ export class OnlinePredictor {
   private watcher: CallWatcher | undefined;
   /** What the model said of stages that have not ended: it is judged by what it said, not by what it would say by now. */
   private open = new LruMap<string, OpenPrediction>(MAX_OPEN);
-  /** What was said to be left after stages whose workflows have not ended, by {@link workScale}. */
+  /** What was said to be left from stages on whose workflows have not ended, by {@link workScale}. */
   private openWork = new LruMap<string, ContestMedians>(MAX_OPEN);
 
   constructor(config: Partial<PredictorConfig> = {}) {
@@ -108,8 +108,8 @@ export class OnlinePredictor {
     this.lengths = new OutputLengths(maxCells);
     this.tools = new ToolIntent(maxCells);
     this.services = new ServiceTimes(serviceTimeMs);
-    this.remaining = new RemainingWork({ maxCells, maxWorkflows }, this.services, (stage, leftMs) =>
-      this.workLearned(stage, leftMs),
+    this.remaining = new RemainingWork({ maxCells, maxWorkflows }, this.services, (stage, toEndMs) =>
+      this.workLearned(stage, toEndMs),
     );
     this.learnsRemainingWork = this.config.learnsRemainingWork || this.config.model !== undefined;
     if (learnsNextRoles) this.nextRoles = new NextRoles({ maxCells, maxWorkflows });
@@ -140,6 +140,7 @@ export class OnlinePredictor {
       mean: clampTokens(length.mean, limit),
     };
     const cachedTokens = this.services.expectedCachedTokens(stage);
+    const serviceMs = this.services.serviceMs(stage.model, stage.promptTokens, cachedTokens, q50);
     return {
       // The model has a say only where the request leaves the choice to the answer.
       toolProbability: modelled?.toolProbability ?? this.tools.probability(stage),
@@ -154,8 +155,8 @@ export class OnlinePredictor {
           q95: outputTokens.q95,
         },
       },
-      serviceMs: this.services.serviceMs(stage.model, stage.promptTokens, cachedTokens, q50),
-      remainingMs: this.remainingMs(stage, work, modelled?.remainingMs),
+      serviceMs,
+      remainingMs: Math.max(0, this.toEndMs(stage, work, modelled?.toEndMs) - serviceMs),
       source: length.source,
     };
   }
@@ -253,8 +254,8 @@ export class OnlinePredictor {
     if (state.model.calibration) serving.calibration.restore(state.model.calibration);
   }
 
-  /** What is left by the model or by the medians, whichever has erred less on such workflows. */
-  private remainingMs(stage: Stage, { medianMs = 0 }: WorkFeatures, modelledMs: number | undefined): number {
+  /** What is left from a stage on, by the model or by the medians, whichever has erred less on such workflows. */
+  private toEndMs(stage: Stage, { medianMs = 0 }: WorkFeatures, modelledMs: number | undefined): number {
     const { serving } = this.models;
     if (!serving || modelledMs === undefined) return medianMs;
     const blendMs = Math.expm1((Math.log1p(modelledMs) + Math.log1p(medianMs)) / 2);
@@ -264,11 +265,11 @@ export class OnlinePredictor {
     return saidMs[serving.remaining.winner(stage)];
   }
 
-  private workLearned(stage: TrailedStage, leftMs: number): void {
+  private workLearned(stage: TrailedStage, toEndMs: number): void {
     const said = this.openWork.peek(stage.stageId);
     if (!said) return;
     this.openWork.delete(stage.stageId);
-    this.models.serving?.remaining.observe(stage, said, workScale(leftMs));
+    this.models.serving?.remaining.observe(stage, said, workScale(toEndMs));
   }
 
   private blockTokens(stage: Stage, outputTokens: number): number {

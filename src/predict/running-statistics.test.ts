@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { FIRST_CONTEXT, makeStage } from '../../test/stage-fixture.js';
+import { WorkflowMemory } from '../global/workflow-past.js';
 import { RunningStatistics } from './running-statistics.js';
 
 const SIZE = 100;
@@ -41,6 +42,22 @@ describe('RunningStatistics', () => {
     const statistics = new RunningStatistics(SIZE);
     for (let call = 0; call < 40; call++) statistics.observe(makeStage(), FIRST_CONTEXT, undefined, call % 4 === 0);
     expect(statistics.features(makeStage(), FIRST_CONTEXT).toolRate).toBeCloseTo(0.2, 1);
+  });
+
+  it('tells answers after a tool call from those after none, and knows a new template by its model and role', () => {
+    const statistics = new RunningStatistics(SIZE);
+    const lastAnswer = (agentToolCalled: boolean) => ({
+      ...FIRST_CONTEXT,
+      past: { ...new WorkflowMemory().begin(makeStage()), agentToolCalled },
+    });
+    for (let call = 0; call < 20; call++) {
+      statistics.observe(makeStage(), lastAnswer(true), undefined, true);
+      statistics.observe(makeStage(), lastAnswer(false), undefined, false);
+    }
+    expect(statistics.features(makeStage(), lastAnswer(true)).toolRate).toBe(1);
+    expect(statistics.features(makeStage(), lastAnswer(false)).toolRate).toBe(0);
+    expect(statistics.features(makeStage(), FIRST_CONTEXT).toolRate).toBe(0.5);
+    expect(statistics.features(makeStage({ template: 'other' }), lastAnswer(true)).toolRate).toBe(0.5);
   });
 
   it('goes on after a restart as if nothing had happened', () => {

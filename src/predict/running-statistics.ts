@@ -17,7 +17,10 @@ export interface RunningFeatures {
   /** Of this (template, model, role, agent) in this layer of the workflow, and with a prompt of this size, in octaves. */
   readonly phaseQ50: number;
   readonly promptQ50: number;
-  /** Share of tool calls among the answers of this (model, role) that could call one. */
+  /**
+   * Share of tool calls among the answers that could call one, of this (template, model, role) after an agent's last answer of the same kind (a tool call, another, or none
+   * yet); while that is new, of this (model, role).
+   */
   readonly toolRate: number;
 }
 
@@ -61,7 +64,6 @@ export class RunningStatistics {
   features(stage: Stage, context: StageContext): RunningFeatures {
     const own = this.windows.peek(ownKey(stage));
     const role = this.windows.peek(roleKey(stage));
-    const tools = this.tools.peek(modelKey(stage));
     return {
       q50: quantile(own, 0.5),
       q95: quantile(own, 0.95),
@@ -70,7 +72,7 @@ export class RunningStatistics {
       modelQ50: quantile(this.windows.peek(modelKey(stage)), 0.5),
       phaseQ50: quantile(this.finer.peek(phaseKey(stage, context)), 0.5),
       promptQ50: quantile(this.finer.peek(promptKey(stage)), 0.5),
-      toolRate: tools && tools.answers >= MIN_CALLS ? round(tools.calls / tools.answers, RATE_STEP) : Number.NaN,
+      toolRate: this.toolRate(toolKey(stage, context)) ?? this.toolRate(modelKey(stage)) ?? Number.NaN,
     };
   }
 
@@ -90,11 +92,8 @@ export class RunningStatistics {
       this.finer.add(promptKey(stage), logTokens);
     }
     if (toolCalled === undefined) return;
-    const key = modelKey(stage);
-    const counts = this.tools.get(key) ?? { answers: 0, calls: 0 };
-    counts.answers = counts.answers * TOOL_DECAY + 1;
-    counts.calls = counts.calls * TOOL_DECAY + (toolCalled ? 1 : 0);
-    this.tools.set(key, counts);
+    this.countTool(toolKey(stage, context), toolCalled);
+    this.countTool(modelKey(stage), toolCalled);
   }
 
   state(): RunningStatisticsState {
@@ -109,6 +108,18 @@ export class RunningStatistics {
     this.windows.restore(state.windows);
     if (state.finer) this.finer.restore(state.finer);
     for (const [key, answers, calls] of state.tools) this.tools.set(key, { answers, calls });
+  }
+
+  private toolRate(key: string): number | undefined {
+    const counts = this.tools.peek(key);
+    return counts && counts.answers >= MIN_CALLS ? round(counts.calls / counts.answers, RATE_STEP) : undefined;
+  }
+
+  private countTool(key: string, toolCalled: boolean): void {
+    const counts = this.tools.get(key) ?? { answers: 0, calls: 0 };
+    counts.answers = counts.answers * TOOL_DECAY + 1;
+    counts.calls = counts.calls * TOOL_DECAY + (toolCalled ? 1 : 0);
+    this.tools.set(key, counts);
   }
 }
 
@@ -139,6 +150,10 @@ function promptKey(stage: Stage): string {
 
 function roleKey(stage: Stage): string {
   return `r\n${stage.template}\n${stage.role}`;
+}
+
+function toolKey(stage: Stage, { past }: StageContext): string {
+  return `t\n${stage.template}\n${stage.model}\n${stage.role}\n${past?.agentToolCalled ?? ''}`;
 }
 
 function modelKey(stage: Stage): string {

@@ -54,7 +54,7 @@ describe('a predictor with a model', () => {
     }
     serves = false;
     expect(predictor.predict(makeStage(), FIRST_CONTEXT)).toMatchObject({
-      source: 'template-role',
+      source: 'agent-layer',
       outputTokens: { q50: 320 },
     });
   });
@@ -81,7 +81,7 @@ describe('a predictor with a model', () => {
       predictor.observe(stage, FIRST_CONTEXT, completed(320));
     }
     const { source, outputTokens, kvTokens } = predictor.predict(makeStage(), FIRST_CONTEXT);
-    expect(source).toBe('template-role');
+    expect(source).toBe('agent-layer');
     expect(outputTokens.q50).toBe(320);
     expect(outputTokens.q95).toBeGreaterThanOrEqual(320);
     expect(kvTokens.bound - makeStage().promptTokens).toBeGreaterThan(100);
@@ -138,38 +138,40 @@ describe('a predictor with a model', () => {
         predictor.workflowEnded(`w${workflow}`);
       }
     };
-    const remainingMs = (predictor: OnlinePredictor, promptTokens = 100) =>
-      predictor.predict(makeStage({ promptTokens }), FIRST_CONTEXT).remainingMs;
+    const toEndMs = (predictor: OnlinePredictor, promptTokens = 100) => {
+      const { serviceMs, remainingMs } = predictor.predict(makeStage({ promptTokens }), FIRST_CONTEXT);
+      return serviceMs + remainingMs;
+    };
+    const serviceTimeMs = (_model: string, _prompt: number, _cached: number, tokens: number) => tokens;
 
     it('begins where its training found it better, and leaves other templates to the medians', () => {
-      expect(remainingMs(new OnlinePredictor({ model: model(['other']) }))).toBe(0);
-      expect(remainingMs(new OnlinePredictor({ model: model([makeStage().template]) }))).toBeCloseTo(SAID_MS, 0);
+      const { remainingMs } = new OnlinePredictor({ model: model(['other']) }).predict(makeStage(), FIRST_CONTEXT);
+      expect(remainingMs).toBe(0);
+      expect(toEndMs(new OnlinePredictor({ model: model([makeStage().template]) }))).toBeCloseTo(SAID_MS, 0);
     });
 
     it('gives way to the medians once those have erred less, also after a restart', () => {
-      const predictor = new OnlinePredictor({
-        model: model([makeStage().template]),
-        serviceTimeMs: (_, __, ___, tokens) => tokens,
-      });
+      const config = { model: model([makeStage().template]), serviceTimeMs };
+      const predictor = new OnlinePredictor(config);
       play(predictor, 60, () => 50);
-      expect(remainingMs(predictor)).toBeCloseTo(50, 0);
-      const restarted = new OnlinePredictor({ model: model([makeStage().template]) });
+      expect(toEndMs(predictor)).toBeCloseTo(150, 0);
+      const restarted = new OnlinePredictor(config);
       restarted.restore(JSON.parse(JSON.stringify(predictor.state())));
-      expect(remainingMs(restarted)).toBeCloseTo(50, 0);
+      expect(toEndMs(restarted)).toBeCloseTo(150, 0);
     });
 
     it('takes over from the medians where it errs less', () => {
       const prompt = FEATURE_NAMES.indexOf('prompt');
       const index = FEATURE_NAMES.indexOf('role_index');
-      const left = (row: Float64Array) => (row[index]! > 0 ? 0 : row[prompt]! > 8 ? SAID_MS : 10);
+      const left = (row: Float64Array) => (row[index]! > 0 ? 0 : 100) + (row[prompt]! > 8 ? SAID_MS : 10);
       const knowing: StageModel = {
         ...model([]),
-        evaluate: (row) => Float64Array.of(0, 5, 5, 6, 5, Math.log1p(left(row))),
+        evaluate: (row) => Float64Array.of(0, 2, 2, 3, 2, Math.log1p(left(row))),
       };
-      const predictor = new OnlinePredictor({ model: knowing, serviceTimeMs: (_, __, ___, tokens) => tokens });
+      const predictor = new OnlinePredictor({ model: knowing, serviceTimeMs });
       play(predictor, 80, (workflow) => (workflow % 2 === 0 ? SAID_MS : 10));
-      expect(remainingMs(predictor, 10_000)).toBeCloseTo(SAID_MS, 0);
-      expect(remainingMs(predictor, 100)).toBeCloseTo(10, 0);
+      expect(toEndMs(predictor, 10_000)).toBeCloseTo(100 + SAID_MS, 0);
+      expect(toEndMs(predictor, 100)).toBeCloseTo(110, 0);
     });
 
     it('is trained where workflows have ended', () => {

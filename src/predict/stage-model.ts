@@ -48,8 +48,8 @@ export interface ModelEstimate {
   readonly length: LengthEstimate;
   /** Undefined where the model has not learned tool calls, and where the request leaves it no choice. */
   readonly toolProbability: number | undefined;
-  /** Service milliseconds that the workflow has left after the stage. Undefined where the model has not learned them. */
-  readonly remainingMs: number | undefined;
+  /** Service milliseconds that the workflow has left, the stage included. Undefined where the model has not learned them. */
+  readonly toEndMs: number | undefined;
 }
 
 /** Places of the chance of a tool call among the outputs, and of the first of the lengths. */
@@ -98,7 +98,7 @@ export class ModelEstimates {
         source: 'model',
       },
       toolProbability: asksForTool ? toolProbability : undefined,
-      remainingMs: logRemaining === undefined ? undefined : Math.expm1(Math.min(MAX_LOG_MS, Math.max(0, logRemaining))),
+      toEndMs: logRemaining === undefined ? undefined : Math.expm1(Math.min(MAX_LOG_MS, Math.max(0, logRemaining))),
     };
   }
 

@@ -12,7 +12,7 @@ export interface TrainingTable {
   readonly logTokens: Float64Array;
   /** 1 for a tool call, 0 for another answer; NaN where the call had no choice. */
   readonly toolCalled: Float64Array;
-  /** Logarithm of 1 + the service milliseconds that the workflow had left after the call; NaN where it is not known to have ended. */
+  /** Logarithm of 1 + the service milliseconds that the workflow had left when the call began; NaN where it is not known to have ended. */
   readonly logRemaining: Float64Array;
   /** The call of each row, as its place in the history. */
   readonly calls: Int32Array;
@@ -37,8 +37,8 @@ export function trainingTable(history: CallHistory, statistics: RunningStatistic
   const rows = new Map<string, number>();
   const services = new ServiceTimes();
   const limits = { maxCells: MAX_CELLS, maxWorkflows: MAX_WORKFLOWS };
-  const work = new RemainingWork(limits, services, ({ stageId }, leftMs) => {
-    logRemaining[rows.get(stageId)!] = Math.log1p(leftMs);
+  const work = new RemainingWork(limits, services, ({ stageId }, toEndMs) => {
+    logRemaining[rows.get(stageId)!] = Math.log1p(toEndMs);
   });
   let row = 0;
   for (const event of events) {

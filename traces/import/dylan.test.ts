@@ -19,16 +19,27 @@ describe('dylan', () => {
     const trace = await importFiles('dylan', [sourceFile('h.jsonl', wrap(HUMAN_EVAL, 7, coding('one two three')))]);
     const id = 'dylan-humaneval/gpt-3.5-turbo-0301/llmlp-human-eval-0-2-443/7';
     expect(fieldsOf(trace, 'request_id', 'wait_for', 'role', 'input_length', 'output_length')).toEqual([
-      [`${id}/1/1`, undefined, 'python-assistant', 250, 3],
-      [`${id}/1/2`, undefined, 'algorithm-developer', 250, 3],
-      [`${id}/1/3`, undefined, 'computer-scientist', 250, 3],
-      [`${id}/1/4`, undefined, 'programmer', 250, 3],
-      [`${id}/2/1`, [1, 2, 3, 4].map((n) => `${id}/1/${n}`), 'python-assistant', 262, 3],
-      [`${id}/2/3`, [1, 2, 3, 4].map((n) => `${id}/1/${n}`), 'computer-scientist', 262, 3],
-      [`${id}/2/4`, [1, 2, 3, 4].map((n) => `${id}/1/${n}`), 'programmer', 262, 3],
-      [`${id}/3/3`, [1, 3, 4].map((n) => `${id}/2/${n}`), 'computer-scientist', 259, 3],
+      [`${id}/1/1`, undefined, 'python-assistant', 325, 3],
+      [`${id}/1/2`, undefined, 'algorithm-developer', 325, 3],
+      [`${id}/1/3`, undefined, 'computer-scientist', 325, 3],
+      [`${id}/1/4`, undefined, 'programmer', 325, 3],
+      [`${id}/2/1`, [1, 2, 3, 4].map((n) => `${id}/1/${n}`), 'python-assistant', 337, 3],
+      [`${id}/2/3`, [1, 2, 3, 4].map((n) => `${id}/1/${n}`), 'computer-scientist', 337, 3],
+      [`${id}/2/4`, [1, 2, 3, 4].map((n) => `${id}/1/${n}`), 'programmer', 337, 3],
+      [`${id}/3/3`, [1, 3, 4].map((n) => `${id}/2/${n}`), 'computer-scientist', 334, 3],
     ]);
     expect(trace.rows[0]).toMatchObject({ template: 'dylan-humaneval', model: 'gpt-3.5-turbo-0301', tools_offered: 0 });
+  });
+
+  it('knows the length of a question of HumanEval by its number, and takes the usual one for others', async () => {
+    const lengthOf = async (name: string, line: number) => {
+      const file = sourceFile('h.jsonl', wrap(`exp/HumanEval/gpt_4_0613/${name}.json`, line, coding('one')));
+      return (await importFiles('dylan', [file])).rows[0]!.input_length;
+    };
+    expect(await lengthOf('llmlp_human_eval_0_0_443', 0)).toBe(120 + 119);
+    expect(await lengthOf('llmlp_human_eval_0_3_443', 13)).toBe(120 + 103);
+    expect(await lengthOf('llmlp_human_eval_0_3_443', 14)).toBe(120 + 130);
+    expect(await lengthOf('my_own', 0)).toBe(120 + 130);
   });
 
   it('tells the teams apart by their size, and names no role where none is recorded', async () => {

@@ -1,4 +1,5 @@
 import type { TraceRow } from '../schema.js';
+import { HUMANEVAL_PROMPT_TOKENS } from './humaneval-prompts.js';
 import { badSource, isObject, parseJson, type SourceFile, type TraceImporter } from './importer.js';
 import { slug, stem, UniqueNames } from './names.js';
 import { TokenCounter, VOCABULARY } from './tokens.js';
@@ -24,7 +25,13 @@ const ROLES: Readonly<Record<number, readonly string[]>> = {
 const CODING_TEAM = 8;
 
 /** Usual size of an agent's instruction and the question, neither of which the source stores. */
-const QUESTION_TOKENS = { humaneval: 250, mmlu: 200 } as const;
+const MMLU_PROMPT_TOKENS = 200;
+/** Usual size of an agent's instruction alone: the questions of HumanEval are public, and so are their lengths. */
+const CODING_INSTRUCTION_TOKENS = 120;
+/** Of a question that is none of HumanEval's. */
+const USUAL_QUESTION_TOKENS = 130;
+/** Questions in an upstream file of HumanEval, whose name ends in the number of the part and the seed: `…_0_2_443`. */
+const QUESTIONS_A_PART = 50;
 
 /**
  * Experiments of DyLAN: teams of agents answer a question in up to three rounds, each round reads all answers of the one before, and
@@ -53,7 +60,7 @@ export const dylan: TraceImporter = {
         notes: [
           'Recorded: which agents answered in which round, the texts of their answers, early stops, the model of HumanEval (in the path).',
           'Derived: edges (a round reads all answers of the round before), roles (from the run scripts), output tokens (counted with o200k_base).',
-          'By rule: prompt tokens (a usual size of question and instruction, and the answers of the round before); prompts are not stored.',
+          'By rule: prompt tokens (a usual size of the instruction, the question of HumanEval by its number or a usual size of one of MMLU, and the answers of the round before); prompts are not stored.',
           'Not in the source: times, and the calls that rank agents and judge code.',
         ],
       },
@@ -110,6 +117,7 @@ function teamRows(
   // Two models answer the same programming questions; questions of a subject are alike.
   const task = coding ? `${set}-${experiment}-${line}` : `${set}-${experiment.replace(/-test.*$/, '')}`;
   const workflowId = names.take([template, model, experiment, line].filter((part) => part !== undefined).join('/'));
+  const promptTokens = coding ? codingPromptTokens(experiment, line) : MMLU_PROMPT_TOKENS;
   const rows: TraceRow[] = [];
   let before: { readonly ids: readonly string[]; readonly tokens: number } = { ids: [], tokens: 0 };
   const rounds = Math.max(...answers.map((row) => row.length));
@@ -126,7 +134,7 @@ function teamRows(
         request_id: id,
         workflow_id: workflowId,
         ...(before.ids.length > 0 && { wait_for: [...before.ids] }),
-        input_length: QUESTION_TOKENS[set] + before.tokens,
+        input_length: promptTokens + before.tokens,
         output_length: outputTokens,
         template,
         ...(role !== undefined && { role }),
@@ -143,6 +151,12 @@ function teamRows(
     if (ids.length > 0) before = { ids, tokens };
   }
   return rows;
+}
+
+function codingPromptTokens(experiment: string, line: number): number {
+  const part = /-(\d+)-\d+$/.exec(experiment)?.[1];
+  const question = part === undefined ? undefined : HUMANEVAL_PROMPT_TOKENS[Number(part) * QUESTIONS_A_PART + line];
+  return CODING_INSTRUCTION_TOKENS + (question ?? USUAL_QUESTION_TOKENS);
 }
 
 const DERIVED = [

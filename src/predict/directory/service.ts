@@ -39,6 +39,7 @@ const stateSchema = z.strictObject({
   nodes: z.record(z.string(), nodeState).optional(),
   lengths: z.strictObject({
     windows: samples,
+    layers: samples.optional(),
     all: z.array(z.number()),
     repeats: z.array(
       z.tuple([

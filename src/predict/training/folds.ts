@@ -33,6 +33,7 @@ export class FoldedTable {
     private readonly matrix: FeatureMatrix,
     { foldOf, folds }: FoldPlan,
     maxBins: number,
+    private readonly weights: Float64Array,
   ) {
     this.all = binFeatures(matrix, maxBins);
     this.folds = folds.flatMap((fold): Fold[] => {
@@ -50,14 +51,18 @@ export class FoldedTable {
    * Without folds all trees are kept.
    */
   train(target: Float64Array, params: GbdtParams): CrossFitted {
+    const { weights } = this;
     const losses = new Float64Array(params.trees);
     const tried = this.folds.map((fold) => {
-      const validation = { data: fold.held, target: pick(target, fold.heldRows) };
-      const trained = trainOnBins(fold.fit, pick(target, fold.fitRows), params, undefined, validation);
+      const heldWeights = pick(weights, fold.heldRows);
+      const validation = { data: fold.held, target: pick(target, fold.heldRows), weights: heldWeights };
+      const fitWeights = pick(weights, fold.fitRows);
+      const trained = trainOnBins(fold.fit, pick(target, fold.fitRows), params, fitWeights, validation);
+      const heldWeight = heldWeights.reduce((sum, weight) => sum + weight, 0);
       const { validationLoss } = trained;
       for (let round = 0; round < losses.length; round++) {
         // A training that ended early stays where it is.
-        losses[round]! += fold.heldRows.length * (validationLoss[round] ?? validationLoss.at(-1) ?? 0);
+        losses[round]! += heldWeight * (validationLoss[round] ?? validationLoss.at(-1) ?? 0);
       }
       return trained.ensemble;
     });
@@ -69,7 +74,7 @@ export class FoldedTable {
         unseen[row] = rawScore(ensemble, this.matrix.values, row * ensemble.featureCount);
       });
     });
-    return { trained: trainOnBins(this.all, target, { ...params, trees }), unseen };
+    return { trained: trainOnBins(this.all, target, { ...params, trees }, weights), unseen };
   }
 }
 

@@ -156,7 +156,7 @@ function trainTools(table: TrainingTable, history: CallHistory, options: Trainin
 const MIN_TEMPLATE_WORKFLOWS = 50;
 const MIN_REMAINING_ROWS = 500;
 
-/** What is left of a workflow after a call, and the templates of which trees know that better than the medians among their columns. */
+/** What is left of a workflow from a call on, and the templates of which trees know that better than the medians among their columns. */
 function trainRemaining(
   table: TrainingTable,
   history: CallHistory,
@@ -228,7 +228,21 @@ function foldedTable(table: TrainingTable, history: CallHistory, { seed, split }
   const all = Array.from({ length: FOLDS }, (_, fold) => fold);
   // In time only the last part may be tried: the others have their future in the training.
   const folds = split === 'time' || table.matrix.rows > ALL_FOLDS_ROWS ? [FOLDS - 1] : all;
-  return new FoldedTable(table.matrix, { foldOf, folds }, DEFAULT_GBDT_PARAMS.maxBins);
+  return new FoldedTable(table.matrix, { foldOf, folds }, DEFAULT_GBDT_PARAMS.maxBins, rowWeights(table, history));
+}
+
+/**
+ * A template counts by the square root of its calls, so that one with ten thousands does not take all the trees. Measured on the training part of marble: MAE −8 % for its
+ * template with fewest calls, +1 to +3 % for those with most.
+ */
+function rowWeights(table: TrainingTable, { calls }: CallHistory): Float64Array {
+  const templateOf = (place: number) => calls[place]!.stage.template;
+  const counts = new Map<string, number>();
+  for (const place of table.calls) counts.set(templateOf(place), (counts.get(templateOf(place)) ?? 0) + 1);
+  const sum = [...counts.values()].reduce((total, count) => total + Math.sqrt(count), 0);
+  return Float64Array.from(table.calls, (place) => {
+    return table.calls.length / sum / Math.sqrt(counts.get(templateOf(place))!);
+  });
 }
 
 /** The offset at which so much of the unseen calls is covered as wanted (split conformal prediction); 50 % on top where none was tried. */
