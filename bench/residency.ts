@@ -23,8 +23,8 @@ const VARIANTS: readonly (readonly [name: string, change: Partial<SweepCell>])[]
   ['lru + least loaded', plain({})],
   ['lru', { node: { weights: 'lru', prefetch: false } }],
   ['lfu', { node: { weights: 'lfu', prefetch: false } }],
-  ['value', { node: { prefetch: false } }],
-  ['value, prefetch', {}],
+  ['value', { node: { weights: 'value', prefetch: false } }],
+  ['lru, prefetch (as it comes)', {}],
   ['oracle-residency', { node: { weights: 'oracle-residency', prefetch: false } }],
 ];
 

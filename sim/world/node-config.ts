@@ -7,7 +7,7 @@ import { oracleResidency } from './next-uses.js';
 
 /** The settings of every node of a run. */
 export function nodeConfigOf(
-  { lookAhead, minResidencyMs, nodes, node: { weights = 'value', prefetch = true, pooledKv = true } = {} }: SimScenario,
+  { lookAhead, minResidencyMs, nodes, node: { weights = 'lru', prefetch = true, pooledKv = true } = {} }: SimScenario,
   queued: (model: string) => number,
   nextModels: NextModels,
   /** Of `oracle-residency` alone: milliseconds until the model is asked for next. */

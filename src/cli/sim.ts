@@ -80,7 +80,7 @@ export function registerSim(program: Command): void {
     .option('--deadline <rule>', DEADLINE_RULES.join(', '), oneOf(DEADLINE_RULES), 'class')
     .option('--placement <name>', PLACEMENTS.join(', '), oneOf(PLACEMENTS), 'maestro')
     .option('--reservation <name>', RESERVATIONS.join(', '), oneOf(RESERVATIONS), 'predicted')
-    .option('--weights <name>', WEIGHTS_POLICIES.join(', '), oneOf(WEIGHTS_POLICIES), 'value')
+    .option('--weights <name>', WEIGHTS_POLICIES.join(', '), oneOf(WEIGHTS_POLICIES), 'lru')
     .option('--capacity <x>', 'speed of the arrivals, relative to the trace, that is load 1 (default: found)', positive)
     .option('--warmup <share>', 'workflows of this first share of the arrivals are not counted', fraction, 0.1)
     .option('--limit-workflows <n>', 'only the first so many workflows', positiveInteger)
@@ -249,7 +249,7 @@ function cellsOf(workload: string, options: SimArguments): PlannedCell[] {
 function cellOf(workload: string, { deadline, placement, reservation, weights }: SimArguments) {
   return {
     ...{ workload, deadlineRule: deadline, placement, reservation, prediction: { kind: 'online' as const } },
-    ...(weights === 'value' ? {} : { node: { weights } }),
+    ...(weights === 'lru' ? {} : { node: { weights } }),
   };
 }
 
@@ -260,7 +260,7 @@ function commandOf(options: SimArguments & { trace: string; fleet: string }, cap
   return [
     `maestro sim --trace ${basename(trace)} --fleet ${basename(fleet)} --policy ${policy.join(',')} --load ${load.join(',')} --seeds ${seeds}`,
     `--deadline ${deadline} --placement ${placement} --reservation ${reservation} --capacity ${capacity} --warmup ${warmup}`,
-    ...(options.weights === 'value' ? [] : [`--weights ${options.weights}`]),
+    ...(options.weights === 'lru' ? [] : [`--weights ${options.weights}`]),
     ...(limitWorkflows === undefined ? [] : [`--limit-workflows ${limitWorkflows}`]),
     ...(modelMap === undefined ? [] : [`--model-map "${modelMap}"`]),
   ].join(' ');
