@@ -3,7 +3,7 @@ import type { RetentionRuleName } from '../src/global/retention/rules.js';
 import type { TrafficObserver } from '../src/global/scheduler-types.js';
 import type { NodeSpec } from '../src/model/fleet.js';
 import type { Prediction, SloClass } from '../src/model/stage.js';
-import type { EvictionPolicyName } from '../src/node/evict.js';
+import { EVICTION_POLICY_NAMES } from '../src/node/evict.js';
 import type { ServiceTimeModel } from '../src/predict/service-time.js';
 import type { TraceWorkflow } from '../traces/workflow.js';
 import type { FleetSummary, StageRecord, WorkflowRecord } from './report/types.js';
@@ -16,10 +16,14 @@ export type Placement = (typeof PLACEMENTS)[number];
 export const RESERVATIONS = ['predicted', 'max-tokens', 'oracle'] as const;
 export type Reservation = (typeof RESERVATIONS)[number];
 
+/** What stays in HBM when not all can: the live policies, and one that sees what will be asked for. */
+export const WEIGHTS_POLICIES = [...EVICTION_POLICY_NAMES, 'oracle-residency'] as const;
+export type WeightsPolicy = (typeof WEIGHTS_POLICIES)[number];
+
 /** Changes to how nodes keep memory, to measure what each part is worth. */
 export interface NodeVariant {
   /** What stays in HBM when not all can. */
-  readonly weights?: EvictionPolicyName;
+  readonly weights?: WeightsPolicy;
   /** Are models woken before they are asked for? */
   readonly prefetch?: boolean;
   /** What is kept while workflows are in a tool call. */

@@ -52,30 +52,41 @@ export function isRoot(row: TraceRow): boolean {
   return row.wait_for === undefined || row.wait_for.length === 0;
 }
 
-/**
- * Time that the workflow takes when each stage takes `serviceMs(row)` and never waits: the longest path through `wait_for`, with
- * think and tool times. Milliseconds after the arrival.
- */
-export function criticalPathMs(workflow: TraceWorkflow, serviceMs: (row: TraceRow) => number): number {
+/** When a stage runs if it never waits, milliseconds after the arrival of its workflow. */
+export interface StageTime {
+  readonly startMs: number;
+  readonly endMs: number;
+}
+
+/** The times of all stages, by request id, when each takes `serviceMs(row)` and never waits: the longest paths through `wait_for`, with think and tool times. */
+export function timesAlone(workflow: TraceWorkflow, serviceMs: (row: TraceRow) => number): Map<string, StageTime> {
   const byId = new Map(workflow.rows.map((row) => [row.request_id, row]));
-  const endMs = new Map<string, number>();
+  const times = new Map<string, StageTime>();
   // An explicit stack: chains of a thousand stages are real, and recursion that deep is not safe.
   const stack = [...workflow.rows];
   while (stack.length > 0) {
     const row = stack.at(-1)!;
-    const missing = (row.wait_for ?? []).filter((before) => !endMs.has(before));
+    const missing = (row.wait_for ?? []).filter((before) => !times.has(before));
     if (missing.length > 0) {
       stack.push(...missing.map((before) => byId.get(before)!));
       continue;
     }
     stack.pop();
-    if (endMs.has(row.request_id)) continue;
+    if (times.has(row.request_id)) continue;
     const readyMs = isRoot(row)
       ? (row.timestamp ?? 0) - (workflow.arrivalMs ?? 0)
-      : Math.max(...row.wait_for!.map((before) => endMs.get(before)!));
-    endMs.set(row.request_id, readyMs + waitMs(row) + serviceMs(row));
+      : Math.max(...row.wait_for!.map((before) => times.get(before)!.endMs));
+    const startMs = readyMs + waitMs(row);
+    times.set(row.request_id, { startMs, endMs: startMs + serviceMs(row) });
   }
-  return Math.max(0, ...endMs.values());
+  return times;
+}
+
+/** Time that the workflow takes when each stage takes `serviceMs(row)` and never waits, milliseconds after the arrival. */
+export function criticalPathMs(workflow: TraceWorkflow, serviceMs: (row: TraceRow) => number): number {
+  let latestMs = 0;
+  for (const { endMs } of timesAlone(workflow, serviceMs).values()) latestMs = Math.max(latestMs, endMs);
+  return latestMs;
 }
 
 /** Think and tool time between the last predecessor and the start of a row. */

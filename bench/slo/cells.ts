@@ -33,7 +33,7 @@ const VARIANTS: readonly (readonly [part: ReportPart, change: Partial<SweepCell>
   ['ablations', { reservation: 'max-tokens' }],
   ['ablations', { prediction: { kind: 'none' } }],
   // The node level, a line for each of its parts.
-  ['ablations', { node: { weights: 'lru' } }],
+  ['ablations', { node: { weights: 'value' } }],
   ['ablations', { node: { weights: 'lfu' } }],
   ['ablations', { node: { prefetch: false } }],
   // What is kept while agents are in a tool call.

@@ -1,20 +1,30 @@
+import type { EngineSpec } from '../../src/model/fleet.js';
 import type { NodeConfig } from '../../src/node/config.js';
-import { EVICTION_POLICIES } from '../../src/node/evict.js';
+import { EVICTION_POLICIES, type EvictionPolicy } from '../../src/node/evict.js';
 import type { NextModels } from '../../src/predict/next-models.js';
 import type { SimScenario } from '../types.js';
+import { oracleResidency } from './next-uses.js';
 
 /** The settings of every node of a run. */
 export function nodeConfigOf(
-  { lookAhead, minResidencyMs, node: { weights = 'value', prefetch = true, pooledKv = true } = {} }: SimScenario,
+  { lookAhead, minResidencyMs, nodes, node: { weights = 'lru', prefetch = true, pooledKv = true } = {} }: SimScenario,
   queued: (model: string) => number,
   nextModels: NextModels | undefined,
+  /** Of `oracle-residency` alone: milliseconds until the model is asked for next. */
+  nextUseInMs: (model: string) => number | undefined,
 ): Partial<NodeConfig> {
+  const foreseeing = () => {
+    const engines = nodes.flatMap((node) => node.engines);
+    const modelOf = new Map(engines.map(({ engineId, model }: EngineSpec) => [engineId, model]));
+    return oracleResidency((engineId) => nextUseInMs(modelOf.get(engineId)!)!);
+  };
+  const eviction: EvictionPolicy = weights === 'oracle-residency' ? foreseeing() : EVICTION_POLICIES[weights];
   return {
     lookAhead,
     minResidencyMs,
     prefetch,
     pooledKv,
-    eviction: EVICTION_POLICIES[weights],
+    eviction,
     demand: (model) => ({ queued: queued(model), expected: nextModels?.expected(model) ?? 0 }),
   };
 }

@@ -11,6 +11,7 @@ import { planFaults } from './faults.js';
 import { buildFleet, type SimFleet } from './fleet.js';
 import { GlobalLevel, type GlobalListener } from './global-level.js';
 import type { Job } from './job.js';
+import { NextUses } from './next-uses.js';
 import type { NodeListener, SimNode } from './node.js';
 import { nodeConfigOf } from './node-config.js';
 import { Predictions } from './predictions.js';
@@ -34,6 +35,7 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
   private arrivals: Iterator<Arrival>;
   private arrivalsLeft = true;
   private sequence = 0;
+  private readonly nextUses: NextUses | undefined;
   /** Stages that came while no process of the global level was there. */
   private kept: { readonly run: Run; readonly row: TraceRow }[] = [];
 
@@ -46,7 +48,11 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
     this.weights = new Map(scenario.classes.map(({ name, weight }) => [name, weight]));
     this.arrivals = scenario.arrivals[Symbol.iterator]();
     const queued = (model: string) => this.global.queuedFor(model);
-    const nodeConfig = nodeConfigOf(scenario, queued, this.predictions.nextModels);
+    if (scenario.node?.weights === 'oracle-residency') {
+      this.nextUses = new NextUses(scenario.arrivals, scenario.serviceTimeMs);
+    }
+    const nextUseInMs = (model: string) => this.nextUses?.inMs(model, this.loop.nowMs);
+    const nodeConfig = nodeConfigOf(scenario, queued, this.predictions.nextModels, nextUseInMs);
     this.fleet = buildFleet(scenario, nodeConfig, this.loop, this);
     this.recorder = new Recorder(scenario, this.fleet.nodes, this.loop);
   }
@@ -98,6 +104,7 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
   private arrive(arrival: Arrival): void {
     const run = openRun(arrival);
     run.slot = this.openRuns.push(run) - 1;
+    this.nextUses?.opened(run);
     this.scenario.controller?.arrived?.(arrival, this.loop.nowMs);
     this.startAll(run, rootsOf(run));
   }
@@ -221,6 +228,7 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
 
   started(job: Job, coldStartMs: number): void {
     job.state = 'running';
+    this.nextUses?.began(job.run, job.row);
     job.startedMs = this.loop.nowMs;
     job.coldStartMs = coldStartMs;
     job.node!.engine(job.engineId!).add({
@@ -334,6 +342,7 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
     record.completed = run.left === 0;
     record.endMs = nowMs;
     record.met = record.completed && nowMs <= record.deadlineMs;
+    this.nextUses?.closed(run);
     const last = this.openRuns.pop()!;
     if (last !== run) {
       this.openRuns[run.slot] = last;

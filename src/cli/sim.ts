@@ -10,14 +10,20 @@ import { buildSweepReport, type SweepReport } from '../../sim/sweep/report.js';
 import { attainmentTable, groupCells } from '../../sim/sweep/tables.js';
 import type { RunRow } from '../../sim/sweep/types.js';
 import { writeSweepReport } from '../../sim/sweep/write.js';
-import { PLACEMENTS, type Placement, RESERVATIONS, type Reservation } from '../../sim/types.js';
+import {
+  PLACEMENTS,
+  type Placement,
+  RESERVATIONS,
+  type Reservation,
+  WEIGHTS_POLICIES,
+  type WeightsPolicy,
+} from '../../sim/types.js';
 import { DEADLINE_RULES, type DeadlineRule } from '../../sim/workload.js';
 import { readTrace } from '../../traces/reader.js';
 import { parseModelMap } from '../../traces/replay/models.js';
 import { loadConfig } from '../config/load.js';
 import { ORACLE_POLICIES, ORDERING_POLICIES } from '../global/order/registry.js';
 import { MaestroError } from '../model/error.js';
-import { EVICTION_POLICY_NAMES, type EvictionPolicyName } from '../node/evict.js';
 import { positive, positiveInteger } from './numbers.js';
 import { progressLine, renderTable } from './output.js';
 import { demoFleetPath, demoTracePath } from './package-files.js';
@@ -33,7 +39,7 @@ interface SimArguments {
   readonly deadline: DeadlineRule;
   readonly placement: Placement;
   readonly reservation: Reservation;
-  readonly weights: EvictionPolicyName;
+  readonly weights: WeightsPolicy;
   readonly capacity?: number;
   readonly warmup: number;
   readonly limitWorkflows?: number;
@@ -74,7 +80,7 @@ export function registerSim(program: Command): void {
     .option('--deadline <rule>', DEADLINE_RULES.join(', '), oneOf(DEADLINE_RULES), 'class')
     .option('--placement <name>', PLACEMENTS.join(', '), oneOf(PLACEMENTS), 'maestro')
     .option('--reservation <name>', RESERVATIONS.join(', '), oneOf(RESERVATIONS), 'predicted')
-    .option('--weights <name>', EVICTION_POLICY_NAMES.join(', '), oneOf(EVICTION_POLICY_NAMES), 'value')
+    .option('--weights <name>', WEIGHTS_POLICIES.join(', '), oneOf(WEIGHTS_POLICIES), 'lru')
     .option('--capacity <x>', 'speed of the arrivals, relative to the trace, that is load 1 (default: found)', positive)
     .option('--warmup <share>', 'workflows of this first share of the arrivals are not counted', fraction, 0.1)
     .option('--limit-workflows <n>', 'only the first so many workflows', positiveInteger)
@@ -243,7 +249,7 @@ function cellsOf(workload: string, options: SimArguments): PlannedCell[] {
 function cellOf(workload: string, { deadline, placement, reservation, weights }: SimArguments) {
   return {
     ...{ workload, deadlineRule: deadline, placement, reservation, prediction: { kind: 'online' as const } },
-    ...(weights === 'value' ? {} : { node: { weights } }),
+    ...(weights === 'lru' ? {} : { node: { weights } }),
   };
 }
 
@@ -254,7 +260,7 @@ function commandOf(options: SimArguments & { trace: string; fleet: string }, cap
   return [
     `maestro sim --trace ${basename(trace)} --fleet ${basename(fleet)} --policy ${policy.join(',')} --load ${load.join(',')} --seeds ${seeds}`,
     `--deadline ${deadline} --placement ${placement} --reservation ${reservation} --capacity ${capacity} --warmup ${warmup}`,
-    ...(options.weights === 'value' ? [] : [`--weights ${options.weights}`]),
+    ...(options.weights === 'lru' ? [] : [`--weights ${options.weights}`]),
     ...(limitWorkflows === undefined ? [] : [`--limit-workflows ${limitWorkflows}`]),
     ...(modelMap === undefined ? [] : [`--model-map "${modelMap}"`]),
   ].join(' ');

@@ -83,9 +83,9 @@ const scheduling = z
       ),
     weights: z
       .enum(EVICTION_POLICY_NAMES)
-      .default('value')
+      .default('lru')
       .describe(
-        'Which idle model gives up its GPU memory first: `value` by chance of use × reload ÷ bytes, `lru` the longest unused, `lfu` the least used.',
+        'Which idle model gives up its GPU memory first: `lru` the longest unused, `lfu` the least used, `value` by chance of use × reload ÷ bytes, and not before the stages that are held have waited for a share of the harm.',
       ),
     retention: z
       .enum(RETENTION_RULE_NAMES)

@@ -58,7 +58,7 @@ export const DEFAULT_NODE_CONFIG: NodeConfig = {
   retry: { baseMs: 500, maxMs: 30_000, maxFailures: 5 },
   seatStepMs: 5_000,
   seatDecrease: 0.8,
-  eviction: EVICTION_POLICIES.value,
+  eviction: EVICTION_POLICIES.lru,
   prefetch: true,
   prefetchLeastUses: 0.3,
   pauseBatch: true,

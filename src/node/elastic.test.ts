@@ -46,6 +46,22 @@ describe('elastic KV memory', () => {
     expect(fixed.view('b')!.disturbanceMs).toBeGreaterThan(1000);
   });
 
+  it('the router counts on what neighbours would give back: it is asked for only once a stage has come', () => {
+    const manager = pair();
+    manager.reserve(testDemand('s1', 'a', { kvTokens: 3072 }), 1);
+    manager.reserve(testDemand('s2', 'b', { kvTokens: 1024 }), 1);
+    manager.tick(1);
+    manager.engineEvent({ kind: 'kv-limited', engineId: 'a', bytes: 16 * GiB }, 100);
+    manager.tick(100);
+    manager.engineEvent({ kind: 'woke', engineId: 'b' }, 700);
+    manager.tick(700);
+    // Nothing is free, b has 2 GiB, and a could do without 13 of its 16.
+    expect(manager.ledger.gpuFreeBytes(0)).toBe(0);
+    expect(manager.view('b')!.kvPoolTokens).toBe(15 * 1024);
+    expect(manager.reserve(testDemand('s3', 'b', { kvTokens: 12 * 1024 }), 800)).toMatchObject({ reason: 'kv-full' });
+    expect(brief(manager.tick(800))).toEqual(['kv-limit a 5']);
+  });
+
   it('grows to what is held for many calls together, which may be more than their own bounds', () => {
     const manager = pair();
     manager.reserve(testDemand('s', 'b', { kvTokens: 1024 }), 1);

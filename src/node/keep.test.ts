@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { NodeConfig } from './config.js';
+import { EVICTION_POLICIES } from './evict.js';
 import { NodeManager } from './manager.js';
 import { brief, bringUp, testDemand, testEngine, testNode } from './testing.js';
 
@@ -10,7 +11,7 @@ function threeEngines(config: Partial<NodeConfig> = {}, changes: Parameters<type
     testEngine('b', { weightGiB: 20, kvGiB: 15 }),
   ];
   const spec = testNode([...engines, testEngine('c', { weightGiB: 20, kvGiB: 15 })]);
-  const manager = new NodeManager(spec, { lookAhead: 0, ...config });
+  const manager = new NodeManager(spec, { lookAhead: 0, eviction: EVICTION_POLICIES.value, ...config });
   bringUp(manager, { a: 0, b: 0, c: 1 });
   return manager;
 }
@@ -24,7 +25,7 @@ function use(manager: NodeManager, engineId: string, times: number, nowMs: numbe
   manager.tick(nowMs);
 }
 
-describe('what stays awake', () => {
+describe('what stays awake by `value`', () => {
   it('is the model that is used more, although the other was used last', () => {
     const manager = threeEngines();
     use(manager, 'a', 30, 1000);

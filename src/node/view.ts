@@ -1,16 +1,23 @@
 import type { EngineView } from '../model/fleet.js';
-import { isElastic, tokensOf } from './elastic.js';
+import { isElastic, slackBytes, tokensOf } from './elastic.js';
 import type { EngineRecord } from './engine-record.js';
 import { estimateReadiness } from './estimate.js';
 import type { ReclaimContext } from './reclaim.js';
 
-/** The pool; or what the limit of an elastic one allows and could allow into free HBM. */
-function promisableTokens({ ledger }: ReclaimContext, record: EngineRecord): number {
+/** The pool; or what the limit of an elastic one allows and could allow into HBM that is free or that its neighbours would give back. */
+function promisableTokens({ engines, ledger }: ReclaimContext, record: EngineRecord): number {
   const { spec } = record;
   if (!isElastic(record)) return spec.kvPoolTokens;
   if (record.residency.state !== 'running') return spec.kvPoolTokens;
-  const freeBytes = Math.max(0, Math.min(...spec.gpuIndices.map((gpu) => ledger.gpuFreeBytes(gpu))));
-  return Math.max(record.kvLimitTokens, tokensOf(record, ledger.kvBytes(spec.engineId) + freeBytes));
+  const roomOn = (gpu: number): number => {
+    let bytes = ledger.gpuFreeBytes(gpu);
+    for (const other of engines) {
+      if (other !== record && other.spec.gpuIndices.includes(gpu)) bytes += slackBytes(other, ledger);
+    }
+    return bytes;
+  };
+  const moreBytes = Math.max(0, Math.min(...spec.gpuIndices.map(roomOn)));
+  return Math.max(record.kvLimitTokens, tokensOf(record, ledger.kvBytes(spec.engineId) + moreBytes));
 }
 
 /** What a router may know of an engine, as of `nowMs`. */

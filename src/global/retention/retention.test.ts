@@ -20,12 +20,12 @@ const call = (workflowId: string, index: number, hashes: readonly string[], more
   makeStage({ stageId: `${workflowId}.${index}`, workflowId, promptTokens: 40_000, prefixHashes: hashes, ...more });
 
 /** Workflows that call, pause for a second and call again; the second prompt begins with `share` of the first. */
-function teach(subject: Retention, share: number): void {
+function teach(subject: Retention, share: number, boundaries = 10): void {
   for (let index = 0; index < 10; index++) {
-    const first = Array.from({ length: 10 }, (_, step) => `w${index}-${step}`);
+    const first = Array.from({ length: boundaries }, (_, step) => `w${index}-${step}`);
     const atMs = index * 100_000;
     subject.ended(call(`w${index}`, 0, first), completed(0), 'c1', QUEUE, atMs);
-    const second = call(`w${index}`, 1, [...first.slice(0, 10 * share), 'other']);
+    const second = call(`w${index}`, 1, [...first.slice(0, boundaries * share), 'other']);
     subject.began(second, atMs + PAUSE_MS);
     subject.started(second);
   }
@@ -51,6 +51,14 @@ describe('Retention', () => {
     teach(subject, 0.5);
     const kept = subject.ended(call('new', 0, ['a']), completed(0), 'c1', QUEUE, 2_000_000);
     expect(kept?.tokens).toBe(20_000);
+  });
+
+  it('measures that share in tokens: boundaries lie further apart the longer the prompt', () => {
+    const subject = retention();
+    // Half of 32 boundaries are the first 16 of 64 units.
+    teach(subject, 0.5, 32);
+    const kept = subject.ended(call('new', 0, ['a']), completed(0), 'c1', QUEUE, 2_000_000);
+    expect(kept?.tokens).toBe(10_000);
   });
 
   it('keeps nothing after the last stage, after a failure, or while others go first', () => {

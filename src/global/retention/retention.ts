@@ -1,7 +1,7 @@
 import type { KeptContext, NodeSpec } from '../../model/fleet.js';
 import { LruMap } from '../../model/lru-map.js';
 import { type Stage, type StageOutcome, sessionOf } from '../../model/stage.js';
-import { sharedBoundaries } from '../prefix-overlap.js';
+import { prefixBoundary, sharedBoundaries } from '../prefix-overlap.js';
 import { ReturnHistory } from './return-times.js';
 import { RETENTION_RULES, type RetentionRule, type RetentionRuleName } from './rules.js';
 
@@ -106,11 +106,14 @@ export class Retention {
   }
 }
 
-/** Share of the first prompt that the second begins with. Hashes name growing prefixes, so that one in common means all before it; without them a longer prompt is taken for a continued one. */
+/**
+ * Share of the first prompt's tokens that the second begins with. Hashes name growing prefixes, so that one in common means all before it, and lie further apart the longer the prompt; without
+ * them a longer prompt is taken for a continued one.
+ */
 function reusedShare(before: Pick<Stage, 'prefixHashes' | 'promptTokens'>, now: Stage): number {
   const { prefixHashes: known } = before;
   if (known.length === 0) return now.promptTokens >= before.promptTokens ? 1 : 0;
-  return sharedBoundaries(known, now.prefixHashes) / known.length;
+  return prefixBoundary(sharedBoundaries(known, now.prefixHashes)) / prefixBoundary(known.length);
 }
 
 /** What a rule by name works with on these nodes; nothing for `none`. */
