@@ -43,7 +43,12 @@ export function newQueuedStage(
   expiresAtMs: number,
 ): QueuedStage {
   return {
-    ...{ stage, prediction, workflow, kind, enqueuedAtMs, expiresAtMs },
+    stage,
+    prediction,
+    workflow,
+    kind,
+    enqueuedAtMs,
+    expiresAtMs,
     place: 'queued',
     orderKey: 0,
     bounces: 0,
