@@ -41,8 +41,9 @@ export class NodeManager {
   private readonly kv = emptyKvTotals();
   /** Of all engines: what is learned of one kind of call at one of them holds at the others. */
   private readonly pooled = new PooledBound();
-  private readonly changedIds = new Set<string>();
-  private readonly grantable = new Set<EngineRecord>();
+  /** Lists, not sets: a set that is emptied at every request makes a new table each time, and old tables keep each other alive. */
+  private readonly changedIds: string[] = [];
+  private readonly grantable: EngineRecord[] = [];
   private actions: NodeAction[] = [];
   private epoch = 0;
   private leaseSequence = 0;
@@ -82,7 +83,7 @@ export class NodeManager {
     this.residency = new ResidencyControl(this.reclaim, this.confirmation, {
       act: (action) => this.actions.push(action),
       releaseHolds: (record, reason) => this.releaseHolds(record, reason),
-      mayGrant: (record) => this.grantable.add(record),
+      mayGrant: (record) => addOnce(this.grantable, record),
       changed: (record) => this.markChanged(record),
     });
   }
@@ -125,7 +126,7 @@ export class NodeManager {
     record.holds.add({ demand, reason: answer.reason, sinceMs: nowMs, cold: state !== 'running' });
     this.heldAt.set(stageId, record);
     if (state !== 'running' || isElastic(record)) this.residency.planDueMs = nowMs;
-    else this.grantable.add(record);
+    else addOnce(this.grantable, record);
     this.markChanged(record);
     return answer;
   }
@@ -138,7 +139,7 @@ export class NodeManager {
     this.heldAt.delete(stageId);
     record.holds.remove(stageId);
     this.residency.planDueMs = nowMs;
-    this.grantable.add(record);
+    addOnce(this.grantable, record);
     this.markChanged(record);
   }
 
@@ -162,7 +163,7 @@ export class NodeManager {
     const record = this.engines.get(held.lease.engineId)!;
     record.reservations.end(held, use, nowMs);
     record.leaseEnded(held, nowMs);
-    if (record.holds.size > 0) this.grantable.add(record);
+    if (record.holds.size > 0) addOnce(this.grantable, record);
     this.markChanged(record);
     // What is not promised any more can be given back, which others may be waiting for.
     if (isElastic(record) && this.heldAt.size > 0) this.residency.planDueMs = nowMs;
@@ -224,7 +225,7 @@ export class NodeManager {
 
   /** When `tick` has something to do although nothing happens before; Infinity when never. */
   nextTickMs(): number {
-    return this.actions.length > 0 || this.grantable.size > 0
+    return this.actions.length > 0 || this.grantable.length > 0
       ? this.nowMs
       : Math.min(this.residency.planDueMs, this.keptDueMs);
   }
@@ -240,9 +241,7 @@ export class NodeManager {
 
   /** Engines whose view has changed since the last call. */
   changed(): string[] {
-    const ids = [...this.changedIds];
-    this.changedIds.clear();
-    return ids;
+    return this.changedIds.splice(0);
   }
 
   /** Has this very lease not ended yet? */
@@ -299,7 +298,7 @@ export class NodeManager {
     this.keptDueMs = Number.POSITIVE_INFINITY;
     for (const record of this.reclaim.engines) {
       if (record.kept.expire(this.nowMs)) {
-        this.grantable.add(record);
+        addOnce(this.grantable, record);
         this.markChanged(record);
       }
       this.keptDueMs = Math.min(this.keptDueMs, record.kept.dueMs);
@@ -312,7 +311,7 @@ export class NodeManager {
 
   private grantAll(): void {
     for (const record of this.grantable) this.grantHolds(record);
-    this.grantable.clear();
+    this.grantable.length = 0;
   }
 
   private cordon(failed: ReadonlySet<number>): void {
@@ -354,7 +353,7 @@ export class NodeManager {
     const fresh = record.seatLimit.observe(event, record.reservations.leases, nowMs);
     record.countPreemptions(fresh, nowMs);
     this.preemptions += fresh;
-    if (record.holds.size > 0) this.grantable.add(record);
+    if (record.holds.size > 0) addOnce(this.grantable, record);
   }
 
   private releaseHolds(record: EngineRecord, reason: ReleaseReason): void {
@@ -368,7 +367,7 @@ export class NodeManager {
   private markChanged(record: EngineRecord): void {
     record.version += 1;
     record.cachedView = undefined;
-    this.changedIds.add(record.spec.engineId);
+    addOnce(this.changedIds, record.spec.engineId);
   }
 
   private viewOf(record: EngineRecord): EngineView {
@@ -379,4 +378,8 @@ export class NodeManager {
 
 function refuse(engineId: string, reason: RefuseReason): ReserveResult {
   return { kind: 'refuse', engineId, reason };
+}
+
+function addOnce<Item>(items: Item[], item: Item): void {
+  if (!items.includes(item)) items.push(item);
 }
