@@ -41,9 +41,8 @@ export class NodeManager {
   private readonly kv = emptyKvTotals();
   /** Of all engines: what is learned of one kind of call at one of them holds at the others. */
   private readonly pooled = new PooledBound();
-  /** Lists, not sets: a set that is emptied at every request makes a new table each time, and old tables keep each other alive. */
-  private readonly changedIds: string[] = [];
-  private readonly grantable: EngineRecord[] = [];
+  private readonly changedIds = new Set<string>();
+  private readonly grantable = new Set<EngineRecord>();
   private actions: NodeAction[] = [];
   private epoch = 0;
   private leaseSequence = 0;
@@ -83,7 +82,7 @@ export class NodeManager {
     this.residency = new ResidencyControl(this.reclaim, this.confirmation, {
       act: (action) => this.actions.push(action),
       releaseHolds: (record, reason) => this.releaseHolds(record, reason),
-      mayGrant: (record) => addOnce(this.grantable, record),
+      mayGrant: (record) => this.grantable.add(record),
       changed: (record) => this.markChanged(record),
     });
   }
@@ -126,7 +125,7 @@ export class NodeManager {
     record.holds.add({ demand, reason: answer.reason, sinceMs: nowMs, cold: state !== 'running' });
     this.heldAt.set(stageId, record);
     if (state !== 'running' || isElastic(record)) this.residency.planDueMs = nowMs;
-    else addOnce(this.grantable, record);
+    else this.grantable.add(record);
     this.markChanged(record);
     return answer;
   }
@@ -139,7 +138,7 @@ export class NodeManager {
     this.heldAt.delete(stageId);
     record.holds.remove(stageId);
     this.residency.planDueMs = nowMs;
-    addOnce(this.grantable, record);
+    this.grantable.add(record);
     this.markChanged(record);
   }
 
@@ -163,7 +162,7 @@ export class NodeManager {
     const record = this.engines.get(held.lease.engineId)!;
     record.reservations.end(held, use, nowMs);
     record.leaseEnded(held, nowMs);
-    if (record.holds.size > 0) addOnce(this.grantable, record);
+    if (record.holds.size > 0) this.grantable.add(record);
     this.markChanged(record);
     // What is not promised any more can be given back, which others may be waiting for.
     if (isElastic(record) && this.heldAt.size > 0) this.residency.planDueMs = nowMs;
@@ -225,7 +224,7 @@ export class NodeManager {
 
   /** When `tick` has something to do although nothing happens before; Infinity when never. */
   nextTickMs(): number {
-    return this.actions.length > 0 || this.grantable.length > 0
+    return this.actions.length > 0 || this.grantable.size > 0
       ? this.nowMs
       : Math.min(this.residency.planDueMs, this.keptDueMs);
   }
@@ -241,7 +240,9 @@ export class NodeManager {
 
   /** Engines whose view has changed since the last call. */
   changed(): string[] {
-    return this.changedIds.splice(0);
+    const ids = [...this.changedIds];
+    this.changedIds.clear();
+    return ids;
   }
 
   /** Has this very lease not ended yet? */
@@ -298,7 +299,7 @@ export class NodeManager {
     this.keptDueMs = Number.POSITIVE_INFINITY;
     for (const record of this.reclaim.engines) {
       if (record.kept.expire(this.nowMs)) {
-        addOnce(this.grantable, record);
+        this.grantable.add(record);
         this.markChanged(record);
       }
       this.keptDueMs = Math.min(this.keptDueMs, record.kept.dueMs);
@@ -311,7 +312,7 @@ export class NodeManager {
 
   private grantAll(): void {
     for (const record of this.grantable) this.grantHolds(record);
-    this.grantable.length = 0;
+    this.grantable.clear();
   }
 
   private cordon(failed: ReadonlySet<number>): void {
@@ -353,7 +354,7 @@ export class NodeManager {
     const fresh = record.seatLimit.observe(event, record.reservations.leases, nowMs);
     record.countPreemptions(fresh, nowMs);
     this.preemptions += fresh;
-    if (record.holds.size > 0) addOnce(this.grantable, record);
+    if (record.holds.size > 0) this.grantable.add(record);
   }
 
   private releaseHolds(record: EngineRecord, reason: ReleaseReason): void {
@@ -367,7 +368,7 @@ export class NodeManager {
   private markChanged(record: EngineRecord): void {
     record.version += 1;
     record.cachedView = undefined;
-    addOnce(this.changedIds, record.spec.engineId);
+    this.changedIds.add(record.spec.engineId);
   }
 
   private viewOf(record: EngineRecord): EngineView {
@@ -378,8 +379,4 @@ export class NodeManager {
 
 function refuse(engineId: string, reason: RefuseReason): ReserveResult {
   return { kind: 'refuse', engineId, reason };
-}
-
-function addOnce<Item>(items: Item[], item: Item): void {
-  if (!items.includes(item)) items.push(item);
 }
