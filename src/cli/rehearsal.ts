@@ -79,7 +79,7 @@ async function rehearseOn(engineUrl: string, options: RehearsalOptions): Promise
   try {
     await levels.start();
     await gateway.listen(0, '127.0.0.1');
-    const path = new EnginePath({ origin: gateway.address, keepAliveMs: KEEP_ALIVE_MS, clock });
+    const path = new EnginePath({ origin: gateway.address, apiKey: undefined, keepAliveMs: KEEP_ALIVE_MS, clock });
     client = path;
     const endMs = clock.nowMs() + LIMIT_MS;
     let sent = 0;
