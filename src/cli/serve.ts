@@ -23,6 +23,7 @@ import { keepLearned, prepareLivePrediction } from '../predict/live/service.js';
 import { RetrainingService } from '../predict/retraining/service.js';
 import { watchGpus } from './gpu-telemetry.js';
 import { modelPathOf } from './package-files.js';
+import { rehearse } from './rehearsal.js';
 import { startReplayThread } from './replay-thread.js';
 import { type StartedEngines, startEngines } from './started-engines.js';
 import { startTrainingThread } from './training-thread.js';
@@ -34,6 +35,8 @@ export interface ServeOptions {
   readonly vllmUrls?: readonly string[];
   readonly port?: number;
   readonly host?: string;
+  /** Compile what serves before clients need it, in the background while none is there. */
+  readonly rehearsal?: boolean;
 }
 
 /** A running `maestro up`. */
@@ -123,7 +126,9 @@ export async function serve(options: ServeOptions): Promise<Served> {
             ...{ predictor: levels.predictor, thread: startTrainingThread(), everyCalls: retrainEvery },
             ...{ modelFile: retrainedFile, log: logger },
           });
+    let stopping = false;
     const stop = async (drainMs: number) => {
+      stopping = true;
       await gateway.close(drainMs);
       await levels.stop();
       await keeper?.close();
@@ -140,6 +145,11 @@ export async function serve(options: ServeOptions): Promise<Served> {
     } catch (error) {
       await levels.stop();
       throw error;
+    }
+    if (options.rehearsal) {
+      // Requests that come meanwhile do the same, and should not have to share.
+      const stopped = () => stopping || gateway.openRequests > 0;
+      void rehearse({ config, gateway: gatewayConfig(config), model: prediction.model, stopped });
     }
     return { scheduling, address: gateway.address, clock, fleet, stop };
   } catch (error) {

@@ -39,6 +39,7 @@ async function up(options: UpArguments): Promise<void> {
   }
   const served = await serve({
     config: configFor(options),
+    rehearsal: true,
     ...(options.vllm ? { vllmUrls: options.vllm } : {}),
     ...(options.port === undefined ? {} : { port: options.port }),
     ...(options.host === undefined ? {} : { host: options.host }),

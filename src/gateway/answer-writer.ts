@@ -1,4 +1,6 @@
 import type { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { type HeldWrite, writeBatch } from '../bus/write-batch.js';
 
 const CRLF = '\r\n';
 const LAST_CHUNK = '0\r\n\r\n';
@@ -6,11 +8,15 @@ const LAST_CHUNK = '0\r\n\r\n';
 const STRING_BYTES = 8 * 1024;
 
 /**
- * Writes an engine's answer to the client, as few writes as it can. The chunks of a stream are framed here, each as one piece: Node's own framing makes
- * four of each chunk, which costs more than all else that the gateway does with an event.
+ * Writes an engine's answer to the client, as few writes as it can. What comes in one turn of the event loop leaves together with the writes of other
+ * requests, at its end. The chunks of a stream are framed here, each as one piece: Node's own framing makes four of each chunk, which costs more than all
+ * else that the gateway does with an event.
  */
-export class AnswerWriter {
+export class AnswerWriter implements HeldWrite {
   private framed = false;
+  /** The socket that holds back what was written in this turn. */
+  private holding: Socket | undefined;
+  private ending = false;
 
   constructor(private readonly res: ServerResponse) {}
 
@@ -26,27 +32,36 @@ export class AnswerWriter {
 
   /** At least one byte. Returns false when the client takes nothing more for now; the response's `drain` tells when it does. */
   write(bytes: Buffer): boolean {
-    return this.writeNow(this.framed ? frame(bytes, '') : bytes);
+    return this.hold(this.framed ? frame(bytes, '') : bytes);
   }
 
   end(bytes?: Buffer): void {
     const { res } = this;
-    if (this.framed) this.writeNow(bytes ? frame(bytes, LAST_CHUNK) : LAST_CHUNK);
+    if (this.framed) this.hold(bytes ? frame(bytes, LAST_CHUNK) : LAST_CHUNK);
     else if (bytes && (bytes.length > STRING_BYTES || res.chunkedEncoding)) {
       res.end(bytes);
       return;
-    } else if (bytes) this.writeNow(bytes.toString('latin1'));
-    // Given to `end`, the bytes would be followed by an empty second write.
-    res.end();
+    } else if (bytes) this.hold(bytes.toString('latin1'));
+    // Given to `end`, the bytes would be followed by an empty second write; and `end` lets all that is held back go.
+    if (this.holding) this.ending = true;
+    else res.end();
   }
 
-  /** The response by itself would hold the write back to the end of the turn. */
-  private writeNow(data: Buffer | string): boolean {
+  release(): void {
+    const { holding } = this;
+    this.holding = undefined;
+    holding?.uncork();
+    if (this.ending) this.res.end();
+  }
+
+  private hold(data: Buffer | string): boolean {
     const { res } = this;
     const { socket } = res;
-    socket?.cork();
+    if (!socket || this.holding) return res.write(data, 'latin1');
+    this.holding = socket;
+    socket.cork();
     const goesOn = res.write(data, 'latin1');
-    socket?.uncork();
+    writeBatch.add(this);
     return goesOn;
   }
 }

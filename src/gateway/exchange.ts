@@ -145,7 +145,6 @@ export class Exchange implements StageListener, UpstreamSink {
   }
 
   onReject(error: MaestroError): void {
-    if (this.outcome) return;
     this.fail(error, REJECTION_KINDS[error.code] ?? 'rejected', error.reason ?? error.code);
   }
 
@@ -367,11 +366,16 @@ export class Exchange implements StageListener, UpstreamSink {
     const { context, intake, start } = this;
     const nowMs = context.clock.nowMs();
     const durationMs = nowMs - this.arrivalMs;
+    const { promptTokens, cachedTokens, outputTokens, finishReason, toolCalled } = facts;
     this.outcome = {
       kind,
       reason,
       httpStatus,
-      ...facts,
+      promptTokens,
+      cachedTokens,
+      outputTokens,
+      finishReason,
+      toolCalled,
       ttftMs: this.ttftMs,
       durationMs,
       serviceMs: start ? nowMs - this.leftQueueMs : undefined,
@@ -388,12 +392,9 @@ export class Exchange implements StageListener, UpstreamSink {
       ttftMs: this.ttftMs,
     });
     const level = kind === 'completed' ? 'debug' : kind === 'client_cancelled' ? 'info' : 'warn';
-    if (context.logger.isLevelEnabled(level)) {
-      const { requestId, route } = this.request;
-      context.logger[level](
-        { requestId, route: route.name, engine: start?.engineId, ...this.outcome },
-        'request ended',
-      );
-    }
+    if (!context.logger.isLevelEnabled(level)) return;
+    const { requestId, route } = this.request;
+    const ended = { requestId, route: route.name, engine: start?.engineId, ...this.outcome };
+    context.logger[level](ended, 'request ended');
   }
 }

@@ -77,10 +77,9 @@ class HttpGateway implements Gateway {
   private onIdle: (() => void) | undefined;
 
   constructor(options: GatewayOptions) {
-    const { config } = options;
+    const { config, scheduling, clock, logger, metrics, wallClock = new WallClock() } = options;
     this.context = {
-      ...options,
-      wallClock: options.wallClock ?? new WallClock(),
+      ...{ config, scheduling, clock, wallClock, logger, metrics },
       keys: new KeyRing(config.keys),
       conversations: new ConversationIndex(config.maxWorkflows),
       workflows: new WorkflowClock(config.maxWorkflows, config.workflowIdleMs),

@@ -1,4 +1,5 @@
 import { QueueBudget } from '../model/bounded-queue.js';
+import { ChurnMap } from '../model/churn-map.js';
 import type { Stage } from '../model/stage.js';
 import type { SubmitRejection } from './scheduler-types.js';
 
@@ -16,7 +17,7 @@ export class QueueLimits {
     'tenant-queue-full': 0,
   };
   private readonly budget: QueueBudget;
-  private readonly byTenant = new Map<string, number>();
+  private readonly byTenant = new ChurnMap<number>();
 
   constructor(private readonly config: QueueLimitsConfig) {
     this.budget = new QueueBudget(config);

@@ -1,3 +1,4 @@
+import { ChurnMap } from '../model/churn-map.js';
 import { type HeapEntry, StableHeap } from '../model/heap.js';
 import { LruMap } from '../model/lru-map.js';
 import type { QueuedStage } from './queued-stage.js';
@@ -25,7 +26,7 @@ const REMEMBERED_TENANTS = 1024;
  * most the slack, and with one tenant, or little difference, the policy alone decides.
  */
 export class TenantQueue {
-  private readonly tenants = new Map<string, Tenant>();
+  private readonly tenants = new ChurnMap<Tenant>();
   private readonly eligible = new StableHeap<Tenant>();
   private readonly paused = new StableHeap<Tenant>();
   private readonly active = new StableHeap<Tenant>();

@@ -238,10 +238,7 @@ function readHeaders(lines: readonly string[]): IncomingHttpHeaders {
   // Without a prototype, so that no name finds anything there.
   const headers: Record<string, string | string[]> = Object.create(null);
   for (const line of lines) {
-    const match = HEADER_LINE.exec(line);
-    if (!match) throw new ProtocolError('a header field of the answer is malformed');
-    const name = match[1]!.toLowerCase();
-    const value = match[2]!.trimEnd();
+    const { name, value } = fieldOf(line);
     const before = headers[name];
     if (before === undefined) headers[name] = value;
     else if (name === 'content-length') {
@@ -251,4 +248,27 @@ function readHeaders(lines: readonly string[]): IncomingHttpHeaders {
     else headers[name] = [before, value];
   }
   return headers as IncomingHttpHeaders;
+}
+
+interface HeaderField {
+  readonly name: string;
+  readonly value: string;
+}
+
+/** Engines send the same few lines with every answer; to take one apart costs more than to find it. */
+const knownFields = new Map<string, HeaderField>();
+/** Then all are forgotten: lengths and dates are always new. */
+const MOST_KNOWN_FIELDS = 256;
+const LONGEST_KNOWN_LINE = 128;
+
+function fieldOf(line: string): HeaderField {
+  const known = knownFields.get(line);
+  if (known) return known;
+  const match = HEADER_LINE.exec(line);
+  if (!match) throw new ProtocolError('a header field of the answer is malformed');
+  const field = { name: match[1]!.toLowerCase(), value: match[2]!.trimEnd() };
+  if (line.length > LONGEST_KNOWN_LINE) return field;
+  if (knownFields.size >= MOST_KNOWN_FIELDS) knownFields.clear();
+  knownFields.set(line, field);
+  return field;
 }

@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { connect, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import type { DataCall, DataHandler } from '../../bus/contract.js';
+import { type HeldWrite, writeBatch } from '../../bus/write-batch.js';
 import { AnswerParser, type AnswerSink, ProtocolError } from './answer-parser.js';
 
 /** Where a data path leads. */
@@ -51,7 +52,7 @@ export class ConnectionCall implements DataCall {
 }
 
 /** One connection to an engine, which carries one call at a time. */
-export class DataConnection implements AnswerSink {
+export class DataConnection implements AnswerSink, HeldWrite {
   /** When it became idle, wall milliseconds. */
   idleSinceMs = 0;
   private readonly socket: Socket;
@@ -153,16 +154,18 @@ export class DataConnection implements AnswerSink {
     call.handler.onStart(call);
     // The call may have been given up just now.
     if (this.call !== call) return;
-    if (!body) {
+    socket.cork();
+    if (body && body.length <= ONE_WRITE_BYTES) socket.write(head + body.toString('latin1'), 'latin1');
+    else {
       socket.write(head, 'latin1');
-    } else if (body.length <= ONE_WRITE_BYTES) {
-      socket.write(head + body.toString('latin1'), 'latin1');
-    } else {
-      socket.cork();
-      socket.write(head, 'latin1');
-      socket.write(body);
-      socket.uncork();
+      if (body) socket.write(body);
     }
+    writeBatch.add(this);
+  }
+
+  /** Lets the request go that was written. */
+  release(): void {
+    this.socket.uncork();
   }
 
   private read(bytes: Buffer): void {

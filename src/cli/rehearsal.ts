@@ -1,0 +1,144 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { createLocalLevels } from '../bus/local.js';
+import { WallClock } from '../bus/wall-clock.js';
+import type { MaestroConfig } from '../config/schema.js';
+import { EnginePath } from '../engine/vllm/data-path.js';
+import { createGateway, createGatewayMetrics, type GatewayConfig } from '../gateway/index.js';
+import { createLogger } from '../observe/log.js';
+import type { StageModel } from '../predict/stage-model.js';
+import { discoveredNodes } from './vllm-urls.js';
+
+export interface RehearsalOptions {
+  readonly config: MaestroConfig;
+  readonly gateway: GatewayConfig;
+  readonly model: StageModel | undefined;
+  /** Ends the rehearsal early: asked before every request. */
+  readonly stopped: () => boolean;
+}
+
+/** Requests that are made up. Source: after 3,000 a request costs what it costs after 100,000; the first ones cost five times as much. */
+const REQUESTS = 3000;
+/** On a machine without CPU time the rehearsal ends by then, wall milliseconds. */
+const LIMIT_MS = 6000;
+const AT_ONCE = 4;
+const KEEP_ALIVE_MS = 5000;
+
+const MODEL = 'rehearsal';
+const ANSWER = JSON.stringify({
+  id: 'chatcmpl-0',
+  object: 'chat.completion',
+  created: 0,
+  model: MODEL,
+  choices: [{ index: 0, message: { role: 'assistant', content: 'word '.repeat(40) }, finish_reason: 'stop' }],
+  usage: { prompt_tokens: 20, total_tokens: 60, completion_tokens: 40 },
+});
+const EVENTS = [
+  { delta: { role: 'assistant', content: '' }, finish_reason: null },
+  { delta: { content: 'word' }, finish_reason: null },
+  { delta: {}, finish_reason: 'stop' },
+].map((choice) => event({ choices: [{ index: 0, ...choice }] }));
+const USAGE_EVENT = event({ choices: [], usage: { prompt_tokens: 20, total_tokens: 22, completion_tokens: 2 } });
+
+function event(fields: object): string {
+  return `data: ${JSON.stringify({ id: 'chatcmpl-0', object: 'chat.completion.chunk', created: 0, model: MODEL, ...fields })}\n\n`;
+}
+
+/**
+ * Sends made-up requests through a gateway, levels and an engine of their own in this process, so that the code that serves is compiled before clients
+ * need it: the first thousand requests of a cold process cost five times as much as later ones. Nothing of it is learned, counted or seen
+ * outside; all is gone when it ends. Never rejects: what fails here costs time later, and nothing else.
+ */
+export async function rehearse(options: RehearsalOptions): Promise<void> {
+  const engine = createServer(answer);
+  try {
+    await rehearseOn(await listening(engine), options);
+  } catch {
+    // A machine without a free port, for one; those who serve will say so.
+  }
+  engine.closeAllConnections();
+  engine.close();
+}
+
+async function rehearseOn(engineUrl: string, options: RehearsalOptions): Promise<void> {
+  const { config, model, stopped } = options;
+  const clock = new WallClock();
+  const logger = createLogger({ level: 'silent' });
+  const { decisionLog: _unwritten, ...observe } = config.observe;
+  const levels = createLocalLevels({
+    config: { ...config, observe },
+    ...{ nodes: discoveredNodes([engineUrl]), clock, wallClock: clock, logger },
+    prediction: { model },
+  });
+  const gateway = createGateway({
+    ...{ scheduling: levels.scheduling, clock, wallClock: clock, logger },
+    metrics: createGatewayMetrics(config.classes.map(({ name }) => name)),
+    config: { ...options.gateway, keys: [] },
+  });
+  let client: EnginePath | undefined;
+  try {
+    await levels.start();
+    await gateway.listen(0, '127.0.0.1');
+    const path = new EnginePath({ origin: gateway.address, apiKey: undefined, keepAliveMs: KEEP_ALIVE_MS, clock });
+    client = path;
+    const endMs = clock.nowMs() + LIMIT_MS;
+    let sent = 0;
+    const callAgain = async () => {
+      while (sent < REQUESTS && clock.nowMs() < endMs && !stopped()) await call(path, sent++);
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, callAgain));
+  } finally {
+    client?.close();
+    await gateway.close(0);
+    await levels.stop();
+  }
+}
+
+/** Sends the request of that number and reads its answer. */
+function call(client: EnginePath, index: number): Promise<void> {
+  const body = Buffer.from(JSON.stringify(requestOf(index)));
+  const headers = ['content-type', 'application/json', 'authorization', 'Bearer none', 'accept', '*/*'];
+  return new Promise((resolve, reject) => {
+    client.dispatch(
+      { method: 'POST', path: '/v1/chat/completions', headers, body },
+      { onStart() {}, onHead() {}, onData() {}, onEnd: () => resolve(), onError: reject },
+    );
+  });
+}
+
+/** Requests of the kinds that come most: a single question, a long system prompt, a conversation that goes on; every fourth is streamed. */
+function requestOf(index: number): object {
+  const messages: object[] = [{ role: 'user', content: 'Hello, how are you?' }];
+  if (index % 8 >= 4) messages.unshift({ role: 'system', content: `You are agent ${index % 3}. `.repeat(60) });
+  if (index % 8 >= 6)
+    messages.push({ role: 'assistant', content: 'Well.' }, { role: 'user', content: `And ${index}?` });
+  return { model: MODEL, messages, max_tokens: 64, temperature: 0.7, stream: index % 4 === 3 };
+}
+
+/** A vLLM server that has nothing to say. */
+function answer(req: IncomingMessage, res: ServerResponse): void {
+  const pieces: Buffer[] = [];
+  req.on('data', (piece: Buffer) => pieces.push(piece));
+  req.once('end', () => {
+    if (req.url === '/v1/models')
+      sendJson(res, JSON.stringify({ object: 'list', data: [{ id: MODEL, root: MODEL, max_model_len: 32_768 }] }));
+    else if (req.url === '/health') sendJson(res, '');
+    else if (req.method !== 'POST') res.writeHead(404).end();
+    else if (Buffer.concat(pieces).includes('"stream":true')) {
+      res.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8' });
+      for (const text of EVENTS) res.write(text);
+      res.end(`${USAGE_EVENT}data: [DONE]\n\n`);
+    } else sendJson(res, ANSWER);
+  });
+}
+
+function sendJson(res: ServerResponse, text: string): void {
+  res.writeHead(200, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }).end(text);
+}
+
+function listening(server: Server): Promise<string> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => resolve(`http://127.0.0.1:${(server.address() as AddressInfo).port}`));
+  });
+}
