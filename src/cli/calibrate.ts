@@ -3,7 +3,7 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { stringify } from 'yaml';
 import { formatPercent, trimmed } from '../../sim/report/format.js';
 import { measureEngine } from '../engine/calibrate/measure.js';
-import { type Calibration, fitCosts } from '../engine/calibration-fit.js';
+import { type Calibration, fitCosts, MIN_DECODE_SAMPLES, MIN_PREFILL_SAMPLES } from '../engine/calibration-fit.js';
 import { VllmClient } from '../engine/vllm/client.js';
 import { discoverEngine } from '../engine/vllm/discover.js';
 import { MaestroError } from '../model/error.js';
@@ -67,7 +67,7 @@ async function calibrate(given: string, options: CalibrateArguments): Promise<vo
     onProgress: (done, total) => progress.update(`${done} of ${total} points`),
   });
   progress.done();
-  if (measured.prefill.length < 2 || measured.decode.length < 3) {
+  if (measured.prefill.length < MIN_PREFILL_SAMPLES || measured.decode.length < MIN_DECODE_SAMPLES) {
     const length = maxModelLen === undefined ? '' : ` The server takes ${maxModelLen} tokens.`;
     throw new MaestroError(
       'invalid_request',

@@ -51,6 +51,21 @@ describe('fitCosts', () => {
     expect(costs.stepMsPerSequence).toBe(0);
   });
 
+  it('leaves out answers that a busy client read at once, and refuses where too few are left', () => {
+    const line = (batch: number) => 20 + batch;
+    const { costs } = samples(
+      (prompt) => 10 + prompt / 100,
+      (batch, context) => (batch === 2 && context === 100 ? 0 : line(batch)),
+    );
+    expect(costs.stepMs).toBeCloseTo(line(1), 3);
+    expect(() =>
+      samples(
+        () => 10,
+        () => 0,
+      ),
+    ).toThrow(/too busy to measure/);
+  });
+
   it('tells how far it is off where the engine is no straight line', () => {
     const { decode } = samples(
       (prompt) => prompt,

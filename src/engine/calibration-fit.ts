@@ -1,3 +1,5 @@
+import { MaestroError } from '../model/error.js';
+
 /** A prompt of so many tokens, none of them cached, alone on the engine. */
 export interface PrefillSample {
   readonly promptTokens: number;
@@ -34,11 +36,24 @@ export interface Calibration {
   readonly decode: FitError;
 }
 
+/** As many as a line has coefficients. */
+export const MIN_PREFILL_SAMPLES = 2;
+export const MIN_DECODE_SAMPLES = 3;
+
 /**
  * Least squares of relative errors: TTFT = request + prompt × a; TPOT = step + (batch − 1) × b + batch × context × c. Nothing costs less than nothing: a
- * coefficient that comes out negative is left out.
+ * coefficient that comes out negative is left out. So are samples that took no time: a client without CPU time to spare reads all tokens of an answer at once, and that says
+ * nothing of the engine. Throws where too few are left.
  */
-export function fitCosts(prefill: readonly PrefillSample[], decode: readonly DecodeSample[]): Calibration {
+export function fitCosts(allPrefill: readonly PrefillSample[], allDecode: readonly DecodeSample[]): Calibration {
+  const prefill = allPrefill.filter(({ ttftMs }) => ttftMs > 0);
+  const decode = allDecode.filter(({ tpotMs }) => tpotMs > 0);
+  if (prefill.length < MIN_PREFILL_SAMPLES || decode.length < MIN_DECODE_SAMPLES) {
+    throw new MaestroError(
+      'internal',
+      'Answers came all at once, so no time a token can be told from them: this machine is too busy to measure. Try again when it is idle, from another one, or with a larger --output.',
+    );
+  }
   const prompt = leastSquares(
     prefill.map(({ promptTokens, ttftMs }) => ({ features: [1, promptTokens], value: ttftMs })),
   );
