@@ -36,3 +36,31 @@ export interface Job {
   firstTokenMs: number | undefined;
   cachedTokens: number;
 }
+
+/** A stage as it comes to the global level. */
+export function newJob(given: Pick<Job, 'stage' | 'context' | 'prediction' | 'run' | 'row' | 'outputTokens'>): Job {
+  const { stage, context, prediction, run, row, outputTokens } = given;
+  // Every field is named, so that all jobs have one shape.
+  return {
+    stage,
+    context,
+    prediction,
+    run,
+    row,
+    outputTokens,
+    state: 'queued',
+    attempt: 0,
+    incarnation: 0,
+    cluster: undefined,
+    node: undefined,
+    engineId: undefined,
+    orderKey: 0,
+    priority: 0,
+    excluded: undefined,
+    waitTimer: undefined,
+    startedMs: -1,
+    coldStartMs: 0,
+    firstTokenMs: undefined,
+    cachedTokens: 0,
+  };
+}

@@ -10,7 +10,7 @@ import type { ClusterListener, SimCluster } from './cluster.js';
 import { planFaults } from './faults.js';
 import { buildFleet, type SimFleet } from './fleet.js';
 import { GlobalLevel, type GlobalListener } from './global-level.js';
-import type { Job } from './job.js';
+import { type Job, newJob } from './job.js';
 import { NextUses } from './next-uses.js';
 import type { NodeListener, SimNode } from './node.js';
 import { nodeConfigOf } from './node-config.js';
@@ -134,28 +134,7 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
     const outputTokens = Math.max(1, Math.min(row.output_length, stage.maxTokens));
     const context = this.global.begin({ stage, run });
     const prediction = this.predictions.predict(stage, context, run, row, outputTokens);
-    const job: Job = {
-      stage,
-      context,
-      prediction,
-      run,
-      row,
-      outputTokens,
-      state: 'queued',
-      attempt: 0,
-      incarnation: 0,
-      cluster: undefined,
-      node: undefined,
-      engineId: undefined,
-      orderKey: 0,
-      priority: 0,
-      excluded: undefined,
-      waitTimer: undefined,
-      startedMs: -1,
-      coldStartMs: 0,
-      firstTokenMs: undefined,
-      cachedTokens: 0,
-    };
+    const job = newJob({ stage, context, prediction, run, row, outputTokens });
     this.jobs.set(stageId, job);
     if (limits.maxModelLen <= stage.promptTokens) {
       this.end(job, 'rejected', 'too-large');
