@@ -49,8 +49,6 @@ const CASES: [string, Case, Case][] = [
   ['srtf', { serviceMs: 500, remainingMs: 100 }, { serviceMs: 10, remainingMs: 700 }],
   ['plas', { attainedMs: 10, serviceMs: 9e6 }, { attainedMs: 11, serviceMs: 1 }],
   ['load-hybrid', { stage: { deadlineMs: 100 }, remainingMs: 9000 }, { stage: { deadlineMs: 101 } }],
-  ['started-edf', { stage: { deadlineMs: 9_000 }, started: true }, { stage: { deadlineMs: 100 } }],
-  ['started-srw', { stage: { promptTokens: 90_000 }, started: true }, { stage: { promptTokens: 100 } }],
   ['maestro', { stage: { deadlineMs: 10_000 } }, { stage: { deadlineMs: 9_000 }, serviceMs: 1_100 }],
   ['edf-sjf', { stage: { deadlineMs: 10_000 } }, { stage: { deadlineMs: 9_000 }, serviceMs: 1_100 }],
   ['edf-late-last', { stage: { deadlineMs: 101 }, nowMs: 100 }, { stage: { deadlineMs: 99 }, nowMs: 100 }],

@@ -17,7 +17,6 @@ import { QOSERVE } from './qoserve.js';
 import { SJF } from './sjf.js';
 import { SRTF } from './srtf.js';
 import { SRW } from './srw.js';
-import { STARTED_EDF, STARTED_SRW } from './started-first.js';
 import { WFQ } from './wfq.js';
 
 /** Every ordering policy that can serve. A new one is a file in this folder and a line here. */
@@ -36,8 +35,6 @@ export const ORDERING_POLICIES: readonly OrderingPolicy[] = [
   LOAD_HYBRID,
   KAIROS,
   QOSERVE,
-  STARTED_EDF,
-  STARTED_SRW,
   EDF_SJF,
   EDF_LATE_LAST,
   SJF_LATE_LAST,
