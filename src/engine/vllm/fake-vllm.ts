@@ -20,6 +20,8 @@ export class FakeVllm {
   preemptions = 0;
   generatedTokens = 0;
   startedAtSeconds = 1000;
+  /** Series that nobody wants, in front of the others on the metrics page. */
+  ballast = '';
   /** What the canary is answered with. */
   answer = ' five, six, seven';
   /** Paths that answer with this status, or never (`hang`). */
@@ -150,7 +152,7 @@ export class FakeVllm {
     const labels = 'engine="0",model_name="tiny"';
     const gauge = (state: string, level: number) =>
       `vllm:engine_sleep_state{${labels},sleep_state="${state}"} ${this.level === level ? '1.0' : '0.0'}`;
-    return `# HELP vllm:num_requests_running Number of requests in model execution batches.
+    return `${this.ballast}# HELP vllm:num_requests_running Number of requests in model execution batches.
 # TYPE vllm:num_requests_running gauge
 vllm:num_requests_running{${labels}} ${this.running}.0
 vllm:num_requests_waiting{${labels}} ${this.waiting}.0

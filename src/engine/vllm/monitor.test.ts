@@ -183,6 +183,22 @@ describe('an engine whose answers fail', () => {
   });
 });
 
+describe('a hundred engines with metrics pages of a megabyte', () => {
+  it('are all read, and none is taken for dead', async () => {
+    const series = `vllm:e2e_request_latency_seconds_bucket{engine="0",le="1.0",model_name="tiny"} 7.0\n`;
+    const ballast = series.repeat(Math.ceil(1e6 / series.length));
+    const fleet = await Promise.all(
+      Array.from({ length: 100 }, async (_, index) => {
+        const fake = new FakeVllm();
+        Object.assign(fake, { ballast, waiting: index });
+        return await watched(fake, await fake.start(), { probeTimeoutMs: DEFAULT_MONITOR_CONFIG.probeTimeoutMs });
+      }),
+    );
+    await Promise.all(fleet.map(({ next }, index) => next(`waiting ${index}`)));
+    expect(fleet.flatMap(({ log }) => log).filter((line) => line.startsWith('down'))).toEqual([]);
+  });
+});
+
 describe('ProgressWatch', () => {
   it('suspects an engine only while work is outstanding and nothing moves', () => {
     const watch = new ProgressWatch(100);
