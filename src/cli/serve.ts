@@ -7,6 +7,7 @@ import type { MaestroConfig } from '../config/schema.js';
 import { stepShapes } from '../config/service-times.js';
 import { type EmulatedFleet, startEmulatedFleet } from '../engine/emulator/fleet.js';
 import { serviceTimes } from '../engine/service-times.js';
+import { readGpuDetails } from '../engine/telemetry/nvidia-smi-xml.js';
 import type { TelemetryWatch } from '../engine/telemetry/telemetry-watch.js';
 import {
   createGateway,
@@ -17,7 +18,7 @@ import {
 } from '../gateway/index.js';
 import type { GlobalService } from '../global/service.js';
 import { MaestroError } from '../model/error.js';
-import { createLogger } from '../observe/log.js';
+import { createLogger, type Logger } from '../observe/log.js';
 import { exportTotal } from '../observe/metrics.js';
 import { keepLearned, prepareLivePrediction } from '../predict/live/service.js';
 import { RetrainingService } from '../predict/retraining/service.js';
@@ -25,6 +26,7 @@ import { watchGpus } from './gpu-telemetry.js';
 import { modelPathOf } from './package-files.js';
 import { rehearse } from './rehearsal.js';
 import { startReplayThread } from './replay-thread.js';
+import { ResidueGuard } from './residue-guard.js';
 import { type StartedEngines, startEngines } from './started-engines.js';
 import { startTrainingThread } from './training-thread.js';
 import { discoveredNodes } from './vllm-urls.js';
@@ -126,6 +128,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
             ...{ predictor: levels.predictor, thread: startTrainingThread(), everyCalls: retrainEvery },
             ...{ modelFile: retrainedFile, log: logger },
           });
+    let guard: ResidueGuard | undefined;
     let stopping = false;
     const stop = async (drainMs: number) => {
       stopping = true;
@@ -134,12 +137,14 @@ export async function serve(options: ServeOptions): Promise<Served> {
       await keeper?.close();
       await retraining?.close();
       for (const watch of watches.values()) watch.stop();
+      guard?.stop();
       await Promise.all([started?.end(), fleet?.stop()]);
     };
     // Engines that run already are found first, so that none is started into their memory.
     await levels.start();
     const launched = options.vllmUrls ? { ...config, fleet: { ...config.fleet, nodes: [] } } : config;
     started = startEngines(launched, wallClock, logger, levels.mayStart);
+    guard = guardResidues(launched, started, scheduling, wallClock, logger);
     try {
       await listen(gateway, options.port ?? config.listen.port, options.host ?? config.listen.host);
     } catch (error) {
@@ -212,4 +217,23 @@ export function stopOnSignal(stop: () => Promise<void>, onSignal: () => void): v
   };
   process.on('SIGINT', handle);
   process.on('SIGTERM', handle);
+}
+
+/** Watches what sleeping engines that this process has started hold of the GPUs, where `nvidia-smi` tells. */
+function guardResidues(
+  { fleet: { nodes } }: MaestroConfig,
+  { supervisors }: StartedEngines,
+  scheduling: GlobalService,
+  clock: WallClock,
+  logger: Logger,
+): ResidueGuard | undefined {
+  const told = nodes.filter(({ telemetry }) => telemetry === 'nvidia-smi').flatMap(({ engines }) => engines);
+  const watched = supervisors.filter(({ engineId }) => told.some(({ id }) => id === engineId));
+  if (watched.length === 0) return undefined;
+  const guard = new ResidueGuard({
+    ...{ supervisors: watched, readDetails: readGpuDetails, clock, logger },
+    stateOf: (engineId) => scheduling.fleet().engines.find((engine) => engine.engineId === engineId)?.state,
+  });
+  guard.start();
+  return guard;
 }

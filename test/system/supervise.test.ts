@@ -93,6 +93,17 @@ describe('EngineSupervisor', () => {
     expect(pids.filter(alive)).toEqual([]);
   });
 
+  it('replaces a process that is used up, which is no crash', async () => {
+    const engine = supervisor({}, { backoff: { firstMs: 600_000, mostMs: 600_000, soundMs: 60_000 } });
+    await until(() => engine.state === 'serving');
+    const pids = await serverPids();
+    await engine.retire();
+    expect(pids.filter(alive)).toEqual([]);
+    await until(() => engine.state === 'serving' && engine.pid !== pids[0]);
+    expect([...engine.exits]).toEqual([['stopped', 1]]);
+    expect(engine.failure).toBeUndefined();
+  });
+
   it('takes a running engine over after a restart of its own, and can still end it', async () => {
     const before = supervisor();
     await until(() => before.state === 'serving');

@@ -63,6 +63,7 @@ export class EngineSupervisor {
   private lastFailure: string | undefined;
   private running: Promise<void> = Promise.resolve();
   private wakeRetry: (() => void) | undefined;
+  private retiring = false;
 
   constructor(private readonly options: SupervisorOptions) {
     this.engineId = options.launch.engineId;
@@ -116,6 +117,13 @@ export class EngineSupervisor {
     await this.running;
     forgetRunRecord(this.recordPath);
     this.current = 'stopped';
+  }
+
+  /** Ends a process that is sound but used up; a new one is started at once. To be asked only while nothing runs on it. */
+  async retire(): Promise<void> {
+    if (this.current !== 'serving' || !this.process) return;
+    this.retiring = true;
+    await endGroup(this.process.pid, this.options.graceMs ?? DEFAULT_GRACE_MS, this.options.clock);
   }
 
   private get wanted(): boolean {
@@ -274,10 +282,16 @@ export class EngineSupervisor {
     this.process = undefined;
     forgetRunRecord(this.recordPath);
     if (!served) this.options.mayStart?.(true);
-    const reason = classifyExit({ ...exit, asked: !this.wanted, served, logTail: logTail(this.logPath) });
+    const { retiring } = this;
+    this.retiring = false;
+    const reason = classifyExit({ ...exit, asked: retiring || !this.wanted, served, logTail: logTail(this.logPath) });
     this.exits.set(reason, (this.exits.get(reason) ?? 0) + 1);
     const orphans = await sweepGroup(pid, clock);
     if (!this.wanted) return;
+    if (retiring) {
+      this.current = 'waiting';
+      return;
+    }
     this.lastFailure = `ended: ${reason}`;
     const fields = { engine: this.engineId, pid, reason, ...exit, orphans, log: this.logPath };
     if (isHopeless(reason)) {
