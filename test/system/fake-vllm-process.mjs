@@ -19,6 +19,12 @@ const server = createServer((request, response) => {
     console.error('EngineDeadError: EngineCore encountered an issue.');
     process.exit(0);
   }
+  if (request.url === '/deaf') {
+    // As vLLM's API server when its engine has died: the port is closed, and it waits for background tasks that never end.
+    server.close();
+    server.closeAllConnections();
+    return;
+  }
   response.end(request.url === '/pids' ? JSON.stringify([process.pid, engine.pid]) : '');
 });
 server.listen(Number(flag('--port')), flag('--host'));

@@ -93,6 +93,16 @@ describe('EngineSupervisor', () => {
     expect(pids.filter(alive)).toEqual([]);
   });
 
+  it('ends a server that listens no more and hangs on its way out, and starts it again', async () => {
+    const engine = supervisor({}, { deafLimitMs: 300 });
+    await until(() => engine.state === 'serving');
+    const pids = await serverPids();
+    await request(`http://127.0.0.1:${port}/deaf`).catch(() => undefined);
+    await until(() => engine.exits.size === 1 && engine.state === 'serving' && engine.pid !== undefined);
+    expect(pids.filter(alive)).toEqual([]);
+    expect(engine.pid).not.toBe(pids[0]);
+  });
+
   it('replaces a process that is used up, which is no crash', async () => {
     const engine = supervisor({}, { backoff: { firstMs: 600_000, mostMs: 600_000, soundMs: 60_000 } });
     await until(() => engine.state === 'serving');

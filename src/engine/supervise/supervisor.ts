@@ -31,6 +31,8 @@ export interface SupervisorOptions {
   readonly backoff?: CrashBackoffConfig;
   /** A start that takes longer than this has failed. Reading weights from a slow disk takes minutes. */
   readonly startLimitMs?: number;
+  /** A process that has served and on whose port nobody listens for so long is ended by force. */
+  readonly deafLimitMs?: number;
   /** Between SIGTERM and SIGKILL. */
   readonly graceMs?: number;
   readonly environment?: Readonly<Record<string, string | undefined>>;
@@ -43,6 +45,9 @@ export interface SupervisorOptions {
 export type SupervisedState = 'waiting' | 'starting' | 'serving' | 'given-up' | 'stopping' | 'stopped';
 
 const READY_POLL_MS = 250;
+const LISTEN_POLL_MS = 5_000;
+/** Nobody listens on the port of a process that has served: it is ending, and vLLM's API server may hang there for good when its engine has died. */
+const DEFAULT_DEAF_LIMIT_MS = 30_000;
 const RECORD_RETRY_MS = 5_000;
 const ROOM_POLL_MS = 250;
 const DEFAULT_START_LIMIT_MS = 30 * 60_000;
@@ -149,6 +154,7 @@ export class EngineSupervisor {
         continue;
       }
       const { pid, ended } = this.process;
+      if (served) this.endWhenDeaf(this.process);
       const exit = await this.endOf(ended);
       if (!exit) return;
       await this.settle(pid, exit, served);
@@ -271,6 +277,29 @@ export class EngineSupervisor {
     } finally {
       await client.close();
     }
+  }
+
+  /** Looks whether somebody listens until the process has ended. A refused connection is certain; one that only gets no answer may be a busy server. */
+  private endWhenDeaf(process: EngineProcess): void {
+    const { clock, launch, logger, deafLimitMs = DEFAULT_DEAF_LIMIT_MS, graceMs = DEFAULT_GRACE_MS } = this.options;
+    const client = new VllmClient({ url: launch.url });
+    let deafSinceMs: number | undefined;
+    const look = async (): Promise<void> => {
+      if (this.process !== process || this.current !== 'serving') return client.close();
+      const health = await client.health(2_000);
+      const deaf = !health.ok && health.failure.kind === 'refused';
+      deafSinceMs = deaf ? (deafSinceMs ?? clock.nowMs()) : undefined;
+      if (deafSinceMs !== undefined && clock.nowMs() - deafSinceMs >= deafLimitMs) {
+        logger.warn(
+          { engine: this.engineId, pid: process.pid },
+          'the engine listens no more but does not end; it is ended by force',
+        );
+        await endGroup(process.pid, graceMs, clock);
+        return client.close();
+      }
+      clock.after(Math.min(LISTEN_POLL_MS, deafLimitMs / 2), () => void look());
+    };
+    void look();
   }
 
   private async settle(
