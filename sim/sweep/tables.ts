@@ -18,13 +18,22 @@ export interface CellGroup {
 /** Its name where policies are listed. */
 export const BOUND = 'clairvoyant-bound';
 
-export function groupCells(cells: readonly CellSummary[]): CellGroup[] {
-  const keys = new Map<string, CellSummary[]>();
-  for (const cell of cells) {
-    const key = JSON.stringify([cell.workload, cell.deadlineRule]);
-    keys.set(key, [...(keys.get(key) ?? []), cell]);
+/** What belongs to one workload under one rule, in the order in which it first comes; no group is empty. */
+export function byWorkloadAndRule<T extends Pick<CellSummary, 'workload' | 'deadlineRule'>>(
+  items: readonly T[],
+): T[][] {
+  const groups = new Map<string, T[]>();
+  for (const item of items) {
+    const key = JSON.stringify([item.workload, item.deadlineRule]);
+    const group = groups.get(key);
+    if (group) group.push(item);
+    else groups.set(key, [item]);
   }
-  return [...keys.values()].map((members) => {
+  return [...groups.values()];
+}
+
+export function groupCells(cells: readonly CellSummary[]): CellGroup[] {
+  return byWorkloadAndRule(cells).map((members) => {
     const loads = [...new Set(members.map(({ load }) => load))].sort((a, b) => a - b);
     const names = [...new Set(members.map(({ policy }) => policy))];
     const cell = (policy: string, load: number) =>

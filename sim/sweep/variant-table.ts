@@ -1,6 +1,6 @@
 import { formatMs, formatPercent, trimmed } from '../report/format.js';
 import { type CellSummary, pairedDifference, summarise } from './summary.js';
-import { percentWithInterval, signedPoints, type TextTable } from './tables.js';
+import { byWorkloadAndRule, percentWithInterval, signedPoints, type TextTable } from './tables.js';
 import type { RunRow } from './types.js';
 
 /** What is changed one at a time (ablations, noise, placement) on one workload under one rule. */
@@ -11,12 +11,7 @@ export interface VariantGroup {
 }
 
 export function groupVariants(rows: readonly RunRow[]): VariantGroup[] {
-  const groups = new Map<string, RunRow[]>();
-  for (const row of rows) {
-    const key = JSON.stringify([row.workload, row.deadlineRule]);
-    groups.set(key, [...(groups.get(key) ?? []), row]);
-  }
-  return [...groups.values()].map((members) => {
+  return byWorkloadAndRule(rows).map((members) => {
     const { workload, deadlineRule } = members[0]!;
     return { workload, deadlineRule, rows: members };
   });

@@ -69,6 +69,8 @@ export class EngineSupervisor {
   private running: Promise<void> = Promise.resolve();
   private wakeRetry: (() => void) | undefined;
   private retiring = false;
+  /** The next look whether somebody listens. */
+  private listenCheck: Timer | undefined;
 
   constructor(private readonly options: SupervisorOptions) {
     this.engineId = options.launch.engineId;
@@ -108,6 +110,7 @@ export class EngineSupervisor {
     if (this.current === 'stopped') return;
     this.current = 'stopped';
     this.retry?.cancel();
+    this.listenCheck?.cancel();
     this.wakeRetry?.();
   }
 
@@ -282,22 +285,23 @@ export class EngineSupervisor {
   /** Looks whether somebody listens until the process has ended. A refused connection is certain; one that only gets no answer may be a busy server. */
   private endWhenDeaf(process: EngineProcess): void {
     const { clock, launch, logger, deafLimitMs = DEFAULT_DEAF_LIMIT_MS, graceMs = DEFAULT_GRACE_MS } = this.options;
-    const client = new VllmClient({ url: launch.url });
     let deafSinceMs: number | undefined;
     const look = async (): Promise<void> => {
-      if (this.process !== process || this.current !== 'serving') return client.close();
+      const client = new VllmClient({ url: launch.url });
       const health = await client.health(2_000);
+      await client.close();
+      if (this.process !== process || this.current !== 'serving') return;
       const deaf = !health.ok && health.failure.kind === 'refused';
       deafSinceMs = deaf ? (deafSinceMs ?? clock.nowMs()) : undefined;
-      if (deafSinceMs !== undefined && clock.nowMs() - deafSinceMs >= deafLimitMs) {
-        logger.warn(
-          { engine: this.engineId, pid: process.pid },
-          'the engine listens no more but does not end; it is ended by force',
-        );
-        await endGroup(process.pid, graceMs, clock);
-        return client.close();
+      if (deafSinceMs === undefined || clock.nowMs() - deafSinceMs < deafLimitMs) {
+        this.listenCheck = clock.after(Math.min(LISTEN_POLL_MS, deafLimitMs / 2), () => void look());
+        return;
       }
-      clock.after(Math.min(LISTEN_POLL_MS, deafLimitMs / 2), () => void look());
+      logger.warn(
+        { engine: this.engineId, pid: process.pid },
+        'the engine listens no more but does not end; it is ended by force',
+      );
+      await endGroup(process.pid, graceMs, clock);
     };
     void look();
   }
@@ -309,6 +313,7 @@ export class EngineSupervisor {
   ): Promise<void> {
     const { clock, logger } = this.options;
     this.process = undefined;
+    this.listenCheck?.cancel();
     forgetRunRecord(this.recordPath);
     if (!served) this.options.mayStart?.(true);
     const { retiring } = this;
