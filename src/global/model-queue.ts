@@ -16,9 +16,10 @@ export interface QueueDiscipline {
   readonly batchOverdueMs: number;
   /** How far, in service milliseconds, one tenant may run ahead of another before it has to wait. */
   readonly tenantSlackMs: number;
-  /** Stages that may pass a first one whose KV does not fit yet; then it is waited for. */
-  readonly maxOvertakes: number;
 }
+
+/** Stages of a model that may stand aside because their KV does not fit yet: each is asked again before every dispatch. */
+const MAX_BLOCKED = 16;
 
 /** A whole dispatch of credit; shares such as a tenth do not add up to exactly 1 in binary. */
 const ONE = 1 - 1e-9;
@@ -64,9 +65,8 @@ export class ModelQueue {
   readonly seatInterval = new SeatInterval();
   /** Stages of the model that are with a cluster. */
   inFlight = 0;
-  /** First in line whose KV does not fit yet, taken out of the order. */
-  blocked: QueuedStage | undefined;
-  private overtakes = 0;
+  /** Were first in line and do not fit yet; taken out of the order, and in the order among themselves. */
+  readonly blocked: QueuedStage[] = [];
   private batchCredit = 0;
   private guardCredit = 0;
   private readonly interactive: ClassQueue;
@@ -83,9 +83,9 @@ export class ModelQueue {
     this.batch = new ClassQueue(discipline.tenantSlackMs);
   }
 
-  /** Waiting stages, the blocked one included. */
+  /** Waiting stages, the blocked ones included. */
   get size(): number {
-    return this.waiting.length + (this.blocked ? 1 : 0);
+    return this.waiting.length + this.blocked.length;
   }
 
   /** What a stage that comes now is expected to wait, milliseconds. */
@@ -94,7 +94,7 @@ export class ModelQueue {
   }
 
   sizeOf(kind: 'interactive' | 'batch'): number {
-    return this.classOf(kind).size + (this.blocked?.kind === kind ? 1 : 0);
+    return this.classOf(kind).size + this.blocked.filter((queued) => queued.kind === kind).length;
   }
 
   push(queued: QueuedStage): void {
@@ -106,10 +106,10 @@ export class ModelQueue {
     queued.place = 'queued';
   }
 
-  /** Takes the stage out, from the order or from the head where it was blocked. */
+  /** Takes the stage out, from the order or from among the blocked. */
   remove(queued: QueuedStage): void {
-    if (this.blocked === queued) {
-      this.blocked = undefined;
+    if (queued.place === 'blocked') {
+      this.blocked.splice(this.blocked.indexOf(queued), 1);
       return;
     }
     const queue = this.classOf(queued.kind);
@@ -139,13 +139,13 @@ export class ModelQueue {
 
   /**
    * The stage that should go next. `passed` is the stage it is let before out of turn, whose place among others it may claim.
-   * While a stage is blocked, others are named only until enough of them have passed it.
+   * While stages are blocked, others are named only until one of them has been passed for too long.
    */
   choose(
     nowMs: number,
     mayBegin: MayBegin,
   ): { readonly next: QueuedStage; readonly passed: QueuedStage | undefined } | undefined {
-    if (this.blocked && this.overtakes >= this.discipline.maxOvertakes) return undefined;
+    if (this.isWaitedFor(nowMs)) return undefined;
     const inOrder = this.interactive.first(mayBegin) ?? this.batch.first(mayBegin);
     // What has waited for too long goes whatever else may begin: nothing starves behind a full memory either.
     const overdue = this.guardCredit >= ONE ? this.oldestOverdue(nowMs) : undefined;
@@ -156,21 +156,25 @@ export class ModelQueue {
     return { next: inOrder, passed: undefined };
   }
 
-  /** The first in line does not fit anywhere yet: it stands aside and keeps its claim. False when one stands there already. */
-  block(queued: QueuedStage): boolean {
-    if (this.blocked) return false;
+  /** The first in line does not fit anywhere yet: it stands aside and keeps its claim. False when enough stand there already. */
+  block(queued: QueuedStage, nowMs: number): boolean {
+    if (this.blocked.length >= MAX_BLOCKED) return false;
     this.remove(queued);
     queued.place = 'blocked';
-    this.blocked = queued;
-    this.overtakes = 0;
+    queued.blockedSinceMs = nowMs;
+    this.blocked.push(queued);
+    this.sortBlocked();
     return true;
   }
 
-  /** Takes a chosen stage (or the blocked one) out and settles the shares. */
+  /** Call it when keys of blocked stages have changed. */
+  sortBlocked(): void {
+    this.blocked.sort((a, b) => a.orderKey - b.orderKey);
+  }
+
+  /** Takes a chosen stage (or a blocked one) out and settles the shares. */
   take(queued: QueuedStage, nowMs: number): void {
-    const wasBlocked = this.blocked === queued;
     const { batchShare, guardShare } = this.discipline;
-    if (this.blocked && !wasBlocked) this.overtakes += 1;
     if (this.oldestOverdue(nowMs)) this.guardCredit = Math.min(1 + guardShare, this.guardCredit + guardShare);
     if (this.batch.size > 0 && this.interactive.size > 0) {
       this.batchCredit = Math.min(1 + batchShare, this.batchCredit + batchShare);
@@ -193,6 +197,15 @@ export class ModelQueue {
     if (this.rekeyLeft === 0) return undefined;
     this.rekeyLeft -= 1;
     return this.waiting[this.rekeyLeft];
+  }
+
+  /** Has a blocked stage been passed for as long as makes a waiting one overdue? */
+  private isWaitedFor(nowMs: number): boolean {
+    const { interactiveOverdueMs, batchOverdueMs } = this.discipline;
+    return this.blocked.some(
+      ({ kind, blockedSinceMs }) =>
+        nowMs - blockedSinceMs >= (kind === 'interactive' ? interactiveOverdueMs : batchOverdueMs),
+    );
   }
 
   private oldestOverdue(nowMs: number): QueuedStage | undefined {

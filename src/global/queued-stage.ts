@@ -4,7 +4,7 @@ import type { WorkflowState } from './tracker.js';
 
 /**
  * Where a stage is, as the scheduler sees it:
- * - `queued`: in the order of its class; - `blocked`: first in line, waits for an engine with room for its KV;
+ * - `queued`: in the order of its class; - `blocked`: was first in line, waits for an engine with room for its KV;
  * - `parked`: bounced by a cluster, takes its place again in a moment; - `dispatched`: with a cluster.
  */
 export type StagePlace = 'queued' | 'blocked' | 'parked' | 'dispatched';
@@ -19,6 +19,8 @@ export interface QueuedStage {
   readonly enqueuedAtMs: number;
   readonly expiresAtMs: number;
   place: StagePlace;
+  /** When it was blocked, if it is. */
+  blockedSinceMs: number;
   orderKey: number;
   bounces: number;
   /** The cluster that it has been dispatched to. */
@@ -50,6 +52,7 @@ export function newQueuedStage(
     enqueuedAtMs,
     expiresAtMs,
     place: 'queued',
+    blockedSinceMs: 0,
     orderKey: 0,
     bounces: 0,
     clusterId: undefined,

@@ -47,7 +47,6 @@ export const DEFAULT_SCHEDULER_CONFIG: GlobalSchedulerConfig = {
   interactiveOverdueMs: 60_000,
   batchOverdueMs: 10 * 60_000,
   tenantSlackMs: 20_000,
-  maxOvertakes: 4,
 };
 
 export type SubmitRejection = 'queue-full-count' | 'queue-full-bytes' | 'tenant-queue-full';

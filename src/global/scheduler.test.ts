@@ -88,21 +88,43 @@ describe('GlobalScheduler: late binding', () => {
     expect(bench.dispatch()).toEqual([]);
   });
 
-  it('does not let a stage overtake one whose KV does not fit for ever', () => {
-    const bench = new Bench({ maxOvertakes: 2 });
+  it('lets stages that fit pass one whose KV does not, but not for ever', () => {
+    const bench = new Bench({ interactiveOverdueMs: 1_000 });
     const big = bench.submit({}, { kvTokens: { q50: 1, bound: 50_000 } });
-    for (let index = 0; index < 5; index++) bench.submit();
-    const starts = () => {
+    for (let index = 0; index < 4; index++) bench.submit();
+    const starts = (nowMs: number) => {
       bench.capacity(1, { maxKvTokens: 10_000 });
-      return bench.dispatch();
+      return bench.dispatch(nowMs);
     };
-    expect([starts(), starts(), starts(), starts()]).toEqual([['s1'], ['s2'], [], []]);
+    expect([starts(0), starts(500), starts(999), starts(1_000), starts(5_000)]).toEqual([
+      ['s1'],
+      ['s2'],
+      ['s3'],
+      [],
+      [],
+    ]);
     bench.capacity(2, { maxKvTokens: 60_000 });
-    expect(bench.dispatch()).toEqual([big, 's3']);
+    expect(bench.dispatch(5_000)).toEqual([big, 's4']);
+  });
+
+  it('looks past several stages whose KV does not fit, and starts them in their order when it does', () => {
+    const bench = new Bench({ policy: EDF });
+    bench.submit({ deadlineMs: 2_000 }, { kvTokens: { q50: 1, bound: 50_000 } });
+    bench.submit({ deadlineMs: 3_000 }, { kvTokens: { q50: 1, bound: 40_000 } });
+    bench.submit({ deadlineMs: 9_000 });
+    bench.capacity(3, { maxKvTokens: 10_000 });
+    expect(bench.dispatch()).toEqual(['s2']);
+    bench.submit({ deadlineMs: 1_000 }, { kvTokens: { q50: 1, bound: 45_000 } });
+    expect(bench.dispatch()).toEqual([]);
+    bench.capacity(1, { maxKvTokens: 60_000 });
+    expect(bench.dispatch()).toEqual(['s3']);
+    bench.capacity(1, { maxKvTokens: 45_000 });
+    expect(bench.dispatch()).toEqual(['s1']);
+    expect(bench.scheduler.stats()).toMatchObject({ queued: 1, inFlight: 3 });
   });
 
   it('gives a blocked stage back when it is cancelled', () => {
-    const bench = new Bench({ maxOvertakes: 0 });
+    const bench = new Bench({ interactiveOverdueMs: 0 });
     const big = bench.submit({}, { kvTokens: { q50: 1, bound: 50_000 } });
     bench.submit();
     bench.capacity(1, { maxKvTokens: 10_000 });

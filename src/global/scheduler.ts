@@ -178,7 +178,8 @@ export class GlobalScheduler {
   setPolicy(policy: OrderingPolicy, nowMs: number): void {
     this.policy = policy;
     for (const queue of this.queues.values()) {
-      if (queue.blocked) queue.blocked.orderKey = policy.key(this.orderInput(queue.blocked, queue, nowMs));
+      for (const queued of queue.blocked) queued.orderKey = policy.key(this.orderInput(queued, queue, nowMs));
+      queue.sortBlocked();
       queue.markForRekey();
       for (let queued = queue.takeForRekey(); queued; queued = queue.takeForRekey()) this.rekey(queued, queue, nowMs);
     }
@@ -230,12 +231,11 @@ export class GlobalScheduler {
       this.rekey(queued, queue, nowMs);
     }
     while (queue.size > 0 && this.capacities.hasAny(queue.model)) {
-      const { blocked } = queue;
-      if (blocked && this.tryStart(blocked, undefined, queue, nowMs, dispatches)) continue;
+      if (queue.blocked.some((blocked) => this.tryStart(blocked, undefined, queue, nowMs, dispatches))) continue;
       const choice = queue.choose(nowMs, this.mayBegin);
       if (!choice) return;
       if (this.tryStart(choice.next, choice.passed, queue, nowMs, dispatches)) continue;
-      if (this.capacities.starts(queue.model) === 0 || !queue.block(choice.next)) return;
+      if (this.capacities.starts(queue.model) === 0 || !queue.block(choice.next, nowMs)) return;
     }
   }
 

@@ -17,6 +17,7 @@ function queuedStage(tenant: string, orderKey: number, serviceMs: number): Queue
     enqueuedAtMs: 0,
     expiresAtMs: 0,
     place: 'queued',
+    blockedSinceMs: 0,
     orderKey,
     bounces: 0,
     clusterId: undefined,
