@@ -11,6 +11,9 @@ const MAX_STAGES = 100_000;
 /** The backlog counts as bounded while that of the last quarter is not above so many times that of the second, and a few workflows. */
 const GROWTH = 1.25;
 const SLACK_WORKFLOWS = 2;
+/** The search leaves the given speed by this factor and squares it each time: traffic of the same kind is nearly as heavy as what is known, other traffic may be anything. */
+const FIRST_STEP = 1.1;
+const MAX_SPEED = 2 ** 20;
 
 export interface CapacitySearch {
   /** Ends when the bounds are within this factor of each other. Default 1.01. */
@@ -30,14 +33,19 @@ export function findCapacity(workload: SweepWorkload, search: CapacitySearch = {
   const bounded = (speed: number): boolean => isBounded(workload, speed, search);
   let low = workload.capacitySpeed;
   let high = workload.capacitySpeed;
+  let step = FIRST_STEP;
   if (bounded(low)) {
-    do high *= 2;
-    while (high < 2 ** 20 && bounded(high));
-    low = high / 2;
+    do {
+      low = high;
+      high *= step;
+      step *= step;
+    } while (high < MAX_SPEED && bounded(high));
   } else {
-    do low /= 2;
-    while (low > 2 ** -20 && !bounded(low));
-    high = 2 * low;
+    do {
+      high = low;
+      low /= step;
+      step *= step;
+    } while (low > 1 / MAX_SPEED && !bounded(low));
   }
   while (high / low > precision) {
     const middle = Math.sqrt(low * high);
