@@ -7,6 +7,9 @@ import type { CrossFitted, FoldedTable, TablePart } from './folds.js';
 /** Calls of a template below which trees of its own learn them by heart. */
 const MIN_TEMPLATE_ROWS = 400;
 
+/** Most important columns that are told of a correction: there are dozens of them. */
+const COLUMNS_TOLD = 3;
+
 /** Trees that are added to an output for the calls of one template. */
 export interface TrainedCorrection {
   readonly name: string;
@@ -47,6 +50,13 @@ export function templateCorrections(
     if (!corrected) return [];
     for (const [row, score] of corrected.unseen) fitted.unseen[row] = score;
     const { ensemble, bestTrees: trees, importance } = corrected.trained;
-    return [{ name: correctionName(name, template), ensemble: { ...ensemble, link: 'identity' }, trees, importance }];
+    return [
+      {
+        name: correctionName(name, template),
+        ensemble: { ...ensemble, link: 'identity' },
+        trees,
+        importance: importance.slice(0, COLUMNS_TOLD),
+      },
+    ];
   });
 }
