@@ -185,10 +185,12 @@ function selectWeighted(values: Float64Array, weights: Float64Array, alpha: numb
         index++;
       }
     }
+    const upToPivot = below + lessWeight + equalWeight;
     if (below + lessWeight > wanted) end = less;
-    else if (below + lessWeight + equalWeight > wanted || greater === end) return pivot;
+    else if (upToPivot > wanted || greater === end) return pivot;
     else {
-      below += lessWeight + equalWeight;
+      // This very sum: another order of adding could come out above what is wanted, and leave nothing to look through.
+      below = upToPivot;
       start = greater;
     }
   }
