@@ -1,10 +1,11 @@
 /**
- * How good predictions are, beside their goals: `npm run bench:accuracy [-- --traces DIR --json --trees 200 --leaves 31]`.
+ * How good predictions are, beside their goals: `npm run bench:accuracy [-- --traces DIR --text --json --trees 200 --leaves 31]`.
  *
  * For each source a model is trained on 70 % of its tasks and judged on the other 30 %, in time order, with statistics and calibration running. `--traces` is
  * a folder with a sub-folder for each source, named like the formats of `maestro trace import`; without it the shipped traces are judged, which lack
  * two of the ten sources that the goals are means of. Takes some minutes. `--drift` instead trains on all sources but one, and judges the one that was left out
- * from its first call on; that takes as long for each source.
+ * from its first call on; that takes as long for each source. `--text` (with `--traces`) lets the models see hashed words of the last messages, where the importers
+ * know them (chatdev, marble, tau-bench). `--sources chatdev,marble` judges only these.
  */
 import { parseArgs } from 'node:util';
 import { goalsOf, sourceOf } from '../sim/predict/goals.js';
@@ -24,6 +25,8 @@ const { values: flags } = parseArgs({
     traces: { type: 'string' },
     json: { type: 'boolean', default: false },
     drift: { type: 'boolean', default: false },
+    text: { type: 'boolean', default: false },
+    sources: { type: 'string' },
     seed: { type: 'string', default: String(DEFAULT_TRAINING.seed) },
     trees: { type: 'string', default: String(DEFAULT_TRAINING.trees) },
     leaves: { type: 'string', default: String(DEFAULT_TRAINING.leaves) },
@@ -42,9 +45,10 @@ const options = {
   leaves: Number(flags.leaves),
   learningRate: Number(flags['learning-rate']),
 };
-const folder = flags.traces === undefined ? SHIPPED : await traceFolder(flags.traces);
+const folder = flags.traces === undefined ? SHIPPED : await traceFolder(flags.traces, flags.text);
 const histories = new Map<string, CallHistory>();
-for (const source of flags.traces === undefined ? SHIPPED_SOURCES : SOURCES) {
+const asked = flags.sources?.split(',') ?? (flags.traces === undefined ? SHIPPED_SOURCES : SOURCES);
+for (const source of asked) {
   try {
     const { rows } = await folder.open(`traces/data/${source}.jsonl.gz`);
     histories.set(source, traceCalls(rows));

@@ -169,6 +169,7 @@ function predictionTask(): () => void {
   const context: StageContext = {
     stageIndex: 3,
     invocationIndex: 2,
+    liveStages: 0,
     lastRoleOutputTokens: 180,
     lastOutputTokens: 90,
     gapMs: 100,

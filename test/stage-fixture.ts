@@ -39,6 +39,7 @@ export function makeStage(
 export const FIRST_CONTEXT: StageContext = {
   stageIndex: 0,
   invocationIndex: 0,
+  liveStages: 0,
   lastRoleOutputTokens: undefined,
   lastOutputTokens: undefined,
   gapMs: undefined,

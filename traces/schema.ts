@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { MAX_TEXT_GRAMS, TEXT_GRAMS } from '../src/model/text-grams.js';
 
 /** Version of the canonical trace format, the value of `maestro_trace` in a header row. */
 export const TRACE_VERSION = 1;
@@ -61,6 +62,17 @@ export const traceRowSchema = z.strictObject({
   finish_reason: z.string().max(64).optional(),
   last_message_kind: messageKind.optional(),
   last_message_tokens: tokens.optional(),
+  text_grams: z
+    .array(
+      z
+        .int()
+        .min(0)
+        .max(TEXT_GRAMS - 1),
+    )
+    .max(MAX_TEXT_GRAMS)
+    .optional()
+    .describe('Hashed words of the last message and their pairs; as confidential as the text itself.'),
+  last_tool: id.optional().describe('The tool whose result is the last message before the call.'),
   cached_tokens: tokens.optional().describe('Prompt tokens that the recorded server had in its prefix cache.'),
   max_tokens: z.int().min(1).optional(),
   temperature: z.number().min(0).max(10).optional(),

@@ -15,5 +15,7 @@ export function stageFeaturesOf(row: TraceRow): StageFeatures {
     reasoning: false,
     stream: true,
     lastMessageTokens: row.last_message_tokens,
+    lastTool: row.last_tool,
+    textGrams: row.text_grams,
   };
 }

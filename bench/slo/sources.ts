@@ -19,8 +19,8 @@ export class MissingSource extends Error {}
 /** The shipped traces. */
 export const SHIPPED: TraceFolder = { open: readTrace, skipped: [] };
 
-/** Sources in a folder with one subfolder each, named like the formats of `maestro trace import`. */
-export async function traceFolder(directory: string): Promise<TraceFolder> {
+/** Sources in a folder with one subfolder each, named like the formats of `maestro trace import`; with hashed words of last messages where asked for. */
+export async function traceFolder(directory: string, textGrams = false): Promise<TraceFolder> {
   const known = IMPORTERS.map(({ format }) => format);
   const found = (await readdir(directory, { withFileTypes: true })).filter((entry) => entry.isDirectory());
   return {
@@ -28,7 +28,7 @@ export async function traceFolder(directory: string): Promise<TraceFolder> {
       const format = basename(path).replace(/\.jsonl(\.gz)?$/, '');
       const folder = join(directory, format);
       if (!existsSync(folder)) throw new MissingSource(`no folder ${format}`);
-      return await importTrace(format, [folder]);
+      return await importTrace(format, [folder], { textGrams });
     },
     skipped: found.flatMap(({ name }) => (known.includes(name) ? [] : [`folder ${name}: no importer of that name`])),
   };

@@ -13,6 +13,7 @@ import { WorkflowTracker } from '../global/tracker.js';
 import { kvPoolTokensOf } from '../global/working-set.js';
 import type { Clock } from '../model/clock.js';
 import type { NodeSpec } from '../model/fleet.js';
+import { kvMemories } from '../model/kv-memory.js';
 import { MINUTE_MS } from '../model/units.js';
 import type { ModelDemand } from '../node/config.js';
 import { EVICTION_POLICIES } from '../node/evict.js';
@@ -135,6 +136,7 @@ export function createLocalLevels(options: LocalLevelsOptions): LocalLevels {
     targetOverflow: rules.kvOverflowTarget,
     learnsNextRoles: false,
     serviceTimeMs: options.serviceTimeMs,
+    kvMemory: kvMemories(options.nodes.flatMap(({ engines }) => engines)),
     model: options.prediction?.model,
   });
   if (options.prediction?.state) predictor.restore(options.prediction.state);

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { request } from 'undici';
 import type { DecisionRecord } from '../bus/contract.js';
 import { MaestroError } from '../model/error.js';
+import { MiB } from '../model/units.js';
 
 /** `maestro explain <request-id>`: why one request went where it went. */
 export function registerExplain(program: Command): void {
@@ -71,7 +72,7 @@ export function renderDecision(record: DecisionRecord): string {
   const { q30, q50, q95 } = prediction.outputTokens;
   row(
     'predicted',
-    `output ${round(q50)} tokens (q30 ${round(q30)}, q95 ${round(q95)}), KV bound ${round(prediction.kvTokens.bound)} tokens, ` +
+    `output ${round(q50)} tokens (q30 ${round(q30)}, q95 ${round(q95)}), KV bound ${round(prediction.kvTokens.bound)} tokens${bytesOf(prediction)}, ` +
       `service ${seconds(prediction.serviceMs)}, then ${seconds(prediction.remainingMs)} of the workflow; source: ${prediction.source}`,
   );
   row('order', `policy ${record.policy}, key ${round(record.orderKey)}`);
@@ -102,6 +103,12 @@ export function renderDecision(record: DecisionRecord): string {
     row('outcome', 'still running');
   }
   return `${lines.join('\n')}\n`;
+}
+
+function bytesOf({ kvBytes }: DecisionRecord['prediction']): string {
+  if (!kvBytes) return '';
+  const { bound, shared } = kvBytes;
+  return ` (${(bound / MiB).toFixed(0)} MiB${shared > 0 ? `, ${(shared / MiB).toFixed(0)} of them a shared prefix` : ''})`;
 }
 
 function seconds(ms: number): string {

@@ -171,6 +171,7 @@ function gatewayConfig(config: MaestroConfig): GatewayConfig {
     keys: gatewayKeys(config),
     defaultClass,
     templates,
+    readsText: config.prediction.readText,
     timeouts: { ...DEFAULT_GATEWAY_CONFIG.timeouts, ...gateway.timeouts },
   };
 }

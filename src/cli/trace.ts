@@ -39,14 +39,23 @@ function registerImport(trace: Command): void {
     .requiredOption('-o, --output <file>', 'trace to write; gzip when it ends in .gz')
     .option('--limit-workflows <n>', 'only the first so many workflows', positiveInteger)
     .option('--seed <n>', 'seed of what has to be sampled', integer, 1)
+    .option(
+      '--text-grams',
+      'keep hashed words of the last messages (chatdev, marble, metagpt-rsp-cache, tau-bench): for predictors that read text',
+    )
     .addHelpText(
       'after',
       `\nFormats:\n${formats}\n\nExample:\n  $ maestro trace import agentic-mooncake traces/examples/agentic-mooncake.jsonl -o report.jsonl.gz\n`,
     )
     .action(
-      async (format: string, files: string[], options: { output: string; limitWorkflows?: number; seed: number }) => {
+      async (
+        format: string,
+        files: string[],
+        options: { output: string; limitWorkflows?: number; textGrams?: boolean; seed: number },
+      ) => {
         const imported = await importTrace(format, files, {
           seed: options.seed,
+          textGrams: options.textGrams === true,
           ...(options.limitWorkflows !== undefined && { limitWorkflows: options.limitWorkflows }),
         });
         await save(options.output, imported);

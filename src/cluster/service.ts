@@ -222,6 +222,7 @@ export class ClusterService {
       promptTokens: stage.promptTokens,
       kvTokens,
       forecast: placement.prediction.kvTokens.forecast,
+      share: placement.prediction.kvTokens.share,
       maxKvTokens: stage.promptTokens + stage.maxTokens,
       orderKey,
       restartable: !stage.features.stream,

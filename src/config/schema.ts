@@ -121,6 +121,12 @@ const prediction = z
       .min(1)
       .exactOptional()
       .describe('File that keeps what was learned over a restart. Without it a restart begins anew.'),
+    readText: z
+      .boolean()
+      .default(false)
+      .describe(
+        'Hash the words of the last message for the predictor. It pays where a role is asked very different things; a model must have been trained with them, by `retrainEvery` for example.',
+      ),
     retrainEvery: z
       .int()
       .min(500)

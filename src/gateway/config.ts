@@ -54,6 +54,8 @@ export interface GatewayConfig {
   /** Largest `n` and `best_of`. */
   readonly maxChoices: number;
   readonly maxJsonDepth: number;
+  /** Hash the words of last messages for the predictor. */
+  readonly readsText: boolean;
   /** An SSE frame up to this size is held until it is complete; a longer one passes uninspected. */
   readonly maxFrameBytes: number;
   /** A workflow without a call for so long begins anew (arrival and deadline) with its next call. Clock milliseconds. */
@@ -74,6 +76,7 @@ export const DEFAULT_GATEWAY_CONFIG: GatewayConfig = {
   maxOpenBytes: 1024 * MiB,
   maxChoices: 128,
   maxJsonDepth: 100,
+  readsText: false,
   maxFrameBytes: 256 * 1024,
   workflowIdleMs: 30 * MINUTE_MS,
   maxWorkflows: 50_000,

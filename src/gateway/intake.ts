@@ -7,6 +7,7 @@ import type { GatewayContext } from './context.js';
 import { type Identity, resolveIdentity } from './identity.js';
 import { BODY_CLAIM_FIELDS } from './identity-claims.js';
 import { type BodyScan, scanBody } from './json-scan.js';
+import { lastMessageGrams } from './last-text.js';
 import { bytesOf, FIRST_BLOCK_BYTES, prefixHashes } from './prefix-hashes.js';
 import { decodeField, messageKind, type RequestFields, readFields } from './request-fields.js';
 import type { ResponseHome } from './response-homes.js';
@@ -67,7 +68,11 @@ export function takeIn(context: GatewayContext, request: IntakeRequest, body: Bu
     maxTokens: Math.min(fields.maxTokens ?? contextRoom, contextRoom),
     bodyBytes: body.length,
     prefixHashes: hashPrompt(request.route, body, scan, identity.tenant, model.name),
-    features: fields.features,
+    features: {
+      ...fields.features,
+      lastMessageTokens: context.tokens.estimate(model.name, fields.lastMessageBytes),
+      textGrams: config.readsText ? lastMessageGrams(body, scan) : undefined,
+    },
   };
   if (identity.sessionFinal) stage.finalStage = true;
   if (home) stage.onlyEngineId = home.start.engineId;

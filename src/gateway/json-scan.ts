@@ -102,6 +102,11 @@ export function findMember(body: Buffer, start: number, key: string): JsonRange 
   return scanner.findMember(start, key);
 }
 
+/** Where each element of the array that starts at `start` begins. The array was scanned before. */
+export function elementsOf(body: Buffer, start: number): number[] {
+  return new Scanner(body, Number.POSITIVE_INFINITY).elementsOf(start);
+}
+
 class Scanner {
   private position = 0;
   private mediaBytes = 0;
@@ -154,6 +159,13 @@ class Scanner {
       if (this.next() !== COMMA) return undefined;
       this.position++;
     }
+  }
+
+  elementsOf(start: number): number[] {
+    this.position = start;
+    const offsets: number[] = [];
+    this.skipArray(0, offsets);
+    return offsets.filter((_, index) => index % 2 === 0);
   }
 
   /** Skips white space; the byte that stands there, or -1 at the end. */

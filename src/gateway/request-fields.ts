@@ -1,6 +1,7 @@
 import { MaestroError } from '../model/error.js';
 import type { StageFeatures } from '../model/stage.js';
 import { type BodyScan, findMember, type JsonRange, type WantedField } from './json-scan.js';
+import { lastToolCalled } from './last-tool.js';
 import type { InferenceRoute } from './routes.js';
 
 const QUOTE = 0x22;
@@ -23,6 +24,8 @@ export interface RequestFields {
   /** The request's own bound on the output; undefined when it has none. */
   readonly maxTokens: number | undefined;
   readonly features: StageFeatures;
+  /** Bytes of the last message, its frame included. */
+  readonly lastMessageBytes: number;
   /** Prompt length when it is given as token ids. */
   readonly promptTokens: number | undefined;
   /** Bytes of text that become the prompt, tools included, media left out. */
@@ -91,6 +94,7 @@ export function readFields(body: Buffer, scan: BodyScan, route: InferenceRoute, 
     wantsUsage: stream && (route.dialect !== 'openai' || readsIncludeUsage(body, scan)),
     maxTokens: readTokenLimit(body, scan, route),
     features: readFeatures(body, scan, stream, route),
+    lastMessageBytes: (scan.messageOffsets.at(-1) ?? prompt.end) - (scan.messageOffsets.at(-2) ?? prompt.start),
     promptTokens: countTokenIds(body, prompt),
     promptBytes: prompt.end - prompt.start + besideBytes - scan.mediaBytes,
   };
@@ -146,15 +150,17 @@ function readFeatures(body: Buffer, scan: BodyScan, stream: boolean, route: Infe
   // The Responses API takes a text as its input, which is one message of the user.
   const isText = route.dialect === 'responses' && body[scan.fields.input!.start] === QUOTE;
   const temperature = decodeField(body, scan, 'temperature');
+  const lastMessageKind = isText ? 'user' : listed === 0 ? 'none' : messageKind(body, scan, listed - 1);
   return {
     toolsOffered,
     toolChoice: readToolChoice(body, scan, toolsOffered),
     responseFormat: readResponseFormat(body, scan),
-    lastMessageKind: isText ? 'user' : listed === 0 ? 'none' : messageKind(body, scan, listed - 1),
+    lastMessageKind,
     messageCount: isText ? 1 : listed,
     temperature: typeof temperature === 'number' ? temperature : undefined,
     reasoning: readReasoning(body, scan),
     stream,
+    lastTool: lastMessageKind === 'tool' ? lastToolCalled(body, scan) : undefined,
   };
 }
 

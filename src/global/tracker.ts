@@ -74,6 +74,7 @@ export class WorkflowTracker {
     const context: StageContext = {
       stageIndex: workflow.stages,
       invocationIndex: role.begun,
+      liveStages: workflow.liveStages,
       lastRoleOutputTokens: role.lastTokens,
       lastOutputTokens: workflow.lastOutputTokens,
       gapMs: workflow.lastEndMs === undefined ? undefined : Math.max(0, nowMs - workflow.lastEndMs),

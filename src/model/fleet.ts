@@ -1,6 +1,6 @@
 import type { GpuSpec } from './gpu.js';
 import type { Dtype, LlmSpec } from './llm.js';
-import type { OutputForecast } from './stage.js';
+import type { OutputForecast, PoolShare } from './stage.js';
 
 /**
  * Where a model's weights are on a node:
@@ -121,6 +121,8 @@ export interface Demand {
   readonly kvTokens: number;
   /** Lets the node hold less for its calls together than the sum of their bounds; absent: the bound is held. */
   readonly forecast?: OutputForecast | undefined;
+  /** What its tokens take of the pool where that is not one each. */
+  readonly share?: PoolShare | undefined;
   /** KV tokens that a promise by the request's own limit would take; for the report only. */
   readonly maxKvTokens?: number | undefined;
   /** Nothing of the answer reaches the client before its end, so the stage may be stopped and started again. */

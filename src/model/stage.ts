@@ -23,6 +23,10 @@ export interface StageFeatures {
   readonly stream: boolean;
   /** Length of the last message; an estimate from bytes will do. Absent: unknown. */
   readonly lastMessageTokens?: number | undefined;
+  /** The tool that was called last before the call, where the last message is what a tool said. */
+  readonly lastTool?: string | undefined;
+  /** Hashed words of the last message, see `textGrams`. Absent where texts are not looked at. */
+  readonly textGrams?: readonly number[] | undefined;
 }
 
 /** One LLM call of a workflow, as it enters the house. Times are on the clock of the process that holds it. */
@@ -110,6 +114,8 @@ export interface StageContext {
   readonly stageIndex: number;
   /** How many stages of this workflow with this role came before. */
   readonly invocationIndex: number;
+  /** Stages of the workflow that are under way when this one begins. */
+  readonly liveStages: number;
   /** Output tokens of the last finished stage of this role in this workflow. */
   readonly lastRoleOutputTokens: number | undefined;
   /** Output tokens of the last finished stage of this workflow. */
@@ -129,16 +135,35 @@ export interface OutputForecast {
   readonly q95: number;
 }
 
+/**
+ * What prompt and outputs take of a pool whose tokens are stated for the longest sequences, where short ones take more (sliding windows, recurrent state). Absent:
+ * each token takes one.
+ */
+export interface PoolShare {
+  readonly promptTokens: number;
+  readonly perOutputToken: number;
+}
+
 /** What is expected of a stage, before it runs. Tokens are whole sequences of one request. */
 export interface Prediction {
   /** Chance in [0, 1] that the answer is a tool call. */
   readonly toolProbability: number;
   readonly outputTokens: { readonly q30: number; readonly q50: number; readonly q95: number; readonly mean: number };
   /**
-   * KV tokens of prompt and output: the median, and the calibrated bound. With a forecast a node may hold less for its calls together than their bounds
-   * add up to; without one the bound is held.
+   * KV tokens of prompt and output, as the pools of engines count them: the median, and the calibrated bound. With a forecast a node may hold less for its calls
+   * together than their bounds add up to; without one the bound is held.
    */
-  readonly kvTokens: { readonly q50: number; readonly bound: number; readonly forecast?: OutputForecast | undefined };
+  readonly kvTokens: {
+    readonly q50: number;
+    readonly bound: number;
+    readonly forecast?: OutputForecast | undefined;
+    readonly share?: PoolShare | undefined;
+  };
+  /**
+   * The same in bytes over all GPUs, by the architecture of the model, and how many of them are expected to be shared with earlier calls as a cached prefix.
+   * Absent where the model is not known.
+   */
+  readonly kvBytes?: { readonly q50: number; readonly bound: number; readonly shared: number } | undefined;
   /** Service time of this stage alone on an idle engine, and of everything its workflow is expected to do after it. */
   readonly serviceMs: number;
   readonly remainingMs: number;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Lease } from '../model/fleet.js';
-import type { OutputForecast } from '../model/stage.js';
+import type { OutputForecast, PoolShare } from '../model/stage.js';
 import { emptyKvTotals, type HeldLease, KvReservations } from './kv-reservations.js';
 import { PooledBound } from './pooled-bound.js';
 import { testDemand } from './testing.js';
@@ -44,6 +44,31 @@ describe('KvReservations', () => {
     const { reservations, grant } = bench({ pools: false });
     for (let call = 0; call < 64; call++) grant();
     expect(reservations.reservedTokens).toBe(64 * 600);
+  });
+
+  it('counts prompts and outputs by what they take of the pool', () => {
+    const reserved = (share?: PoolShare) => {
+      const { reservations, demand, grant } = bench();
+      for (let call = 0; call < 32; call++) {
+        const wanted = { ...demand(), share };
+        reservations.add(wanted, grant().lease);
+      }
+      return reservations.reservedTokens;
+    };
+    expect(reserved({ promptTokens: 100, perOutputToken: 1 })).toBe(reserved());
+    // 32 prompts take 200 more each; 32 outputs, expected and spread, twice as much.
+    expect(reserved({ promptTokens: 300, perOutputToken: 2 })).toBeGreaterThan(reserved() + 32 * (200 + 120));
+  });
+
+  it('tells whether a call outgrew its bound in tokens of the pool', () => {
+    const { reservations, totals, demand, grant } = bench();
+    const { lease } = grant();
+    const share: PoolShare = { promptTokens: 300, perOutputToken: 2 };
+    for (const outputTokens of [140, 160]) {
+      const held = reservations.add({ ...demand(), share }, lease);
+      reservations.end(held, { completed: true, promptTokens: 100, outputTokens }, 10);
+    }
+    expect(totals.overflows).toBe(1);
   });
 
   it('holds the whole bound of a call of which nothing is forecast', () => {

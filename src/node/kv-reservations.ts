@@ -81,7 +81,7 @@ export class KvReservations {
     return this.heldFor(
       this.leases + 1,
       this.boundTokens + demand.kvTokens,
-      this.certainTokens + (moments ? demand.promptTokens : demand.kvTokens),
+      this.certainTokens + (moments ? promptShare(demand) : demand.kvTokens),
       moments ? sum(this.moments, moments, 1) : this.moments,
     );
   }
@@ -125,8 +125,12 @@ export class KvReservations {
     totals.ended += 1;
     totals.maxTokenByteMs += held.maxKvTokens * byteMs;
     totals.usedByteMs += (promptTokens + outputTokens / 2) * byteMs;
-    if (promptTokens + outputTokens > held.lease.kvTokens) totals.overflows += 1;
-    this.learn(held, promptTokens + outputTokens, use.completed === true ? use.outputTokens : undefined);
+    const { share } = held.demand;
+    const tookTokens = share
+      ? (share.promptTokens * promptTokens) / Math.max(1, held.promptTokens) + share.perOutputToken * outputTokens
+      : promptTokens + outputTokens;
+    if (tookTokens > held.lease.kvTokens) totals.overflows += 1;
+    this.learn(held, tookTokens, use.completed === true ? use.outputTokens : undefined);
   }
 
   private forget({ slot }: HeldLease): void {
@@ -136,8 +140,11 @@ export class KvReservations {
     last.slot = slot;
   }
 
-  private momentsOf({ forecast }: Demand): Moments | undefined {
-    return forecast && this.pooled?.expect(forecast);
+  private momentsOf({ forecast, share }: Demand): Moments | undefined {
+    const moments = forecast && this.pooled?.expect(forecast);
+    if (!moments || !share) return moments;
+    const { perOutputToken } = share;
+    return { mean: moments.mean * perOutputToken, variance: moments.variance * perOutputToken ** 2 };
   }
 
   private heldFor(leases: number, boundTokens: number, certainTokens: number, moments: Moments): number {
@@ -149,7 +156,7 @@ export class KvReservations {
   private count({ demand, moments }: HeldLease, sign: 1 | -1): void {
     this.leases += sign;
     this.boundTokens += sign * demand.kvTokens;
-    this.certainTokens += sign * (moments ? demand.promptTokens : demand.kvTokens);
+    this.certainTokens += sign * (moments ? promptShare(demand) : demand.kvTokens);
     // Sums of fractions drift; every idle moment begins them anew.
     if (this.leases === 0) this.moments = NOTHING;
     else if (moments) this.moments = sum(this.moments, moments, sign);
@@ -179,6 +186,11 @@ export class KvReservations {
     this.look = undefined;
     pooled.observeNode(look.usedTokens > look.heldTokens);
   }
+}
+
+/** What the prompt takes of the pool. */
+function promptShare({ promptTokens, share }: Demand): number {
+  return share?.promptTokens ?? promptTokens;
 }
 
 function sum(a: Moments, b: Moments, sign: 1 | -1): Moments {

@@ -13,6 +13,8 @@ const SEEN: RunningFeatures = {
   modelQ50: 5.5,
   phaseQ50: 4.75,
   promptQ50: 4.5,
+  toolQ50: 4.25,
+  textOverSeen: -0.3,
   toolRate: 0.4,
 };
 const WORK: WorkFeatures = { attainedMs: 5000, medianMs: 800 };
@@ -52,7 +54,14 @@ describe('the features', () => {
         temperature: 0.2,
       },
     });
-    const features = featuresOf(stage, { ...FIRST_CONTEXT, stageIndex: 4, invocationIndex: 3, gapMs: 50, past: PAST });
+    const features = featuresOf(stage, {
+      ...FIRST_CONTEXT,
+      stageIndex: 4,
+      invocationIndex: 3,
+      liveStages: 2,
+      gapMs: 50,
+      past: PAST,
+    });
     expect(features).toMatchObject({
       ...{
         prompt: Math.log(1001),
@@ -79,7 +88,7 @@ describe('the features', () => {
       },
       ...{ fresh: -Math.log(211), prompt_over_first: Math.log(1001) - Math.log(501), agent_tool_called: 0 },
       ...{ agent_over_seen: Math.log(16) - 5, seen_phase_q50: 4.75, seen_prompt_q50: 4.5 },
-      ...{ attained: Math.log(5001), seen_remaining: 6.75 },
+      ...{ attained: Math.log(5001), seen_remaining: 6.75, seen_tool_q50: 4.25, live_stages: 2, text_over_seen: -0.3 },
     });
     expect(Object.values(features).filter(Number.isNaN)).toEqual([]);
   });
@@ -104,6 +113,6 @@ describe('the features', () => {
   /** A new schema makes every trained model unusable, the shipped one too: train it again, then note the new hash here. */
   it('have a schema that does not change by accident', () => {
     expect(new Set(FEATURE_NAMES).size).toBe(FEATURE_NAMES.length);
-    expect(FEATURE_SCHEMA_HASH).toMatchInlineSnapshot(`"7e325334"`);
+    expect(FEATURE_SCHEMA_HASH).toMatchInlineSnapshot(`"bc8cc992"`);
   });
 });

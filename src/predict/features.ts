@@ -54,6 +54,9 @@ export const FEATURES: readonly FeatureDefinition[] = [
   ...define('log', 'tokens, in steps of 0.25', 'seen_phase_q50', 'seen_prompt_q50'),
   ...define('log', 'milliseconds', 'attained'),
   ...define('log', 'milliseconds, in steps of 0.25', 'seen_remaining'),
+  ...define('log', 'tokens, in steps of 0.25', 'seen_tool_q50'),
+  ...define('number', 'stages', 'live_stages'),
+  ...define('number', 'logarithm of a ratio', 'text_over_seen'),
 ];
 
 export const FEATURE_NAMES: readonly string[] = FEATURES.map((feature) => feature.name);
@@ -122,6 +125,9 @@ export function fillFeatures(
   put(seen.promptQ50);
   put(log(work.attainedMs));
   put(work.medianMs === undefined ? Number.NaN : roundedLog(work.medianMs));
+  put(seen.toolQ50);
+  put(context.liveStages);
+  put(seen.textOverSeen);
 }
 
 function putTrail(trail: OutputTrail | undefined, put: (value: number) => void, withBeforeLast: boolean): void {

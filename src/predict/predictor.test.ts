@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { completed, FIRST_CONTEXT, makeStage } from '../../test/stage-fixture.js';
+import { kvMemoryOf } from '../model/kv-memory.js';
+import { findLlm } from '../model/llm-catalogue.js';
 import type { Stage, StageContext } from '../model/stage.js';
 import { logBin } from './log-bin.js';
 import { OnlinePredictor } from './predictor.js';
@@ -102,6 +104,40 @@ describe('OnlinePredictor: tool intent', () => {
     expect(probability(makeStage())).toBe(0);
     expect(probability(makeStage({ features: { toolsOffered: 1, toolChoice: 'required' } }))).toBe(1);
     expect(probability(makeStage({ features: { toolsOffered: 1, toolChoice: 'none' } }))).toBe(0);
+  });
+});
+
+describe('OnlinePredictor: KV memory', () => {
+  const memoryOf = (name: string) => kvMemoryOf({ llm: findLlm(name)!, gpuIndices: [0], maxModelLen: 32_768 });
+
+  it('is told in bytes by the architecture of the model, with the prefix that is usually cached', () => {
+    const predictor = new OnlinePredictor({ kvMemory: () => memoryOf('llama-3.1-8b') });
+    for (let call = 0; call < 60; call++) {
+      predictor.observe(makeStage(), FIRST_CONTEXT, completed(100, { promptTokens: 1000, cachedTokens: 800 }));
+    }
+    const { outputTokens, kvTokens, kvBytes } = predictor.predict(makeStage(), FIRST_CONTEXT);
+    // 32 layers, 8 heads of 128, keys and values in 16 bits.
+    const bytesPerToken = 32 * 8 * 128 * 2 * 2;
+    expect(outputTokens.q50).toBe(100);
+    expect(kvBytes).toEqual({
+      q50: 1104 * bytesPerToken,
+      bound: kvTokens.bound * bytesPerToken,
+      shared: 784 * bytesPerToken,
+    });
+    expect(kvTokens.share).toBeUndefined();
+    expect(new OnlinePredictor().predict(makeStage(), FIRST_CONTEXT).kvBytes).toBeUndefined();
+  });
+
+  it('takes more of the pool of a model with sliding windows than its tokens', () => {
+    const memory = memoryOf('gemma-3-27b')!;
+    const predictor = new OnlinePredictor({ kvMemory: () => memory });
+    const stage = makeStage({ promptTokens: 400, maxTokens: 100 });
+    const { kvTokens, kvBytes } = predictor.predict(stage, FIRST_CONTEXT);
+    expect(kvBytes!.bound).toBe(memory.bytes(500));
+    expect(kvTokens.bound).toBe(memory.poolTokens(500));
+    expect(kvTokens.bound).toBeGreaterThan(1500);
+    const { promptTokens, perOutputToken } = kvTokens.share!;
+    expect(promptTokens + 100 * perOutputToken).toBeCloseTo(kvTokens.bound, 6);
   });
 });
 

@@ -1,6 +1,7 @@
 import { KeyMemo } from '../model/key-memo.js';
+import type { KvMemory } from '../model/kv-memory.js';
 import { LruMap } from '../model/lru-map.js';
-import type { Prediction, Stage, StageContext, StageOutcome } from '../model/stage.js';
+import type { OutputForecast, Prediction, Stage, StageContext, StageOutcome } from '../model/stage.js';
 import { BoundCalibration, type CalibrationState } from './calibration.js';
 import type { Contestant, ContestMedians, ContestState } from './contest.js';
 import type { KeyedWindowsState } from './keyed-windows.js';
@@ -30,6 +31,8 @@ export interface PredictorConfig {
   readonly learnsRemainingWork: boolean;
   /** Service time of a call alone, from the step-time model; without it the times are learned. */
   readonly serviceTimeMs?: ServiceTimeModel | undefined;
+  /** What sequences of a model take of memory; without it a token is a token. */
+  readonly kvMemory?: ((model: string) => KvMemory | undefined) | undefined;
   /** A trained model of lengths and tool calls, asked first. */
   readonly model?: StageModel | undefined;
 }
@@ -145,16 +148,12 @@ export class OnlinePredictor {
       // The model has a say only where the request leaves the choice to the answer.
       toolProbability: modelled?.toolProbability ?? this.tools.probability(stage),
       outputTokens,
-      kvTokens: {
-        q50: this.blockTokens(stage, q50),
-        bound: this.blockTokens(stage, boundTokens),
-        forecast: {
-          kind: FORECAST.of(stage.template, stage.model, stage.role),
-          mean: outputTokens.mean,
-          q50,
-          q95: outputTokens.q95,
-        },
-      },
+      ...this.memoryOf(stage, q50, boundTokens, cachedTokens, {
+        kind: FORECAST.of(stage.template, stage.model, stage.role),
+        mean: outputTokens.mean,
+        q50,
+        q95: outputTokens.q95,
+      }),
       serviceMs,
       remainingMs: Math.max(0, this.toEndMs(stage, work, modelled?.toEndMs) - serviceMs),
       source: length.source,
@@ -272,9 +271,32 @@ export class OnlinePredictor {
     this.models.serving?.remaining.observe(stage, said, workScale(toEndMs));
   }
 
-  private blockTokens(stage: Stage, outputTokens: number): number {
+  private memoryOf(
+    { model, promptTokens }: Stage,
+    q50: number,
+    boundTokens: number,
+    cachedTokens: number,
+    forecast: OutputForecast,
+  ): Pick<Prediction, 'kvTokens' | 'kvBytes'> {
+    const memory = this.config.kvMemory?.(model);
+    const [middle, most] = [promptTokens + q50, promptTokens + boundTokens];
+    const kvBytes = memory && {
+      q50: memory.bytes(middle),
+      bound: memory.bytes(most),
+      shared: memory.sharedBytes(cachedTokens),
+    };
+    if (!memory || memory.isEven) {
+      return { kvTokens: { q50: this.inBlocks(middle), bound: this.inBlocks(most), forecast }, kvBytes };
+    }
+    const bound = memory.poolTokens(most);
+    const prompt = memory.poolTokens(promptTokens);
+    const share = { promptTokens: prompt, perOutputToken: (bound - prompt) / boundTokens };
+    return { kvTokens: { q50: memory.poolTokens(middle), bound, forecast, share }, kvBytes };
+  }
+
+  private inBlocks(tokens: number): number {
     const { blockTokens } = this.config;
-    return Math.ceil((stage.promptTokens + outputTokens) / blockTokens) * blockTokens;
+    return Math.ceil(tokens / blockTokens) * blockTokens;
   }
 }
 

@@ -38,6 +38,20 @@ describe('RunningStatistics', () => {
     expect(seen(9000, FIRST_CONTEXT)).toMatchObject({ phaseQ50: 4, promptQ50: 6.75 });
   });
 
+  it('knows what follows the result of a tool, and whether another call does', () => {
+    const statistics = new RunningStatistics(SIZE);
+    const afterTool = (lastTool?: string) => makeStage({ features: { lastTool } });
+    for (let call = 0; call < 20; call++) {
+      statistics.observe(afterTool('search'), FIRST_CONTEXT, 50, true);
+      statistics.observe(afterTool('book'), FIRST_CONTEXT, 800, false);
+    }
+    const seen = (lastTool?: string) => statistics.features(afterTool(lastTool), FIRST_CONTEXT);
+    expect(seen('search')).toMatchObject({ toolQ50: 4, toolRate: 1 });
+    expect(seen('book')).toMatchObject({ toolQ50: 6.75, toolRate: 0 });
+    expect(seen('cancel')).toMatchObject({ toolQ50: Number.NaN, toolRate: 0.5 });
+    expect(seen()).toMatchObject({ toolQ50: Number.NaN, toolRate: 0.5 });
+  });
+
   it('counts tool calls of a model and role', () => {
     const statistics = new RunningStatistics(SIZE);
     for (let call = 0; call < 40; call++) statistics.observe(makeStage(), FIRST_CONTEXT, undefined, call % 4 === 0);

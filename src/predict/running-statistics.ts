@@ -2,6 +2,7 @@ import { LruMap } from '../model/lru-map.js';
 import type { Stage, StageContext } from '../model/stage.js';
 import { KeyedWindows, type KeyedWindowsState, thousandths } from './keyed-windows.js';
 import { logBin } from './log-bin.js';
+import { TextArm, type TextArmState } from './text-arm.js';
 import type { WindowQuantiles } from './window-quantiles.js';
 
 /** What has been seen of stages like this one; NaN where too little has. Logarithms of tokens are rounded, see {@link RunningStatistics}. */
@@ -17,11 +18,15 @@ export interface RunningFeatures {
   /** Of this (template, model, role, agent) in this layer of the workflow, and with a prompt of this size, in octaves. */
   readonly phaseQ50: number;
   readonly promptQ50: number;
+  /** Of this (template, model, role, agent) after what the same tool said. */
+  readonly toolQ50: number;
   /**
    * Share of tool calls among the answers that could call one, of this (template, model, role) after an agent's last answer of the same kind (a tool call, another, or none
-   * yet); while that is new, of this (model, role).
+   * yet) and what the same tool said, if any; while that is new, of this (model, role).
    */
   readonly toolRate: number;
+  /** What the words of the last message add to `q50`, see {@link TextArm}. */
+  readonly textOverSeen: number;
 }
 
 interface ToolCounts {
@@ -41,6 +46,7 @@ export interface RunningStatisticsState {
   /** Logarithms of lengths. */
   readonly windows: KeyedWindowsState;
   readonly finer?: KeyedWindowsState | undefined;
+  readonly text?: TextArmState | undefined;
   /** Answers that could call a tool, and calls, both decayed. */
   readonly tools: readonly (readonly [string, number, number])[];
 }
@@ -54,6 +60,7 @@ export class RunningStatistics {
   /** By layer and by prompt; apart, so that their many names do not push the others out. */
   private readonly finer: KeyedWindows;
   private readonly tools: LruMap<string, ToolCounts>;
+  private readonly text = new TextArm();
 
   constructor(maxCells: number) {
     this.windows = new KeyedWindows(maxCells, WINDOW_CALLS);
@@ -72,7 +79,9 @@ export class RunningStatistics {
       modelQ50: quantile(this.windows.peek(modelKey(stage)), 0.5),
       phaseQ50: quantile(this.finer.peek(phaseKey(stage, context)), 0.5),
       promptQ50: quantile(this.finer.peek(promptKey(stage)), 0.5),
+      toolQ50: stage.features.lastTool === undefined ? Number.NaN : quantile(this.finer.peek(afterKey(stage)), 0.5),
       toolRate: this.toolRate(toolKey(stage, context)) ?? this.toolRate(modelKey(stage)) ?? Number.NaN,
+      textOverSeen: this.text.estimate(stage.features.textGrams),
     };
   }
 
@@ -85,11 +94,14 @@ export class RunningStatistics {
   ): void {
     if (outputTokens !== undefined) {
       const logTokens = Math.log1p(outputTokens);
+      const { textGrams } = stage.features;
+      if (textGrams) this.text.observe(textGrams, logTokens - this.exactMedian(stage));
       this.windows.add(ownKey(stage), logTokens);
       this.windows.add(roleKey(stage), logTokens);
       this.windows.add(modelKey(stage), logTokens);
       this.finer.add(phaseKey(stage, context), logTokens);
       this.finer.add(promptKey(stage), logTokens);
+      if (stage.features.lastTool !== undefined) this.finer.add(afterKey(stage), logTokens);
     }
     if (toolCalled === undefined) return;
     this.countTool(toolKey(stage, context), toolCalled);
@@ -100,6 +112,7 @@ export class RunningStatistics {
     return {
       windows: this.windows.state(),
       finer: this.finer.state(),
+      ...(this.text.isEmpty ? {} : { text: this.text.state() }),
       tools: [...this.tools].map(([key, { answers, calls }]) => [key, thousandths(answers), thousandths(calls)]),
     };
   }
@@ -107,7 +120,14 @@ export class RunningStatistics {
   restore(state: RunningStatisticsState): void {
     this.windows.restore(state.windows);
     if (state.finer) this.finer.restore(state.finer);
+    if (state.text) this.text.restore(state.text);
     for (const [key, answers, calls] of state.tools) this.tools.set(key, { answers, calls });
+  }
+
+  /** Of the kind of call, or of its role while that is new; NaN while nothing is known. */
+  private exactMedian(stage: Stage): number {
+    const known = [ownKey(stage), roleKey(stage), modelKey(stage)].map((key) => this.windows.peek(key));
+    return known.find((window) => window && window.count >= MIN_CALLS)?.quantile(0.5) ?? Number.NaN;
   }
 
   private toolRate(key: string): number | undefined {
@@ -148,12 +168,16 @@ function promptKey(stage: Stage): string {
   return `s${ownKey(stage)}\n${Math.round(Math.log2(1 + stage.promptTokens))}`;
 }
 
+function afterKey(stage: Stage): string {
+  return `a${ownKey(stage)}\n${stage.features.lastTool}`;
+}
+
 function roleKey(stage: Stage): string {
   return `r\n${stage.template}\n${stage.role}`;
 }
 
 function toolKey(stage: Stage, { past }: StageContext): string {
-  return `t\n${stage.template}\n${stage.model}\n${stage.role}\n${past?.agentToolCalled ?? ''}`;
+  return `t\n${stage.template}\n${stage.model}\n${stage.role}\n${past?.agentToolCalled ?? ''}\n${stage.features.lastTool ?? ''}`;
 }
 
 function modelKey(stage: Stage): string {

@@ -93,6 +93,34 @@ class FakeRuntime implements OnnxRuntime {
 }
 
 describe('ModelService', () => {
+  it('corrects outputs for the template that a call is of, whichever evaluator checked them', async () => {
+    const correction = randomEnsemble(new SeededRng(3), { trees: 4, leaves: 5, features: FEATURES.length });
+    const outputs = [...MODEL.outputs, { name: 'q50@essay', ensemble: correction }];
+    const service = await load(writeModel(makeModel({ outputs })), {
+      backend: native.available ? 'onnxruntime' : 'auto',
+    });
+    expect(service.state).toMatchObject({ kind: 'serving' });
+    const [q50, tool] = expectedOf(ROW);
+    const plain = [q50!, tool!];
+    const own = [q50! + predictRow(correction, ROW, 0), tool!];
+    for (const [template, expected] of [
+      [undefined, plain],
+      ['other', plain],
+      ['essay', own],
+    ] as const) {
+      const predicted = service.predictNow(ROW, 0, template)!;
+      expect(predicted).toHaveLength(2);
+      for (const [output, value] of expected.entries()) expect(predicted[output]).toBeCloseTo(value, 6);
+    }
+    expect(await service.predict(ROW)).toHaveLength(2);
+    await service.close();
+  });
+
+  it('refuses a correction that is a probability', async () => {
+    const outputs = [...MODEL.outputs, { name: 'tool@essay', ensemble: MODEL.outputs[0]!.ensemble }];
+    expect(reasonOf(await load(writeModel(makeModel({ outputs }))))).toContain('"tool@essay" is put through a sigmoid');
+  });
+
   it.each<ModelServiceOptions['backend']>(['typescript', 'auto'])(
     'predicts what the trees say: %s',
     async (backend) => {

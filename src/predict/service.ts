@@ -3,6 +3,7 @@ import {
   allFinite,
   answeredOutputs,
   checkParity,
+  correctionsOf,
   type ModelRequirements,
   probeRows,
   requiredEnsembles,
@@ -10,7 +11,7 @@ import {
 import type { TreeModel } from './onnx/model.js';
 import { readModel } from './onnx/read.js';
 import { type OnnxSession, probeOnnxRuntime, type RuntimeProbe } from './runtime/service.js';
-import { Forest } from './trees/forest.js';
+import { type Corrections, Forest } from './trees/forest.js';
 
 export type ModelBackend = 'typescript' | 'onnxruntime';
 
@@ -65,8 +66,11 @@ interface Waiting {
 /** A model that passed all checks. */
 interface Loaded {
   readonly model: TreeModel;
-  /** Names of what the forest answers. */
+  /** Names of what the forest answers: the outputs asked for, then what corrects them. */
   readonly outputs: readonly string[];
+  /** How many are asked for. */
+  readonly answered: number;
+  readonly corrections: ReadonlyMap<string, Corrections>;
   readonly forest: Forest;
   readonly session: OnnxSession | undefined;
   readonly state: ModelState;
@@ -112,8 +116,8 @@ export class ModelService {
   }
 
   /**
-   * The outputs for one row, in the order asked for; undefined where the model does not serve. In ONNX Runtime, rows that come while a run is under way
-   * go into the next one together.
+   * The outputs for one row, in the order asked for and without corrections; undefined where the model does not serve. In ONNX Runtime, rows that come while a
+   * run is under way go into the next one together.
    */
   predict(row: Float64Array): Promise<Float64Array | undefined> {
     if (this.current.kind !== 'serving' || !this.session) return Promise.resolve(this.predictNow(row));
@@ -123,12 +127,14 @@ export class ModelService {
     });
   }
 
-  /** {@link predict} at once, in TypeScript: all outputs, or those from `first` on. */
-  predictNow(row: Float64Array, first = 0): Float64Array | undefined {
+  /** {@link predict} at once, in TypeScript: all outputs, or those from `first` on, corrected for the template that is named. */
+  predictNow(row: Float64Array, first = 0, template?: string): Float64Array | undefined {
     if (this.current.kind !== 'serving' || !this.loaded) return undefined;
-    const predicted = new Float64Array(this.loaded.outputs.length);
+    const { forest, answered, corrections } = this.loaded;
+    const predicted = new Float64Array(answered);
     const startedMs = nowOf(this.options);
-    this.loaded.forest.predict(row, 0, predicted, first);
+    const own = template === undefined ? undefined : corrections.get(template);
+    forest.predict(row, 0, predicted, first, answered, own);
     const elapsedMs = nowOf(this.options) - startedMs;
     this.judge(elapsedMs, this.options.maxRowMs ?? DEFAULT_MAX_ROW_MS, [predicted]);
     return allFinite(predicted) ? predicted : undefined;
@@ -159,7 +165,8 @@ export class ModelService {
     const rows = batch.map(({ row }) => row);
     const startedMs = nowOf(this.options);
     try {
-      const predicted = await runRows(session, this.loaded!.outputs, rows);
+      const { outputs, answered } = this.loaded!;
+      const predicted = await runRows(session, outputs.slice(0, answered), rows);
       const elapsedMs = nowOf(this.options) - startedMs;
       this.judge(elapsedMs, this.options.maxRunMs ?? DEFAULT_MAX_RUN_MS, predicted);
       return predicted;
@@ -195,14 +202,16 @@ async function loadChecked(options: ModelServiceOptions): Promise<Loaded> {
   const file = await readFile(options.path);
   const model = readModel(file);
   const ensembles = requiredEnsembles(model, options);
-  const outputs = answeredOutputs(model, options);
+  const asked = answeredOutputs(model, options);
+  const corrections = correctionsOf(model, options);
+  const outputs = [...asked, ...corrections.names];
   const forest = new Forest(ensembles);
   const rows = probeRows(ensembles);
   const own = rows.map(() => new Float64Array(ensembles.length));
   const ownMs = timeForest(forest, rows, own, options);
   if (!own.every(allFinite)) throw new Error('it predicts numbers that are not finite');
   const serve = (session: OnnxSession | undefined, state: ModelState): Loaded => ({
-    ...{ model, outputs, forest, session, state },
+    ...{ model, outputs, answered: asked.length, corrections: corrections.byTemplate, forest, session, state },
   });
 
   const wanted = options.backend ?? 'auto';

@@ -1,7 +1,7 @@
 import type { Stage, StageContext, StageOutcome } from '../model/stage.js';
 import { choosesTool, taughtToolCall } from './examples.js';
 import { FEATURE_NAMES, FEATURE_SCHEMA_HASH, fillFeatures } from './features.js';
-import { requiredEnsembles } from './onnx/check-model.js';
+import { answeredOutputs, correctionsOf, requiredEnsembles } from './onnx/check-model.js';
 import { OPTIONAL_STAGE_OUTPUTS, STAGE_OUTPUTS, type TreeModel } from './onnx/model.js';
 import type { LengthEstimate } from './output-length.js';
 import type { WorkFeatures } from './remaining-work.js';
@@ -21,10 +21,10 @@ export const STAGE_MODEL_REQUIREMENTS = {
 export interface StageModel {
   readonly rules: ServingRules;
   /**
-   * The numbers of {@link STAGE_OUTPUTS}, and of the optional ones that the model has, for a row of features, all or those from `first` on; undefined where the
-   * model is out of service. The list is used again by the next call.
+   * The numbers of {@link STAGE_OUTPUTS}, and of the optional ones that the model has, for a row of features of a call of this template, all or those from `first` on;
+   * undefined where the model is out of service. The list is used again by the next call.
    */
-  evaluate(row: Float64Array, first: number): Float64Array | undefined;
+  evaluate(row: Float64Array, first: number, template: string): Float64Array | undefined;
 }
 
 /**
@@ -34,11 +34,13 @@ export interface StageModel {
  */
 export function forestModel(model: TreeModel): StageModel {
   const forest = new Forest(requiredEnsembles(model, STAGE_MODEL_REQUIREMENTS));
-  const predicted = new Float64Array(forest.outputs);
+  const outputs = answeredOutputs(model, STAGE_MODEL_REQUIREMENTS).length;
+  const { byTemplate } = correctionsOf(model, STAGE_MODEL_REQUIREMENTS);
+  const predicted = new Float64Array(outputs);
   return {
     rules: servingRules(model.metadata),
-    evaluate(row, first) {
-      forest.predict(row, 0, predicted, first);
+    evaluate(row, first, template) {
+      forest.predict(row, 0, predicted, first, outputs, byTemplate.get(template));
       return predicted;
     },
   };
@@ -78,7 +80,7 @@ export class ModelEstimates {
     fillFeatures(stage, context, this.statistics.features(stage, context), work, this.row);
     // A fifth of the trees tell whether a tool is called, which is no question where none can be.
     const asksForTool = this.model.rules.toolIntent && choosesTool(stage);
-    const predicted = this.model.evaluate(this.row, asksForTool ? TOOL_OUTPUT : LENGTH_OUTPUTS);
+    const predicted = this.model.evaluate(this.row, asksForTool ? TOOL_OUTPUT : LENGTH_OUTPUTS, stage.template);
     if (!predicted) return undefined;
     const toolProbability = predicted[0]!;
     const low = predicted[1]!;

@@ -1,5 +1,6 @@
 /** The Responses and the Messages API at the front door, in front of a scripted engine that answers as vLLM 0.29 does. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { textGrams } from '../../src/model/text-grams.js';
 import { type Rig, startRig } from './gateway-fixture.js';
 
 let rig: Rig;
@@ -262,7 +263,16 @@ describe('/v1/responses', () => {
     await post('/v1/responses', responses({ input }));
     const [first, second] = rig.scheduling.submitted.map(({ stage }) => stage);
     expect(second!.workflowId).toBe(first!.workflowId);
-    expect(second!.features).toMatchObject({ lastMessageKind: 'tool', messageCount: 3 });
+    expect(second!.features).toMatchObject({ lastMessageKind: 'tool', messageCount: 3, lastTool: 'f' });
+    expect(second!.features.lastMessageTokens).toBeGreaterThan(0);
+    expect(second!.features.textGrams).toBeUndefined();
+  });
+
+  it('is read for the predictor where that is asked for', async () => {
+    await rig.close();
+    rig = await startRig({ config: { readsText: true } });
+    await post('/v1/responses', responses({ input: 'Tell me a story' }));
+    expect(rig.scheduling.submitted[0]!.stage.features.textGrams).toEqual(textGrams('tell me a STORY'));
   });
 
   it("is nobody else's: not to be read, not to be continued", async () => {

@@ -1,3 +1,4 @@
+import { textGrams } from '../../src/model/text-grams.js';
 import type { TraceRow } from '../schema.js';
 import { type ChatDevRun, parseChatDevLog } from './chatdev-log.js';
 import { readTexts, type TraceImporter } from './importer.js';
@@ -12,7 +13,7 @@ import { TokenCounter, VOCABULARY } from './tokens.js';
 export const chatdev: TraceImporter = {
   format: 'chatdev',
   summary: 'ChatDev WareHouse run logs: chains of role-playing chats with token counts (data CC BY-NC 4.0)',
-  async read(files, { limitWorkflows }) {
+  async read(files, { limitWorkflows, textGrams: keepsText }) {
     const rows: TraceRow[] = [];
     const names = new UniqueNames();
     const counter = new TokenCounter();
@@ -23,7 +24,7 @@ export const chatdev: TraceImporter = {
         const run = parseChatDevLog(text);
         // An aborted run has a log, but no usage record of a call.
         if (run.calls.length === 0) continue;
-        rows.push(...runRows(run, names.take(`chatdev-${fingerprint(stem(origin))}`), counter));
+        rows.push(...runRows(run, names.take(`chatdev-${fingerprint(stem(origin))}`), counter, keepsText));
         taken += 1;
       }
     }
@@ -43,7 +44,7 @@ export const chatdev: TraceImporter = {
   },
 };
 
-function runRows(run: ChatDevRun, workflowId: string, counter: TokenCounter): TraceRow[] {
+function runRows(run: ChatDevRun, workflowId: string, counter: TokenCounter, keepsText: boolean): TraceRow[] {
   const model = run.model
     ?.replace('ModelType.', '')
     .toLowerCase()
@@ -70,6 +71,7 @@ function runRows(run: ChatDevRun, workflowId: string, counter: TokenCounter): Tr
       ...(cut && { finish_reason: 'length' }),
       last_message_kind: 'user',
       ...(lastTokens !== undefined && { last_message_tokens: lastTokens }),
+      ...(keepsText && call.openedWith !== undefined && { text_grams: textGrams(call.openedWith) }),
       ...(call.maxTokens !== undefined && { max_tokens: Math.max(1, call.maxTokens) }),
       ...(run.temperature !== undefined && { temperature: run.temperature }),
       recorded_at_ms: call.loggedAtMs,

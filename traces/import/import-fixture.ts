@@ -22,12 +22,13 @@ export function sourceFile(name: string, ...lines: readonly (string | object)[])
 export async function importFiles(
   format: string,
   files: readonly SourceFile[],
-  options: { readonly limitWorkflows?: number; readonly seed?: number } = {},
+  options: { readonly limitWorkflows?: number; readonly textGrams?: boolean; readonly seed?: number } = {},
 ): Promise<Trace> {
   const importer = IMPORTERS.find((candidate) => candidate.format === format);
   if (!importer) throw new Error(`no importer ${format}`);
   const trace = await importer.read(files, {
     limitWorkflows: options.limitWorkflows ?? Number.POSITIVE_INFINITY,
+    textGrams: options.textGrams ?? false,
     rng: new SeededRng(options.seed ?? 1),
   });
   const lines = [trace.header, ...trace.rows].map((line) => JSON.stringify(line));

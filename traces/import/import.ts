@@ -8,7 +8,7 @@ import { IMPORTERS } from './registry.js';
 export async function importTrace(
   format: string,
   paths: readonly string[],
-  options: { readonly limitWorkflows?: number; readonly seed?: number } = {},
+  options: { readonly limitWorkflows?: number; readonly textGrams?: boolean; readonly seed?: number } = {},
 ): Promise<Trace> {
   const importer = IMPORTERS.find((candidate) => candidate.format === format);
   if (!importer) {
@@ -17,6 +17,7 @@ export async function importTrace(
   }
   const trace = await importer.read(await openSources(paths), {
     limitWorkflows: options.limitWorkflows ?? Number.POSITIVE_INFINITY,
+    textGrams: options.textGrams ?? false,
     rng: new SeededRng(options.seed ?? 1),
   });
   if (trace.rows.length === 0) {

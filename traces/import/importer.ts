@@ -15,6 +15,8 @@ export interface SourceFile {
 export interface ImportOptions {
   /** Take only the first so many workflows, in the source's order. */
   readonly limitWorkflows: number;
+  /** Keep hashed words of last messages, where the source has their texts and the importer knows how. */
+  readonly textGrams: boolean;
   /** For values that are drawn because the source does not record them. */
   readonly rng: Rng;
 }

@@ -1,3 +1,4 @@
+import { textGrams } from '../../src/model/text-grams.js';
 import type { TraceRow } from '../schema.js';
 import type { MarbleRun } from './marble.js';
 
@@ -21,6 +22,7 @@ export interface MarbleBuild {
   readonly task: string;
   readonly model: string | undefined;
   readonly count: (text: string) => number;
+  readonly keepsText: boolean;
   readonly nextBlockId: number;
 }
 
@@ -56,6 +58,9 @@ class WorkflowRows {
   private readonly memoryTokens = new Map<string, number>();
   /** First block and count of the leading text that calls of one kind share. */
   private readonly prefixes = new Map<string, readonly [number, number]>();
+  /** What each agent was told last by its tools or itself. */
+  private readonly lastResults = new Map<string, string>();
+  private lastSummary = '';
   private previousSummary: string | undefined;
   private lastSummaryTokens = 0;
   /** One planner writes the tasks of all agents, instead of each agent its own. */
@@ -95,6 +100,7 @@ class WorkflowRows {
         prefixTokens: INSTRUCTION_TOKENS + profiles + this.taskTokens,
         inputTokens: INSTRUCTION_TOKENS + profiles + this.taskTokens + this.lastSummaryTokens,
         outputTokens: count(JSON.stringify(Object.fromEntries(assignments))),
+        text: () => `${this.run.task} ${this.lastSummary}`,
       });
     }
     for (const [agent, result] of results) {
@@ -113,6 +119,7 @@ class WorkflowRows {
             prefixTokens: profile,
             inputTokens: INSTRUCTION_TOKENS + profile + this.taskTokens + memory,
             outputTokens: taskTokens,
+            text: () => `${this.run.task} ${this.lastResults.get(agent) ?? ''}`,
           }),
         ];
       }
@@ -127,6 +134,7 @@ class WorkflowRows {
         inputTokens: INSTRUCTION_TOKENS + profile + this.otherProfiles(agent) + taskTokens + memory,
         outputTokens: answer === undefined ? undefined : count(answer),
         toolCalled: result.includes(FUNCTION_MARK),
+        text: () => `${task} ${this.lastResults.get(agent) ?? ''}`,
       });
       let transcript = messages[0] === undefined ? 0 : count(messages[0]);
       for (const [number, message] of messages.slice(1).entries()) {
@@ -139,6 +147,7 @@ class WorkflowRows {
           prefixTokens: profile,
           inputTokens: INSTRUCTION_TOKENS + profile + taskTokens + transcript,
           outputTokens: tokens,
+          text: () => messages[number]!,
         });
         transcript += tokens;
       }
@@ -146,6 +155,7 @@ class WorkflowRows {
       this.memoryTokens.set(agent, memory + (index > 0 ? taskTokens : 0) + count(result));
     }
     this.addSummary(iteration, index, results, joined);
+    for (const [agent, result] of results) this.lastResults.set(agent, result);
   }
 
   private addSummary(
@@ -166,7 +176,9 @@ class WorkflowRows {
       prefixTokens: INSTRUCTION_TOKENS + this.taskTokens,
       inputTokens: INSTRUCTION_TOKENS + this.taskTokens + count(this.config?.outputFormat ?? '') + resultTokens,
       outputTokens: text === '' ? undefined : this.lastSummaryTokens,
+      text: () => [...results.values()].map((result) => result.slice(0, SUMMARISED_CHARACTERS)).join(' '),
     });
+    this.lastSummary = text;
   }
 
   private add(call: {
@@ -178,6 +190,8 @@ class WorkflowRows {
     readonly inputTokens: number;
     readonly outputTokens: number | undefined;
     readonly toolCalled?: boolean;
+    /** What is new in the prompt. */
+    readonly text: () => string;
   }): string {
     const { workflowId, template, task, model } = this.build;
     const rowId = `${workflowId}/${call.id}`;
@@ -195,6 +209,7 @@ class WorkflowRows {
         ...(model !== undefined && { model }),
         task,
         ...(call.toolCalled !== undefined && { tool_called: call.toolCalled }),
+        ...(this.build.keepsText && { text_grams: textGrams(call.text()) }),
         derived: ['wait_for:rule', 'input_length:count:o200k_base', 'hash_runs:rule'],
       },
       outputTokens: call.outputTokens,

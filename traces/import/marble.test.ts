@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { SeededRng } from '../../src/model/rng.js';
+import { textGrams } from '../../src/model/text-grams.js';
 import { checkTrace } from '../reader.js';
 import type { TraceRow } from '../schema.js';
 import type { SourceFile } from './importer.js';
@@ -47,6 +48,7 @@ const run = {
 
 async function rowsOf(...files: SourceFile[]): Promise<readonly TraceRow[]> {
   const { header, rows } = await marble.read(files, {
+    textGrams: false,
     limitWorkflows: Number.POSITIVE_INFINITY,
     rng: new SeededRng(1),
   });
@@ -93,6 +95,18 @@ describe('marble', () => {
     expect(sampled.derived).toContain('output_length:sample:role');
     expect([counter.count('Light scatters.'), counter.count('Do you agree?')]).toContain(sampled.output_length);
     expect(sampled.tool_called).toBe(true);
+  });
+
+  it('keeps hashed words of the task and of what came back last where that is asked for', async () => {
+    const options = { textGrams: true, limitWorkflows: 1, rng: new SeededRng(1) };
+    const { rows } = await marble.read([...sources], options);
+    const grams = (id: string) => rows.find((row) => row.request_id === `marble-research-1/${id}`)!.text_grams;
+    expect(grams('1/agent1')).toEqual(textGrams(TASK));
+    // Never the call's own result: that of the iteration before.
+    const before = run.iterations[0]!.task_results[0] as { result: string };
+    expect(grams('2/agent1')).toEqual(textGrams(`Look at short waves. ${before.result}`));
+    expect(grams('2/agent1/message-1')).toEqual(textGrams('Do you agree?'));
+    expect((await rowsOf(...sources)).every((row) => row.text_grams === undefined)).toBe(true);
   });
 
   it('lets prompts grow with memory and shares their leading blocks', async () => {

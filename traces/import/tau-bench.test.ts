@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { textGrams } from '../../src/model/text-grams.js';
 import { fieldsOf, importFiles, SECRET, sourceFile } from './import-fixture.js';
 
 const call = (name: string, args: string) => [{ id: 'c', type: 'function', function: { name, arguments: args } }];
@@ -34,8 +35,15 @@ describe('tau-bench', () => {
       ['tool', 4, false, 'stop'],
       ['user', 2, undefined, undefined],
     ]);
+    expect(fieldsOf(trace, 'last_tool')).toEqual([[undefined], [undefined], ['look'], [undefined]]);
     expect(trace.rows[1]).toMatchObject({ model: 'gpt-4o', tools_offered: 14, task: 'tau-bench-airline-3' });
     expect(trace.rows[0]).not.toHaveProperty('model');
+  });
+
+  it('keeps hashed words of what was said last where that is asked for', async () => {
+    const { rows } = await importFiles('tau-bench', [sourceFile('a.jsonl', record)], { textGrams: true });
+    const grams = [undefined, 'x x x', 'r r r r', 'y y'].map((text) => text && textGrams(text));
+    expect(rows.map(({ text_grams }) => text_grams)).toEqual(grams);
   });
 
   it('shares the blocks of the policy between episodes, and of the conversation inside one', async () => {

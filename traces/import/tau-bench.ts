@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { textGrams } from '../../src/model/text-grams.js';
 import type { TraceRow } from '../schema.js';
 import { badSource, readRecords, type TraceImporter } from './importer.js';
 import { slug, stem, UniqueNames } from './names.js';
@@ -30,7 +31,7 @@ const TOOLS_BY_DOMAIN: Readonly<Record<string, number>> = { airline: 14, retail:
 export const tauBench: TraceImporter = {
   format: 'tau-bench',
   summary: 'tau-bench trajectories: JSON of episodes of a tool-calling agent and a simulated user',
-  async read(files, { limitWorkflows }) {
+  async read(files, { limitWorkflows, textGrams: keepsText }) {
     const rows: TraceRow[] = [];
     const names = new UniqueNames();
     const counter = new TokenCounter();
@@ -50,7 +51,9 @@ export const tauBench: TraceImporter = {
         const template = domain === undefined ? 'tau-bench' : `tau-bench-${domain}`;
         const task = `${template}-${parsed.data.task_id}`;
         const workflowId = names.take(`${task}/${parsed.data.trial}`);
-        rows.push(...episodeRows(parsed.data, { workflowId, template, task, model, domain, counter, blocks }));
+        rows.push(
+          ...episodeRows(parsed.data, { workflowId, template, task, model, domain, keepsText, counter, blocks }),
+        );
         taken += 1;
       }
     }
@@ -82,6 +85,7 @@ interface Build {
   readonly task: string;
   readonly model: string | undefined;
   readonly domain: string | undefined;
+  readonly keepsText: boolean;
   readonly counter: TokenCounter;
   readonly blocks: PrefixBlocks;
 }
@@ -95,6 +99,8 @@ function episodeRows(source: Episode, build: Build): TraceRow[] {
   let agentTokens = 0;
   let userTokens = counter.count(source.info?.task?.instruction ?? '');
   let before: { readonly kind: 'user' | 'tool' | 'none'; readonly tokens: number } = { kind: 'none', tokens: 0 };
+  let lastTool: string | undefined;
+  let lastText = '';
   for (const said of source.traj) {
     const tokens = tokensOf(said, counter);
     if (said.role === 'system') {
@@ -126,6 +132,8 @@ function episodeRows(source: Episode, build: Build): TraceRow[] {
         ...(byAgent && { tool_called: toolCalled, finish_reason: toolCalled ? 'tool_calls' : 'stop' }),
         last_message_kind: before.kind,
         last_message_tokens: before.tokens,
+        ...(before.kind === 'tool' && lastTool !== undefined && { last_tool: lastTool }),
+        ...(build.keepsText && lastText !== '' && { text_grams: textGrams(lastText) }),
         derived: [
           ...DERIVED,
           ...(byAgent ? ['finish_reason:rule'] : []),
@@ -134,6 +142,8 @@ function episodeRows(source: Episode, build: Build): TraceRow[] {
         ],
       });
     }
+    lastTool = said.tool_calls?.at(-1)?.function.name ?? lastTool;
+    lastText = said.content ?? '';
     // A simulated user takes what the agent says for the messages of its own user.
     before = { kind: said.role === 'tool' ? 'tool' : 'user', tokens };
     agentTokens += tokens;

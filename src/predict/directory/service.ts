@@ -31,6 +31,7 @@ const samples = z.array(z.tuple([z.string(), z.array(z.number())]));
 const rates = z.array(z.tuple([z.string(), z.number(), z.number()]));
 const calibration = z.strictObject({ pooled: z.tuple([z.number(), z.number()]), roles: rates });
 const contest = z.array(z.tuple([z.string(), z.number(), z.array(z.number())]));
+const text = z.strictObject({ calls: z.number(), grams: z.array(z.tuple([z.number(), z.number(), z.number()])) });
 const kvRecord = z.tuple([z.number(), z.number(), z.number(), z.number(), z.number()]);
 const nodeState = z.strictObject({
   ...{ margin: z.number(), all: kvRecord, kinds: z.array(z.tuple([z.string(), kvRecord])) },
@@ -59,7 +60,7 @@ const stateSchema = z.strictObject({
   }),
   model: z
     .strictObject({
-      statistics: z.strictObject({ windows: samples, finer: samples.optional(), tools: rates }),
+      statistics: z.strictObject({ windows: samples, finer: samples.optional(), text: text.optional(), tools: rates }),
       calibration: calibration.optional(),
       contest: contest.optional(),
       remaining: contest.optional(),

@@ -90,7 +90,7 @@ async function loadModel(path: string, log: PredictionLog, nowMs: (() => number)
   const version = service.model!.metadata.get(METADATA_KEY.version) ?? 'without version';
   log.info({ file, version }, 'a trained model predicts output lengths');
   return {
-    model: { rules, evaluate: (row, first) => service.predictNow(row, first) },
+    model: { rules, evaluate: (row, first, template) => service.predictNow(row, first, template) },
     describe: () =>
       service.state.kind === 'serving' ? `model ${version}` : `${service.state.kind}: ${service.state.reason}`,
   };

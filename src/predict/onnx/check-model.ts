@@ -1,6 +1,7 @@
 import { nextInt, SeededRng } from '../../model/rng.js';
+import type { Corrections } from '../trees/forest.js';
 import type { TreeEnsemble } from '../trees/types.js';
-import { METADATA_KEY, type TreeModel } from './model.js';
+import { correctionName, METADATA_KEY, type TreeModel } from './model.js';
 import { ModelFormatError } from './protobuf.js';
 
 /** What a model has to fit. */
@@ -25,7 +26,29 @@ export function answeredOutputs(model: TreeModel, { outputs, optionalOutputs = [
   return [...outputs, ...optionalOutputs.filter((name) => model.outputs.some((output) => output.name === name))];
 }
 
-/** The ensembles of {@link answeredOutputs}. Throws {@link ModelFormatError} when the model was made for other inputs or lacks an output. */
+/** The outputs that correct those answered, by template. Their ensembles follow the others. */
+export interface NamedCorrections {
+  readonly names: readonly string[];
+  readonly byTemplate: ReadonlyMap<string, Corrections>;
+}
+
+export function correctionsOf(model: TreeModel, requirements: ModelRequirements): NamedCorrections {
+  const answered = answeredOutputs(model, requirements);
+  const names: string[] = [];
+  const byTemplate = new Map<string, Corrections>();
+  for (const { name } of model.outputs) {
+    answered.forEach((base, output) => {
+      if (!name.startsWith(correctionName(base, ''))) return;
+      const template = name.slice(base.length + 1);
+      const own = byTemplate.get(template) ?? new Int32Array(answered.length).fill(-1);
+      own[output] = answered.length + names.push(name) - 1;
+      byTemplate.set(template, own);
+    });
+  }
+  return { names, byTemplate };
+}
+
+/** The ensembles of {@link answeredOutputs}, then those of {@link correctionsOf}. Throws {@link ModelFormatError} when the model was made for other inputs or lacks an output. */
 export function requiredEnsembles(model: TreeModel, requirements: ModelRequirements): TreeEnsemble[] {
   const { features, schemaHash } = requirements;
   const hash = model.metadata.get(METADATA_KEY.schemaHash);
@@ -43,12 +66,18 @@ export function requiredEnsembles(model: TreeModel, requirements: ModelRequireme
     if (model.features[index] === name) return;
     throw new ModelFormatError(`feature ${index} of it is "${model.features[index]}", not "${name}"`);
   });
-  return answeredOutputs(model, requirements).map((name) => {
+  const ensembleOf = (name: string): TreeEnsemble => {
     const output = model.outputs.find((candidate) => candidate.name === name);
     if (output) return output.ensemble;
     const others = model.outputs.map((other) => other.name).join(', ');
     throw new ModelFormatError(`it lacks the output "${name}"; it has ${others}`);
+  };
+  const corrections = correctionsOf(model, requirements).names.map((name) => {
+    const ensemble = ensembleOf(name);
+    if (ensemble.link === 'identity') return ensemble;
+    throw new ModelFormatError(`"${name}" is put through a sigmoid; a correction is added to the score before it`);
   });
+  return [...answeredOutputs(model, requirements).map(ensembleOf), ...corrections];
 }
 
 /** Rows that try a model out: nothing known, everything zero, everything huge, and values at and around its own thresholds. */

@@ -48,5 +48,10 @@ export const STAGE_OUTPUTS = [
  */
 export const OPTIONAL_STAGE_OUTPUTS = ['log_remaining_ms'] as const;
 
+/** Name of the output that corrects another one for calls of one template: it is added to it, to the score of a probability before its sigmoid. */
+export function correctionName(output: string, template: string): string {
+  return `${output}@${template}`;
+}
+
 /** Name of the graph's only input: float32, one row a call. */
 export const INPUT_NAME = 'features';

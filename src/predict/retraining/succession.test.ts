@@ -77,7 +77,10 @@ describe('a challenger', () => {
 
   it('may follow upon no model, where it knows more than lookups do', () => {
     let truth = 0;
-    const knowing: StageModel = { ...saying(0), evaluate: () => saying(truth, 400).evaluate(new Float64Array(), 0) };
+    const knowing: StageModel = {
+      ...saying(0),
+      evaluate: () => saying(truth, 400).evaluate(new Float64Array(), 0, ''),
+    };
     const traffic = new Traffic(new OnlinePredictor());
     traffic.challenge(knowing);
     for (let call = 0; call < TRIAL_CALLS; call++) {

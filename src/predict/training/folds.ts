@@ -1,5 +1,6 @@
 import { type BinnedMatrix, binFeatures } from '../trees/bins.js';
 import { rawScore } from '../trees/evaluate.js';
+import { objectiveRule } from '../trees/objective.js';
 import { trainOnBins } from '../trees/train.js';
 import type { FeatureMatrix, GbdtParams, TrainedEnsemble, TreeEnsemble } from '../trees/types.js';
 
@@ -22,7 +23,33 @@ export interface CrossFitted {
   readonly trained: TrainedEnsemble;
   /** Raw score of each row; NaN for rows of folds that were not tried. */
   readonly unseen: Float64Array;
+  /** For each fold that was tried, the ensemble that had not seen it. */
+  readonly tried: readonly TreeEnsemble[];
 }
+
+/** Some of the rows of a table with their own bins: alone, and in each fold that was tried. */
+export interface TablePart {
+  readonly rows: Int32Array;
+  readonly binned: BinnedMatrix;
+  readonly folds: readonly {
+    /** Place among the folds of the whole table. */
+    readonly index: number;
+    readonly fitRows: Int32Array;
+    readonly fit: BinnedMatrix;
+    readonly heldRows: Int32Array;
+    readonly held: FeatureMatrix;
+  }[];
+}
+
+/** Rows that get trees of their own on top of an ensemble. */
+export interface CorrectedPart {
+  readonly trained: TrainedEnsemble;
+  /** Raw scores of the rows of folds that were tried, with the correction, by row of the whole table. */
+  readonly unseen: ReadonlyMap<number, number>;
+}
+
+/** A correction must take so much off the loss of what was kept back, or it is chance and not worth its time. */
+const LEAST_GAIN = 0.005;
 
 /** One table with its folds, binned once for all outputs of a model. */
 export class FoldedTable {
@@ -32,7 +59,7 @@ export class FoldedTable {
   constructor(
     private readonly matrix: FeatureMatrix,
     { foldOf, folds }: FoldPlan,
-    maxBins: number,
+    private readonly maxBins: number,
     private readonly weights: Float64Array,
   ) {
     this.all = binFeatures(matrix, maxBins);
@@ -68,13 +95,69 @@ export class FoldedTable {
     });
     const trees = tried.length === 0 ? params.trees : 1 + losses.indexOf(Math.min(...losses));
     const unseen = new Float64Array(target.length).fill(Number.NaN);
+    const cut = tried.map((ensemble) => firstTrees(ensemble, trees));
     this.folds.forEach((fold, index) => {
-      const ensemble = firstTrees(tried[index]!, trees);
       fold.heldRows.forEach((row) => {
-        unseen[row] = rawScore(ensemble, this.matrix.values, row * ensemble.featureCount);
+        unseen[row] = this.score(cut[index]!, row);
       });
     });
-    return { trained: trainOnBins(this.all, target, { ...params, trees }, weights), unseen };
+    return { trained: trainOnBins(this.all, target, { ...params, trees }, weights), unseen, tried: cut };
+  }
+
+  /** Rows that may get trees of their own. */
+  part(rows: Int32Array): TablePart {
+    const wanted = new Set(rows);
+    const { maxBins } = this;
+    const folds = this.folds.flatMap(({ fitRows, heldRows }, index) => {
+      const own = {
+        fitRows: fitRows.filter((row) => wanted.has(row)),
+        heldRows: heldRows.filter((row) => wanted.has(row)),
+      };
+      if (own.fitRows.length === 0 || own.heldRows.length === 0) return [];
+      const fit = binFeatures(take(this.matrix, own.fitRows), maxBins);
+      return [{ index, ...own, fit, held: take(this.matrix, own.heldRows) }];
+    });
+    return { rows, binned: binFeatures(take(this.matrix, rows), maxBins), folds };
+  }
+
+  /**
+   * Trees for a part of the rows alone, which go on from where the ensemble of all leaves them: as many as served rows that were kept back best. Undefined where
+   * that was none, or hardly better than none.
+   */
+  correct(part: TablePart, target: Float64Array, base: CrossFitted, params: GbdtParams): CorrectedPart | undefined {
+    const rule = objectiveRule(params);
+    const losses = new Float64Array(params.trees + 1);
+    let leastLoss = 0;
+    const tried = part.folds.map(({ index, fitRows, fit, heldRows, held }) => {
+      const scores = (rows: Int32Array) => Float64Array.from(rows, (row) => this.score(base.tried[index]!, row));
+      const heldTarget = pick(target, heldRows);
+      const startScores = scores(heldRows);
+      const validation = { data: held, target: heldTarget, startScores };
+      const trained = trainOnBins(fit, pick(target, fitRows), params, undefined, validation, scores(fitRows));
+      const before = heldTarget.reduce((sum, value, row) => sum + rule.loss(startScores[row]!, value), 0);
+      losses[0]! += before;
+      leastLoss += heldTarget.reduce((sum, value) => sum + rule.leastLoss(value), 0);
+      for (let round = 0; round < params.trees; round++) {
+        const mean = trained.validationLoss[round] ?? trained.validationLoss.at(-1);
+        losses[round + 1]! += mean === undefined ? before : heldRows.length * mean;
+      }
+      return { heldRows, startScores, ensemble: trained.ensemble };
+    });
+    const trees = losses.indexOf(Math.min(...losses));
+    const isWorthIt = losses[0]! - losses[trees]! > LEAST_GAIN * (losses[0]! - leastLoss);
+    if (tried.length === 0 || trees === 0 || !isWorthIt) return undefined;
+    const start = Float64Array.from(part.rows, (row) => this.score(base.trained.ensemble, row));
+    const final = { ...params, trees };
+    const trained = trainOnBins(part.binned, pick(target, part.rows), final, undefined, undefined, start);
+    const unseen = tried.flatMap(({ heldRows, startScores, ensemble }) => {
+      const cut = firstTrees(ensemble, trees);
+      return Array.from(heldRows, (row, at) => [row, startScores[at]! + this.score(cut, row)] as const);
+    });
+    return { trained, unseen: new Map(unseen) };
+  }
+
+  private score(ensemble: TreeEnsemble, row: number): number {
+    return rawScore(ensemble, this.matrix.values, row * ensemble.featureCount);
   }
 }
 

@@ -6,6 +6,7 @@ import { writeModel } from '../onnx/write.js';
 import { OnlinePredictor } from '../predictor.js';
 import { servingRules } from '../serving-rules.js';
 import { forestModel } from '../stage-model.js';
+import { predictRow } from '../trees/evaluate.js';
 import { LOOKUPS, staticMedians } from './medians.js';
 import { keptBack } from './split.js';
 import { DEFAULT_TRAINING, type TrainingOptions, trainModel } from './train-model.js';
@@ -66,6 +67,29 @@ describe('trainModel', () => {
     expect(rules.lookupTemplates).toEqual(
       choices.filter(({ serves }) => serves === 'lookup').map((each) => each.template),
     );
+  });
+
+  it('gives a template trees of its own where those serve calls kept back, for it alone', () => {
+    // The same roles and models as the essays, but every critic writes as long as the prompt has grown: a rule that does not hold for essays.
+    const other = predictionTrace(400, 'reverse', 5).map((row, index) => ({
+      ...row,
+      ...(row.role === 'critic' && {
+        input_length: 2000 + ((index * 37) % 900),
+        output_length: 100 + ((index * 37) % 900),
+      }),
+    }));
+    const { model } = trainModel(joinHistories([traceCalls(predictionTrace(400)), traceCalls(other)]), {
+      ...QUICK,
+      trees: 8,
+    });
+    const corrected = model.outputs.map(({ name }) => name).filter((name) => name.includes('@'));
+    expect(corrected).toContain('log_tokens_q50@reverse');
+    const stage = forestModel(model);
+    const row = new Float64Array(model.featureCount).fill(Number.NaN);
+    const median = (template: string) => stage.evaluate(row, 0, template)![2];
+    expect(median('unknown')).toBe(predictRow(model.outputs[2]!.ensemble, row, 0));
+    const own = model.outputs.find(({ name }) => name === 'log_tokens_q50@reverse')!.ensemble;
+    expect(median('reverse')).toBeCloseTo(median('unknown')! + predictRow(own, row, 0), 12);
   });
 
   it('does not claim to know tool calls from a handful', () => {

@@ -8,7 +8,8 @@ import { type ServingRules, withRepeats } from '../serving-rules.js';
 import { selectRows, type TrainingTable, trainingTable } from '../training-table.js';
 import { fitPlatt, withScoreLine } from '../trees/calibrate.js';
 import { type ColumnImportance, DEFAULT_GBDT_PARAMS, type GbdtParams, type TreeEnsemble } from '../trees/types.js';
-import { FoldedTable } from './folds.js';
+import { type TrainedCorrection, templateCorrections, templateParts } from './corrections.js';
+import { FoldedTable, type TablePart } from './folds.js';
 import { type SplitKey, unitHash } from './split.js';
 
 export interface TrainingOptions {
@@ -95,7 +96,8 @@ export function trainModel(history: CallHistory, options: TrainingOptions): Trai
     options,
   );
   const trained = [trainTools(tools, history, options), ...trainLengths(lengths, history, options)];
-  const outputs = remaining ? [...trained, remaining.output] : trained;
+  const bases = remaining ? [...trained, remaining.output] : trained;
+  const outputs = [...bases, ...bases.flatMap(({ corrections }) => corrections)];
   const unseen = (name: LengthName) => trained.find((output) => output.name === name)!.unseen;
   const medians = unseen('log_tokens_q50');
   const repeatLogTolerance = bestTolerance(history, lengths, medians);
@@ -121,17 +123,38 @@ export function trainModel(history: CallHistory, options: TrainingOptions): Trai
 
 interface TrainedOutput extends ModelOutput, OutputSummary {
   readonly unseen: Float64Array;
+  readonly corrections: readonly TrainedCorrection[];
+}
+
+/** An output, with what corrects it for single templates. */
+function trainOutput(
+  name: string,
+  folded: FoldedTable,
+  parts: ReadonlyMap<string, TablePart>,
+  target: Float64Array,
+  params: GbdtParams,
+): TrainedOutput {
+  const fitted = folded.train(target, params);
+  const corrections = templateCorrections(name, folded, parts, target, fitted, params);
+  const { trained, unseen } = fitted;
+  return {
+    name,
+    ensemble: trained.ensemble,
+    trees: trained.bestTrees,
+    importance: trained.importance,
+    unseen,
+    corrections,
+  };
 }
 
 function trainLengths(table: TrainingTable, history: CallHistory, options: TrainingOptions): TrainedOutput[] {
   const folded = foldedTable(table, history, options);
+  const parts = templateParts(table, history, folded);
   const tokens = table.logTokens.map(Math.exp);
   return (Object.keys(LENGTH_OBJECTIVES) as LengthName[]).map((name) => {
     const objective = LENGTH_OBJECTIVES[name];
     const target = objective.objective === 'poisson' ? tokens : table.logTokens;
-    const { trained, unseen } = folded.train(target, paramsOf(options, objective, table.matrix.rows));
-    const { ensemble, bestTrees: trees, importance } = trained;
-    return { name, ensemble, trees, importance, unseen };
+    return trainOutput(name, folded, parts, target, paramsOf(options, objective, table.matrix.rows));
   });
 }
 
@@ -140,16 +163,24 @@ function trainTools(table: TrainingTable, history: CallHistory, options: Trainin
   const calls = table.toolCalled.reduce((sum, called) => sum + called, 0);
   const rows = table.matrix.rows;
   if (rows < MIN_TOOL_ROWS || Math.min(calls, rows - calls) < MIN_TOOL_KIND) {
-    return { name, ensemble: EVEN_CHANCE, trees: 0, importance: [], unseen: new Float64Array(rows).fill(Number.NaN) };
+    const unseen = new Float64Array(rows).fill(Number.NaN);
+    return { name, ensemble: EVEN_CHANCE, trees: 0, importance: [], unseen, corrections: [] };
   }
   const params = paramsOf(options, { objective: 'binary' }, rows);
-  const { trained, unseen } = foldedTable(table, history, options).train(table.toolCalled, params);
+  const folded = foldedTable(table, history, options);
+  const output = trainOutput(name, folded, templateParts(table, history, folded), table.toolCalled, params);
+  const { unseen } = output;
   const seen = Array.from(unseen.keys()).filter((row) => !Number.isNaN(unseen[row]!));
   const scores = Float64Array.from(seen, (row) => unseen[row]!);
   const labels = Float64Array.from(seen, (row) => table.toolCalled[row]!);
-  const { ensemble, bestTrees: trees, importance } = trained;
-  const calibrated = seen.length === 0 ? ensemble : withScoreLine(ensemble, fitPlatt(scores, labels));
-  return { name, ensemble: calibrated, trees, importance, unseen };
+  if (seen.length === 0) return output;
+  const line = fitPlatt(scores, labels);
+  const corrections = output.corrections.map((correction) => ({
+    ...correction,
+    // The constant is in the output that is corrected.
+    ensemble: withScoreLine(correction.ensemble, { ...line, intercept: 0 }),
+  }));
+  return { ...output, ensemble: withScoreLine(output.ensemble, line), corrections };
 }
 
 /** Workflows of a template below which trees learn them by heart, and calls of all below which they learn nothing. Measured on the recorded traces. */
@@ -165,10 +196,15 @@ function trainRemaining(
   const { rows } = table.matrix;
   if (rows < MIN_REMAINING_ROWS) return undefined;
   const params = paramsOf(options, { objective: 'l1' }, rows);
-  const { trained, unseen } = foldedTable(table, history, options).train(table.logRemaining, params);
-  const { ensemble, bestTrees: trees, importance } = trained;
-  const output = { name: 'log_remaining_ms', ensemble, trees, importance, unseen };
-  return { output, templates: remainingTemplates(table, history, unseen) };
+  const folded = foldedTable(table, history, options);
+  const output = trainOutput(
+    'log_remaining_ms',
+    folded,
+    templateParts(table, history, folded),
+    table.logRemaining,
+    params,
+  );
+  return { output, templates: remainingTemplates(table, history, output.unseen) };
 }
 
 function remainingTemplates(table: TrainingTable, { calls }: CallHistory, unseen: Float64Array): string[] {

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { randomEnsemble } from '../../../test/random-ensemble.js';
 import { SeededRng } from '../../model/rng.js';
-import { predictRow } from './evaluate.js';
+import { predictRow, rawScore } from './evaluate.js';
 import { Forest, float32After } from './forest.js';
 
 const value = fc.oneof(
@@ -41,6 +41,25 @@ describe('Forest', () => {
       ),
       { numRuns: 300 },
     );
+  });
+
+  it('adds the score of what corrects an output before its link, for the outputs that are asked for', () => {
+    const rng = new SeededRng(7);
+    const link = (index: number) => (index === 1 ? 'logistic' : 'identity');
+    const ensembles = Array.from({ length: 4 }, (_, index) =>
+      randomEnsemble(rng, { trees: 5, leaves: 6, features: 3, link: link(index) }),
+    );
+    const forest = new Forest(ensembles);
+    const row = Float64Array.of(0.3, Number.NaN, -1);
+    const [plain, , byThird, byFourth] = ensembles.map((ensemble) => rawScore(ensemble, row, 0));
+    const predicted = new Float64Array(2);
+    forest.predict(row, 0, predicted, 0, 2, Int32Array.of(-1, 3));
+    expect(predicted[0]).toBe(plain);
+    const score = rawScore(ensembles[1]!, row, 0) + byFourth!;
+    expect(predicted[1]).toBeCloseTo(1 / (1 + Math.exp(-score)), 12);
+    forest.predict(row, 0, predicted, 0, 1, Int32Array.of(2, 3));
+    expect(predicted[0]).toBeCloseTo(plain! + byThird!, 12);
+    expect(predicted[1]).toBeCloseTo(1 / (1 + Math.exp(-score)), 12);
   });
 
   it('refuses ensembles over different features', () => {

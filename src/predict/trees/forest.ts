@@ -1,6 +1,9 @@
 import { applyLink } from './evaluate.js';
 import type { Link, TreeEnsemble } from './types.js';
 
+/** For each output the place of the ensemble whose score is added to its own before the link; -1: none. */
+export type Corrections = Int32Array;
+
 /**
  * The outputs of a model laid out for speed: what every request pays for. Says the same as `predictRow` of each ensemble.
  *
@@ -51,24 +54,39 @@ export class Forest {
     });
   }
 
-  /** Predicts the outputs of the row at `offset` into `into`, in the order of the ensembles, all or those from `first` on. Allocates nothing. */
-  predict(values: Float64Array, offset: number, into: Float64Array, first = 0): void {
-    const { featureCount, row, roots, place, limit, children, leafValues, ends } = this;
+  /** Predicts the outputs of the row at `offset` into `into`, in the order of the ensembles, all or those of `[first, end)`. Allocates nothing. */
+  predict(
+    values: Float64Array,
+    offset: number,
+    into: Float64Array,
+    first = 0,
+    end = this.outputs,
+    corrections?: Corrections,
+  ): void {
+    const { featureCount, row } = this;
     for (let feature = 0; feature < featureCount; feature++) {
       const value = Math.fround(values[offset + feature]!);
       row[feature] = value;
       row[featureCount + feature] = -value;
     }
-    let tree = first === 0 ? 0 : ends[first - 1]!;
-    for (let output = first; output < ends.length; output++) {
-      let score = this.baseScores[output]!;
-      for (const end = ends[output]!; tree < end; tree++) {
-        let node = roots[tree]!;
-        while (node >= 0) node = children[2 * node + Number(row[place[node]!]! <= limit[node]!)]!;
-        score += leafValues[~node]!;
-      }
+    for (let output = first; output < end; output++) {
+      const correction = corrections?.[output] ?? -1;
+      const score = this.score(output) + (correction < 0 ? 0 : this.score(correction));
       into[output] = applyLink(this.links[output]!, score);
     }
+  }
+
+  /** The sum of the leaves that the row at hand reaches. */
+  private score(ensemble: number): number {
+    const { row, roots, place, limit, children, leafValues, ends } = this;
+    let score = this.baseScores[ensemble]!;
+    const end = ends[ensemble]!;
+    for (let tree = ensemble === 0 ? 0 : ends[ensemble - 1]!; tree < end; tree++) {
+      let node = roots[tree]!;
+      while (node >= 0) node = children[2 * node + Number(row[place[node]!]! <= limit[node]!)]!;
+      score += leafValues[~node]!;
+    }
+    return score;
   }
 
   private add(ensemble: TreeEnsemble, firstTree: number, firstNode: number, firstLeaf: number): void {

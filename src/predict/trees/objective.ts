@@ -11,7 +11,11 @@ export interface ObjectiveRule {
   gradients(score: Float64Array, target: Float64Array, weights: Float64Array | undefined, into: Float64Array): void;
   /** Loss of one row by its raw score. */
   loss(score: number, target: number): number;
+  /** What no score can take off it. */
+  leastLoss(target: number): number;
 }
+
+const NONE = () => 0;
 
 export function objectiveRule(params: Pick<GbdtParams, 'objective' | 'alpha'>): ObjectiveRule {
   switch (params.objective) {
@@ -43,6 +47,7 @@ const SQUARED: ObjectiveRule = {
     }
   },
   loss: (score, target) => (score - target) ** 2,
+  leastLoss: NONE,
 };
 
 /** LightGBM's `poisson_max_delta_step`: what the second derivative assumes that the score may still rise, so that leaves stay moderate. */
@@ -61,6 +66,7 @@ const POISSON: ObjectiveRule = {
     }
   },
   loss: (score, target) => Math.exp(score) - target * score,
+  leastLoss: (target) => (target > 0 ? target - target * Math.log(target) : 0),
 };
 
 /** Keeps the first score finite when every target is 0 or every target 1. */
@@ -83,6 +89,7 @@ const LOGISTIC: ObjectiveRule = {
   },
   // log(1 + e^s) − y·s, in the form that does not overflow.
   loss: (score, target) => Math.max(score, 0) + Math.log1p(Math.exp(-Math.abs(score))) - target * score,
+  leastLoss: NONE,
 };
 
 const ABSOLUTE: ObjectiveRule = {
@@ -97,6 +104,7 @@ const ABSOLUTE: ObjectiveRule = {
     }
   },
   loss: (score, target) => Math.abs(score - target),
+  leastLoss: NONE,
 };
 
 function pinballRule(alpha: number): ObjectiveRule {
@@ -112,6 +120,7 @@ function pinballRule(alpha: number): ObjectiveRule {
       }
     },
     loss: (score, target) => (target >= score ? alpha : alpha - 1) * (target - score),
+    leastLoss: NONE,
   };
 }
 
@@ -128,7 +137,7 @@ function weightedMean(values: Float64Array, weights: Float64Array | undefined): 
 
 /**
  * The `alpha` quantile, as LightGBM takes it: without weights between the two neighbours of position `alpha × n`, with weights the first value
- * at which the running weight passes its share. Without weights `values` is left sorted. 0 when there are none.
+ * at which the running weight passes its share. `values` is left in another order. 0 when there are none.
  */
 export function weightedQuantile(values: Float64Array, weights: Float64Array | undefined, alpha: number): number {
   const count = values.length;
@@ -143,13 +152,56 @@ export function weightedQuantile(values: Float64Array, weights: Float64Array | u
     const lower = values[count - 1 - position]!;
     return upper - (upper - lower) * (fromTop - position);
   }
-  const order = Array.from(values.keys()).sort((a, b) => values[a]! - values[b]!);
-  let total = 0;
-  for (const weight of weights) total += weight;
-  let running = 0;
-  for (const index of order) {
-    running += weights[index]!;
-    if (running > total * alpha) return values[index]!;
+  return selectWeighted(values, weights.slice(), alpha);
+}
+
+/** Quickselect by weight: sorting all rows for each leaf of each tree takes most of a training. Both lists are left in another order. */
+function selectWeighted(values: Float64Array, weights: Float64Array, alpha: number): number {
+  let wanted = 0;
+  for (const weight of weights) wanted += weight;
+  wanted *= alpha;
+  let start = 0;
+  let end = values.length;
+  let below = 0;
+  for (;;) {
+    const pivot = middleOfThree(values[start]!, values[(start + end) >> 1]!, values[end - 1]!);
+    // Three parts: less than the pivot, equal to it, greater.
+    let less = start;
+    let greater = end;
+    let lessWeight = 0;
+    let equalWeight = 0;
+    for (let index = start; index < greater; ) {
+      const value = values[index]!;
+      if (value < pivot) {
+        lessWeight += weights[index]!;
+        swap(values, less, index);
+        swap(weights, less++, index++);
+      } else if (value > pivot) {
+        greater--;
+        swap(values, index, greater);
+        swap(weights, index, greater);
+      } else {
+        equalWeight += weights[index]!;
+        index++;
+      }
+    }
+    const upToPivot = below + lessWeight + equalWeight;
+    if (below + lessWeight > wanted) end = less;
+    else if (upToPivot > wanted || greater === end) return pivot;
+    else {
+      // This very sum: another order of adding could come out above what is wanted, and leave nothing to look through.
+      below = upToPivot;
+      start = greater;
+    }
   }
-  return values[order[count - 1]!]!;
+}
+
+function middleOfThree(a: number, b: number, c: number): number {
+  return Math.max(Math.min(a, b), Math.min(Math.max(a, b), c));
+}
+
+function swap(list: Float64Array, a: number, b: number): void {
+  const value = list[a]!;
+  list[a] = list[b]!;
+  list[b] = value;
 }

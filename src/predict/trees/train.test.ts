@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { trainingTable } from '../../../test/training-table.js';
+import { binFeatures } from './bins.js';
 import { predictBatch, predictRow } from './evaluate.js';
-import { trainGbdt } from './train.js';
+import { trainGbdt, trainOnBins } from './train.js';
 import { DEFAULT_GBDT_PARAMS, type FeatureMatrix, type GbdtParams } from './types.js';
 
 const MISSING = Number.NaN;
@@ -52,6 +53,19 @@ describe('trainGbdt', () => {
     const wanted = Float64Array.from(rows, ([value]) => value!);
     const { ensemble } = trainGbdt(tableOf(rows), wanted, params({ trees: 80 }));
     expect(predictRow(ensemble, Float64Array.of(MISSING), 0)).toBeCloseTo(0, 1);
+  });
+
+  it('goes on from the scores of other trees, in training and in what is kept back', () => {
+    const bins = binFeatures(data, DEFAULT_GBDT_PARAMS.maxBins);
+    const first = trainOnBins(bins, target, params({ objective: 'l1', trees: 10 })).ensemble;
+    const startScores = predictBatch(first, data.values, data.rows);
+    const validation = { data, target, startScores };
+    const more = trainOnBins(bins, target, params({ objective: 'l1' }), undefined, validation, startScores);
+    const added = predictBatch(more.ensemble, data.values, data.rows);
+    const both = added.map((value, row) => value + startScores[row]!);
+    expect(more.ensemble.baseScore).toBe(0);
+    expect(meanLoss(both, target)).toBeLessThan(0.95 * meanLoss(startScores, target));
+    expect(more.validationLoss.at(-1)).toBeCloseTo(meanLoss(both, target), 6);
   });
 
   it.each([0.1, 0.5, 0.9])('puts a share of %f of the rows below that quantile', (alpha) => {

@@ -26,20 +26,26 @@ export function trainGbdt(
   return trainOnBins(binFeatures(data, params.maxBins), target, params, weights, validation);
 }
 
-/** {@link trainGbdt} on a table that is binned already: the outputs of a model share theirs. `params.maxBins` has no say here. */
+/**
+ * {@link trainGbdt} on a table that is binned already: the outputs of a model share theirs. `params.maxBins` has no say here.
+ *
+ * @param startScores Raw scores of other trees for the rows: what is trained is then added to them, and has no constant of its own.
+ */
 export function trainOnBins(
   matrix: BinnedMatrix,
   target: Float64Array,
   params: GbdtParams,
   weights?: Float64Array,
   validation?: ValidationSet,
+  startScores?: Float64Array,
 ): TrainedEnsemble {
   checkTraining(matrix, target, params, weights, validation);
   const rule = objectiveRule(params);
   // Scores are sums of float32 numbers; a target that is one too can be met exactly, and absolute error then leaves it alone.
   const roundedTarget = target.map(Math.fround);
-  const baseScore = Math.fround(rule.initialScore(roundedTarget, weights));
-  const booster = new Booster(matrix, roundedTarget, params, rule, weights, baseScore);
+  const baseScore = startScores ? 0 : Math.fround(rule.initialScore(roundedTarget, weights));
+  const scores = startScores?.slice() ?? new Float64Array(matrix.rows).fill(baseScore);
+  const booster = new Booster(matrix, roundedTarget, params, rule, weights, scores);
   const monitor = validation && new ValidationMonitor(validation, rule, baseScore);
   const trees: BoostedTree[] = [];
   for (let round = 0; round < params.trees; round++) {
@@ -67,7 +73,6 @@ export function trainOnBins(
 
 /** Adds one tree after the other to the scores of the training rows. */
 class Booster {
-  private readonly score: Float64Array;
   private readonly derivatives: Float64Array;
   private readonly grower: TreeGrower;
   private readonly rng: Rng;
@@ -80,9 +85,8 @@ class Booster {
     private readonly params: GbdtParams,
     private readonly rule: ObjectiveRule,
     private readonly weights: Float64Array | undefined,
-    baseScore: number,
+    private readonly score: Float64Array,
   ) {
-    this.score = new Float64Array(matrix.rows).fill(baseScore);
     this.derivatives = new Float64Array(matrix.rows * 2);
     const minLeafRows = Math.max(1, params.minLeafRows);
     this.grower = new TreeGrower(matrix, { leaves: params.leaves, lambdaL2: params.lambdaL2, minLeafRows });
@@ -141,7 +145,7 @@ class ValidationMonitor {
     private readonly rule: ObjectiveRule,
     baseScore: number,
   ) {
-    this.score = new Float64Array(validation.target.length).fill(baseScore);
+    this.score = validation.startScores?.slice() ?? new Float64Array(validation.target.length).fill(baseScore);
     this.bestLoss = this.meanLoss();
   }
 

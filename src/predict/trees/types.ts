@@ -79,6 +79,8 @@ export interface ValidationSet {
   readonly data: FeatureMatrix;
   readonly target: Float64Array;
   readonly weights?: Float64Array | undefined;
+  /** Scores of other trees to start from, where the training starts from some too. */
+  readonly startScores?: Float64Array | undefined;
 }
 
 export interface ColumnImportance {
