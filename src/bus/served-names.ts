@@ -17,6 +17,12 @@ export class ServedNames {
     }
   }
 
+  /** More than one model is served: which one comes next is a question. */
+  get several(): boolean {
+    const presences = this.presences();
+    return presences.length > 1 || presences.some((presence) => presence.size > 1);
+  }
+
   all(): readonly ServedModel[] {
     const names = new Set(this.presences().flatMap((presence) => [...presence.keys()]));
     return [...names].flatMap((name) => this.model(name) ?? []);

@@ -127,7 +127,7 @@ export class GlobalService implements Scheduling {
     const { clock, tracker, predictor, scheduler } = this.options;
     const nowMs = clock.nowMs();
     const context = tracker.begin(stage, nowMs);
-    this.options.nextModels.stageBegan(stage, nowMs);
+    if (this.names.several) this.options.nextModels.stageBegan(stage, nowMs);
     const prediction = predictor.predict(stage, context);
     const job: Job = {
       stage,
@@ -365,7 +365,7 @@ export class GlobalService implements Scheduling {
       scheduler.cancel(stage.stageId, nowMs);
     }
     tracker.end(stage, settled, nowMs);
-    this.options.nextModels.stageEnded(stage, settled.kind === 'completed', nowMs);
+    if (this.names.several) this.options.nextModels.stageEnded(stage, settled.kind === 'completed', nowMs);
     if (stage.finalStage && tracker.finishWorkflow(stage.workflowId)) this.workflowEnded(stage.workflowId);
     this.outcomes[settled.kind] += 1;
     record.outcome = settled;
