@@ -31,7 +31,7 @@ export interface SeenWorkflow {
   readonly arrivalMs: number;
   /** After the arrival. */
   deadlineMs: number;
-  readonly stages: SeenStage[];
+  stages: SeenStage[];
   liveStages: number;
   /** It said that it is over, or a stage of it failed. */
   over: boolean;
@@ -42,10 +42,10 @@ export interface SeenWorkflow {
   judged: boolean;
   longestGapMs: number;
   /** Ended stages that the next one waits for, and whether one has been seen that waited for them. */
-  frontier: number[];
+  frontier: readonly number[];
   frontierUsed: boolean;
   /** Prefixes of the newest stage of each agent, to compare the next one with: agents of a workflow each have a context that grows. */
-  readonly prefixes: AgentPrefix[];
+  prefixes: AgentPrefix[];
 }
 
 interface AgentPrefix {
@@ -154,7 +154,7 @@ export class TrafficWindow {
       promptTokens: stage.promptTokens,
       maxTokens: stage.maxTokens,
       prediction,
-      waitFor: frontier.length === 0 ? NO_STAGES : [...frontier],
+      waitFor: frontier,
       delayMs,
       prefixOf,
       sharedTokens,
@@ -165,7 +165,9 @@ export class TrafficWindow {
     };
     workflow.frontierUsed = true;
     this.live.set(stage.stageId, { workflow, index: stages.length, stage: seen });
-    stages.push(seen);
+    // Most workflows of clients that name none have one stage: the lists are made for it.
+    if (stages.length === 0) workflow.stages = [seen];
+    else stages.push(seen);
     if (stage.finalStage) workflow.over = true;
     this.submitted += 1;
   }
@@ -197,8 +199,7 @@ export class TrafficWindow {
       workflow.over = true;
       workflow.failed = true;
     }
-    if (workflow.frontierUsed) workflow.frontier = [index];
-    else workflow.frontier.push(index);
+    workflow.frontier = workflow.frontierUsed ? [index] : [...workflow.frontier, index];
     workflow.frontierUsed = false;
     if (workflow.over && workflow.liveStages === 0 && outcome?.kind === 'completed') this.keepExample(workflow);
   }
@@ -247,7 +248,7 @@ export class TrafficWindow {
       lastSeenMs: nowMs,
       judged: false,
       longestGapMs: 0,
-      frontier: [],
+      frontier: NO_STAGES,
       frontierUsed: false,
       prefixes: [],
     };
@@ -278,7 +279,8 @@ export class TrafficWindow {
     if (known) {
       known.hashes = hashes;
       known.index = stages.length;
-    } else if (prefixes.length < MAX_PREFIXES) prefixes.push({ agent, hashes, index: stages.length });
+    } else if (prefixes.length === 0) workflow.prefixes = [{ agent, hashes, index: stages.length }];
+    else if (prefixes.length < MAX_PREFIXES) prefixes.push({ agent, hashes, index: stages.length });
     const share = hashes.length === 0 ? 0 : prefixBoundary(shared) / prefixBoundary(hashes.length);
     const sharedTokens = Math.max(Math.floor(share * stage.promptTokens), Math.min(whole, stage.promptTokens));
     return { prefixOf, sharedTokens };
