@@ -83,7 +83,7 @@ export interface StageListener {
 
 /** The front door's hold on a submitted stage. */
 export interface StageHandle {
-  /** The first content bytes have come; frees the prefill accounting. */
+  /** The first content bytes have come, and more will; frees the prefill accounting, as `finish` does. */
   firstToken(): void;
   /**
    * The engine refused the connection before a byte of the request was sent, so nothing ran: asks for another place. True when a

@@ -29,6 +29,16 @@ describe('WriteBatch', () => {
     expect(left).toHaveLength(20);
   });
 
+  it('does what nobody waits for after the writes', async () => {
+    const batch = new WriteBatch();
+    const done: string[] = [];
+    batch.afterwards(() => done.push('afterwards'));
+    batch.add({ release: () => done.push('write') });
+    expect(done).toEqual([]);
+    await turn();
+    expect(done).toEqual(['write', 'afterwards']);
+  });
+
   it('takes a write that comes of another one that leaves', async () => {
     const { left, add } = gather(0);
     const batch = new WriteBatch();

@@ -13,15 +13,25 @@ const MOST_HELD = 16;
 /** Writes of one turn of the event loop that leave together: when the turn ends, or there are many. */
 export class WriteBatch {
   private held: HeldWrite[] = [];
+  private later: (() => void)[] = [];
   private due = false;
 
   /** `release` is called once, before the event loop waits again. */
   add(write: HeldWrite): void {
     if (this.held.push(write) >= MOST_HELD) this.release();
-    else if (!this.due) {
-      this.due = true;
-      setImmediate(this.turnEnded);
-    }
+    else this.releaseSoon();
+  }
+
+  /** Calls `callback` once what is held has left, before the event loop waits again: for work that nobody at the other end waits for. */
+  afterwards(callback: () => void): void {
+    this.later.push(callback);
+    this.releaseSoon();
+  }
+
+  private releaseSoon(): void {
+    if (this.due) return;
+    this.due = true;
+    setImmediate(this.turnEnded);
   }
 
   private readonly turnEnded = (): void => {
@@ -30,9 +40,12 @@ export class WriteBatch {
   };
 
   private release(): void {
-    const { held } = this;
+    const { held, later } = this;
     this.held = [];
     for (const write of held) write.release();
+    if (later.length === 0) return;
+    this.later = [];
+    for (const callback of later) callback();
   }
 }
 

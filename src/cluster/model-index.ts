@@ -59,6 +59,11 @@ export class ModelIndex {
     return false;
   }
 
+  /** Are there engines that could be woken, or are waking? */
+  get hasAsleep(): boolean {
+    return this.asleep.size > 0;
+  }
+
   get size(): number {
     return this.counted.size;
   }

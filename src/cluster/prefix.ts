@@ -1,4 +1,4 @@
-import type { Stage } from '../model/stage.js';
+import { type Stage, sessionOf } from '../model/stage.js';
 import type { EngineRecord } from './engine-record.js';
 import { RecentMap } from './recent-map.js';
 
@@ -101,6 +101,5 @@ function isValid(holder: Holder, model: string): boolean {
   return holder.generation === holder.engine.cacheGeneration && holder.engine.view.spec.model === model;
 }
 
-function lastCallKey(stage: Stage): string {
-  return `${stage.workflowId}\n${stage.role}\n${stage.model}`;
-}
+/** Agents of one role that are told apart have contexts of their own. */
+const lastCallKey = sessionOf;

@@ -281,6 +281,7 @@ export class ClusterRouter {
     if (found.length === 0) {
       index.roomiest(request.prediction.kvTokens.bound, (engine) => !looked.includes(engine) && look(engine));
     }
+    if (!index.hasAsleep) return found;
     let sleeping = 0;
     const calm = index.runsWithPool(request.prediction.kvTokens.bound);
     index.visitSoonestReady((engine) => {
@@ -308,12 +309,13 @@ export class ClusterRouter {
   }
 
   private score(request: PlaceRequest, engine: EngineRecord): Scored {
-    const delaysMs: number[] | undefined = this.config.explains ? [] : undefined;
+    const count = ENGINE_SCORERS.length;
+    const delaysMs = this.config.explains ? new Array<number>(count) : undefined;
     let totalMs = 0;
-    for (const scorer of ENGINE_SCORERS) {
-      const delayMs = scorer.delayMs(request, engine);
+    for (let index = 0; index < count; index++) {
+      const delayMs = ENGINE_SCORERS[index]!.delayMs(request, engine);
       totalMs += delayMs;
-      delaysMs?.push(delayMs);
+      if (delaysMs) delaysMs[index] = delayMs;
     }
     return { engine, totalMs, delaysMs };
   }

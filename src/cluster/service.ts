@@ -1,4 +1,3 @@
-import { soon } from '../bus/soon.js';
 import { ChurnMap } from '../model/churn-map.js';
 import type { Clock, Timer } from '../model/clock.js';
 import type {
@@ -33,8 +32,10 @@ export interface NodeLink {
   reportAnswer(engineId: string, answered: boolean): void;
   /** `listener` stops a stage that can start again, and gives its lease back; false when it cannot, or is not its. */
   onRequeue(listener: (stageId: string) => boolean): void;
-  /** Engines whose view changed since the last call, and the removal of engines. */
-  onChange(listener: (changed: readonly EngineView[]) => void): void;
+  /** `listener` hears that views have changed, once until they are fetched. */
+  onChange(listener: () => void): void;
+  /** Engines whose view has changed since the last call. */
+  changedViews(): readonly EngineView[];
   views(): readonly EngineView[];
   view(engineId: string): EngineView | undefined;
 }
@@ -82,28 +83,43 @@ export class ClusterService {
   private readonly placements = new ChurnMap<Placement>();
   private readonly nodes = new Map<string, NodeLink>();
   private readonly served = new ServedModels();
-  private capacityListener: ((changes: CapacityChanges) => void) | undefined;
-  private capacityDue = false;
+  /** Nodes with changes that have not been fetched. */
+  private readonly changedNodes: NodeLink[] = [];
+  private capacityListener: (() => void) | undefined;
+  /** The listener knows that there are changes to fetch. */
+  private told = false;
 
   constructor(private readonly options: ClusterServiceOptions) {
     for (const node of options.nodes) {
       this.nodes.set(node.nodeId, node);
       this.absorb(node.views());
       node.onRequeue((stageId) => this.requeue(stageId));
-      node.onChange((changed) => {
-        this.absorb(changed);
-        this.announceCapacity();
+      node.onChange(() => {
+        this.changedNodes.push(node);
+        this.capacityMayDiffer();
       });
     }
   }
 
-  /** `listener` hears of every model whose capacity has changed; several changes in one turn are told once. */
-  onCapacity(listener: (changes: CapacityChanges) => void): void {
+  /** `listener` hears that capacity may have changed, once until somebody fetches it with {@link capacityChanges}. */
+  onCapacity(listener: () => void): void {
     this.capacityListener = listener;
-    this.announceCapacity();
+    this.capacityMayDiffer();
+  }
+
+  /**
+   * Models whose capacity has changed since the last call; undefined where nothing has happened. It is asked for when a stage waits, and not told at every change:
+   * while there is room, nobody needs to know how much.
+   */
+  capacityChanges(): CapacityChanges | undefined {
+    if (!this.told) return undefined;
+    this.told = false;
+    this.fetchViews();
+    return this.options.router.capacityChanges(this.options.clock.nowMs());
   }
 
   models(): ReadonlyMap<string, ModelPresence> {
+    this.fetchViews();
     return this.served.all();
   }
 
@@ -149,17 +165,12 @@ export class ClusterService {
       node?.cancel(stageId);
       this.options.router.dropped(stageId);
     }
-    this.refresh(node, engineId);
-    this.announceCapacity();
   }
 
   /** The context of a stage that has ended on the engine stays there until then. */
   keep(nodeId: string, engineId: string, context: KeptContext): void {
-    const node = this.nodes.get(nodeId);
-    node?.keep(engineId, context);
+    this.nodes.get(nodeId)?.keep(engineId, context);
     this.options.router.keep(engineId, context);
-    this.refresh(node, engineId);
-    this.announceCapacity();
   }
 
   /** The engine of a leased stage did not take the connection: the lease ends and the node looks at its engine. */
@@ -184,6 +195,7 @@ export class ClusterService {
     placement.node = undefined;
     for (let attempt = 0; attempt < MAX_TRIES_PER_DISPATCH; attempt++) {
       const nowMs = clock.nowMs();
+      this.fetchViews();
       const place = router.place(stage, placement.prediction, nowMs, placement.excluded);
       placement.explanation = place.explanation;
       if (place.kind === 'bounce') {
@@ -195,8 +207,10 @@ export class ClusterService {
       const reservation = node?.reserve(this.demand(placement, engineId, place.kvTokens), (end) =>
         this.holdEnded(placement, end),
       );
-      this.refresh(node, engineId);
       if (!node || !reservation || reservation.kind === 'refuse') {
+        // The router has counted the stage there, and nothing has changed that would tell it otherwise.
+        const view = node?.view(engineId);
+        if (view) this.absorb([view]);
         exclude(placement, engineId);
         continue;
       }
@@ -264,22 +278,24 @@ export class ClusterService {
   }
 
   private leaveEngine(placement: Placement): void {
-    const { engineId, node, stage } = placement;
+    const { engineId, stage } = placement;
     placement.waitTimer?.cancel();
     if (!engineId) return;
     this.options.router.ended(stage.stageId, engineId, this.options.clock.nowMs());
     exclude(placement, engineId);
-    this.refresh(node, engineId);
   }
 
   private bounce(placement: Placement, reason: string): void {
     this.placements.delete(placement.stage.stageId);
+    // The global level has counted on a start that did not come.
+    this.capacityMayDiffer();
     placement.listener.bounced(reason, placement.explanation);
   }
 
-  private refresh(node: NodeLink | undefined, engineId: string | undefined): void {
-    const view = node && engineId ? node.view(engineId) : undefined;
-    if (view) this.absorb([view]);
+  /** Views are fetched when they are about to be used, so that several changes of an engine cost one. */
+  private fetchViews(): void {
+    const { changedNodes } = this;
+    for (let node = changedNodes.pop(); node; node = changedNodes.pop()) this.absorb(node.changedViews());
   }
 
   private absorb(views: readonly EngineView[]): void {
@@ -290,16 +306,11 @@ export class ClusterService {
     }
   }
 
-  private announceCapacity(): void {
-    if (this.capacityDue || !this.capacityListener) return;
-    this.capacityDue = true;
-    soon(this.tellCapacity);
+  private capacityMayDiffer(): void {
+    if (this.told || !this.capacityListener) return;
+    this.told = true;
+    this.capacityListener();
   }
-
-  private readonly tellCapacity = (): void => {
-    this.capacityDue = false;
-    this.capacityListener?.(this.options.router.capacityChanges(this.options.clock.nowMs()));
-  };
 }
 
 /** The set that came with the stage is not ours to change; most stages never need one of their own. */

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { StageHandle, StageListener, StageStart } from '../bus/contract.js';
+import { writeBatch } from '../bus/write-batch.js';
 import { MaestroError } from '../model/error.js';
 import type { OutcomeKind, StageOutcome } from '../model/stage.js';
 import type { AnswerFacts } from './answer-facts.js';
@@ -7,6 +8,7 @@ import { AnswerWriter } from './answer-writer.js';
 import { errorEvent, maestroHeaders, sendError } from './answers.js';
 import type { ApiKey } from './config.js';
 import type { GatewayContext } from './context.js';
+import { type Ending, outcomeOf, reportEnd } from './ended-request.js';
 import { REJECTION_KINDS, refusalAnswer } from './engine-refusal.js';
 import { copyAnswerHeaders, upstreamHeaders } from './headers.js';
 import { bodyTooLarge, checkHeaders, type Intake, takeIn } from './intake.js';
@@ -27,6 +29,8 @@ import { UpstreamCall, type UpstreamEnd, type UpstreamSink } from './upstream-ca
  * - `sending`: the outcome is settled, the last bytes are on their way to the client.
  */
 export type Phase = 'reading' | 'queued' | 'waiting' | 'flowing' | 'sending';
+
+const noFacts = (): AnswerFacts => ({});
 
 export interface ExchangeRequest {
   readonly requestId: string;
@@ -193,10 +197,13 @@ export class Exchange implements StageListener, UpstreamSink {
 
   onContent(bytes: Buffer): void {
     const { res } = this;
-    if (this.outcome || res.destroyed) return;
+    if (this.settled || res.destroyed) return;
     // An error that comes before any content becomes an error status; its event is not needed then.
     if (!res.headersSent && this.call?.errorFirst) return;
-    this.beginAnswer();
+    if (!res.headersSent) {
+      this.beginAnswer();
+      this.handle?.firstToken();
+    }
     if (this.writer.write(bytes)) return;
     this.call?.pause();
     this.blockedSinceMs = this.context.wallClock.nowMs();
@@ -256,17 +263,13 @@ export class Exchange implements StageListener, UpstreamSink {
     );
   }
 
-  private complete(facts: AnswerFacts, rest: Buffer | undefined): void {
-    this.beginAnswer();
-    const { stage, fields, scan } = this.intake!;
-    if (facts.promptTokens !== undefined && scan.mediaCount === 0) {
-      this.context.tokens.observe(stage.model, fields.promptBytes, facts.promptTokens);
-    }
+  private complete(readFacts: () => AnswerFacts, rest: Buffer | undefined): void {
+    if (!this.res.headersSent) this.beginAnswer();
     this.writer.end(rest);
     // An engine that has answered in full has read the whole request, so nothing holds on to its bytes.
     if (this.pooledRoom) this.context.rooms.give(this.pooledRoom);
     this.pooledRoom = undefined;
-    this.settle('completed', undefined, this.res.statusCode, facts);
+    this.settle('completed', undefined, this.res.statusCode, readFacts);
   }
 
   private passRefusal(body: Buffer, headers: string[], status: number, kind: OutcomeKind, reason: string): void {
@@ -275,12 +278,10 @@ export class Exchange implements StageListener, UpstreamSink {
     this.settle(kind, reason, status);
   }
 
-  /** Sends the head of the answer, if it has not gone yet. */
+  /** Sends the head of the answer. */
   private beginAnswer(): void {
-    if (this.res.headersSent) return;
     this.phase = 'flowing';
     this.ttftMs = this.context.clock.nowMs() - this.arrivalMs;
-    this.handle?.firstToken();
     this.rememberResponse();
     const { status, headers, streamed } = this.call!.head!;
     const answer = this.maestroHeaders();
@@ -307,7 +308,7 @@ export class Exchange implements StageListener, UpstreamSink {
     if (late === undefined) return;
     if (late.kind === 'idle-client') {
       this.abortUpstream('client');
-      if (!this.outcome) this.settle('client_cancelled', 'idle-write', 499);
+      if (!this.settled) this.settle('client_cancelled', 'idle-write', 499);
       this.res.destroy();
     } else {
       this.fail(late.error, late.outcome, late.error.code);
@@ -317,7 +318,7 @@ export class Exchange implements StageListener, UpstreamSink {
   /** Ends the request because the gateway closes. */
   terminate(): void {
     this.abortUpstream('shutdown');
-    if (this.outcome) this.res.destroy();
+    if (this.settled) this.res.destroy();
     else this.fail(new MaestroError('shutting_down', 'This gateway is closing.'), 'rejected', 'shutting_down');
   }
 
@@ -329,7 +330,7 @@ export class Exchange implements StageListener, UpstreamSink {
 
   /** Ends the request with an error, in whatever form the client can still be told. */
   private fail(error: MaestroError, kind: OutcomeKind, reason: string, facts: AnswerFacts = {}): void {
-    if (this.outcome) return;
+    if (this.settled) return;
     const { res, call } = this;
     this.abortUpstream('timeout');
     if (!res.headersSent) {
@@ -342,7 +343,7 @@ export class Exchange implements StageListener, UpstreamSink {
       if (call?.head?.streamed) this.writer.end(errorEvent(error, this.request.route.dialect, call.stream));
       else res.destroy();
     }
-    this.settle(kind, reason, res.statusCode, facts);
+    this.settle(kind, reason, res.statusCode, () => facts);
   }
 
   private abortUpstream(cause: string): void {
@@ -353,7 +354,7 @@ export class Exchange implements StageListener, UpstreamSink {
   }
 
   private clientClosed(): void {
-    if (!this.outcome) {
+    if (!this.settled) {
       this.abortUpstream('client');
       this.settle('client_cancelled', undefined, 499);
     }
@@ -361,40 +362,31 @@ export class Exchange implements StageListener, UpstreamSink {
     this.onClosed(this, this.request.requestId);
   }
 
-  /** Fixes the outcome: once, for the levels, the counters and the log. */
-  private settle(kind: OutcomeKind, reason: string | undefined, httpStatus: number, facts: AnswerFacts = {}): void {
-    const { context, intake, start } = this;
-    const nowMs = context.clock.nowMs();
-    const durationMs = nowMs - this.arrivalMs;
-    const { promptTokens, cachedTokens, outputTokens, finishReason, toolCalled } = facts;
-    this.outcome = {
-      kind,
-      reason,
-      httpStatus,
-      promptTokens,
-      cachedTokens,
-      outputTokens,
-      finishReason,
-      toolCalled,
-      ttftMs: this.ttftMs,
-      durationMs,
-      serviceMs: start ? nowMs - this.leftQueueMs : undefined,
-    };
+  private get settled(): boolean {
+    return this.phase === 'sending';
+  }
+
+  /** Fixes how the request ends: once. Where all went well the client's last bytes leave before the others hear of it. */
+  private settle(kind: OutcomeKind, reason: string | undefined, httpStatus: number, readFacts = noFacts): void {
+    const nowMs = this.context.clock.nowMs();
     this.phase = 'sending';
-    if (this.res.writableLength > 0) this.blockedSinceMs ??= context.wallClock.nowMs();
+    if (this.res.writableLength > 0) this.blockedSinceMs ??= this.context.wallClock.nowMs();
+    const serviceMs = this.start ? nowMs - this.leftQueueMs : undefined;
+    const { arrivalMs, ttftMs } = this;
+    const ending = { kind, reason, httpStatus, ttftMs, durationMs: nowMs - arrivalMs, serviceMs };
+    if (kind === 'completed') writeBatch.afterwards(() => this.account(ending, readFacts()));
+    else this.account(ending, readFacts());
+  }
+
+  /** Tells the levels, the counters and the log how the request ended. */
+  private account(ending: Ending, facts: AnswerFacts): void {
+    const { context, intake, start } = this;
+    if (facts.promptTokens !== undefined && ending.kind === 'completed' && intake!.scan.mediaCount === 0) {
+      context.tokens.observe(intake!.stage.model, intake!.fields.promptBytes, facts.promptTokens);
+    }
+    this.outcome = outcomeOf(ending, facts);
     this.handle?.finish(this.outcome);
-    context.metrics.requestEnded({
-      route: this.request.route.name,
-      sloClass: intake?.stage.sloClass,
-      outcome: kind,
-      durationMs,
-      queueMs: start?.queueMs,
-      ttftMs: this.ttftMs,
-    });
-    const level = kind === 'completed' ? 'debug' : kind === 'client_cancelled' ? 'info' : 'warn';
-    if (!context.logger.isLevelEnabled(level)) return;
     const { requestId, route } = this.request;
-    const ended = { requestId, route: route.name, engine: start?.engineId, ...this.outcome };
-    context.logger[level](ended, 'request ended');
+    reportEnd(context, { requestId, route, sloClass: intake?.stage.sloClass, start }, this.outcome);
   }
 }

@@ -23,8 +23,8 @@ export interface UpstreamHead {
 
 /** How a call to an engine ended. */
 export type UpstreamEnd =
-  /** All came. `rest` has not been handed on yet. */
-  | { readonly kind: 'complete'; readonly facts: AnswerFacts; readonly rest: Buffer | undefined }
+  /** All came. `rest` has not been handed on yet, and `facts` need not be read before it has. */
+  | { readonly kind: 'complete'; readonly facts: () => AnswerFacts; readonly rest: Buffer | undefined }
   /** Not a byte of the request was sent, so nothing ran. */
   | { readonly kind: 'unsent'; readonly cause: Error }
   /** The engine answered with an error status. */
@@ -150,9 +150,9 @@ export class UpstreamCall implements DataHandler {
       return;
     }
     const rest = together(content, relay?.end());
-    if (!relay) this.finish({ kind: 'complete', facts: tail?.read() ?? {}, rest });
+    if (!relay) this.finish({ kind: 'complete', facts: () => tail?.read() ?? {}, rest });
     else if (relay.error) this.finish(this.broken('error-frame', rest, relay.errorTold, undefined));
-    else if (relay.done) this.finish({ kind: 'complete', facts: relay.facts, rest });
+    else if (relay.done) this.finish({ kind: 'complete', facts: () => relay.facts, rest });
     else this.finish(this.broken('truncated', rest, false, undefined));
   }
 

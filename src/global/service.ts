@@ -6,6 +6,7 @@ import type {
   StageHandle,
   StageListener,
 } from '../bus/contract.js';
+import { ServedNames } from '../bus/served-names.js';
 import { soon } from '../bus/soon.js';
 import type { ClusterService } from '../cluster/service.js';
 import { ChurnMap } from '../model/churn-map.js';
@@ -78,7 +79,7 @@ interface Job {
 export class GlobalService implements Scheduling {
   private readonly jobs = new ChurnMap<Job>();
   private readonly outcomes = Object.fromEntries(OUTCOME_KINDS.map((kind) => [kind, 0])) as Record<OutcomeKind, number>;
-  private readonly aliasesOf = new Map<string, string[]>();
+  private readonly names: ServedNames;
   private idleTimer: Timer | undefined;
   private hopelessTimer: Timer | undefined;
   /** Models with a queue and no engine that answers, and since when. */
@@ -90,16 +91,10 @@ export class GlobalService implements Scheduling {
 
   constructor(private readonly options: GlobalServiceOptions) {
     for (const cluster of options.clusters.values()) {
-      cluster.onCapacity((changes) => {
-        options.scheduler.capacityChanged(changes);
-        this.pumpSoon();
-      });
+      cluster.onCapacity(() => this.pumpWaiting());
     }
-    for (const [alias, model] of Object.entries(options.aliases)) {
-      const names = this.aliasesOf.get(model);
-      if (names) names.push(alias);
-      else this.aliasesOf.set(model, [alias]);
-    }
+    const clusters = [...options.clusters.values()];
+    this.names = new ServedNames(() => clusters.map((cluster) => cluster.models()), options.aliases);
     this.endIdleWorkflows();
     this.rejectHopeless();
   }
@@ -109,13 +104,11 @@ export class GlobalService implements Scheduling {
   }
 
   models(): readonly ServedModel[] {
-    const names = new Set<string>();
-    for (const cluster of this.options.clusters.values()) for (const name of cluster.models().keys()) names.add(name);
-    return [...names].flatMap((name) => this.servedModel(name) ?? []);
+    return this.names.all();
   }
 
   resolveModel(name: string): ServedModel | undefined {
-    return this.servedModel(this.options.aliases[name] ?? name);
+    return this.names.resolve(name);
   }
 
   classes(): readonly SloClass[] {
@@ -131,10 +124,10 @@ export class GlobalService implements Scheduling {
   }
 
   submit(stage: Stage, identitySource: string, listener: StageListener): StageHandle {
-    const { clock, tracker, predictor, scheduler, decisionLog } = this.options;
+    const { clock, tracker, predictor, scheduler } = this.options;
     const nowMs = clock.nowMs();
     const context = tracker.begin(stage, nowMs);
-    this.options.nextModels.stageBegan(stage, nowMs);
+    if (this.names.several) this.options.nextModels.stageBegan(stage, nowMs);
     const prediction = predictor.predict(stage, context);
     const job: Job = {
       stage,
@@ -149,7 +142,6 @@ export class GlobalService implements Scheduling {
       requeues: 0,
     };
     this.jobs.set(stage.stageId, job);
-    decisionLog.open(job.record);
     const answer = scheduler.submit(stage, context, prediction, nowMs);
     if (answer.kind === 'queued') {
       job.record.orderKey = answer.orderKey;
@@ -171,7 +163,8 @@ export class GlobalService implements Scheduling {
 
   explain(stageId: string): DecisionRecord | undefined {
     const { decisionLog } = this.options;
-    return stageId === 'last' ? decisionLog.last() : decisionLog.get(stageId);
+    if (stageId === 'last') return decisionLog.last();
+    return this.jobs.get(stageId)?.record ?? decisionLog.get(stageId);
   }
 
   fleet(): FleetSnapshot {
@@ -196,22 +189,6 @@ export class GlobalService implements Scheduling {
     this.hopelessTimer?.cancel();
   }
 
-  private servedModel(name: string): ServedModel | undefined {
-    let found: ServedModel | undefined;
-    for (const cluster of this.options.clusters.values()) {
-      const here = cluster.models().get(name);
-      if (!here) continue;
-      found = {
-        name,
-        aliases: this.aliasesOf.get(name) ?? [],
-        maxModelLen: Math.max(found?.maxModelLen ?? 0, here.maxModelLen),
-        engines: (found?.engines ?? 0) + here.engines,
-        enginesUp: (found?.enginesUp ?? 0) + here.enginesUp,
-      };
-    }
-    return found;
-  }
-
   /** Workflows that fell silent become history for the remaining work of others. */
   private endIdleWorkflows(): void {
     for (const workflowId of this.options.tracker.endIdle(this.nowMs())) this.workflowEnded(workflowId);
@@ -230,7 +207,7 @@ export class GlobalService implements Scheduling {
     const queued = this.options.scheduler.queuedByModel();
     for (const model of this.withoutEngine.keys()) if (!queued[model]) this.withoutEngine.delete(model);
     for (const [model, count] of Object.entries(queued)) {
-      if (count === 0 || this.servedModel(model)?.enginesUp) {
+      if (count === 0 || this.resolveModel(model)?.enginesUp) {
         this.withoutEngine.delete(model);
         continue;
       }
@@ -246,6 +223,11 @@ export class GlobalService implements Scheduling {
     this.hopelessTimer = this.options.clock.after(NO_ENGINE_CHECK_MS, () => this.rejectHopeless());
   }
 
+  /** What may start those who wait is of no interest while nobody does. */
+  private pumpWaiting(): void {
+    if (this.options.scheduler.queued > 0) this.pumpSoon();
+  }
+
   /** Several submissions and capacity changes of one turn are dispatched together, in order. */
   private pumpSoon(): void {
     if (this.pumpDue) return;
@@ -256,6 +238,10 @@ export class GlobalService implements Scheduling {
   private readonly pump = (): void => {
     this.pumpDue = false;
     const { scheduler, clock } = this.options;
+    for (const cluster of this.options.clusters.values()) {
+      const changes = cluster.capacityChanges();
+      if (changes) scheduler.capacityChanged(changes);
+    }
     const nowMs = clock.nowMs();
     for (const dispatch of scheduler.dispatch(nowMs)) this.dispatch(dispatch);
     const nextExpiryMs = scheduler.nextExpiryMs();
@@ -379,12 +365,12 @@ export class GlobalService implements Scheduling {
       scheduler.cancel(stage.stageId, nowMs);
     }
     tracker.end(stage, settled, nowMs);
-    this.options.nextModels.stageEnded(stage, settled.kind === 'completed', nowMs);
+    if (this.names.several) this.options.nextModels.stageEnded(stage, settled.kind === 'completed', nowMs);
     if (stage.finalStage && tracker.finishWorkflow(stage.workflowId)) this.workflowEnded(stage.workflowId);
     this.outcomes[settled.kind] += 1;
     record.outcome = settled;
-    decisionLog.close(record);
-    this.pumpSoon();
+    decisionLog.close(record, nowMs);
+    this.pumpWaiting();
   }
 
   private expire(): void {

@@ -8,12 +8,21 @@ const MAX_KEYS = 10_000;
 export class KeyMemo {
   private readonly keys = new Map<string, Map<string, Map<string, string>>>();
   private count = 0;
+  /** The combination that was asked for last, which is asked for again more often than not. */
+  private last = { first: '', second: '', third: '', key: '' };
 
   /** @param make Joins the names; the third is empty where there are two. */
   constructor(private readonly make: (first: string, second: string, third: string) => string) {}
 
   of(first: string, second: string, third = ''): string {
-    return this.keys.get(first)?.get(second)?.get(third) ?? this.add(first, second, third);
+    const { last } = this;
+    if (last.first === first && last.second === second && last.third === third && last.key !== '') return last.key;
+    const key = this.keys.get(first)?.get(second)?.get(third) ?? this.add(first, second, third);
+    last.first = first;
+    last.second = second;
+    last.third = third;
+    last.key = key;
+    return key;
   }
 
   private add(first: string, second: string, third: string): string {

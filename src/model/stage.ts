@@ -104,9 +104,18 @@ export interface WorkflowPast {
 }
 
 /** Whose calls of a model continue each other: an agent, or all of a role where nothing tells agents apart, in one workflow. */
-export function sessionOf({ workflowId, role, agent, model }: Stage): string {
-  return `${workflowId}\n${role}\n${agent ?? ''}\n${model}`;
+export function sessionOf(stage: Stage): string {
+  // All that look at a stage do so one after the other; a name that is made once is hashed once.
+  if (stage !== named) {
+    const { workflowId, role, agent, model } = stage;
+    session = `${workflowId}\n${role}\n${agent ?? ''}\n${model}`;
+    named = stage;
+  }
+  return session;
 }
+
+let named: Stage | undefined;
+let session = '';
 
 /** What the workflow tracker adds before prediction. */
 export interface StageContext {

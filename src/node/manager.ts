@@ -167,7 +167,7 @@ export class NodeManager {
     this.markChanged(record);
     // What is not promised any more can be given back, which others may be waiting for.
     if (isElastic(record) && this.heldAt.size > 0) this.residency.planDueMs = nowMs;
-    if (record.idle) this.residency.changed(nowMs);
+    if (record.idle) this.residency.becameIdle(nowMs);
   }
 
   /** May the process of an engine start? See {@link ResidencyControl.start}. */
@@ -239,10 +239,14 @@ export class NodeManager {
     return this.reclaim.engines.map((record) => this.viewOf(record));
   }
 
+  /** Has any view changed since the last call of {@link changed}? */
+  get hasChanged(): boolean {
+    return this.changedIds.length > 0;
+  }
+
   /** Engines whose view has changed since the last call. */
   changed(): string[] {
     const { changedIds } = this;
-    if (changedIds.length === 0) return changedIds;
     this.changedIds = [];
     for (const engineId of changedIds) this.engines.get(engineId)!.changeNoted = false;
     return changedIds;

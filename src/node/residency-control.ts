@@ -70,6 +70,15 @@ export class ResidencyControl {
     this.forecastsChanged();
   }
 
+  /** An engine has no lease any more, so that its room could be given to others: of interest where some engine does anything but serve. */
+  becameIdle(nowMs: number): void {
+    for (const record of this.context.engines) {
+      if (record.residency.state === 'running' && !isElastic(record) && !record.batchPaused) continue;
+      this.changed(nowMs);
+      return;
+    }
+  }
+
   /** The forecasts of engines that do not run, and the room that elastic pools could grow into, depend on what all the others do. */
   forecastsChanged(): void {
     for (const record of this.context.engines) {

@@ -181,7 +181,7 @@ describe('NodeService', () => {
     };
     const service = await started(spec);
     const seen: string[] = [];
-    service.onChange((views) => seen.push(...views.map((view) => `${view.spec.model} ${view.state}`)));
+    service.onChange(() => seen.push(...service.changedViews().map((view) => `${view.spec.model} ${view.state}`)));
     expect(await outcome(service, 's0', 'e1')).toEqual({ kind: 'refused', reason: 'engine-down' });
     await fake.start(port);
     await vi.waitFor(() => expect(seen).toContain('found-model running'));

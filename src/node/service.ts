@@ -67,9 +67,11 @@ export class NodeService {
   private readonly manager: NodeManager;
   private readonly live = new Map<string, LiveEngine>();
   private readonly holdEnds = new OpenHolds();
-  private readonly listeners: ((changed: readonly EngineView[]) => void)[] = [];
+  private readonly listeners: (() => void)[] = [];
   private readonly requeueListeners: ((stageId: string) => boolean)[] = [];
   private readonly gpuCapacityBytes: readonly number[];
+  /** The listeners know that there are changes to fetch. */
+  private told = false;
   private pumpDue = false;
   private timer: Timer | undefined;
   private timerDueMs = Number.POSITIVE_INFINITY;
@@ -108,10 +110,8 @@ export class NodeService {
   /** A `hold` is followed by one call of `onHoldEnd`, never before this returns, unless it is cancelled first. */
   reserve(demand: Demand, onHoldEnd: (end: HoldEnd) => void): ReserveResult {
     const result = this.manager.reserve(demand, this.options.clock.nowMs());
-    if (result.kind === 'hold') {
-      this.holdEnds.open(demand.stageId, demand.engineId, onHoldEnd);
-    }
-    this.pumpSoon();
+    if (result.kind === 'hold') this.holdEnds.open(demand.stageId, demand.engineId, onHoldEnd);
+    this.settle();
     return result;
   }
 
@@ -121,7 +121,7 @@ export class NodeService {
     this.holdEnds.drop(stageId);
     this.manager.cancel(stageId, nowMs);
     this.manager.release(stageId, {}, nowMs);
-    this.pumpSoon();
+    this.settle();
   }
 
   /** `listener` stops a stage that can start again, and gives its lease back; false when it cannot, or is not its. */
@@ -131,17 +131,17 @@ export class NodeService {
 
   firstToken(stageId: string): void {
     this.manager.firstToken(stageId, this.options.clock.nowMs());
-    this.pumpSoon();
+    this.settle();
   }
 
   release(stageId: string, use: LeaseUse): void {
     this.manager.release(stageId, use, this.options.clock.nowMs());
-    this.pumpSoon();
+    this.settle();
   }
 
   keep(engineId: string, context: Parameters<NodeManager['keep']>[1]): void {
     this.manager.keep(engineId, context, this.options.clock.nowMs());
-    this.pumpSoon();
+    this.settle();
   }
 
   endpoint(engineId: string): EngineEndpoint | undefined {
@@ -167,9 +167,15 @@ export class NodeService {
     this.live.get(engineId)?.monitor.reportAnswer(answered);
   }
 
-  /** Hears of engines whose view changed; several changes in one turn are told once. */
-  onChange(listener: (changed: readonly EngineView[]) => void): void {
+  /** `listener` hears that views have changed, once until somebody fetches them with {@link changedViews}. */
+  onChange(listener: () => void): void {
     this.listeners.push(listener);
+  }
+
+  /** Engines whose view has changed since the last call. */
+  changedViews(): readonly EngineView[] {
+    this.told = false;
+    return this.manager.changed().map((engineId) => this.manager.view(engineId)!);
   }
 
   views(): readonly EngineView[] {
@@ -298,7 +304,15 @@ export class NodeService {
 
   private event(event: EngineEvent): void {
     this.manager.engineEvent(event, this.options.clock.nowMs());
-    this.pumpSoon();
+    this.settle();
+  }
+
+  /** After every call of the manager: tells of changes, and carries out what it wants, where it wants anything before the timer. Most calls end here. */
+  private settle(): void {
+    if (this.manager.nextTickMs() < this.timerDueMs) this.pumpSoon();
+    if (this.told || !this.manager.hasChanged) return;
+    this.told = true;
+    for (const listener of this.listeners) listener();
   }
 
   private pumpSoon(): void {
@@ -307,27 +321,27 @@ export class NodeService {
     soon(this.pump);
   }
 
-  /** Carries out what the manager wants, tells what changed, and sets the timer for what only time brings. */
+  /** Carries out what the manager wants, and sets the timer for what only time brings. */
   private readonly pump = (): void => {
     this.pumpDue = false;
     if (this.stopped) return;
     const { clock } = this.options;
     for (const action of this.manager.tick(clock.nowMs())) this.carryOut(action);
-    const changed = this.manager.changed();
-    if (changed.length > 0 && this.listeners.length > 0) {
-      const views = changed.map((engineId) => this.manager.view(engineId)!);
-      for (const listener of this.listeners) listener(views);
-    }
     const nextMs = this.manager.nextTickMs();
     // An earlier timer stays and finds nothing to do: one made anew at every request would cost more.
-    if (nextMs >= this.timerDueMs) return;
+    if (nextMs < this.timerDueMs) this.setTimer(nextMs);
+    this.settle();
+  };
+
+  private setTimer(nextMs: number): void {
+    const { clock } = this.options;
     this.timer?.cancel();
     this.timerDueMs = nextMs;
     this.timer = clock.after(nextMs - clock.nowMs(), () => {
       this.timerDueMs = Number.POSITIVE_INFINITY;
       this.pumpSoon();
     });
-  };
+  }
 
   private carryOut(action: NodeAction): void {
     if (action.kind === 'grant') {

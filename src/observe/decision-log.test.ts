@@ -2,31 +2,59 @@ import { describe, expect, it } from 'vitest';
 import type { DecisionRecord } from '../bus/contract.js';
 import { DecisionLog } from './decision-log.js';
 
-const record = (stageId: string, ended = false) =>
-  ({ stage: { stageId }, ...(ended ? { outcome: { kind: 'completed' } } : {}) }) as DecisionRecord;
+const record = (stageId: string, kind: 'completed' | 'engine_failed' = 'completed') =>
+  ({ stage: { stageId }, outcome: { kind } }) as DecisionRecord;
+
+/** More time than a record needs to be kept besides any others. */
+const PAUSE_MS = 60_000;
 
 describe('DecisionLog', () => {
   it('keeps the newest records, forgets the oldest, and takes an id that comes again for the newer request', () => {
     const log = new DecisionLog({ capacity: 3 });
     const again = record('a');
-    for (const each of [record('a'), record('b'), again, record('c')]) log.open(each);
+    let nowMs = 0;
+    const close = (each: DecisionRecord) => {
+      nowMs += PAUSE_MS;
+      log.close(each, nowMs);
+    };
+    for (const each of [record('a'), record('b'), again, record('c')]) close(each);
     expect(log.get('a')).toBe(again);
     expect(log.get('b')).toBeDefined();
-    log.open(record('d'));
+    close(record('d'));
     expect(log.get('b')).toBeUndefined();
     expect(log.get('a')).toBe(again);
-    log.open(record('e'));
+    close(record('e'));
     expect(log.get('a')).toBeUndefined();
     expect(log.get('e')).toBeDefined();
   });
 
-  it('knows the newest request that has ended, before and after its ring is full', () => {
+  it('knows the newest', () => {
     const log = new DecisionLog({ capacity: 2 });
     expect(log.last()).toBeUndefined();
-    log.open(record('a', true));
-    log.open(record('b'));
-    expect(log.last()?.stage.stageId).toBe('a');
-    log.open(record('c', true));
-    expect(log.last()?.stage.stageId).toBe('c');
+    for (const id of ['a', 'b', 'c']) {
+      log.close(record(id), 0);
+      expect(log.last()?.stage.stageId).toBe(id);
+      expect(log.get(id)).toBe(log.last());
+    }
+  });
+
+  it('reaches back for a minute however many end, with a burst in whole and everything that failed', () => {
+    const capacity = 1000;
+    const log = new DecisionLog({ capacity });
+    for (let index = 0; index < capacity / 2; index++) log.close(record(`burst${index}`), 0);
+    for (let index = 0; index < capacity / 2; index++) expect(log.get(`burst${index}`)).toBeDefined();
+    const perSecond = 300;
+    let failed = 0;
+    for (let index = 1; index <= 60 * perSecond; index++) {
+      const fails = index % 200 === 0;
+      if (fails) failed += 1;
+      log.close(record(`${index}`, fails ? 'engine_failed' : 'completed'), (1000 * index) / perSecond);
+    }
+    const kept = Array.from({ length: 60 * perSecond }, (_, index) => index + 1).filter((index) => log.get(`${index}`));
+    expect(kept.filter((index) => index % 200 === 0)).toHaveLength(failed);
+    expect(kept.length).toBeGreaterThan(capacity / 2 - 5);
+    expect(kept.length).toBeLessThan(capacity / 2 + failed + 5);
+    // Of the first seconds as of the last.
+    expect(kept.filter((index) => index <= 10 * perSecond).length).toBeGreaterThan(capacity / 20);
   });
 });

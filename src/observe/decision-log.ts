@@ -8,48 +8,69 @@ export interface DecisionLogOptions {
   readonly file?: LineFile | undefined;
 }
 
-/** The last decisions, by request id, and optionally all of them in a file. Never on the way of a request: a full disk only loses records of the file. */
+/** How long the records in memory are to reach back. */
+const SPAN_MS = 60_000;
+
+/**
+ * The last decisions about requests that have ended, by request id, and optionally all of them in a file. Never on the way of a request: a full disk only
+ * loses records of the file.
+ *
+ * Where so many requests end that all of them would push each other out before anybody could ask, some are left out: those that failed are kept, of the
+ * others half the ring at once, and then as many as let it reach back for a minute. A record that is kept has to be moved by the garbage
+ * collector, with all it refers to; that was a tenth of the CPU of a busy gateway.
+ */
 export class DecisionLog {
   /** Records by age: a ring of `capacity` places. Looked through when one is asked for, which is seldom; an index would have to be kept at every request. */
   private readonly ring: DecisionRecord[] = [];
   private next = 0;
+  private newest: DecisionRecord | undefined;
+  /** Records that may be kept now, and when that was worked out. */
+  private credit: number;
+  private atMs = Number.NEGATIVE_INFINITY;
 
-  constructor(private readonly options: DecisionLogOptions) {}
+  constructor(private readonly options: DecisionLogOptions) {
+    this.credit = options.capacity / 2;
+  }
 
   /** Records that the file does not have, because it could not be written. */
   get lost(): number {
     return this.options.file?.lost ?? 0;
   }
 
-  open(record: DecisionRecord): void {
+  /** Takes the record of a request that has ended. `nowMs` never goes back. */
+  close(record: DecisionRecord, nowMs: number): void {
+    this.options.file?.write(JSON.stringify(record));
+    this.newest = record;
+    if (!this.keeps(record, nowMs)) return;
     this.ring[this.next] = record;
     this.next = (this.next + 1) % this.options.capacity;
   }
 
-  /** The newest record of a request that has ended; what `maestro explain last` shows. */
+  /** The newest record; what `maestro explain last` shows. */
   last(): DecisionRecord | undefined {
-    return this.newest((record) => record.outcome !== undefined);
-  }
-
-  /** Writes the finished record to the file. */
-  close(record: DecisionRecord): void {
-    this.options.file?.write(JSON.stringify(record));
+    return this.newest;
   }
 
   get(stageId: string): DecisionRecord | undefined {
-    return this.newest((record) => record.stage.stageId === stageId);
+    if (this.newest?.stage.stageId === stageId) return this.newest;
+    const { length } = this.ring;
+    for (let age = 1; age <= length; age++) {
+      const record = this.ring[(this.next - age + length) % length];
+      if (record?.stage.stageId === stageId) return record;
+    }
+    return undefined;
   }
 
   async end(): Promise<void> {
     await this.options.file?.end();
   }
 
-  private newest(wanted: (record: DecisionRecord) => boolean): DecisionRecord | undefined {
-    const { length } = this.ring;
-    for (let age = 1; age <= length; age++) {
-      const record = this.ring[(this.next - age + length) % length];
-      if (record && wanted(record)) return record;
-    }
-    return undefined;
+  private keeps({ outcome }: DecisionRecord, nowMs: number): boolean {
+    const half = this.options.capacity / 2;
+    this.credit = Math.min(half, this.credit + (half * (nowMs - this.atMs)) / SPAN_MS);
+    this.atMs = nowMs;
+    if (this.credit >= 1) this.credit -= 1;
+    else if (outcome?.kind === 'completed') return false;
+    return true;
   }
 }

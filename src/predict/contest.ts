@@ -1,3 +1,4 @@
+import { KeyMemo } from '../model/key-memo.js';
 import { LruMap } from '../model/lru-map.js';
 import type { Stage } from '../model/stage.js';
 import { thousandths } from './keyed-windows.js';
@@ -84,10 +85,13 @@ export class EstimateContest {
   }
 }
 
+const ROLE = new KeyMemo((template, model, role) => `r\n${template}\n${model}\n${role}`);
+const TEMPLATE = new KeyMemo((template) => `t\n${template}`);
+
 function roleKey({ template, model, role }: Kind): string {
-  return `r\n${template}\n${model}\n${role}`;
+  return ROLE.of(template, model, role);
 }
 
 function templateKey({ template }: Kind): string {
-  return `t\n${template}`;
+  return TEMPLATE.of(template, '');
 }

@@ -1,3 +1,4 @@
+import { KeyMemo } from '../model/key-memo.js';
 import { LruMap } from '../model/lru-map.js';
 import type { Stage } from '../model/stage.js';
 
@@ -173,6 +174,8 @@ function usesOf(outlook: Outlook, role: string): Uses | undefined {
   return undefined;
 }
 
+const KIND = new KeyMemo((template, role) => `${template}\n${role}`);
+
 function kindOf({ template, role }: Stage): string {
-  return `${template}\n${role}`;
+  return KIND.of(template, role);
 }

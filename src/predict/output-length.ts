@@ -188,8 +188,12 @@ const TEMPLATE_ROLE = new KeyMemo((template, role, model) => `t\n${template}\n${
 const MODEL_ROLE = new KeyMemo((model, role) => `m\n${model}\n${role}`);
 const ROLE = new KeyMemo((role) => `r\n${role}`);
 
-function layerKey(stage: Stage, { past, stageIndex }: StageContext): string {
-  return `l\n${stage.template}\n${stage.role}\n${stage.model}\n${stage.agent ?? ''}\n${logBin(past?.generation ?? stageIndex)}`;
+const KIND = new KeyMemo((template, role, model) => `l\n${template}\n${role}\n${model}\n`);
+const LAYER = new KeyMemo((own, layer) => `${own}\n${layer}`);
+
+function layerKey({ template, role, model, agent }: Stage, { past, stageIndex }: StageContext): string {
+  const kind = KIND.of(template, role, model);
+  return LAYER.of(agent === undefined ? kind : kind + agent, String(logBin(past?.generation ?? stageIndex)));
 }
 
 function templateRoleKey({ template, role, model }: Stage): string {

@@ -1,3 +1,4 @@
+import { KeyMemo } from '../model/key-memo.js';
 import { LruMap } from '../model/lru-map.js';
 import type { Stage, StageContext, StageOutcome } from '../model/stage.js';
 import { KeyedWindows, type KeyedWindowsState } from './keyed-windows.js';
@@ -156,7 +157,9 @@ function attainedBefore({ stages, attainedMs }: Trail, arrivalMs: number): numbe
   return beforeMs;
 }
 
+const ROLE = new KeyMemo((template, role) => `${template}\n${role}`);
+const FINE = new KeyMemo((template, role, bin) => `${template}\n${role}\n${bin}`);
+
 function keysOf(template: string, name: string, invocationIndex: number): readonly [string, string, string] {
-  const role = `${template}\n${name}`;
-  return [`${role}\n${logBin(invocationIndex)}`, role, template];
+  return [FINE.of(template, name, String(logBin(invocationIndex))), ROLE.of(template, name), template];
 }

@@ -1,3 +1,4 @@
+import { KeyMemo } from '../model/key-memo.js';
 import { LruMap } from '../model/lru-map.js';
 import type { Stage, StageContext } from '../model/stage.js';
 import { KeyedWindows, type KeyedWindowsState, thousandths } from './keyed-windows.js';
@@ -156,30 +157,39 @@ function round(value: number, step: number): number {
   return Math.round(value / step) * step;
 }
 
-function ownKey(stage: Stage): string {
-  return `o\n${stage.template}\n${stage.model}\n${stage.role}\n${stage.agent ?? ''}`;
+const KIND = new KeyMemo((template, model, role) => `o\n${template}\n${model}\n${role}\n`);
+const PHASE = new KeyMemo((own, layer) => `p${own}\n${layer}`);
+const PROMPT = new KeyMemo((own, size) => `s${own}\n${size}`);
+const AFTER = new KeyMemo((own, lastTool) => `a${own}\n${lastTool}`);
+const TOOL = new KeyMemo((kind, called, lastTool) => `t${kind.slice(1)}${called}\n${lastTool}`);
+const ROLE = new KeyMemo((template, role) => `r\n${template}\n${role}`);
+const MODEL = new KeyMemo((model, role) => `m\n${model}\n${role}`);
+
+function ownKey({ template, model, role, agent }: Stage): string {
+  const kind = KIND.of(template, model, role);
+  return agent === undefined ? kind : kind + agent;
 }
 
 function phaseKey(stage: Stage, { past, stageIndex }: StageContext): string {
-  return `p${ownKey(stage)}\n${logBin(past?.generation ?? stageIndex)}`;
+  return PHASE.of(ownKey(stage), String(logBin(past?.generation ?? stageIndex)));
 }
 
 function promptKey(stage: Stage): string {
-  return `s${ownKey(stage)}\n${Math.round(Math.log2(1 + stage.promptTokens))}`;
+  return PROMPT.of(ownKey(stage), String(Math.round(Math.log2(1 + stage.promptTokens))));
 }
 
 function afterKey(stage: Stage): string {
-  return `a${ownKey(stage)}\n${stage.features.lastTool}`;
+  return AFTER.of(ownKey(stage), stage.features.lastTool ?? '');
 }
 
-function roleKey(stage: Stage): string {
-  return `r\n${stage.template}\n${stage.role}`;
+function roleKey({ template, role }: Stage): string {
+  return ROLE.of(template, role);
 }
 
-function toolKey(stage: Stage, { past }: StageContext): string {
-  return `t\n${stage.template}\n${stage.model}\n${stage.role}\n${past?.agentToolCalled ?? ''}\n${stage.features.lastTool ?? ''}`;
+function toolKey({ template, model, role, features }: Stage, { past }: StageContext): string {
+  return TOOL.of(KIND.of(template, model, role), String(past?.agentToolCalled ?? ''), features.lastTool ?? '');
 }
 
-function modelKey(stage: Stage): string {
-  return `m\n${stage.model}\n${stage.role}`;
+function modelKey({ model, role }: Stage): string {
+  return MODEL.of(model, role);
 }

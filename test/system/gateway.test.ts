@@ -50,7 +50,8 @@ describe('a whole answer', () => {
       finishReason: 'stop',
       toolCalled: false,
     });
-    expect(rig.scheduling.submitted[0]!.firstTokens).toBe(1);
+    // It ended with its first bytes.
+    expect(rig.scheduling.submitted[0]!.firstTokens).toBe(0);
   });
 
   it('says in its headers where it went', async () => {

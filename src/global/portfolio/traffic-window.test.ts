@@ -115,6 +115,7 @@ describe('TrafficWindow', () => {
         template: `t${index}`,
         finalStage: true,
       });
+      expect(window.size).toBeLessThanOrEqual(20);
     }
     window.prune(100_000);
     expect(window.size).toBe(10);

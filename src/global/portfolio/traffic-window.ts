@@ -31,7 +31,7 @@ export interface SeenWorkflow {
   readonly arrivalMs: number;
   /** After the arrival. */
   deadlineMs: number;
-  readonly stages: SeenStage[];
+  stages: SeenStage[];
   liveStages: number;
   /** It said that it is over, or a stage of it failed. */
   over: boolean;
@@ -42,16 +42,22 @@ export interface SeenWorkflow {
   judged: boolean;
   longestGapMs: number;
   /** Ended stages that the next one waits for, and whether one has been seen that waited for them. */
-  frontier: number[];
+  frontier: readonly number[];
   frontierUsed: boolean;
   /** Prefixes of the newest stage of each agent, to compare the next one with: agents of a workflow each have a context that grows. */
-  readonly prefixes: Map<string, { readonly hashes: readonly string[]; readonly index: number }>;
+  prefixes: AgentPrefix[];
+}
+
+interface AgentPrefix {
+  readonly agent: string;
+  hashes: readonly string[];
+  index: number;
 }
 
 export interface TrafficWindowConfig {
   /** Arrivals of this long are kept. */
   readonly windowMs: number;
-  /** Workflows kept at most, whatever the window. */
+  /** Workflows kept at most, whatever the window; twice as many for a while, so that they need not be counted out one by one. */
   readonly maxWorkflows: number;
   /** Finished workflows of each template that are kept as examples of how its workflows go on. */
   readonly examplesPerTemplate: number;
@@ -72,6 +78,8 @@ export const DEFAULT_TRAFFIC_CONFIG: TrafficWindowConfig = {
 const MAX_STAGES = 512;
 /** Agents of a workflow whose prefixes are compared. */
 const MAX_PREFIXES = 16;
+
+const NO_STAGES: readonly number[] = [];
 
 interface Live {
   readonly workflow: SeenWorkflow;
@@ -139,15 +147,17 @@ export class TrafficWindow {
     const readyMs = frontier.reduce((last, index) => Math.max(last, stages[index]!.endedMs!), workflow.arrivalMs);
     const delayMs = Math.max(0, nowMs - readyMs);
     if (frontier.length > 0) workflow.longestGapMs = Math.max(workflow.longestGapMs, delayMs);
+    const { prefixOf, sharedTokens } = this.prefixOf(workflow, stage);
     const seen: SeenStage = {
       role: stage.role,
       model: stage.model,
       promptTokens: stage.promptTokens,
       maxTokens: stage.maxTokens,
       prediction,
-      waitFor: [...frontier],
+      waitFor: frontier,
       delayMs,
-      ...this.prefixOf(workflow, stage),
+      prefixOf,
+      sharedTokens,
       submittedMs: nowMs,
       startedMs: undefined,
       endedMs: undefined,
@@ -155,7 +165,9 @@ export class TrafficWindow {
     };
     workflow.frontierUsed = true;
     this.live.set(stage.stageId, { workflow, index: stages.length, stage: seen });
-    stages.push(seen);
+    // Most workflows of clients that name none have one stage: the lists are made for it.
+    if (stages.length === 0) workflow.stages = [seen];
+    else stages.push(seen);
     if (stage.finalStage) workflow.over = true;
     this.submitted += 1;
   }
@@ -187,9 +199,8 @@ export class TrafficWindow {
       workflow.over = true;
       workflow.failed = true;
     }
-    if (workflow.frontierUsed) workflow.frontier = [];
+    workflow.frontier = workflow.frontierUsed ? [index] : [...workflow.frontier, index];
     workflow.frontierUsed = false;
-    workflow.frontier.push(index);
     if (workflow.over && workflow.liveStages === 0 && outcome?.kind === 'completed') this.keepExample(workflow);
   }
 
@@ -222,6 +233,7 @@ export class TrafficWindow {
   }
 
   private open(stage: Stage, nowMs: number): SeenWorkflow {
+    if (this.workflows.size >= 2 * this.config.maxWorkflows) this.prune(nowMs);
     const workflow: SeenWorkflow = {
       workflowId: stage.workflowId,
       tenant: stage.tenant,
@@ -236,9 +248,9 @@ export class TrafficWindow {
       lastSeenMs: nowMs,
       judged: false,
       longestGapMs: 0,
-      frontier: [],
+      frontier: NO_STAGES,
       frontierUsed: false,
-      prefixes: new Map(),
+      prefixes: [],
     };
     this.workflows.set(stage.workflowId, workflow);
     return workflow;
@@ -252,7 +264,7 @@ export class TrafficWindow {
     let shared = template ? sharedBoundaries(hashes, template) : 0;
     let prefixOf: number | undefined;
     let whole = 0;
-    for (const other of prefixes.values()) {
+    for (const other of prefixes) {
       const common = sharedBoundaries(hashes, other.hashes);
       if (common < shared || common === 0) continue;
       shared = common;
@@ -262,8 +274,13 @@ export class TrafficWindow {
     }
     if (!template && this.templateHashes.size < this.config.maxTemplates)
       this.templateHashes.set(stage.template, hashes);
-    const agent = `${stage.role}/${stage.agent ?? ''}`;
-    if (prefixes.has(agent) || prefixes.size < MAX_PREFIXES) prefixes.set(agent, { hashes, index: stages.length });
+    const agent = stage.agent === undefined ? stage.role : `${stage.role}\n${stage.agent}`;
+    const known = prefixes.find((prefix) => prefix.agent === agent);
+    if (known) {
+      known.hashes = hashes;
+      known.index = stages.length;
+    } else if (prefixes.length === 0) workflow.prefixes = [{ agent, hashes, index: stages.length }];
+    else if (prefixes.length < MAX_PREFIXES) prefixes.push({ agent, hashes, index: stages.length });
     const share = hashes.length === 0 ? 0 : prefixBoundary(shared) / prefixBoundary(hashes.length);
     const sharedTokens = Math.max(Math.floor(share * stage.promptTokens), Math.min(whole, stage.promptTokens));
     return { prefixOf, sharedTokens };

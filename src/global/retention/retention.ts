@@ -79,13 +79,15 @@ export class Retention {
     nowMs: number,
   ): KeptContext | undefined {
     if (outcome.kind !== 'completed' || stage.finalStage === true) return undefined;
-    const kind = this.history.ended(stage, outcome.toolCalled);
     const { rule, enginePoolTokens, recomputeMs } = this.config;
+    // Of memory that nobody knows the size of nothing is ever kept, and nothing need be learned for it.
+    const poolTokens = enginePoolTokens.get(stage.model);
+    if (poolTokens === undefined) return undefined;
+    const kind = this.history.ended(stage, outcome.toolCalled);
     const session = sessionOf(stage);
     const returns = this.history.times(kind);
     const { prefixHashes, promptTokens } = stage;
     const contextTokens = Math.round((returns?.reusedShare ?? 1) * (promptTokens + (outcome.outputTokens ?? 0)));
-    const poolTokens = enginePoolTokens.get(stage.model) ?? 0;
     const keepMs =
       queue.outranks || poolTokens < contextTokens
         ? 0

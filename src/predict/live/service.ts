@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import type { Clock, Timer } from '../../model/clock.js';
 import { MINUTE_MS } from '../../model/units.js';
 import { modelFileOf, readState, readStateFile, type SavedState } from '../directory/service.js';
+import { rememberRows } from '../last-rows.js';
 import { METADATA_KEY } from '../onnx/model.js';
 import { ModelService } from '../service.js';
 import { type ServingRules, servingRules } from '../serving-rules.js';
@@ -89,8 +90,13 @@ async function loadModel(path: string, log: PredictionLog, nowMs: (() => number)
   }
   const version = service.model!.metadata.get(METADATA_KEY.version) ?? 'without version';
   log.info({ file, version }, 'a trained model predicts output lengths');
+  const evaluate = rememberRows((row, first, template) => service.predictNow(row, first, template));
   return {
-    model: { rules, evaluate: (row, first, template) => service.predictNow(row, first, template) },
+    model: {
+      rules,
+      evaluate: (row, first, template) =>
+        service.state.kind === 'serving' ? evaluate(row, first, template) : undefined,
+    },
     describe: () =>
       service.state.kind === 'serving' ? `model ${version}` : `${service.state.kind}: ${service.state.reason}`,
   };

@@ -1,0 +1,51 @@
+import type { ModelPresence } from '../cluster/served-models.js';
+import type { ServedModel } from './contract.js';
+
+/** The models that clients may name, gathered from all clusters, and their other names. */
+export class ServedNames {
+  private readonly aliasesOf = new Map<string, string[]>();
+
+  /** @param presences What each cluster serves now. */
+  constructor(
+    private readonly presences: () => ReadonlyMap<string, ModelPresence>[],
+    private readonly aliases: Readonly<Record<string, string>>,
+  ) {
+    for (const [alias, model] of Object.entries(aliases)) {
+      const names = this.aliasesOf.get(model);
+      if (names) names.push(alias);
+      else this.aliasesOf.set(model, [alias]);
+    }
+  }
+
+  /** More than one model is served: which one comes next is a question. */
+  get several(): boolean {
+    const presences = this.presences();
+    return presences.length > 1 || presences.some((presence) => presence.size > 1);
+  }
+
+  all(): readonly ServedModel[] {
+    const names = new Set(this.presences().flatMap((presence) => [...presence.keys()]));
+    return [...names].flatMap((name) => this.model(name) ?? []);
+  }
+
+  /** The model that a name or an alias stands for. */
+  resolve(name: string): ServedModel | undefined {
+    return this.model(Object.hasOwn(this.aliases, name) ? this.aliases[name]! : name);
+  }
+
+  private model(name: string): ServedModel | undefined {
+    let found: ServedModel | undefined;
+    for (const presence of this.presences()) {
+      const here = presence.get(name);
+      if (!here) continue;
+      found = {
+        name,
+        aliases: this.aliasesOf.get(name) ?? [],
+        maxModelLen: Math.max(found?.maxModelLen ?? 0, here.maxModelLen),
+        engines: (found?.engines ?? 0) + here.engines,
+        enginesUp: (found?.enginesUp ?? 0) + here.enginesUp,
+      };
+    }
+    return found;
+  }
+}

@@ -1,0 +1,45 @@
+import type { StageStart } from '../bus/contract.js';
+import type { StageOutcome } from '../model/stage.js';
+import type { AnswerFacts } from './answer-facts.js';
+import type { GatewayContext } from './context.js';
+import type { InferenceRoute } from './routes.js';
+
+/** A request that has ended, as far as it had come. */
+export interface EndedExchange {
+  readonly requestId: string;
+  readonly route: InferenceRoute;
+  readonly sloClass: string | undefined;
+  readonly start: StageStart | undefined;
+}
+
+/** How a request ends, as the gateway itself sees it. */
+export type Ending = Pick<StageOutcome, 'kind' | 'reason' | 'httpStatus' | 'ttftMs' | 'durationMs' | 'serviceMs'>;
+
+/** The same with what the engine's answer tells. */
+export function outcomeOf(ending: Ending, facts: AnswerFacts): StageOutcome {
+  const { kind, reason, httpStatus, ttftMs, durationMs, serviceMs } = ending;
+  const { promptTokens, cachedTokens, outputTokens, finishReason, toolCalled } = facts;
+  return {
+    kind,
+    reason,
+    httpStatus,
+    promptTokens,
+    cachedTokens,
+    outputTokens,
+    finishReason,
+    toolCalled,
+    ttftMs,
+    durationMs,
+    serviceMs,
+  };
+}
+
+/** Tells counters and log how a request has ended. */
+export function reportEnd({ metrics, logger }: GatewayContext, ended: EndedExchange, outcome: StageOutcome): void {
+  const { requestId, route, sloClass, start } = ended;
+  const { kind, durationMs, ttftMs } = outcome;
+  metrics.requestEnded({ route: route.name, sloClass, outcome: kind, durationMs, queueMs: start?.queueMs, ttftMs });
+  const level = kind === 'completed' ? 'debug' : kind === 'client_cancelled' ? 'info' : 'warn';
+  if (!logger.isLevelEnabled(level)) return;
+  logger[level]({ requestId, route: route.name, engine: start?.engineId, ...outcome }, 'request ended');
+}
