@@ -37,6 +37,9 @@ const AZURE_PER_SECOND = 5.4;
 /** The trace is played so often on end: one round ends before the optimising compiler has seen the code. */
 const ROUNDS = 8;
 
+/** Stages of the cases with a long queue. */
+const QUEUED_STAGES = 100_000;
+
 const full = (engines: number) => (REQUESTS_PER_ENGINE * engines) / AZURE_PER_SECOND;
 const CASES: readonly Case[] = [
   { name: 'azure as recorded', engines: 2, policy: 'fcfs', placement: 'round-robin', speed: 1 },
@@ -64,6 +67,17 @@ const CASES: readonly Case[] = [
       placement: 'maestro',
       speed: 1,
       synthetic: { stages: 100_000, models },
+    }),
+  ),
+  // Arrivals faster than the fleet serves, so that the queue grows to about so many stages.
+  ...[1_000, 10_000, 50_000].map(
+    (queue): Case => ({
+      name: `queue of ${queue}`,
+      engines: 40,
+      policy: 'maestro',
+      placement: 'maestro',
+      speed: QUEUED_STAGES / (QUEUED_STAGES - queue),
+      synthetic: { stages: QUEUED_STAGES, models: 1 },
     }),
   ),
 ];
