@@ -26,7 +26,7 @@ interface Case {
   /** Arrivals so many times as fast; `full`: as fast as the engines can just serve. */
   readonly speed: number;
   /** Synthetic: so many one-stage workflows over so many models instead of the Azure trace. */
-  readonly synthetic?: { readonly stages: number; readonly models: number };
+  readonly synthetic?: { readonly stages: number; readonly models: number; readonly together?: number };
 }
 
 /** Requests a second that one 8B engine on an H100 serves of these lengths; measured with this very command. */
@@ -64,6 +64,17 @@ const CASES: readonly Case[] = [
       placement: 'maestro',
       speed: 1,
       synthetic: { stages: 100_000, models },
+    }),
+  ),
+  // So many come at one moment and wait in one queue, which is empty again before the next.
+  ...[1_000, 10_000, 50_000].map(
+    (together): Case => ({
+      name: `queue of ${together}`,
+      engines: 40,
+      policy: 'maestro',
+      placement: 'maestro',
+      speed: 1,
+      synthetic: { stages: 100_000, models: 1, together },
     }),
   ),
 ];
@@ -185,17 +196,18 @@ async function azure(): Promise<TraceWorkflow[]> {
   return repeatWorkflows(groupWorkflows(conversation), ROUNDS);
 }
 
-/** One-stage workflows of 512 prompt and about 128 output tokens, evenly spaced, as many as the fleet can just serve. */
+/** One-stage workflows of 512 prompt and about 128 output tokens, fewer than the fleet can serve, evenly spaced or so many `together`. */
 function synthetic({ engines, synthetic }: Case): TraceWorkflow[] {
-  const { stages, models } = synthetic!;
+  const { stages, models, together = 1 } = synthetic!;
   const gapMs = 1000 / (12 * engines);
+  const arrivalMs = (index: number) => (index - (index % together)) * gapMs;
   return Array.from({ length: stages }, (_, index) => ({
     workflowId: `w${index}`,
-    arrivalMs: index * gapMs,
+    arrivalMs: arrivalMs(index),
     rows: [
       {
         request_id: `w${index}`,
-        timestamp: index * gapMs,
+        timestamp: arrivalMs(index),
         input_length: 512,
         output_length: 64 + ((index * 7919) % 128),
         model: `m${index % models}`,

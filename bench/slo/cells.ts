@@ -119,5 +119,27 @@ export function cellsOf(
       ),
     ),
   );
-  return [...runs, ...variants].filter(({ part }) => parts.includes(part));
+  const scales = workloads.flatMap((workload) =>
+    'phases' in workload || workload.policies
+      ? []
+      : spec.scale.times.flatMap((scale) =>
+          spec.scale.policies.flatMap((policy) =>
+            seeds.map(
+              (seed): PlannedCell => ({
+                ...{
+                  part: 'scale',
+                  workload: workload.name,
+                  deadlineRule: 'class',
+                  policy,
+                  load: spec.scale.load,
+                  seed,
+                },
+                ...PLAIN,
+                scale,
+              }),
+            ),
+          ),
+        ),
+  );
+  return [...runs, ...variants, ...scales].filter(({ part }) => parts.includes(part));
 }

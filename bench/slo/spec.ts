@@ -60,6 +60,8 @@ const sloSpecSchema = z.strictObject({
   portfolioCpuShare: perSize(positive),
   workloads: z.array(z.union([steadySchema, changingSchema])).min(1),
   variantLoads: z.array(positive),
+  /** Fleet and traffic so many times, at one load under the class rule. */
+  scale: z.strictObject({ load: positive, times: z.array(z.int().min(1)), policies: z.array(z.string()) }),
 });
 
 export type SloSpec = z.infer<typeof sloSpecSchema>;

@@ -25,6 +25,7 @@ const cell = {
     .optional()
     .describe('What differs from the nodes as they are live.'),
   prior: z.string().optional().describe('Ordering that the self-tuning begins with, where it is not its own.'),
+  scale: z.int().optional().describe('The fleet and its traffic so many times; once where absent.'),
 };
 
 const run = z.strictObject({
@@ -121,14 +122,14 @@ const losses = z.strictObject({
 /** `report.json` of `maestro sim` and `npm run bench:slo`. */
 export const sweepReportSchema = z
   .strictObject({
-    ...{ kind: z.literal('maestro-sweep'), version: z.literal(3), title: z.string(), command: z.string() },
+    ...{ kind: z.literal('maestro-sweep'), version: z.literal(4), title: z.string(), command: z.string() },
     ...{ workloads: z.array(workload), notes: z.array(z.string()) },
     slowdownPoints: z.array(amount).describe('The slowdowns at which every distribution is stated.'),
     runs: z.array(run).describe('The main comparison: one for each workload × rule × policy × load × seed.'),
     cells: z.array(summary).describe('runs over their seeds.'),
     changes: z.array(change).describe('What became of each policy in each phase of workloads that have phases.'),
     losses: z.array(losses).describe('A minute of each workload in which maestro and edf differ most.'),
-    ...{ ablations: z.array(run), noise: z.array(run), placement: z.array(run) },
+    ...{ ablations: z.array(run), noise: z.array(run), placement: z.array(run), scale: z.array(run) },
   })
   .describe('Report of maestro sim and of the SLO benchmark. Shares from 0 to 1.');
 

@@ -9,7 +9,7 @@ import type { RunRow } from './types.js';
 /** `report.json` of a sweep. Nothing in it depends on the machine or the moment: the same sweep gives the same bytes. */
 export interface SweepReport {
   readonly kind: 'maestro-sweep';
-  readonly version: 3;
+  readonly version: 4;
   readonly title: string;
   readonly command: string;
   readonly workloads: readonly WorkloadFacts[];
@@ -30,6 +30,8 @@ export interface SweepReport {
   readonly noise: readonly RunRow[];
   /** Policies on another placement or reservation. */
   readonly placement: readonly RunRow[];
+  /** Policies on more of the same fleet with as much more traffic. */
+  readonly scale: readonly RunRow[];
 }
 
 /** @param rows One for each cell of the plan, in its order. */
@@ -42,8 +44,8 @@ export function buildSweepReport(
   const { title, command, workloads, notes } = plan;
   const runs = part('runs');
   return {
-    ...{ kind: 'maestro-sweep', version: 3, title, command, workloads, notes, slowdownPoints: SLOWDOWN_POINTS },
+    ...{ kind: 'maestro-sweep', version: 4, title, command, workloads, notes, slowdownPoints: SLOWDOWN_POINTS },
     ...{ runs, cells: summarise(runs), changes: changesOf(workloads, runs), losses },
-    ...{ ablations: part('ablations'), noise: part('noise'), placement: part('placement') },
+    ...{ ablations: part('ablations'), noise: part('noise'), placement: part('placement'), scale: part('scale') },
   };
 }

@@ -14,6 +14,7 @@ import { slowdownOf, worstWaitSeconds } from './delays.js';
 import { fleetDollarsPerHour } from './gpu-price.js';
 import { nodesOf } from './node-variant.js';
 import { byMinute } from './phases.js';
+import { scaledWorkload } from './scale.js';
 import type { RunRow, SweepCell, SweepWorkload } from './types.js';
 
 /** The scenario of a cell. */
@@ -66,7 +67,8 @@ export function scenarioOf(
   };
 }
 
-export function runCell(workload: SweepWorkload, cell: SweepCell): RunRow {
+export function runCell(given: SweepWorkload, cell: SweepCell): RunRow {
+  const workload = scaledWorkload(given, cell.scale);
   const scenario = scenarioOf(workload, cell);
   return rowOf(workload, cell, runSimulation(scenario), scenario);
 }
@@ -92,6 +94,7 @@ export function rowOf(workload: SweepWorkload, cell: SweepCell, result: SimResul
     prediction: cell.prediction.kind === 'noise' ? `noise ${cell.prediction.sigma}` : cell.prediction.kind,
     ...(cell.node === undefined ? {} : { node: cell.node }),
     ...(cell.prior === undefined ? {} : { prior: cell.prior }),
+    ...(cell.scale === undefined ? {} : { scale: cell.scale }),
     workflows: counted.length,
     attainment: share(met.length, counted.length),
     bound: boundOf(workload, cell, arrivals, warmupMs),

@@ -5,6 +5,8 @@ import { loadFigure, slowdownFigure } from './charts.js';
 import { findings } from './findings.js';
 import { lossesFigure } from './losses-figure.js';
 import type { SweepReport } from './report.js';
+import { roomTable } from './room-table.js';
+import { scaleTables } from './scale-table.js';
 import {
   attainmentTable,
   type CellGroup,
@@ -41,7 +43,7 @@ export function sectionsOf(report: SweepReport): Section[] {
     { title: 'Workloads', blocks: [tableBlock(workloadTable(report))] },
     { title: 'Attainment against load', blocks: [figures(steady.map(loadFigure))] },
     { title: 'Slowdown', blocks: [figures(groups.map((group) => slowdownFigure(group, report.slowdownPoints)))] },
-    ...groups.map(groupSection),
+    ...groups.map((group) => groupSection(group, report)),
     {
       title: 'When the traffic changes',
       blocks: groups
@@ -55,17 +57,23 @@ export function sectionsOf(report: SweepReport): Section[] {
     ...variants('Ablations', 'what is switched off', report.ablations),
     ...variants('Noise in the predictions', 'policy and noise', report.noise),
     ...variants('Placement and memory', 'policy and placement', report.placement),
+    ...scaleTables(report.scale).map(({ workload, deadlineRule, table }) => ({
+      title: `As the fleet grows: ${workload}, deadlines ${deadlineRule}`,
+      blocks: [tableBlock(table)],
+    })),
     { title: 'Notes', blocks: [{ kind: 'list', lines: report.notes }] },
   ];
   return sections.filter(({ blocks }) => blocks.some(isFilled));
 }
 
-function groupSection(group: CellGroup): Section {
+function groupSection(group: CellGroup, { runs }: SweepReport): Section {
   const last = group.loads.at(-1);
+  const room = roomTable(group, runs);
   return {
     title: `${group.workload}, deadlines ${group.deadlineRule}`,
     blocks: [
       tableBlock(attainmentTable(group)),
+      ...(room ? [tableBlock(room)] : []),
       ...group.loads.map((load): Block => {
         const tables = [serviceTable(group, load), costTable(group, load)];
         return { kind: 'fold', title: `At load ${trimmed(load, 2)}`, open: load === last, tables };

@@ -17,6 +17,7 @@ export interface CellSummary {
   readonly prediction: string;
   readonly node?: RunRow['node'];
   readonly prior?: string;
+  readonly scale?: number;
   readonly seeds: number;
   readonly attainment: Estimate;
   readonly bound: Estimate;
@@ -47,7 +48,7 @@ export function summarise(rows: readonly RunRow[]): CellSummary[] {
   for (const row of rows) {
     const key = JSON.stringify([
       ...[row.workload, row.deadlineRule, row.policy, row.load],
-      ...[row.placement, row.reservation, row.prediction, row.node, row.prior],
+      ...[row.placement, row.reservation, row.prediction, row.node, row.prior, row.scale],
     ]);
     const group = groups.get(key);
     if (group) group.push(row);
@@ -57,13 +58,14 @@ export function summarise(rows: readonly RunRow[]): CellSummary[] {
 }
 
 function summaryOf(rows: readonly RunRow[]): CellSummary {
-  const { workload, deadlineRule, policy, load, placement, reservation, prediction, node, prior } = rows[0]!;
+  const { workload, deadlineRule, policy, load, placement, reservation, prediction, node, prior, scale } = rows[0]!;
   const over = (value: (row: RunRow) => number) => estimate(rows.map(value));
   const classes = classesOf(rows, (row) => row.attainmentByClass);
   return {
     ...{ workload, deadlineRule, policy, load, placement, reservation, prediction },
     ...(node === undefined ? {} : { node }),
     ...(prior === undefined ? {} : { prior }),
+    ...(scale === undefined ? {} : { scale }),
     seeds: rows.length,
     attainment: over((row) => row.attainment),
     bound: over((row) => row.bound),

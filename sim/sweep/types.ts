@@ -51,6 +51,8 @@ export interface SweepCell {
   readonly node?: NodeVariant;
   /** Name of the ordering that the self-tuning begins with; its own where absent. */
   readonly prior?: string;
+  /** The fleet and its traffic so many times; once where absent. */
+  readonly scale?: number;
 }
 
 /** What a run gave; one element of `runs[]` of a report. Wall times stand elsewhere, so that a rerun gives the same bytes. */

@@ -108,6 +108,7 @@ export class GlobalScheduler {
     } else {
       this.withdraw(queued);
       this.leaveQueue(queued);
+      this.returning.gone(queued.stage);
     }
     this.config.traffic?.stageEnded(stageId, outcome, nowMs);
     return true;
@@ -150,8 +151,8 @@ export class GlobalScheduler {
     this.applyTimedChanges(nowMs);
     this.workingSet.expire(nowMs);
     const dispatches: Dispatch[] = [];
-    for (const { queued, clusterId } of this.returning.take(nowMs)) {
-      this.start(queued, clusterId, undefined, this.queue(queued.stage.model), nowMs, dispatches);
+    for (let next = this.returning.takeNext(nowMs); next; next = this.returning.takeNext(nowMs)) {
+      this.start(next.queued, next.clusterId, undefined, this.queue(next.queued.stage.model), nowMs, dispatches);
     }
     for (const queue of this.queues.values()) this.dispatchModel(queue, nowMs, dispatches);
     return dispatches;

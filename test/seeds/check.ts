@@ -37,6 +37,7 @@ export function checkSeed(seed: number): string[] {
       seed,
       horizonMs,
       rttMs: { local: Math.floor(rng.next() * 20) },
+      detail: 'timeline',
     }),
   );
   return violations(workflows, result).map(
@@ -44,12 +45,21 @@ export function checkSeed(seed: number): string[] {
   );
 }
 
-/** What must hold however a run went: nothing is lost, doubled, left behind, or before its cause. */
+/** What must hold however a run went: nothing is lost, doubled, left behind, before its cause, or beyond the memory that is there (where the run was sampled). */
 export function violations(
   workflows: readonly TraceWorkflow[],
-  { workflows: records, stages, counters }: SimResult,
+  { workflows: records, stages, counters, fleet }: SimResult,
 ): string[] {
   const wrong: string[] = [];
+  for (const { atMs, nodeId, gpu, usedBytes, totalBytes } of fleet.hbm ?? []) {
+    if (usedBytes > totalBytes)
+      wrong.push(`GPU ${gpu} of node ${nodeId} holds ${usedBytes} of ${totalBytes} bytes at ${atMs} ms`);
+  }
+  for (const { atMs, engineId, kvReservedTokens, kvPoolTokens } of fleet.samples) {
+    if (kvReservedTokens > kvPoolTokens) {
+      wrong.push(`engine ${engineId} has promised ${kvReservedTokens} of ${kvPoolTokens} KV tokens at ${atMs} ms`);
+    }
+  }
   if (counters.left !== 0) wrong.push(`${counters.left} leases or stages are left`);
   if (counters.failedMoves !== 0) wrong.push(`${counters.failedMoves} sleeps or wakes found no memory`);
   const byId = new Map(records.map((record) => [record.workflowId, record]));

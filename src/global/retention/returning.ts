@@ -1,13 +1,23 @@
 import type { KeptContext } from '../../model/fleet.js';
-import type { StageOutcome } from '../../model/stage.js';
+import type { Stage, StageOutcome } from '../../model/stage.js';
 import type { CapacityLedger } from '../capacity-ledger.js';
 import type { ModelQueue } from '../model-queue.js';
 import type { QueuedStage } from '../queued-stage.js';
 import type { Retention } from './retention.js';
 
-/** Waiting stages whose context is kept in some cluster. While memory is what others wait for they go first, for theirs serves nobody else. */
+/** Of one model, those that wait, in the order in which they came. */
+interface Returning {
+  readonly waiting: Map<string, QueuedStage>;
+  /** No KV bound among them is larger. */
+  largestKvTokens: number;
+}
+
+/**
+ * Waiting stages whose context is kept in some cluster. While memory is what others wait for they go first, for theirs serves nobody else. They are looked at only where a seat is free and
+ * memory is short, so a long queue costs nothing while all seats are taken.
+ */
 export class ReturningStages {
-  private waiting: QueuedStage[] = [];
+  private readonly byModel = new Map<string, Returning>();
 
   constructor(
     private readonly retention: Retention | undefined,
@@ -16,30 +26,48 @@ export class ReturningStages {
 
   submitted(queued: QueuedStage, nowMs: number): void {
     if (!this.retention) return;
-    this.retention.began(queued.stage, nowMs);
-    if (this.retention.clusterOf(queued.stage, nowMs) !== undefined) this.waiting.push(queued);
+    const { stage, prediction } = queued;
+    this.retention.began(stage, nowMs);
+    if (this.retention.clusterOf(stage, nowMs) === undefined) return;
+    let returning = this.byModel.get(stage.model);
+    if (!returning) {
+      returning = { waiting: new Map(), largestKvTokens: 0 };
+      this.byModel.set(stage.model, returning);
+    }
+    returning.waiting.set(stage.stageId, queued);
+    returning.largestKvTokens = Math.max(returning.largestKvTokens, prediction.kvTokens.bound);
   }
 
   /** The stage leaves for an engine: what was kept for it is in use. */
-  started(queued: QueuedStage): void {
-    this.retention?.started(queued.stage);
+  started({ stage }: QueuedStage): void {
+    this.retention?.started(stage);
+    this.gone(stage);
   }
 
-  /** Those that leave now, with the cluster that keeps their context; a start there has been taken for each. */
-  take(nowMs: number): { readonly queued: QueuedStage; readonly clusterId: string }[] {
-    if (this.waiting.length === 0) return [];
-    const leaving: { queued: QueuedStage; clusterId: string }[] = [];
-    this.waiting = this.waiting.filter((queued) => {
-      const { stage, prediction, place } = queued;
-      const clusterId = this.retention?.clusterOf(stage, nowMs);
-      if (clusterId === undefined || (place !== 'queued' && place !== 'blocked')) return false;
+  /** The stage waits no longer. */
+  gone({ model, stageId }: Stage): void {
+    const returning = this.byModel.get(model);
+    if (returning?.waiting.delete(stageId) && returning.waiting.size === 0) this.byModel.delete(model);
+  }
+
+  /** The first that leaves now, with the cluster that keeps its context, where a start has been taken for it; undefined when none does (any more). */
+  takeNext(nowMs: number): { readonly queued: QueuedStage; readonly clusterId: string } | undefined {
+    for (const [model, { waiting, largestKvTokens }] of this.byModel) {
       // As long as memory is no obstacle the order decides.
-      if (this.capacities.hasRoom(stage.model, prediction.kvTokens.bound)) return true;
-      if (!this.capacities.takeKept(stage.model, clusterId)) return true;
-      leaving.push({ queued, clusterId });
-      return false;
-    });
-    return leaving;
+      if (this.capacities.starts(model) === 0 || this.capacities.hasRoom(model, largestKvTokens)) continue;
+      for (const queued of waiting.values()) {
+        const { stage, prediction, place } = queued;
+        if (place !== 'queued' && place !== 'blocked') continue;
+        const clusterId = this.retention?.clusterOf(stage, nowMs);
+        if (clusterId === undefined) this.gone(stage);
+        else if (
+          !this.capacities.hasRoom(model, prediction.kvTokens.bound) &&
+          this.capacities.takeKept(model, clusterId)
+        )
+          return { queued, clusterId };
+      }
+    }
+    return undefined;
   }
 
   /** What is to be kept of a stage that has ended. */
