@@ -1,12 +1,13 @@
 import { ChurnMap } from '../model/churn-map.js';
-import type {
-  CapacityChanges,
-  ClusterView,
-  EngineSpec,
-  EngineView,
-  KeptContext,
-  ModelCapacity,
-  PlaceResult,
+import {
+  type CapacityChanges,
+  type ClusterView,
+  type EngineSpec,
+  type EngineView,
+  isAsleep,
+  type KeptContext,
+  type ModelCapacity,
+  type PlaceResult,
 } from '../model/fleet.js';
 import { type HeapEntry, StableHeap } from '../model/heap.js';
 import { type Prediction, type Stage, sessionOf } from '../model/stage.js';
@@ -375,13 +376,8 @@ function bounce(reason: BounceReason, refusals: Record<string, number>): PlaceRe
 
 /** Sleep discards the KV cache, and an engine that was down has started anew. */
 function losesCache(before: EngineView, now: EngineView): boolean {
-  return (
-    before.state !== now.state &&
-    (now.state === 'falling-asleep' ||
-      now.state === 'sleeping' ||
-      now.state === 'sleeping-deep' ||
-      now.state === 'down')
-  );
+  const { state } = now;
+  return before.state !== state && (state === 'falling-asleep' || isAsleep(state) || state === 'down');
 }
 
 function nothing(model: string): ModelCapacity {
