@@ -1,8 +1,10 @@
 /**
  * How far from the best possible the rule is by which models take turns on a GPU: `npm run bench:turns -- [--seeds 5] [--first-seed 1]`. Small cases, three models of which one fits at a
  * time and calls of one length that come as a Poisson process, because there the least wait of all calls together can be computed (`sim/bound/turns.ts`), for one who knows all arrivals.
+ * Beside it stands what a simple rule without foresight comes to (`sim/bound/turn-rule.ts`).
  */
 import { parseArgs } from 'node:util';
+import { turnRuleWaitMs } from '../sim/bound/turn-rule.js';
 import { leastTurnWaitMs, type TurnModel } from '../sim/bound/turns.js';
 import { runSimulation } from '../sim/simulation.js';
 import type { SimScenario } from '../sim/types.js';
@@ -29,7 +31,9 @@ const OUTPUT_TOKENS = 500;
 const CALLS_PER_MODEL = 25;
 /** Calls of each model that run on the mean while nobody waits. */
 const BUSY = [0.3, 1, 3];
-const RESIDENCIES_S = [300, 60, 20, 5];
+/** Shortest turns of a rule that is not ours, for comparison. */
+const TURNS_S = [Number.POSITIVE_INFINITY, 4, 1];
+const RESIDENCIES_S = [300, 20, 5];
 
 const { values } = parseArgs({
   options: { seeds: { type: 'string', default: '5' }, 'first-seed': { type: 'string', default: '1' } },
@@ -41,14 +45,19 @@ for (const busy of BUSY) {
   const cases = seeds.map((seed) => callsOf(busy, seed));
   const best = cases.map((workflows) => leastTurnWaitMs(turnCalls(workflows), models) / 1000);
   rows.push([`${busy}`, 'best possible, all arrivals known', mean(best).toFixed(0), '', '']);
+  for (const turnS of TURNS_S) {
+    const waits = cases.map((workflows) => turnRuleWaitMs(turnCalls(workflows), models, turnS * 1000) / 1000);
+    const rule = Number.isFinite(turnS) ? `a busy one after ${turnS} s` : 'idle ones only';
+    rows.push([`${busy}`, `most waiting first, ${rule}`, mean(waits).toFixed(0), ofBest(waits, best), '']);
+  }
   for (const residencyS of RESIDENCIES_S) {
     const runs = cases.map((workflows) => play(workflows, residencyS * 1000));
     const waits = runs.map(({ waitS }) => waitS);
     rows.push([
       `${busy}`,
-      `minResidency ${residencyS} s`,
+      `as it is, minResidency ${residencyS} s`,
       mean(waits).toFixed(0),
-      mean(waits.map((wait, at) => wait / best[at]!)).toFixed(2),
+      ofBest(waits, best),
       mean(runs.map(({ held }) => held)).toFixed(0),
     ]);
   }
@@ -110,6 +119,10 @@ function play(workflows: readonly TraceWorkflow[], minResidencyMs: number): { wa
   const { stages, fleet } = runSimulation(scenarioOf(workflows, minResidencyMs));
   const waitMs = stages.reduce((sum, { queueMs = 0, coldStartMs = 0 }) => sum + queueMs + coldStartMs, 0);
   return { waitS: waitMs / 1000, held: fleet.coldStarts!.requestSeconds };
+}
+
+function ofBest(waits: readonly number[], best: readonly number[]): string {
+  return mean(waits.map((wait, at) => wait / best[at]!)).toFixed(2);
 }
 
 function mean(numbers: readonly number[]): number {

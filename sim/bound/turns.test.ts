@@ -1,6 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { turnRuleWaitMs } from './turn-rule.js';
 import { leastTurnWaitMs, type TurnCall, type TurnModel } from './turns.js';
+
+/** a is empty at 1,000 and b awake at 1,800; then a again, which has waited since 1,500. */
+const RULED = [
+  { atMs: 0, model: 'a' },
+  { atMs: 500, model: 'b' },
+  { atMs: 1_500, model: 'a' },
+];
 
 const model = (name: string, serviceMs = 1_000, sleepMs = 300, wakeMs = 500): TurnModel => ({
   ...{ name, serviceMs, sleepMs, wakeMs },
@@ -59,6 +67,21 @@ describe('leastTurnWaitMs', () => {
     expect(leastTurnWaitMs([...crowd, late], MODELS)).toBe(10 * 800 + 1_600);
   });
 
+  it('is no more than what a rule without foresight comes to, whatever its turns are', () => {
+    const call = fc.record({ atMs: fc.integer({ min: 0, max: 30_000 }), model: fc.constantFrom('a', 'b', 'c') });
+    const calls = fc.array(call, { minLength: 1, maxLength: 20 });
+    let worse = 0;
+    fc.assert(
+      fc.property(calls, fc.constantFrom(0, 1_000, 5_000, Number.POSITIVE_INFINITY), (some, turnMs) => {
+        const [best, ruled] = [leastTurnWaitMs(some, MODELS), turnRuleWaitMs(some, MODELS, turnMs)];
+        expect(best).toBeLessThanOrEqual(ruled + 1e-6);
+        if (ruled > 1.2 * best) worse += 1;
+      }),
+      { numRuns: 100 },
+    );
+    expect(worse).toBeGreaterThan(20);
+  });
+
   it('is what trying all orders finds', () => {
     const call = fc.record({ atMs: fc.integer({ min: 0, max: 6_000 }), model: fc.constantFrom('a', 'b', 'c') });
     fc.assert(
@@ -67,5 +90,20 @@ describe('leastTurnWaitMs', () => {
       }),
       { numRuns: 200 },
     );
+  });
+});
+
+describe('turnRuleWaitMs', () => {
+  it('empties an engine for those that wait, and lets those of the one that leaves wait in their turn', () => {
+    // b waits from 500 to 1,800 and runs to 2,800; a is awake again at 3,600.
+    expect(turnRuleWaitMs(RULED, MODELS, 0)).toBe(1_300 + 2_100);
+  });
+
+  it('lets a busy engine have its least turn', () => {
+    // a serves its second call in the same turn where that may last: it is empty from 1,000 on, and gives way.
+    expect(turnRuleWaitMs(RULED, MODELS, Number.POSITIVE_INFINITY)).toBe(1_300 + 2_100);
+    const dense = [...RULED, { atMs: 900, model: 'a' }];
+    // Busy to 2,500: b waits to 3,300.
+    expect(turnRuleWaitMs(dense, MODELS, Number.POSITIVE_INFINITY)).toBe(2_800);
   });
 });

@@ -1,5 +1,5 @@
 import { stepCostOf } from '../engine/step-time.js';
-import { type EngineSpec, type EngineView, isAsleep } from '../model/fleet.js';
+import type { EngineSpec, EngineView } from '../model/fleet.js';
 
 /** What work costs on an engine, milliseconds. */
 export interface EngineCosts {
@@ -72,9 +72,10 @@ export function isRunning(engine: EngineRecord): boolean {
 }
 
 /** Asleep or on the way between sleeping and running: could serve after `readyInMs`. */
-export function canWake(engine: EngineRecord): boolean {
+export function isAsleep(engine: EngineRecord): boolean {
   const { state, readyInMs } = engine.view;
-  if (!isAsleep(state) && state !== 'waking' && state !== 'falling-asleep') return false;
+  if (state !== 'sleeping' && state !== 'sleeping-deep' && state !== 'waking' && state !== 'falling-asleep')
+    return false;
   return Number.isFinite(readyInMs);
 }
 

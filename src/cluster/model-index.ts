@@ -2,10 +2,10 @@ import type { ModelCapacity } from '../model/fleet.js';
 import { type HeapEntry, StableHeap } from '../model/heap.js';
 import { Buckets } from './buckets.js';
 import {
-  canWake,
   type EngineRecord,
   freeKvTokens,
   freePlaces,
+  isAsleep,
   isRunning,
   type LeaseTime,
   leasesOf,
@@ -73,8 +73,8 @@ export class ModelIndex {
     this.counted.set(engine, counted);
     this.uncount(counted);
     counted.running = !engine.stale && isRunning(engine);
-    counted.waking = !engine.stale && engine.view.state === 'waking' && canWake(engine);
-    const usable = !engine.stale && (counted.running || canWake(engine));
+    counted.waking = !engine.stale && engine.view.state === 'waking' && isAsleep(engine);
+    const usable = !engine.stale && (counted.running || isAsleep(engine));
     counted.places = usable ? freePlaces(engine, this.limits) : 0;
     if (counted.running) this.running += 1;
     if (counted.waking) this.waking += 1;

@@ -1,13 +1,12 @@
 import { ChurnMap } from '../model/churn-map.js';
-import {
-  type CapacityChanges,
-  type ClusterView,
-  type EngineSpec,
-  type EngineView,
-  isAsleep,
-  type KeptContext,
-  type ModelCapacity,
-  type PlaceResult,
+import type {
+  CapacityChanges,
+  ClusterView,
+  EngineSpec,
+  EngineView,
+  KeptContext,
+  ModelCapacity,
+  PlaceResult,
 } from '../model/fleet.js';
 import { type HeapEntry, StableHeap } from '../model/heap.js';
 import { type Prediction, type Stage, sessionOf } from '../model/stage.js';
@@ -376,8 +375,13 @@ function bounce(reason: BounceReason, refusals: Record<string, number>): PlaceRe
 
 /** Sleep discards the KV cache, and an engine that was down has started anew. */
 function losesCache(before: EngineView, now: EngineView): boolean {
-  const { state } = now;
-  return before.state !== state && (state === 'falling-asleep' || isAsleep(state) || state === 'down');
+  return (
+    before.state !== now.state &&
+    (now.state === 'falling-asleep' ||
+      now.state === 'sleeping' ||
+      now.state === 'sleeping-deep' ||
+      now.state === 'down')
+  );
 }
 
 function nothing(model: string): ModelCapacity {

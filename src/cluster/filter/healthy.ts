@@ -1,8 +1,8 @@
-import { canWake, isRunning } from '../engine-record.js';
+import { isAsleep, isRunning } from '../engine-record.js';
 import type { EngineFilter } from './filter.js';
 
 /** The engine serves, or sleeps and can be woken. One that is down, failed or draining takes nothing new. */
 export const HEALTHY: EngineFilter = {
   name: 'healthy',
-  passes: (_request, engine) => isRunning(engine) || canWake(engine),
+  passes: (_request, engine) => isRunning(engine) || isAsleep(engine),
 };
