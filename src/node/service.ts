@@ -381,7 +381,7 @@ export class NodeService {
       action.kind === 'sleep'
         ? await moves.sleep(action.level, action.mode, model)
         : action.kind === 'wake'
-          ? await moves.wake(action.level, this.stager?.folderFor(this.spec(engineId), action.from))
+          ? await moves.wake(action.level, await this.stager?.folderFor(this.spec(engineId), action.from))
           : await moves.canary(model);
     if (this.stopped || engine.incarnation !== incarnation) return;
     engine.moving = false;

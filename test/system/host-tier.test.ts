@@ -120,14 +120,26 @@ it('engines take turns through RAM, and every answer is checked before they serv
   ]);
 });
 
-it('a copy that is lost costs one failed wake: the next one reads the disk', async () => {
+it('a copy that is lost is noticed before an engine reads it', async () => {
   const service = await start();
   await request(`${urlOf('b')}/sleep?level=2&mode=wait`, { method: 'POST' });
   await vi.waitFor(() => expect(service.view('b')?.weightFiles).toBe('host'), SOON);
   for (const name of copies()) rmSync(join(ram, 'n1', name), { recursive: true });
   await use(service, 'b');
-  expect(wakes()).toEqual([['b', 'disk']]);
-  expect(log.some(({ fields }) => String(fields['failure']).includes('Cannot find any model weights'))).toBe(true);
+  expect(service.view('b')?.weightFiles).toBe('disk');
+  expect(log.map(({ message }) => message)).toContain(
+    'the copy of the weights in RAM is not whole, or the files have changed',
+  );
+  expect(service.stats()).toMatchObject({ moves: { failures: 0 } });
+});
+
+it('an engine that cannot read its weights at all is taken out', async () => {
+  const service = await start();
+  await request(`${urlOf('b')}/sleep?level=2&mode=wait`, { method: 'POST' });
+  await vi.waitFor(() => expect(service.view('b')?.weightFiles).toBe('host'), SOON);
+  rmSync(join(folder, 'b'), { recursive: true });
+  const end = await new Promise<object>((resolve) => void service.reserve(testDemand('s', 'b'), resolve));
+  expect(end).toMatchObject({ kind: 'released' });
 });
 
 it('a restarted agent finds the copies of the one before', async () => {

@@ -51,9 +51,16 @@ export class Stager {
     }
   }
 
-  /** The folder that a level-2 wake reads. Always named where it may ever be the copy: vLLM keeps the last one that it was told. */
-  folderFor({ weightsFolder }: EngineSpec, from: WeightFiles): string | undefined {
-    return weightsFolder !== undefined && from === 'host' ? this.store.pathOf(weightsFolder) : weightsFolder;
+  /** The folder that a level-2 wake reads. Always named where it may ever be the copy: vLLM keeps the last one that it was told. A copy that is not sound is thrown away. */
+  async folderFor({ weightsFolder }: EngineSpec, from: WeightFiles): Promise<string | undefined> {
+    if (weightsFolder === undefined || from === 'disk') return weightsFolder;
+    if (await this.store.isSound(weightsFolder)) return this.store.pathOf(weightsFolder);
+    this.logger.warn(
+      { folder: weightsFolder },
+      'the copy of the weights in RAM is not whole, or the files have changed',
+    );
+    await this.carryOut({ kind: 'unstage', folder: weightsFolder });
+    return weightsFolder;
   }
 
   close(): void {

@@ -92,6 +92,21 @@ describe('WeightStore', () => {
     expect(await inRam()).toEqual([]);
   });
 
+  it('knows a copy that is not sound any more', async () => {
+    const [a, b] = [await checkpoint('a'), await checkpoint('b')];
+    const subject = store();
+    await subject.open([a, b]);
+    await subject.stage(a);
+    expect([await subject.isSound(a), await subject.isSound(b)]).toEqual([true, false]);
+    const weights = join(subject.pathOf(a), 'model.safetensors');
+    await truncate(weights, 100);
+    expect(await subject.isSound(a)).toBe(false);
+    await writeFile(weights, Buffer.alloc(MIB, 'z'));
+    expect(await subject.isSound(a)).toBe(false);
+    await rm(subject.pathOf(a), { recursive: true });
+    expect(await subject.isSound(a)).toBe(false);
+  });
+
   it('takes over whole copies after a restart, and deletes half ones, changed ones and those of nobody', async () => {
     const [a, b, c, d] = [await checkpoint('a'), await checkpoint('b'), await checkpoint('c'), await checkpoint('d')];
     const before = store({ memoryBytes: GIB });

@@ -59,6 +59,11 @@ export class WeightStore {
     return join(this.options.folder, nameOf(source));
   }
 
+  /** Is the copy there, whole, and of the source as it is now? vLLM 0.29 does not survive to be told to read one that is not. */
+  async isSound(source: string): Promise<boolean> {
+    return this.copies.has(source) && (await wholeCopy(source, this.pathOf(source))) !== undefined;
+  }
+
   /** Copies a checkpoint. Whatever goes wrong leaves nothing behind. */
   async stage(source: string): Promise<StageReply> {
     const known = this.copies.get(source);
