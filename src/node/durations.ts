@@ -42,10 +42,12 @@ export class MoveDurations {
     return level === 1 ? wakeMs(this.gpu, this.weightBytes, this.gpuCount) : reloadMs(this.weightBytes, from);
   }
 
-  /** A level-1 sleep and the wake that follows, once host memory is pinned: what changing places costs an engine again and again. */
-  cycleMs(): number {
-    const learned = this.learnedMs.get('sleep-1');
-    return (learned ?? sleepMs(this.gpu, this.weightBytes, 1, { gpusMoving: this.gpuCount })) + this.wakeMs(1);
+  /** A sleep and the wake that follows, once host memory is pinned: what changing places costs an engine again and again. */
+  cycleMs(level: SleepLevel, from: WeightFiles): number {
+    const learned = this.learnedMs.get(`sleep-${level}`);
+    return (
+      (learned ?? sleepMs(this.gpu, this.weightBytes, level, { gpusMoving: this.gpuCount })) + this.wakeMs(level, from)
+    );
   }
 
   slept(level: SleepLevel, durationMs: number): void {

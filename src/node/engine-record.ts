@@ -40,6 +40,8 @@ export class EngineRecord {
   batchPaused = false;
   /** Since when its process, which does not run, wants to start; undefined where none does. */
   startWantedAtMs: number | undefined;
+  /** Level of its last sleep, and so of the next one as far as can be told. */
+  usualLevel: SleepLevel = 1;
   /** Where a level-2 wake reads the weights. */
   weightFiles: WeightFiles = 'disk';
   /** One of its GPUs has failed: it takes nothing new, and what runs may end. */
@@ -88,6 +90,7 @@ export class EngineRecord {
     this.startWantedAtMs = undefined;
     this.usedSinceStart = false;
     this.cycling = false;
+    this.usualLevel = level === 2 ? 2 : 1;
     if (limits) this.spec = { ...this.spec, ...limits };
     this.seatLimit = this.newSeatLimit();
     this.kvLimitTokens = this.spec.kvPoolTokens;
@@ -113,7 +116,7 @@ export class EngineRecord {
 
   /** Sleep and wake together: what evicting it costs it. */
   reloadMs(): number {
-    return this.durations.cycleMs();
+    return this.durations.cycleMs(this.usualLevel, this.weightFiles);
   }
 
   /** Demands that are to be expected while it would fall asleep and wake again. */

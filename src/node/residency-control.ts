@@ -36,7 +36,10 @@ export class ResidencyControl {
     stagingBytes: number | undefined,
     private readonly host: ResidencyHost,
   ) {
-    this.staging = new WeightStaging(context, stagingBytes, (record) => this.host.changed(record));
+    this.staging = new WeightStaging(context, stagingBytes, (record) => {
+      this.host.changed(record);
+      this.forecastsChanged();
+    });
   }
 
   get stagedBytes(): number {
@@ -223,6 +226,7 @@ export class ResidencyControl {
         const level = record.sleepLevel(ledger, nowMs);
         if (level === undefined || !ledger.beginSleep(engineId, level)) return;
         residency.beginSleep(level, nowMs);
+        record.usualLevel = level;
         this.host.act({ kind: 'sleep', engineId, level, mode: 'wait' });
         break;
       }

@@ -51,6 +51,27 @@ describe('copies of checkpoints in RAM', () => {
     expect(brief(manager.tick(2))).toEqual(['wake a 2 from host']);
   });
 
+  it('make it cheaper for others to have the engine sleep again', () => {
+    const manager = node(['a', 'b'], 60);
+    manager.engineEvent({ kind: 'engine-up', engineId: 'a', level: 2 }, 0);
+    manager.tick(0);
+    staged(manager, 'a', 1);
+    manager.reserve(testDemand('s', 'a'), 10);
+    manager.tick(10);
+    manager.engineEvent({ kind: 'woke', engineId: 'a' }, 6_500);
+    manager.engineEvent({ kind: 'canary-passed', engineId: 'a' }, 6_600);
+    manager.tick(6_600);
+    manager.release('s', {}, 6_700);
+    bringUp(manager, { b: 2 }, 6_800);
+    const { disturbanceMs } = manager.view('b')!;
+    // a sleeps at level 2 as before, and its weights are read again as they were, not copied over the link within a second.
+    expect(disturbanceMs).toBeGreaterThan(6_500);
+    manager.engineEvent({ kind: 'unstaged', folder: '/models/a' }, 6_900);
+    manager.tick(6_900);
+    // From disk nothing has been seen yet: 30 GiB at 3.5 GB/s.
+    expect(manager.view('b')!.disturbanceMs).toBeGreaterThan(disturbanceMs + 1_000);
+  });
+
   it('make way for the copy of a model that was used later; that of an awake one goes first', () => {
     const manager = node(['a', 'b', 'c'], 30);
     manager.engineEvent({ kind: 'engine-up', engineId: 'a', level: 2 }, 0);
