@@ -32,6 +32,10 @@ export interface NodeVariant {
   readonly elasticKv?: boolean;
   /** False: the bounds of an engine's calls add up. */
   readonly pooledKv?: boolean;
+  /** False: engines that begin awake have never slept, so that their first sleep is slow. */
+  readonly firstSleep?: boolean;
+  /** False: weights that a sleep has dropped are read from disk, also where the node has RAM set aside for copies. */
+  readonly staging?: boolean;
   /** False: of the engines on a GPU one is awake at a time, and has all of it. */
   readonly coLocation?: boolean;
 }

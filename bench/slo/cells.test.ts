@@ -28,14 +28,14 @@ describe('cellsOf', () => {
     expect(scaleTables([single!, triple!])[0]!.table.rows.map(({ cells: [size] }) => size)).toEqual(['1×', '3×']);
   });
 
-  it.each(['ablations', 'noise', 'placement'] as const)(
+  it.each(['ablations', 'retention', 'noise', 'placement'] as const)(
     '%s: every variant runs, and has a name of its own',
     async (part) => {
       const workload = sweepWorkload({
         ...{ name: steady.name, about: '', rows: randomWorkflows(12, 8).flatMap(({ rows }) => rows) },
         ...{ config: parseConfig(SMALL_FLEET, 'fleet'), modelMap: new Map(), capacitySpeed: 1, warmupShare: 0 },
       });
-      const one = { ...spec, seeds: { quick: 1, full: 1 }, variantLoads: [1] };
+      const one = { ...spec, seeds: { quick: 1, full: 1 }, variantLoads: [1], deadlineRules: ['class' as const] };
       const rows = await runSweep({
         workloads: [workload],
         cells: cellsOf(one, [steady], 'full', undefined, [part]),

@@ -2,6 +2,7 @@ import { type PlannedCell, REPORT_PARTS, type ReportPart } from '../../sim/sweep
 import type { SweepCell } from '../../sim/sweep/types.js';
 import { PLACEMENTS } from '../../sim/types.js';
 import { ORACLE_POLICIES, ORDERING_POLICIES } from '../../src/global/order/registry.js';
+import { RETENTION_RULE_NAMES } from '../../src/global/retention/rules.js';
 import type { Size, SloSpec, WorkloadSpec } from './spec.js';
 
 const PLAIN = {
@@ -36,10 +37,8 @@ const VARIANTS: readonly (readonly [part: ReportPart, change: Partial<SweepCell>
   ['ablations', { node: { weights: 'value' } }],
   ['ablations', { node: { weights: 'lfu' } }],
   ['ablations', { node: { prefetch: false } }],
-  // What is kept while agents are in a tool call.
-  ...(['none', 'continuum', 'progress-ttl'] as const).map(
-    (retention) => ['ablations', { node: { retention } }] as const,
-  ),
+  ['ablations', { node: { firstSleep: false } }],
+  ['ablations', { node: { retention: 'none' } }],
   ['ablations', { node: { elasticKv: false } }],
   ['ablations', { node: { pooledKv: false } }],
   ['ablations', { node: { coLocation: false } }],
@@ -48,6 +47,11 @@ const VARIANTS: readonly (readonly [part: ReportPart, change: Partial<SweepCell>
     'ablations',
     { node: { weights: 'lru', prefetch: false, retention: 'none', elasticKv: false }, placement: 'least-loaded' },
   ],
+  // What is kept while agents are in a tool call.
+  ['retention', {}],
+  ...RETENTION_RULE_NAMES.filter((retention) => retention !== 'rent').map(
+    (retention) => ['retention', { node: { retention } }] as const,
+  ),
   // What each part of the prediction is worth, from nothing to the truth, which is noise of sigma 0.
   ['noise', { prediction: { kind: 'none' } }],
   ['noise', { prediction: { kind: 'role-median' } }],
@@ -109,12 +113,14 @@ export function cellsOf(
   const variants = workloads.flatMap((workload) =>
     ('phases' in workload || workload.policies ? [] : spec.variantLoads).flatMap((load) =>
       VARIANTS.flatMap(([part, change]) =>
-        seeds.map(
-          (seed): PlannedCell => ({
-            ...{ part, workload: workload.name, deadlineRule: 'class', policy: 'maestro', load, seed },
-            ...PLAIN,
-            ...change,
-          }),
+        (part === 'retention' ? spec.deadlineRules : (['class'] as const)).flatMap((deadlineRule) =>
+          seeds.map(
+            (seed): PlannedCell => ({
+              ...{ part, workload: workload.name, deadlineRule, policy: 'maestro', load, seed },
+              ...PLAIN,
+              ...change,
+            }),
+          ),
         ),
       ),
     ),

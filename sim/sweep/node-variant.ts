@@ -5,9 +5,17 @@ import type { NodeVariant } from '../types.js';
 const WHOLE_GPU = 0.92;
 
 /** The nodes with what is switched off in how they lend memory; the rest of a variant is a setting of the node managers. */
-export function nodesOf(nodes: readonly NodeSpec[], { elasticKv, coLocation }: NodeVariant = {}): readonly NodeSpec[] {
+export function nodesOf(
+  given: readonly NodeSpec[],
+  { elasticKv, coLocation, staging }: NodeVariant = {},
+): readonly NodeSpec[] {
+  const nodes = staging === false ? given.map(withoutStaging) : given;
   if (coLocation === false) return nodes.map(oneAtATime);
   return elasticKv === false ? nodes.map((node) => ({ ...node, engines: node.engines.map(withFixedPool) })) : nodes;
+}
+
+function withoutStaging({ staging, hostMemoryBytes, ...node }: NodeSpec): NodeSpec {
+  return { ...node, hostMemoryBytes: hostMemoryBytes - (staging?.memoryBytes ?? 0) };
 }
 
 function withFixedPool({ kvLeastBytes: _, ...engine }: EngineSpec): EngineSpec {

@@ -3,7 +3,7 @@ import { factsOf, type WorkloadFacts } from './facts.js';
 import type { SweepCell, SweepWorkload } from './types.js';
 
 /** Where the row of a cell stands in the report. */
-export const REPORT_PARTS = ['runs', 'ablations', 'noise', 'placement', 'scale'] as const;
+export const REPORT_PARTS = ['runs', 'ablations', 'retention', 'noise', 'placement', 'scale'] as const;
 export type ReportPart = (typeof REPORT_PARTS)[number];
 
 export interface PlannedCell extends SweepCell {

@@ -129,7 +129,13 @@ export const sweepReportSchema = z
     cells: z.array(summary).describe('runs over their seeds.'),
     changes: z.array(change).describe('What became of each policy in each phase of workloads that have phases.'),
     losses: z.array(losses).describe('A minute of each workload in which maestro and edf differ most.'),
-    ...{ ablations: z.array(run), noise: z.array(run), placement: z.array(run), scale: z.array(run) },
+    ...{
+      ablations: z.array(run),
+      retention: z.array(run),
+      noise: z.array(run),
+      placement: z.array(run),
+      scale: z.array(run),
+    },
   })
   .describe('Report of maestro sim and of the SLO benchmark. Shares from 0 to 1.');
 

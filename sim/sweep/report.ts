@@ -26,6 +26,8 @@ export interface SweepReport {
   readonly losses: readonly Losses[];
   /** The policy `maestro` with one of its parts switched off, or another in its place. */
   readonly ablations: readonly RunRow[];
+  /** The policy `maestro` with other rules of what is kept in a tool call. */
+  readonly retention: readonly RunRow[];
   /** Policies on predictions of another quality. */
   readonly noise: readonly RunRow[];
   /** Policies on another placement or reservation. */
@@ -46,6 +48,7 @@ export function buildSweepReport(
   return {
     ...{ kind: 'maestro-sweep', version: 4, title, command, workloads, notes, slowdownPoints: SLOWDOWN_POINTS },
     ...{ runs, cells: summarise(runs), changes: changesOf(workloads, runs), losses },
-    ...{ ablations: part('ablations'), noise: part('noise'), placement: part('placement'), scale: part('scale') },
+    ...{ ablations: part('ablations'), retention: part('retention') },
+    ...{ noise: part('noise'), placement: part('placement'), scale: part('scale') },
   };
 }

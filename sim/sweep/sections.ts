@@ -55,6 +55,7 @@ export function sectionsOf(report: SweepReport): Section[] {
       blocks: report.losses.flatMap((losses) => [figures([lossesFigure(losses)]), tableBlock(lossesTable(losses))]),
     },
     ...variants('Ablations', 'what is switched off', report.ablations),
+    ...variants('Contexts in a tool call', 'what is kept', report.retention),
     ...variants('Noise in the predictions', 'policy and noise', report.noise),
     ...variants('Placement and memory', 'policy and placement', report.placement),
     ...scaleTables(report.scale).map(({ workload, deadlineRule, table }) => ({

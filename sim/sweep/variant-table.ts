@@ -61,7 +61,12 @@ export function variantTable({ rows }: VariantGroup, title: string): TextTable {
 const UNCHANGED = 'maestro';
 
 /** Parts of the node level, as people call them. */
-const NODE_PARTS: Readonly<Record<string, string>> = { elasticKv: 'elastic KV', coLocation: 'co-location' };
+const NODE_PARTS: Readonly<Record<string, string>> = {
+  elasticKv: 'elastic KV',
+  coLocation: 'co-location',
+  firstSleep: 'first sleep at start',
+  staging: 'weights in RAM files',
+};
 
 type Variant = Pick<CellSummary, 'policy' | 'placement' | 'reservation' | 'prediction' | 'node' | 'prior'>;
 

@@ -7,7 +7,12 @@ import { oracleResidency } from './next-uses.js';
 
 /** The settings of every node of a run. */
 export function nodeConfigOf(
-  { lookAhead, minResidencyMs, nodes, node: { weights = 'lru', prefetch = true, pooledKv = true } = {} }: SimScenario,
+  {
+    lookAhead,
+    minResidencyMs,
+    nodes,
+    node: { weights = 'lru', prefetch = true, pooledKv = true, firstSleep = true } = {},
+  }: SimScenario,
   queued: (model: string) => number,
   nextModels: NextModels | undefined,
   /** Of `oracle-residency` alone: milliseconds until the model is asked for next. */
@@ -24,6 +29,7 @@ export function nodeConfigOf(
     minResidencyMs,
     prefetch,
     pooledKv,
+    firstSleep,
     eviction,
     demand: (model) => ({ queued: queued(model), expected: nextModels?.expected(model) ?? 0 }),
   };

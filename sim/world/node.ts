@@ -1,9 +1,18 @@
 import { EmulatedDevice } from '../../src/engine/device.js';
-import { reloadMs, sleepMs, wakeMs } from '../../src/engine/weight-moves.js';
-import type { Demand, EngineView, KeptContext, LeaseUse, NodeSpec, ReserveResult } from '../../src/model/fleet.js';
+import { reloadMs, sleepMs, stageMs, wakeMs } from '../../src/engine/weight-moves.js';
+import type {
+  Demand,
+  EngineView,
+  KeptContext,
+  LeaseUse,
+  NodeSpec,
+  ReserveResult,
+  WeightFiles,
+} from '../../src/model/fleet.js';
 import { DEFAULT_BLOCK_TOKENS } from '../../src/model/memory.js';
 import type { NodeAction } from '../../src/node/actions.js';
 import type { NodeConfig } from '../../src/node/config.js';
+import { isCrowded } from '../../src/node/first-sleep.js';
 import { NodeManager } from '../../src/node/manager.js';
 import type { EventLoop, Scheduled } from '../event-loop.js';
 import { type EngineListener, SimEngine } from './engine.js';
@@ -56,25 +65,36 @@ export class SimNode {
   /** Windows of engine time, and those in which more was used than promised. */
   readonly overflow = { windows: 0, exceeded: 0 };
 
+  readonly spec: NodeSpec;
+
   constructor(
-    readonly spec: NodeSpec,
+    given: NodeSpec,
     config: Partial<NodeConfig>,
     private readonly loop: EventLoop,
     private readonly listener: NodeListener,
     startsAsleep: (engineId: string) => boolean,
   ) {
+    const spec = given.staging ? withFolders(given) : given;
+    this.spec = spec;
     this.manager = new NodeManager(spec, config);
-    this.device = new EmulatedDevice({ gpus: spec.gpus, hostMemoryBytes: spec.hostMemoryBytes });
+    const pinnableBytes = spec.hostMemoryBytes - (spec.staging?.memoryBytes ?? 0);
+    this.device = new EmulatedDevice({ gpus: spec.gpus, hostMemoryBytes: pinnableBytes });
     for (const engine of spec.engines) {
-      const process: EngineProcess = {
+      this.processes.set(engine.engineId, {
         engine: new SimEngine(engine, loop, listener),
         processId: -1,
         incarnation: 0,
         pinned: false,
         kvLimitBytes: undefined,
-      };
-      this.processes.set(engine.engineId, process);
-      this.start(engine.engineId, startsAsleep(engine.engineId));
+      });
+    }
+    // Whoever begins asleep needs its host memory; those awake may have what is left.
+    const asleep = spec.engines.filter(({ engineId }) => startsAsleep(engineId));
+    for (const { engineId } of asleep) this.start(engineId, true);
+    for (const engine of spec.engines.filter((each) => !asleep.includes(each))) {
+      const { engineId, sleepCapable, pinned = false } = engine;
+      const crowded = isCrowded(engine, spec.engines, (gpu) => spec.gpus[gpu]!.memoryBytes);
+      this.start(engineId, false, config.firstSleep === true && sleepCapable && !pinned && crowded);
     }
     this.pumpSoon();
   }
@@ -147,21 +167,24 @@ export class SimNode {
     return this.processes.get(engineId)!;
   }
 
-  private start(engineId: string, asleep: boolean): void {
+  /** @param slept Whether it has slept once before the run, as the node lets it after its start. */
+  private start(engineId: string, asleep: boolean, slept = false): void {
     const process = this.process(engineId);
     const { spec } = process.engine;
     const attached = this.device.attach(engineId, 0, spec.gpuIndices, 0);
     if (attached.kind === 'refused') throw new Error(attached.message);
     process.processId = attached.processId;
     this.device.take(process.processId, 'residue', spec.residueBytes);
-    if (asleep) {
-      this.device.pin(process.processId, spec.weightBytes * Math.max(1, spec.gpuIndices.length));
-      process.pinned = true;
-    } else {
+    if (asleep || slept) {
+      process.pinned = this.device.pin(process.processId, spec.weightBytes * Math.max(1, spec.gpuIndices.length));
+    }
+    // Without host memory for its weights it begins as after a level-2 sleep.
+    const level = asleep ? (process.pinned ? 1 : 2) : 0;
+    if (level === 0) {
       this.device.take(process.processId, 'weights', spec.weightBytes);
       this.device.take(process.processId, 'kv', spec.kvPoolBytes);
     }
-    this.manager.engineEvent({ kind: 'engine-up', engineId, level: asleep ? 1 : 0 }, this.loop.nowMs);
+    this.manager.engineEvent({ kind: 'engine-up', engineId, level, slept: process.pinned }, this.loop.nowMs);
   }
 
   private pumpSoon(): void {
@@ -201,7 +224,15 @@ export class SimNode {
         this.sleep(action.engineId, action.level);
         break;
       case 'wake':
-        this.wake(action.engineId, action.level);
+        this.wake(action.engineId, action.level, action.from);
+        break;
+      case 'stage': {
+        const { folder, bytes } = action;
+        this.loop.after(stageMs(bytes), () => this.tell({ kind: 'staged', folder, bytes }));
+        break;
+      }
+      case 'unstage':
+        this.tell({ kind: 'unstaged', folder: action.folder });
         break;
       case 'requeue':
         this.listener.requeue(action.stageId, action.engineId);
@@ -265,7 +296,7 @@ export class SimNode {
     this.copy(engineId, 'to-host', (spec.weightBytes / aloneMs) * 1000, done);
   }
 
-  private wake(engineId: string, level: 1 | 2): void {
+  private wake(engineId: string, level: 1 | 2, from: WeightFiles): void {
     const process = this.process(engineId);
     const { spec } = process.engine;
     const finish = () => {
@@ -278,7 +309,7 @@ export class SimNode {
       else then();
     };
     if (level === 2) {
-      takeWeights(() => this.after(engineId, reloadMs(spec.weightBytes, 'disk'), finish));
+      takeWeights(() => this.after(engineId, reloadMs(spec.weightBytes, from), finish));
       return;
     }
     this.after(engineId, wakeMs(spec.gpu!, 0), () =>
@@ -341,4 +372,15 @@ export class SimNode {
       if (busy) this.poll();
     });
   }
+}
+
+/** Engines of one model in one number format read one checkpoint. */
+function withFolders(node: NodeSpec): NodeSpec {
+  return {
+    ...node,
+    engines: node.engines.map((engine) => ({
+      ...engine,
+      weightsFolder: engine.weightsFolder ?? `${engine.model} ${engine.weightDtype ?? 'bf16'}`,
+    })),
+  };
 }

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { PortfolioSnapshot } from '../global/portfolio/service.js';
 import type { MaestroError } from '../model/error.js';
-import type { EngineState, PlaceExplanation } from '../model/fleet.js';
+import type { EngineState, PlaceExplanation, Residency } from '../model/fleet.js';
 import type { Prediction, SloClass, Stage, StageContext, StageOutcome } from '../model/stage.js';
 
 /** A model that clients may name. */
@@ -118,6 +118,8 @@ export interface EngineSnapshot {
   readonly engineId: string;
   readonly model: string;
   readonly state: EngineState;
+  /** Where its weights are. */
+  readonly weights: Residency;
   readonly leases: number;
   /** Requests inside the engine, by its own gauges; undefined until it has been asked. */
   readonly running: number | undefined;

@@ -12,7 +12,7 @@ import { GlobalService } from '../global/service.js';
 import { WorkflowTracker } from '../global/tracker.js';
 import { kvPoolTokensOf } from '../global/working-set.js';
 import type { Clock } from '../model/clock.js';
-import type { NodeSpec } from '../model/fleet.js';
+import { type NodeSpec, residencyOf } from '../model/fleet.js';
 import { kvMemories } from '../model/kv-memory.js';
 import { MINUTE_MS } from '../model/units.js';
 import type { ModelDemand } from '../node/config.js';
@@ -38,6 +38,8 @@ export interface LocalLevelsOptions {
   readonly logger: Logger;
   readonly telemetry?: (nodeId: string) => GpuTelemetry | undefined;
   readonly failedGpus?: (nodeId: string) => (() => readonly number[]) | undefined;
+  /** See {@link NodeService}: an engine's port refuses connections. */
+  readonly onRefused?: (engineId: string, forMs: number) => void;
   readonly engineApiKeys?: ReadonlyMap<string, string>;
   /** Service time of a call alone, where model and GPU are known. */
   readonly serviceTimeMs?: ServiceTimeModel | undefined;
@@ -186,7 +188,7 @@ function decisionFile(path: string | undefined, wallClock: Clock, logger: LocalL
 
 function nodeService(spec: NodeSpec, options: LocalLevelsOptions, demand: (model: string) => ModelDemand): NodeService {
   const { config, clock, wallClock, logger, engineApiKeys } = options;
-  const { lookAhead, minResidencyMs, prefetch, weights } = config.scheduling;
+  const { lookAhead, minResidencyMs, prefetch, firstSleep, weights } = config.scheduling;
   const telemetry = options.telemetry?.(spec.nodeId);
   const failedGpus = options.failedGpus?.(spec.nodeId);
   return new NodeService({
@@ -194,11 +196,12 @@ function nodeService(spec: NodeSpec, options: LocalLevelsOptions, demand: (model
     clock,
     wallClock,
     manager: {
-      ...{ lookAhead, minResidencyMs, prefetch, eviction: EVICTION_POLICIES[weights], demand },
+      ...{ lookAhead, minResidencyMs, prefetch, firstSleep, eviction: EVICTION_POLICIES[weights], demand },
       kvState: options.prediction?.state?.nodes?.[spec.nodeId],
     },
     ...(telemetry ? { telemetry } : {}),
     ...(failedGpus ? { failedGpus } : {}),
+    ...(options.onRefused ? { onRefused: options.onRefused } : {}),
     apiKey: (engineId) => engineApiKeys?.get(engineId),
     logger,
   });
@@ -237,6 +240,7 @@ function engineSnapshot(node: NodeService, view: ReturnType<NodeService['views']
     engineId: spec.engineId,
     model: spec.model,
     state,
+    weights: residencyOf(view),
     leases,
     running: gauges?.running,
     waiting: gauges?.waiting,

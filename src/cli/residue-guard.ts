@@ -3,7 +3,7 @@ import { ResidueWatch } from '../engine/supervise/residue-watch.js';
 import type { EngineSupervisor } from '../engine/supervise/supervisor.js';
 import type { GpuDetail } from '../engine/telemetry/nvidia-smi-xml.js';
 import type { Clock, Timer } from '../model/clock.js';
-import type { EngineState } from '../model/fleet.js';
+import { type EngineState, isAsleep } from '../model/fleet.js';
 import type { Logger } from '../observe/log.js';
 
 export interface ResidueGuardOptions {
@@ -70,8 +70,4 @@ export class ResidueGuard {
       0,
     );
   }
-}
-
-function isAsleep(state: EngineState | undefined): boolean {
-  return state === 'sleeping' || state === 'sleeping-deep';
 }

@@ -103,6 +103,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
         const watch = watches.get(nodeId);
         return watch && (() => watch.failedGpus());
       },
+      onRefused: (engineId, forMs) => started?.refused(engineId, forMs),
     });
     const { scheduling } = levels;
     const metrics = createGatewayMetrics(config.classes.map(({ name }) => name));

@@ -10,6 +10,8 @@ import type { Logger } from '../observe/log.js';
 /** The vLLM servers that this process starts and watches. */
 export interface StartedEngines {
   readonly supervisors: readonly EngineSupervisor[];
+  /** Nobody has listened on the engine's port for so long. */
+  refused(engineId: string, forMs: number): void;
   /** Ends them, or leaves them to the next run, as the config says. */
   end(): Promise<void>;
 }
@@ -40,7 +42,9 @@ export function startEngines(
   const end = async () => {
     await Promise.all(supervisors.map((supervisor) => (onExit === 'keep' ? supervisor.release() : supervisor.stop())));
   };
-  return { supervisors, end };
+  const refused = (engineId: string, forMs: number) =>
+    supervisors.find((supervisor) => supervisor.engineId === engineId)?.refused(forMs);
+  return { supervisors, refused, end };
 }
 
 function launches(node: MaestroConfig['fleet']['nodes'][number]): EngineLaunch[] {

@@ -118,8 +118,20 @@ function checkAwakeTogether(node: NodeConfig, sized: readonly Sized[]): Finding[
 }
 
 function checkHostMemory(node: NodeConfig, sized: readonly Sized[], path: ConfigPath): Finding[] {
-  const hostBytes = node.hostMemoryBytes;
-  if (hostBytes === undefined) return [];
+  if (node.hostMemoryBytes === undefined) return [];
+  const { memoryBytes: stagingBytes = 0 } = node.staging ?? {};
+  if (stagingBytes > node.hostMemoryBytes) {
+    return [
+      {
+        path: [...path, 'staging', 'memory'],
+        at: 'value',
+        severity: 'error',
+        message: `copies of weights may take ${formatBytes(stagingBytes)} of host RAM, the node has ${formatBytes(node.hostMemoryBytes)} for all`,
+        fix: 'Use a smaller staging.memory; what is left of hostMemory is for pinned weights.',
+      },
+    ];
+  }
+  const hostBytes = node.hostMemoryBytes - stagingBytes;
   const sum = (entries: readonly Sized[]) =>
     entries.reduce((total, { sizing }) => total + sizing.weightBytes * sizing.tp, 0);
   const asleepBytes = sum(sized.filter(({ engine }) => engine.startAsleep));
@@ -140,7 +152,7 @@ function checkHostMemory(node: NodeConfig, sized: readonly Sized[], path: Config
       ...finding,
       severity: 'warning',
       message: `all engines asleep would need ${formatBytes(allBytes)} of host RAM, the node has ${formatBytes(hostBytes)}`,
-      fix: 'Some models can then not be put to sleep.',
+      fix: 'Some then drop their weights and read them again from disk, or from a copy in RAM (staging).',
     },
   ];
 }

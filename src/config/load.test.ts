@@ -100,6 +100,14 @@ const WRONG: readonly (readonly [text: string, expected: string])[] = [
     '7:77 fleet.nodes[0].engines[0].maxModelLen: one sequence of 32768 tokens does not fit the KV pool',
   ],
   [
+    fleet('{id: a, model: qwen3-8b, gpus: [0]}').replace('512GiB', '16GiB\n      staging: {memory: 32GiB}'),
+    'fleet.nodes[0].staging.memory: copies of weights may take 32 GiB of host RAM, the node has 16 GiB for all',
+  ],
+  [
+    fleet('{id: a, model: qwen3-8b, gpus: [0]}').replace('512GiB', '16GiB\n      staging: {folder: ram, memory: 1GiB}'),
+    'fleet.nodes[0].staging.folder: "ram" must be an absolute path, such as /dev/shm/maestro',
+  ],
+  [
     `${fleet('{id: a, model: qwen3-8b, gpus: [0]}')}aliases: {gpt: qwen-8b}`,
     '8:16 aliases.gpt: unknown served model "qwen-8b"',
   ],

@@ -102,6 +102,22 @@ describe('toNodeSpecs', () => {
     });
   });
 
+  it('has checkpoints copied into RAM only where the node sets memory aside and they are named by their folder', () => {
+    const weightsOf = (weights: string, staging: string) =>
+      toNodeSpecs(
+        parseConfig(
+          `fleet: {nodes: [{id: n, gpus: [h100-sxm], hostMemory: 1TiB, ${staging} engines: [{id: e, model: qwen3-8b, gpus: [0], url: "http://127.0.0.1:1", launch: {weights: ${weights}}}]}]}`,
+          'f.yaml',
+          {},
+        ),
+      )[0]!;
+    const staged = weightsOf('/models/q', 'staging: {memory: 64GiB},');
+    expect(staged.staging).toEqual({ folder: '/dev/shm/maestro', memoryBytes: 64 * GiB });
+    expect(staged.engines[0]!.weightsFolder).toBe('/models/q');
+    expect(weightsOf('Qwen/Qwen3-8B', 'staging: {memory: 64GiB},').engines[0]!.weightsFolder).toBeUndefined();
+    expect(weightsOf('/models/q', '').engines[0]!.weightsFolder).toBeUndefined();
+  });
+
   it('serves under the name that is given', () => {
     expect(specOf('model: qwen3-8b, servedName: fast, gpus: [0]').model).toBe('fast');
   });

@@ -20,6 +20,7 @@ export function toNodeSpecs(config: MaestroConfig, urls: ReadonlyMap<string, str
     clusterId: node.cluster,
     gpus: gpusOf(node, catalogue),
     hostMemoryBytes: node.hostMemoryBytes ?? Number.POSITIVE_INFINITY,
+    ...(node.staging ? { staging: node.staging } : {}),
     engines: node.engines.map((engine) => toEngineSpec(engine, node, catalogue, tpotMs, urls)),
   }));
 }
@@ -88,6 +89,11 @@ export function toEmulatedNodes(config: MaestroConfig): EmulatedNode[] {
   });
 }
 
+/** Only a folder can be copied; a name of Hugging Face may stand for any revision. */
+function isFolder(weights: string | undefined): boolean {
+  return weights?.startsWith('/') === true;
+}
+
 /** Of the segment that an engine with kvcached is told to use. */
 export function kvcachedName(engine: EngineConfig): string {
   return engine.kvcached?.segment ?? `maestro-${engine.id}`;
@@ -111,6 +117,7 @@ function toEngineSpec(
     sleepCapable: isSleepCapable(engine),
     ...(engine.measured ? { measuredCosts: engine.measured } : {}),
     ...(engine.pinned ? { pinned: true } : {}),
+    ...(node.staging && isFolder(engine.launch?.weights) ? { weightsFolder: engine.launch!.weights } : {}),
     ...(engine.kvcached ? { kvLeastBytes: engine.kvcached.leastBytes, kvSegment: kvcachedName(engine) } : {}),
   };
   const sizing = sizeEngine(engine, node, catalogue);

@@ -110,6 +110,22 @@ const node = z
     hostMemory: bytes()
       .exactOptional()
       .describe('Host RAM for the weights of sleeping engines. Needed where an engine can sleep.'),
+    staging: z
+      .strictObject({
+        folder: z
+          .string()
+          .regex(/^\//, { error: 'must be an absolute path, such as /dev/shm/maestro' })
+          .default('/dev/shm/maestro')
+          .describe('Where the copies lie: a folder of a RAM disk (tmpfs).'),
+        memory: bytes().describe(
+          'What all copies together may take: a part of `hostMemory`, which pinned weights then do not have.',
+        ),
+      })
+      .transform(rename({ memory: 'memoryBytes' }))
+      .exactOptional()
+      .describe(
+        'Keep copies of checkpoints in RAM for engines whose weights do not fit into host memory asleep, so that they are not read from disk again. Needs `launch` with `weights` given as a folder.',
+      ),
     telemetry: z
       .union([
         z.enum(['none', 'nvidia-smi']),

@@ -97,6 +97,12 @@ const scheduling = z
       .boolean()
       .default(true)
       .describe('Wake a model that the running workflows need next, into memory that nobody uses.'),
+    firstSleep: z
+      .boolean()
+      .default(true)
+      .describe(
+        'Put engines to sleep once after their start, before their first request, where a GPU has more than fits it: the first sleep pins host memory and takes several times as long as later ones.',
+      ),
     kvOverflowTarget: z
       .number()
       .gt(0)

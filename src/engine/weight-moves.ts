@@ -1,3 +1,4 @@
+import type { WeightFiles } from '../model/fleet.js';
 import type { GpuSpec } from '../model/gpu.js';
 import type { Dtype, LlmSpec } from '../model/llm.js';
 import { weightBytesPerGpu } from '../model/memory.js';
@@ -52,8 +53,13 @@ export function sleepMs(
 }
 
 /** Wake from level 2 with its reload of the weights from `disk` or from files in `host` memory; every GPU reads its own share. */
-export function reloadMs(weightBytes: number, from: 'host' | 'disk'): number {
+export function reloadMs(weightBytes: number, from: WeightFiles): number {
   return RELOAD_FIXED_MS + (weightBytes / (from === 'host' ? HOST_LOAD_BANDWIDTH : DISK_LOAD_BANDWIDTH)) * 1000;
+}
+
+/** Copying a checkpoint from disk into RAM: what the disk gives. */
+export function stageMs(bytes: number): number {
+  return (bytes / DISK_LOAD_BANDWIDTH) * 1000;
 }
 
 /** Start of an engine process until it serves. The weights are on local disk; a download comes on top. */

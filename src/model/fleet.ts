@@ -12,6 +12,12 @@ import type { OutputForecast, PoolShare } from './stage.js';
  */
 export type Residency = 'running' | 'sleeping' | 'host' | 'disk' | 'remote';
 
+/** The tier of an engine's weights. `remote` is never told: what is not on the node is fetched by the start of the process, which is `down` until then. */
+export function residencyOf({ state, weightFiles = 'disk' }: Pick<EngineView, 'state' | 'weightFiles'>): Residency {
+  if (state === 'sleeping') return 'sleeping';
+  return state === 'sleeping-deep' || state === 'down' || state === 'failed' ? weightFiles : 'running';
+}
+
 /**
  * State of one engine process:
  * - `down`: does not answer; - `running`: awake and serving; - `draining`: awake, takes no new work, sleeps when idle;
@@ -27,6 +33,14 @@ export type EngineState =
   | 'sleeping-deep'
   | 'waking'
   | 'failed';
+
+/** Does the process hold no weights in HBM, and is it not on its way there? */
+export function isAsleep(state: EngineState | undefined): boolean {
+  return state === 'sleeping' || state === 'sleeping-deep';
+}
+
+/** Where weights that a level-2 sleep has dropped are read again from: files in RAM, or those on disk. */
+export type WeightFiles = 'host' | 'disk';
 
 /** One vLLM server process, as configured or discovered. Bytes are per GPU of its TP group. */
 export interface EngineSpec {
@@ -73,6 +87,16 @@ export interface EngineSpec {
   readonly kvSegment?: string;
   /** Once awake it is never put to sleep for another's sake. */
   readonly pinned?: boolean;
+  /** Folder of its checkpoint on this node. Engines of the same folder share one copy of it in RAM. Absent: it is not staged. */
+  readonly weightsFolder?: string;
+}
+
+/** Part of a node's host RAM that holds copies of checkpoints, for engines whose sleep has dropped the weights. */
+export interface StagingSpec {
+  /** Where the copies lie: a folder of a RAM disk. */
+  readonly folder: string;
+  /** What all copies together may take; taken from the node's host memory, so pinned copies have the rest. */
+  readonly memoryBytes: number;
 }
 
 export interface NodeSpec {
@@ -80,6 +104,7 @@ export interface NodeSpec {
   readonly clusterId: string;
   readonly gpus: readonly GpuSpec[];
   readonly hostMemoryBytes: number;
+  readonly staging?: StagingSpec;
   readonly engines: readonly EngineSpec[];
 }
 
@@ -87,6 +112,8 @@ export interface NodeSpec {
 export interface EngineView {
   readonly spec: EngineSpec;
   readonly state: EngineState;
+  /** Where a level-2 wake would read the weights from. Absent: disk. */
+  readonly weightFiles?: WeightFiles;
   readonly version: number;
   readonly observedAtMs: number;
   /** Seats that new work may use now: the smaller of the spec's and what the engine's counters have taught. */

@@ -1,4 +1,4 @@
-import type { EngineSpec, Lease } from '../model/fleet.js';
+import type { EngineSpec, Lease, WeightFiles } from '../model/fleet.js';
 
 /** 1: weights to pinned host RAM; 2: weights dropped, read again from disk on the wake. */
 export type SleepLevel = 1 | 2;
@@ -28,10 +28,10 @@ export type NodeAction =
    */
   | { readonly kind: 'sleep'; readonly engineId: string; readonly level: SleepLevel; readonly mode: 'wait' }
   /**
-   * Wake the engine: level 1 by one call, level 2 by the recipe (wake weights, reload_weights, wake kv_cache,
+   * Wake the engine: level 1 by one call, level 2 by the recipe (wake weights, reload_weights `from` the copy in RAM or from disk, wake kv_cache,
    * reset_prefix_cache). Room is confirmed. Answered by `woke` or `wake-failed`.
    */
-  | { readonly kind: 'wake'; readonly engineId: string; readonly level: SleepLevel }
+  | { readonly kind: 'wake'; readonly engineId: string; readonly level: SleepLevel; readonly from: WeightFiles }
   /**
    * Move the KV limit of an elastic engine to `bytes` on each of its GPUs. A lower one is answered by `kv-limited` when the engine holds no more than that;
    * a higher one needs no answer.
@@ -42,6 +42,10 @@ export type NodeAction =
    * engine is waited for.
    */
   | { readonly kind: 'requeue'; readonly stageId: string; readonly engineId: string }
+  /** Copy a checkpoint into RAM, `bytes` as far as is known. Answered by `staged` or `stage-failed`. */
+  | { readonly kind: 'stage'; readonly folder: string; readonly bytes: number }
+  /** Delete the copy of a checkpoint in RAM; nobody reads it. Answered by `unstaged`. */
+  | { readonly kind: 'unstage'; readonly folder: string }
   /** Check the engine's answers after a level-2 wake; answered by `canary-passed` or `canary-failed`. */
   | { readonly kind: 'canary'; readonly engineId: string };
 
@@ -53,13 +57,24 @@ export type EngineLimits = Partial<
 /** Why an engine is taken out: `refused` means that the process is gone, so its memory is free; the others leave that open. */
 export type DownReason = 'refused' | 'unresponsive' | 'unhealthy' | 'stalled' | 'failing';
 
+/** What the body reports about copies of checkpoints in RAM. */
+export type StagingEvent =
+  /** The copy is whole, and takes so much; also told of one that was found. */
+  | { readonly kind: 'staged'; readonly folder: string; readonly bytes: number }
+  /** Nothing was copied; `bytes`: what it would take, where that is known. */
+  | { readonly kind: 'stage-failed'; readonly folder: string; readonly bytes?: number }
+  | { readonly kind: 'unstaged'; readonly folder: string };
+
 /** What the body reports about an engine (or, for telemetry, about the node). */
 export type EngineEvent =
+  | StagingEvent
   | {
       readonly kind: 'engine-up';
       readonly engineId: string;
       readonly level: FoundLevel;
       readonly limits?: EngineLimits;
+      /** Its host copy is pinned already, because it has slept at level 1 before. */
+      readonly slept?: boolean;
     }
   | { readonly kind: 'engine-down'; readonly engineId: string; readonly reason: DownReason }
   | { readonly kind: 'slept'; readonly engineId: string }

@@ -35,6 +35,8 @@ export interface NodeConfig {
   readonly prefetch: boolean;
   /** Stages that must be expected for that; a fraction of one is a chance. */
   readonly prefetchLeastUses: number;
+  /** Put engines to sleep once after their start, before their first stage, so that later sleeps are fast. Off here because it makes every node with more models than fit move by itself. */
+  readonly firstSleep: boolean;
   /** While an interactive stage waits for room that no rung can make yet, busy engines take no new batch stages. */
   readonly pauseBatch: boolean;
   /** Stop batch stages that can be started again, where that costs less than to wait for them. */
@@ -61,6 +63,7 @@ export const DEFAULT_NODE_CONFIG: NodeConfig = {
   eviction: EVICTION_POLICIES.lru,
   prefetch: true,
   prefetchLeastUses: 0.3,
+  firstSleep: false,
   pauseBatch: true,
   requeueBatch: true,
   pooledKv: true,

@@ -1,5 +1,5 @@
 import { reloadMs, sleepMs, wakeMs } from '../engine/weight-moves.js';
-import type { EngineSpec } from '../model/fleet.js';
+import type { EngineSpec, WeightFiles } from '../model/fleet.js';
 import { findGpu } from '../model/gpu-catalogue.js';
 import { GB } from '../model/units.js';
 import type { FoundLevel, SleepLevel } from './actions.js';
@@ -20,9 +20,14 @@ export class MoveDurations {
 
   constructor(private readonly spec: EngineSpec) {}
 
-  /** A new process: its host copy is pinned only if it was found asleep at level 1. */
-  started(level: FoundLevel): void {
-    this.pinned = level === 1;
+  /** A new process: its host copy is pinned only if it was found asleep at level 1, or has `slept` so before. */
+  started(level: FoundLevel, slept: boolean): void {
+    this.pinned = level === 1 || slept;
+  }
+
+  /** Has the process slept at level 1, so that its later sleeps are fast? */
+  get hostCopyPinned(): boolean {
+    return this.pinned;
   }
 
   sleepMs(level: SleepLevel): number {
@@ -31,23 +36,31 @@ export class MoveDurations {
     return sleepMs(this.gpu, this.weightBytes, level, { firstTime: !this.pinned, gpusMoving: this.gpuCount });
   }
 
-  wakeMs(level: SleepLevel): number {
-    const learned = this.learnedMs.get(`wake-${level}`);
+  wakeMs(level: SleepLevel, from: WeightFiles = 'disk'): number {
+    const learned = this.learnedMs.get(wakeKey(level, from));
     if (learned !== undefined) return learned;
-    return level === 1 ? wakeMs(this.gpu, this.weightBytes, this.gpuCount) : reloadMs(this.weightBytes, 'disk');
+    return level === 1 ? wakeMs(this.gpu, this.weightBytes, this.gpuCount) : reloadMs(this.weightBytes, from);
   }
 
-  /** A level-1 sleep and the wake that follows, once host memory is pinned: what changing places costs an engine again and again. */
-  cycleMs(): number {
-    const learned = this.learnedMs.get('sleep-1');
-    return (learned ?? sleepMs(this.gpu, this.weightBytes, 1, { gpusMoving: this.gpuCount })) + this.wakeMs(1);
+  /** A sleep and the wake that follows, once host memory is pinned: what changing places costs an engine again and again. */
+  cycleMs(level: SleepLevel, from: WeightFiles): number {
+    const learned = this.learnedMs.get(`sleep-${level}`);
+    return (
+      (learned ?? sleepMs(this.gpu, this.weightBytes, level, { gpusMoving: this.gpuCount })) + this.wakeMs(level, from)
+    );
   }
 
-  observe(move: 'sleep' | 'wake', level: SleepLevel, durationMs: number): void {
-    const first = move === 'sleep' && level === 1 && !this.pinned;
-    if (move === 'sleep' && level === 1) this.pinned = true;
-    if (first) return;
-    const key = `${move}-${level}`;
+  slept(level: SleepLevel, durationMs: number): void {
+    const first = level === 1 && !this.pinned;
+    if (level === 1) this.pinned = true;
+    if (!first) this.learn(`sleep-${level}`, durationMs);
+  }
+
+  woke(level: SleepLevel, from: WeightFiles, durationMs: number): void {
+    this.learn(wakeKey(level, from), durationMs);
+  }
+
+  private learn(key: string, durationMs: number): void {
     const before = this.learnedMs.get(key);
     this.learnedMs.set(key, before === undefined ? durationMs : before + LEARNING_RATE * (durationMs - before));
   }
@@ -63,4 +76,8 @@ export class MoveDurations {
   private get weightBytes(): number {
     return this.spec.weightBytes || UNKNOWN_WEIGHT_BYTES;
   }
+}
+
+function wakeKey(level: SleepLevel, from: WeightFiles): string {
+  return level === 1 ? 'wake-1' : `wake-2-${from}`;
 }

@@ -18,6 +18,18 @@ function pair(config: Partial<NodeConfig> = {}) {
   return manager;
 }
 
+/** `b` is awake as well, with 2 GiB for stage `s2`, and `a` has 16 left: nothing is free. */
+function bothAwake() {
+  const manager = pair();
+  manager.reserve(testDemand('s2', 'b', { kvTokens: 1024 }), 1);
+  manager.tick(1);
+  manager.engineEvent({ kind: 'kv-limited', engineId: 'a', bytes: 16 * GiB }, 100);
+  manager.tick(100);
+  manager.engineEvent({ kind: 'woke', engineId: 'b' }, 700);
+  manager.tick(700);
+  return manager;
+}
+
 describe('elastic KV memory', () => {
   it('lends what is not promised to a model that wakes, and nobody has to sleep', () => {
     const manager = pair();
@@ -63,14 +75,8 @@ describe('elastic KV memory', () => {
   });
 
   it('grows to what is held for many calls together, which may be more than their own bounds', () => {
-    const manager = pair();
-    manager.reserve(testDemand('s', 'b', { kvTokens: 1024 }), 1);
-    manager.tick(1);
-    manager.engineEvent({ kind: 'kv-limited', engineId: 'a', bytes: 16 * GiB }, 100);
-    manager.tick(100);
-    manager.engineEvent({ kind: 'woke', engineId: 'b' }, 700);
-    manager.tick(700);
-    manager.release('s', {}, 800);
+    const manager = bothAwake();
+    manager.release('s2', {}, 800);
     const forecast = { kind: 'chat', mean: 1_000, q50: 1_000, q95: 1_100 };
     const small = (index: number) => testDemand(`s${index}`, 'b', { kvTokens: 100, promptTokens: 10, forecast });
     for (let index = 0; index < 8; index++) expect(manager.reserve(small(index), 900)).toMatchObject({ kind: 'grant' });
@@ -93,13 +99,7 @@ describe('elastic KV memory', () => {
   });
 
   it('grows a pool again into free room as soon as a stage needs it', () => {
-    const manager = pair();
-    manager.reserve(testDemand('s2', 'b', { kvTokens: 1024 }), 1);
-    manager.tick(1);
-    manager.engineEvent({ kind: 'kv-limited', engineId: 'a', bytes: 16 * GiB }, 100);
-    manager.tick(100);
-    manager.engineEvent({ kind: 'woke', engineId: 'b' }, 700);
-    manager.tick(700);
+    const manager = bothAwake();
     manager.release('s2', {}, 800);
     // Nothing is free, but a can give back.
     expect(manager.reserve(testDemand('s3', 'b', { kvTokens: 4096 }), 900)).toMatchObject({ reason: 'kv-full' });

@@ -1,4 +1,4 @@
-import type { Demand, EngineSpec, EngineView } from '../model/fleet.js';
+import type { Demand, EngineSpec, EngineView, WeightFiles } from '../model/fleet.js';
 import type { EngineLimits, FoundLevel, SleepLevel } from './actions.js';
 import type { NodeConfig } from './config.js';
 import { MoveDurations } from './durations.js';
@@ -40,8 +40,16 @@ export class EngineRecord {
   batchPaused = false;
   /** Since when its process, which does not run, wants to start; undefined where none does. */
   startWantedAtMs: number | undefined;
+  /** Level of its last sleep, and so of the next one as far as can be told. */
+  usualLevel: SleepLevel = 1;
+  /** Where a level-2 wake reads the weights. */
+  weightFiles: WeightFiles = 'disk';
   /** One of its GPUs has failed: it takes nothing new, and what runs may end. */
   cordoned = false;
+  /** Has a stage been asked of its process? */
+  usedSinceStart = false;
+  /** Sleeps only to be woken at once. */
+  cycling = false;
   lastUsedMs = 0;
   lastGrantOrderKey = Number.NEGATIVE_INFINITY;
   meanLeaseMs = UNKNOWN_LEASE_MS;
@@ -77,9 +85,12 @@ export class EngineRecord {
   }
 
   /** Takes what a process told about itself; what the counters of an earlier one taught is forgotten. */
-  started(limits: EngineLimits | undefined, level: FoundLevel): void {
-    this.durations.started(level);
+  started(limits: EngineLimits | undefined, level: FoundLevel, slept: boolean): void {
+    this.durations.started(level, slept);
     this.startWantedAtMs = undefined;
+    this.usedSinceStart = false;
+    this.cycling = false;
+    this.usualLevel = level === 2 ? 2 : 1;
     if (limits) this.spec = { ...this.spec, ...limits };
     this.seatLimit = this.newSeatLimit();
     this.kvLimitTokens = this.spec.kvPoolTokens;
@@ -98,9 +109,14 @@ export class EngineRecord {
     return config.deepSleep && ledger.canSleep(spec.engineId, 2) ? 2 : undefined;
   }
 
+  /** Until it serves, from the sleep that it is in, or that it falls into or wakes from. */
+  wakeMs(): number {
+    return this.durations.wakeMs(this.residency.level === 2 ? 2 : 1, this.weightFiles);
+  }
+
   /** Sleep and wake together: what evicting it costs it. */
   reloadMs(): number {
-    return this.durations.cycleMs();
+    return this.durations.cycleMs(this.usualLevel, this.weightFiles);
   }
 
   /** Demands that are to be expected while it would fall asleep and wake again. */
@@ -112,6 +128,12 @@ export class EngineRecord {
   /** How long it stays awake before it may be emptied while busy. */
   minResidencyMs(): number {
     return Math.max(this.config.minResidencyMs, 2 * this.reloadMs());
+  }
+
+  /** A stage asks for it. */
+  asked(nowMs: number): void {
+    this.usedSinceStart = true;
+    this.use.used(nowMs);
   }
 
   /** Is there a seat, counting the small look-ahead that hides the round trip, and KV room? */

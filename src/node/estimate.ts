@@ -29,7 +29,7 @@ export function estimateReadiness(context: ReclaimContext, record: EngineRecord,
   const { residency, durations } = record;
   if (residency.state === 'running') return READY;
   const elapsedMs = nowMs - residency.sinceMs;
-  const wakeMs = durations.wakeMs(levelOf(record));
+  const wakeMs = record.wakeMs();
   switch (residency.state) {
     case 'waking':
       return { readyInMs: Math.max(0, wakeMs - elapsedMs), disturbanceMs: 0, reason: 'waking' };

@@ -201,9 +201,9 @@ export class MemoryLedger {
   }
 
   /** A process was found running. This is a fact, so it is charged even where it overflows: see {@link overcommittedBytes}. */
-  found(engineId: string, level: FoundLevel): void {
+  found(engineId: string, level: FoundLevel, slept = false): void {
     const account = this.account(engineId);
-    if (level === 1) this.pin(account);
+    if (level === 1 || slept) this.pin(account);
     // Nobody knows what limit it has been given: it may use its whole pool.
     this.setKv(account, account.kvPoolBytes);
     this.setPhase(account, level === 0 ? 'awake' : 'asleep');

@@ -6,6 +6,10 @@ import type { NodeAction } from './actions.js';
 import { NodeManager } from './manager.js';
 import { testDemand, testEngine, testNode } from './testing.js';
 
+/** Two of the checkpoints fit, not three. */
+const STAGING_GIB = 80;
+const FOLDERS: Readonly<Record<string, string>> = { a: '/shared', b: '/b', c: '/shared', tp2: '/tp2' };
+
 type StagePhase = 'held' | 'leased' | 'ended';
 
 /** A body that carries actions out late, in random order and with failures, and checks every rule as it goes. */
@@ -17,26 +21,29 @@ class RandomBody {
   private readonly engineIds = ['a', 'b', 'c', 'tp2'];
   private nowMs = 0;
   private stages = 0;
+  private readonly copies = new Map<string, number>();
   grants = 0;
   wakes = 0;
   limits = 0;
+  fromHost = 0;
 
   constructor(seed: number, hostGiB: number, elastic: boolean) {
     this.rng = new SeededRng(seed);
     const spec = testNode(
       [
-        testEngine('a', kvOf(20, elastic)),
-        testEngine('b', { weightGiB: 40, ...kvOf(30, elastic) }),
-        testEngine('c', { gpuIndices: [1], kvPoolTokens: 700 }),
-        testEngine('tp2', { gpuIndices: [0, 1], weightGiB: 35, kvGiB: 30 }),
+        testEngine('a', { weightsFolder: '/shared', ...kvOf(20, elastic) }),
+        testEngine('b', { weightGiB: 40, weightsFolder: '/b', ...kvOf(30, elastic) }),
+        testEngine('c', { gpuIndices: [1], kvPoolTokens: 700, weightsFolder: '/shared' }),
+        testEngine('tp2', { gpuIndices: [0, 1], weightGiB: 35, kvGiB: 30, weightsFolder: '/tp2' }),
       ],
-      { hostMemoryBytes: hostGiB * GiB },
+      { hostMemoryBytes: (hostGiB + STAGING_GIB) * GiB, staging: { folder: '/ram', memoryBytes: STAGING_GIB * GiB } },
     );
     this.manager = new NodeManager(spec, {
       lookAhead: 1,
       maxHoldsPerEngine: 5,
       minResidencyMs: 100,
       maxHoldWaitMs: 2000,
+      firstSleep: seed % 2 === 0,
     });
     for (const engineId of this.engineIds) this.start(engineId);
   }
@@ -102,6 +109,20 @@ class RandomBody {
       );
     } else if (action.kind === 'canary') {
       manager.engineEvent({ kind: 'canary-passed', engineId: action.engineId }, nowMs);
+    } else if (action.kind === 'stage') {
+      const { folder } = action;
+      // What the files take may be more or less than their weights.
+      const bytes = action.bytes + (nextInt(this.rng, 3) - 1) * GiB;
+      const takenBytes = [...this.copies.values()].reduce((sum, each) => sum + each, 0);
+      const full = takenBytes + bytes > STAGING_GIB * GiB;
+      if (fails || full) manager.engineEvent({ kind: 'stage-failed', folder, bytes }, nowMs);
+      else {
+        this.copies.set(folder, bytes);
+        manager.engineEvent({ kind: 'staged', folder, bytes }, nowMs);
+      }
+    } else if (action.kind === 'unstage') {
+      this.copies.delete(action.folder);
+      manager.engineEvent({ kind: 'unstaged', folder: action.folder }, nowMs);
     }
   }
 
@@ -136,9 +157,22 @@ class RandomBody {
       if (action.kind === 'sleep' && this.reservedOn(action.engineId) > 0)
         throw new Error('a busy engine was put to sleep');
       if (action.kind === 'wake') this.wakes++;
+      if (action.kind === 'wake' && action.level === 2 && action.from === 'host') {
+        this.fromHost++;
+        if (!this.copies.has(FOLDERS[action.engineId]!)) throw new Error('a wake reads a copy that is not there');
+      }
+      if (action.kind === 'stage' && this.copies.has(action.folder)) throw new Error('a second copy of one checkpoint');
+      if (action.kind === 'unstage') this.checkUnread(action.folder);
       if (action.kind === 'kv-limit') this.limits++;
       this.pending.push(action);
     }
+  }
+
+  private checkUnread(folder: string): void {
+    const reading = this.pending.some(
+      (one) => one.kind === 'wake' && one.level === 2 && one.from === 'host' && FOLDERS[one.engineId] === folder,
+    );
+    if (reading) throw new Error('a copy is deleted while an engine wakes from it');
   }
 
   private reservedOn(engineId: string): number {
@@ -161,6 +195,7 @@ class RandomBody {
       else if (phase === 'leased') leased++;
     }
     const stats = this.manager.stats();
+    if (stats.stagedBytes > STAGING_GIB * GiB) throw new Error('copies take more than is set aside for them');
     if (stats.holds !== held || stats.leases !== leased) throw new Error('the books differ from the answers given');
     for (const view of this.manager.views()) {
       if (view.reservedKvTokens > view.kvPoolTokens) throw new Error('more KV was promised than there is');
@@ -179,6 +214,7 @@ describe('NodeManager, random bodies', () => {
     let grants = 0;
     let wakes = 0;
     let limits = 0;
+    let fromHost = 0;
     fc.assert(
       fc.property(fc.nat(), fc.integer({ min: 10, max: 300 }), fc.boolean(), (seed, hostGiB, elastic) => {
         const body = new RandomBody(seed, hostGiB, elastic);
@@ -192,6 +228,7 @@ describe('NodeManager, random bodies', () => {
         grants += body.grants;
         wakes += body.wakes;
         limits += body.limits;
+        fromHost += body.fromHost;
       }),
       { numRuns: 300 },
     );
@@ -199,5 +236,6 @@ describe('NodeManager, random bodies', () => {
     expect(grants).toBeGreaterThan(1000);
     expect(wakes).toBeGreaterThan(500);
     expect(limits).toBeGreaterThan(500);
+    expect(fromHost).toBeGreaterThan(100);
   });
 });

@@ -61,7 +61,8 @@ export class NodeManager {
     if (this.config.kvState) this.pooled.restore(this.config.kvState);
     this.ledger = new MemoryLedger(
       spec.gpus.map(({ memoryBytes }) => memoryBytes),
-      spec.hostMemoryBytes,
+      // What is set aside for copies of checkpoints is not pinned.
+      spec.hostMemoryBytes - (spec.staging?.memoryBytes ?? 0),
     );
     for (const engine of spec.engines) {
       this.engines.set(
@@ -80,7 +81,7 @@ export class NodeManager {
       foreignBytes: (gpu) => this.confirmation.foreignBytes(gpu),
       leasesOn: ({ spec: { engineId } }) => this.leasesOn(engineId),
     };
-    this.residency = new ResidencyControl(this.reclaim, this.confirmation, {
+    this.residency = new ResidencyControl(this.reclaim, this.confirmation, spec.staging?.memoryBytes, {
       act: (action) => this.actions.push(action),
       releaseHolds: (record, reason) => this.releaseHolds(record, reason),
       mayGrant: (record) => this.mayGrant(record),
@@ -108,7 +109,7 @@ export class NodeManager {
     if (heldAt === record) return holdAnswer(this.reclaim, record, demand, nowMs);
     if (heldAt) this.cancel(stageId, nowMs);
 
-    record.use.used(nowMs);
+    record.asked(nowMs);
     const { state } = record.residency;
     if (state === 'down') return refuse(engineId, 'engine-down');
     if (state === 'failed' || record.cordoned) return refuse(engineId, 'engine-failed');
@@ -197,7 +198,11 @@ export class NodeManager {
       return;
     }
     if (event.kind === 'failed-gpus') {
-      this.cordon(new Set(event.gpus));
+      this.residency.cordon(new Set(event.gpus), nowMs);
+      return;
+    }
+    if ('folder' in event) {
+      this.residency.stagingReport(event, nowMs);
       return;
     }
     const record = this.engines.get(event.engineId);
@@ -271,6 +276,7 @@ export class NodeManager {
       kv: { ...this.kv },
       coldStarts: { ...this.coldStarts },
       preemptions: this.preemptions,
+      stagedBytes: this.residency.stagedBytes,
       moves: { ...this.residency.moves },
     };
   }
@@ -329,17 +335,6 @@ export class NodeManager {
     if (record.grantNoted) return;
     record.grantNoted = true;
     this.grantable.push(record);
-  }
-
-  private cordon(failed: ReadonlySet<number>): void {
-    for (const record of this.reclaim.engines) {
-      const cordoned = record.spec.gpuIndices.some((gpu) => failed.has(gpu));
-      if (cordoned === record.cordoned) continue;
-      record.cordoned = cordoned;
-      if (cordoned) this.releaseHolds(record, 'engine-failed');
-      this.markChanged(record);
-      this.residency.changed(this.nowMs);
-    }
   }
 
   /** Grants held stages in order; the first that does not fit stops the line, so that it is not overtaken for ever. */

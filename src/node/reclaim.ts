@@ -3,6 +3,7 @@ import type { SleepLevel } from './actions.js';
 import type { NodeConfig } from './config.js';
 import { kvWish, slackBytes, wantsToGrow } from './elastic.js';
 import type { EngineRecord } from './engine-record.js';
+import { firstSleepStep } from './first-sleep.js';
 import type { HeldLease } from './kv-reservations.js';
 import type { GpuNeed } from './ledger.js';
 import { Room, type RoomContext } from './room.js';
@@ -20,7 +21,10 @@ export interface ReclaimContext extends RoomContext {
 export type ReclaimStep =
   | { readonly kind: 'wake' | 'grow' | 'shrink'; readonly record: EngineRecord; readonly kvBytes: number }
   | { readonly kind: 'sleep'; readonly record: EngineRecord; readonly level: SleepLevel }
-  | { readonly kind: 'start' | 'drain' | 'undrain' | 'pause-batch' | 'resume-batch'; readonly record: EngineRecord }
+  | {
+      readonly kind: 'first-sleep' | 'start' | 'drain' | 'undrain' | 'pause-batch' | 'resume-batch';
+      readonly record: EngineRecord;
+    }
   | { readonly kind: 'requeue'; readonly record: EngineRecord; readonly stageIds: readonly string[] };
 
 export interface ReclaimPlan {
@@ -52,6 +56,8 @@ export function planReclaim(context: ReclaimContext, nowMs: number): ReclaimPlan
   ) {
     const early = prefetchTarget(context, room, nowMs);
     if (early) steps.push({ kind: 'wake', record: early, kvBytes: kvWish(early, ledger).leastBytes });
+    const first = early ? undefined : firstSleepStep(context, room, nowMs);
+    if (first) steps.push(first);
     return { steps, nextMs };
   }
   const leaving = new Set<EngineRecord>(starts.steps.map(({ record }) => record));

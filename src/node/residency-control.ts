@@ -1,11 +1,15 @@
-import type { EngineEvent, NodeAction, ReleaseReason } from './actions.js';
+import type { EngineEvent, NodeAction, ReleaseReason, StagingEvent } from './actions.js';
 import { isElastic, tokensOf } from './elastic.js';
 import type { EngineRecord } from './engine-record.js';
 import { planReclaim, type ReclaimContext, type ReclaimStep } from './reclaim.js';
+import { WeightStaging } from './staging.js';
 import type { RoomConfirmation } from './telemetry.js';
 
 /** What engines tell of their own residency. */
-export type ResidencyReport = Exclude<EngineEvent, { kind: 'telemetry' | 'failed-gpus' | 'counters' }>;
+export type ResidencyReport = Exclude<
+  EngineEvent,
+  { kind: StagingEvent['kind'] | 'telemetry' | 'failed-gpus' | 'counters' }
+>;
 
 /** What the control of residency needs of the node's manager. */
 export interface ResidencyHost {
@@ -23,11 +27,41 @@ export class ResidencyControl {
   /** When to plan next; Infinity when only an event can change the plan. */
   planDueMs = Number.POSITIVE_INFINITY;
 
+  private readonly staging: WeightStaging;
+
+  /** @param stagingBytes Host RAM for copies of checkpoints; undefined where there are none. */
   constructor(
     private readonly context: ReclaimContext,
     private readonly confirmation: RoomConfirmation,
+    stagingBytes: number | undefined,
     private readonly host: ResidencyHost,
-  ) {}
+  ) {
+    this.staging = new WeightStaging(context, stagingBytes, (record) => {
+      this.host.changed(record);
+      this.forecastsChanged();
+    });
+  }
+
+  get stagedBytes(): number {
+    return this.staging.usedBytes;
+  }
+
+  stagingReport(event: StagingEvent, nowMs: number): void {
+    this.staging.report(event, nowMs);
+    this.planDueMs = nowMs;
+  }
+
+  /** Takes engines on failed GPUs out, and back once they have not failed any more. */
+  cordon(failed: ReadonlySet<number>, nowMs: number): void {
+    for (const record of this.context.engines) {
+      const cordoned = record.spec.gpuIndices.some((gpu) => failed.has(gpu));
+      if (cordoned === record.cordoned) continue;
+      record.cordoned = cordoned;
+      if (cordoned) this.host.releaseHolds(record, 'engine-failed');
+      this.host.changed(record);
+      this.changed(nowMs);
+    }
+  }
 
   report(record: EngineRecord, event: ResidencyReport, nowMs: number): void {
     if (this.apply(record, event, nowMs)) {
@@ -60,8 +94,10 @@ export class ResidencyControl {
   plan(nowMs: number): void {
     if (this.planDueMs > nowMs) return;
     const { steps, nextMs } = planReclaim(this.context, nowMs);
-    this.planDueMs = nextMs;
     for (const step of steps) this.carryOut(step, nowMs);
+    const staging = this.staging.plan(nowMs);
+    for (const action of staging.actions) this.host.act(action);
+    this.planDueMs = Math.min(nextMs, staging.nextMs);
   }
 
   /** Something has changed that the plan, and the forecasts of engines that do not run, depend on. */
@@ -95,9 +131,9 @@ export class ResidencyControl {
     const elapsedMs = nowMs - residency.sinceMs;
     switch (event.kind) {
       case 'engine-up':
-        record.started(event.limits, event.level);
+        record.started(event.limits, event.level, event.slept === true);
         residency.found(event.level, nowMs);
-        ledger.found(engineId, event.level);
+        ledger.found(engineId, event.level, event.slept === true);
         return true;
       case 'engine-down':
         residency.apply('down', nowMs);
@@ -109,7 +145,7 @@ export class ResidencyControl {
         ledger.sleepDone(engineId);
         record.kvShrinkingTo = undefined;
         this.confirmation.memoryFreed(nowMs);
-        durations.observe('sleep', level, elapsedMs);
+        durations.slept(level, elapsedMs);
         this.moves.sleeps += 1;
         return true;
       case 'sleep-failed':
@@ -144,6 +180,7 @@ export class ResidencyControl {
       case 'wake-failed':
         if (!residency.apply(event.kind, nowMs)) return false;
         this.moves.failures += 1;
+        if (level === 2) this.staging.suspect(record);
         if (residency.state === 'failed') this.host.releaseHolds(record, 'engine-failed');
         return true;
     }
@@ -151,7 +188,7 @@ export class ResidencyControl {
 
   private awake(record: EngineRecord, tookMs: number, level: 1 | 2): void {
     this.context.ledger.wakeDone(record.spec.engineId);
-    record.durations.observe('wake', level, tookMs);
+    record.durations.woke(level, record.weightFiles, tookMs);
     this.moves.wakes += 1;
   }
 
@@ -174,8 +211,9 @@ export class ResidencyControl {
           return;
         }
         residency.apply('wake', nowMs);
+        record.cycling = false;
         if (isElastic(record)) this.limitKv(record, ledger.kvBytes(engineId));
-        this.host.act({ kind: 'wake', engineId, level });
+        this.host.act({ kind: 'wake', engineId, level, from: record.weightFiles });
         break;
       }
       case 'start':
@@ -190,11 +228,14 @@ export class ResidencyControl {
         record.kvShrinkingTo = step.kvBytes;
         this.limitKv(record, step.kvBytes);
         break;
+      case 'first-sleep':
       case 'sleep': {
+        record.cycling = step.kind === 'first-sleep';
         // Another sleep of the same plan may have taken the host RAM that this one counted on.
         const level = record.sleepLevel(ledger, nowMs);
         if (level === undefined || !ledger.beginSleep(engineId, level)) return;
         residency.beginSleep(level, nowMs);
+        record.usualLevel = level;
         this.host.act({ kind: 'sleep', engineId, level, mode: 'wait' });
         break;
       }

@@ -1,4 +1,4 @@
-import type { EngineState } from '../model/fleet.js';
+import { type EngineState, isAsleep } from '../model/fleet.js';
 import type { FoundLevel, SleepLevel } from './actions.js';
 
 /** What happens to one engine: `up-n` found at sleep level n; the rest as decided or reported. */
@@ -82,7 +82,7 @@ export class EngineResidency {
   constructor(private readonly retry: RetryConfig) {}
 
   get asleep(): boolean {
-    return this.state === 'sleeping' || this.state === 'sleeping-deep';
+    return isAsleep(this.state);
   }
 
   /** Do its /sleep calls work at all? */

@@ -84,6 +84,17 @@ describe('NodeService', () => {
     });
   });
 
+  it('lets an engine sleep once after its start where a GPU has more than fits it, and wakes it again', async () => {
+    const { fakes: fake, engines } = await fakes('a', 'b');
+    fake['b']!.level = 1;
+    const service = await started(testNode(engines), { manager: { firstSleep: true, prefetch: false } });
+    const posts = () => fake['a']!.requests.filter((line) => line.startsWith('POST'));
+    await vi.waitFor(() => expect([posts().length, state(service, 'a')]).toEqual([2, 'running']), SOON);
+    expect(posts()).toEqual(['POST /sleep?level=1&mode=wait', 'POST /wake_up']);
+    expect(await outcome(service, 's1', 'a')).toMatchObject({ kind: 'grant' });
+    expect(service.stats()).toMatchObject({ moves: { sleeps: 1, wakes: 1, failures: 0 }, coldStarts: { count: 0 } });
+  });
+
   it('never answers a hold before reserve has returned, and not at all after cancel', async () => {
     const { engines } = await fakes('a');
     const service = await started(testNode([{ ...engines[0]!, seats: 1 }]));

@@ -1,6 +1,7 @@
 import type { DataPath } from '../bus/contract.js';
 import { soon } from '../bus/soon.js';
 import { type KvLimit, kvLimitOf } from '../engine/kvcached/kv-limit.js';
+import { Stager } from '../engine/staging/stager.js';
 import { VllmClient } from '../engine/vllm/client.js';
 import { type DiscoveredEngine, discoveredLimits } from '../engine/vllm/discover.js';
 import { foreignSleep } from '../engine/vllm/foreign-sleep.js';
@@ -13,7 +14,15 @@ import {
 } from '../engine/vllm/monitor.js';
 import { DEFAULT_MOVE_LIMITS, EngineMoves, type MoveLimits } from '../engine/vllm/moves.js';
 import type { Clock, Timer } from '../model/clock.js';
-import type { Demand, EngineSpec, EngineView, LeaseUse, NodeSpec, ReserveResult } from '../model/fleet.js';
+import {
+  type Demand,
+  type EngineSpec,
+  type EngineView,
+  isAsleep,
+  type LeaseUse,
+  type NodeSpec,
+  type ReserveResult,
+} from '../model/fleet.js';
 import { type EngineEvent, MOVE_EVENTS, type NodeAction } from './actions.js';
 import type { NodeConfig } from './config.js';
 import { NodeManager } from './manager.js';
@@ -46,6 +55,8 @@ export interface NodeServiceOptions {
   readonly telemetry?: GpuTelemetry;
   /** GPUs that have told of a fatal Xid. */
   readonly failedGpus?: () => readonly number[];
+  /** Hears of an engine on whose port nobody has listened for so long. */
+  readonly onRefused?: (engineId: string, forMs: number) => void;
   /** vLLM's API key of an engine, where it has one. */
   readonly apiKey?: (engineId: string) => string | undefined;
   readonly logger: NodeLogger;
@@ -72,6 +83,7 @@ export class NodeService {
   private readonly gpuCapacityBytes: readonly number[];
   /** The listeners know that there are changes to fetch. */
   private told = false;
+  private readonly stager: Stager | undefined;
   private pumpDue = false;
   private timer: Timer | undefined;
   private timerDueMs = Number.POSITIVE_INFINITY;
@@ -83,11 +95,13 @@ export class NodeService {
     this.nodeId = spec.nodeId;
     this.gpuCapacityBytes = spec.gpus.map(({ memoryBytes }) => memoryBytes);
     this.manager = new NodeManager(spec, { telemetry: telemetry !== undefined, ...manager });
+    this.stager = spec.staging && new Stager(spec, spec.staging, options.logger, (event) => this.event(event));
     for (const engine of spec.engines) this.live.set(engine.engineId, this.liveEngine(engine));
   }
 
   /** Begins to watch all engines; resolves when each has been tried once, reachable or not. */
   async start(): Promise<void> {
+    await this.stager?.open();
     await Promise.all([...this.live.values()].map(({ monitor }) => monitor.start()));
     this.pump();
   }
@@ -96,6 +110,7 @@ export class NodeService {
   async stop(): Promise<void> {
     this.stopped = true;
     this.timer?.cancel();
+    this.stager?.close();
     for (const { monitor, kvLimit } of this.live.values()) {
       monitor.stop();
       kvLimit?.stop();
@@ -224,6 +239,7 @@ export class NodeService {
           down: (reason, detail) => this.engineDown(engineId, reason, detail),
           metrics: (metrics) => this.engineMetrics(engineId, metrics),
           outstanding: () => this.outstanding(engineId),
+          refused: (forMs) => this.options.onRefused?.(engineId, forMs),
         },
       ),
       kvLimit: kvLimitOf(spec, client, wallClock, {
@@ -289,7 +305,7 @@ export class NodeService {
   private believedAsleep(engineId: string): boolean | undefined {
     const state = this.manager.view(engineId)?.state;
     if (state === 'running' || state === 'draining') return false;
-    return state === 'sleeping' || state === 'sleeping-deep' ? true : undefined;
+    return isAsleep(state) ? true : undefined;
   }
 
   /** Requests in the engine's hands; nothing is expected to move while it is not awake. */
@@ -355,6 +371,8 @@ export class NodeService {
       this.requeue(action.stageId, action.engineId);
     } else if (action.kind === 'kv-limit') {
       this.live.get(action.engineId)!.kvLimit?.set(action.bytes);
+    } else if (action.kind === 'stage' || action.kind === 'unstage') {
+      void this.stager?.carryOut(action);
     } else {
       void this.move(action);
     }
@@ -377,7 +395,7 @@ export class NodeService {
       action.kind === 'sleep'
         ? await moves.sleep(action.level, action.mode, model)
         : action.kind === 'wake'
-          ? await moves.wake(action.level)
+          ? await moves.wake(action.level, await this.stager?.folderFor(this.spec(engineId), action.from))
           : await moves.canary(model);
     if (this.stopped || engine.incarnation !== incarnation) return;
     engine.moving = false;

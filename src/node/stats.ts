@@ -8,6 +8,8 @@ export interface NodeStats {
   /** Stages that waited for weights, and how long they did in sum. */
   readonly coldStarts: { readonly count: number; readonly requestMs: number };
   readonly preemptions: number;
+  /** Host RAM that copies of checkpoints take, those included that are being made or deleted. */
+  readonly stagedBytes: number;
   readonly moves: { readonly sleeps: number; readonly wakes: number; readonly failures: number };
 }
 

@@ -62,8 +62,13 @@ export function brief(actions: readonly NodeAction[]): string[] {
         return `kv-limit ${action.engineId} ${action.bytes / GiB}`;
       case 'canary':
         return `canary ${action.engineId}`;
+      case 'stage':
+      case 'unstage':
+        return `${action.kind} ${action.folder}`;
+      case 'wake':
+        return `wake ${action.engineId} ${action.level}${action.from === 'host' ? ' from host' : ''}`;
       default:
-        return `${action.kind} ${action.engineId} ${action.level}`;
+        return `sleep ${action.engineId} ${action.level}`;
     }
   });
 }

@@ -28,6 +28,7 @@ export function buildView(context: ReclaimContext, record: EngineRecord, nowMs: 
   return {
     spec,
     state: cordoned ? 'failed' : residency.state,
+    weightFiles: record.weightFiles,
     version: record.version,
     observedAtMs: record.observedAtMs,
     seats: record.seatLimit.seats,

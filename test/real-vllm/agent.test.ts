@@ -8,7 +8,9 @@ import { request } from 'undici';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { StageRecord } from '../../sim/report/types.js';
 import { WallClock } from '../../src/bus/wall-clock.js';
+import { WeightStore } from '../../src/engine/staging/weight-store.js';
 import { groupMembers } from '../../src/engine/supervise/process-table.js';
+import { VllmClient } from '../../src/engine/vllm/client.js';
 import { readTrace } from '../../traces/reader.js';
 import { runReplay } from '../../traces/replay/run.js';
 import type { TraceRow } from '../../traces/schema.js';
@@ -89,6 +91,29 @@ describe.skipIf(given === undefined)('an agent with two real vLLM servers', { ti
     await until('the agent has noticed', 30_000, async () => (await fleet.state('b')) === 'sleeping');
     expect((await answer('b')).status).toBe(200);
     expect(await isSleeping('b')).toBe(false);
+  });
+
+  it('reads its weights again from a copy of their files, and from the files themselves where that fails', async () => {
+    const { model } = JSON.parse(given!) as Installed;
+    expect((await answer('a')).status).toBe(200);
+    const client = new VllmClient({ url: fleet.url('a') });
+    const store = new WeightStore({ folder: join(fleet.folder, 'ram'), memoryBytes: 2 ** 30 });
+    const says = () => client.canary({ model: 'tiny-a', maxTokens: 8, timeoutMs: 120_000 });
+    try {
+      const before = await says();
+      expect(before.ok).toBe(true);
+      await store.open([model]);
+      expect(await store.stage(model)).toMatchObject({ ok: true });
+      expect(await client.reloadWeights(120_000, store.pathOf(model))).toMatchObject({ ok: true });
+      expect(await says()).toEqual(before);
+      await store.drop(model);
+      // Nothing may run on what a reload that failed has left: the next reload comes first, as in a wake that is tried again.
+      expect(await client.reloadWeights(120_000)).toMatchObject({ ok: false, failure: { status: 500 } });
+      expect(await client.reloadWeights(120_000, model)).toMatchObject({ ok: true });
+      expect(await says()).toEqual(before);
+    } finally {
+      await client.close();
+    }
   });
 
   it('ends a stream that is aborted inside vLLM, and waits out a pause', async () => {

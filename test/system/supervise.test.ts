@@ -9,6 +9,8 @@ import { WallClock } from '../../src/bus/wall-clock.js';
 import { groupMembers, processEntry } from '../../src/engine/supervise/process-table.js';
 import { StartLocks } from '../../src/engine/supervise/start-locks.js';
 import { EngineSupervisor, type SupervisorOptions } from '../../src/engine/supervise/supervisor.js';
+import { VllmClient } from '../../src/engine/vllm/client.js';
+import { DEFAULT_MONITOR_CONFIG, EngineMonitor } from '../../src/engine/vllm/monitor.js';
 
 const FAKE = fileURLToPath(new URL('./fake-vllm-process.mjs', import.meta.url));
 const QUIET = { info: () => undefined, warn: () => undefined, error: () => undefined };
@@ -95,12 +97,36 @@ describe('EngineSupervisor', () => {
 
   it('ends a server that listens no more and hangs on its way out, and starts it again', async () => {
     const engine = supervisor({}, { deafLimitMs: 300 });
-    await until(() => engine.state === 'serving');
-    const pids = await serverPids();
-    await request(`http://127.0.0.1:${port}/deaf`).catch(() => undefined);
-    await until(() => engine.exits.size === 1 && engine.state === 'serving' && engine.pid !== undefined);
-    expect(pids.filter(alive)).toEqual([]);
-    expect(engine.pid).not.toBe(pids[0]);
+    // Told from the beginning, when nobody listens because it starts.
+    const told: number[] = [];
+    const client = new VllmClient({ url: `http://127.0.0.1:${port}` });
+    const monitor = new EngineMonitor(
+      client,
+      new WallClock(),
+      { ...DEFAULT_MONITOR_CONFIG, pollMs: 20, downPollMs: 20 },
+      {
+        ...{ up: () => undefined, down: () => undefined, metrics: () => undefined, outstanding: () => 0 },
+        refused: (forMs) => {
+          told.push(forMs);
+          engine.refused(forMs + 60_000);
+        },
+      },
+    );
+    await monitor.start();
+    try {
+      await until(() => engine.state === 'serving');
+      const pids = await serverPids();
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      expect(pids.every(alive)).toBe(true);
+      await request(`http://127.0.0.1:${port}/deaf`).catch(() => undefined);
+      await until(() => engine.exits.size === 1 && engine.state === 'serving' && engine.pid !== undefined);
+      expect(pids.filter(alive)).toEqual([]);
+      expect(engine.pid).not.toBe(pids[0]);
+      expect(Math.max(...told)).toBeGreaterThan(0);
+    } finally {
+      monitor.stop();
+      await client.close();
+    }
   });
 
   it('replaces a process that is used up, which is no crash', async () => {

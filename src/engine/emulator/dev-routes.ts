@@ -114,7 +114,7 @@ async function rpcEndpoint({ sleep, model }: EmulatorContext, call: Call): Promi
   if (body['args'] !== undefined && !Array.isArray(body['args'])) {
     throw badValue(`'${typeof body['args'] === 'number' ? 'int' : typeof body['args']}' object is not iterable`);
   }
-  if (method === 'reload_weights') await sleep.reloadWeights();
+  if (method === 'reload_weights') await sleep.reloadWeights(weightsPathOf(body['kwargs']));
   else if (method !== 'check_health') {
     const cause = `'Worker' object has no attribute '${method}'`;
     throw internalError(
@@ -122,6 +122,11 @@ async function rpcEndpoint({ sleep, model }: EmulatorContext, call: Call): Promi
     );
   }
   call.reply.json(200, JSON.stringify({ results: Array.from({ length: model.tp }, () => null) }));
+}
+
+function weightsPathOf(kwargs: unknown): string | undefined {
+  const path = typeof kwargs === 'object' && kwargs !== null ? (kwargs as Record<string, unknown>)['weights_path'] : '';
+  return typeof path === 'string' && path !== '' ? path : undefined;
 }
 
 function serverInfo({ model, options, version }: EmulatorContext, { query }: Call) {

@@ -1,4 +1,7 @@
+import { readdir, statfs } from 'node:fs/promises';
 import type { Clock } from '../../model/clock.js';
+import type { WeightFiles } from '../../model/fleet.js';
+import { TMPFS_MAGIC } from '../staging/ram-disk.js';
 import { reloadMs, sleepMs, wakeMs } from '../weight-moves.js';
 import type { DeviceHandle } from './device-host.js';
 import type { EngineLoop } from './engine-loop.js';
@@ -35,6 +38,8 @@ export class SleepMachine {
   private readonly asleep = new Set<Tag>();
   private level: 1 | 2 = 1;
   private weightsLoaded = true;
+  /** Folder of the last `reload_weights` that named one. */
+  private weightsPath: string | undefined;
   /** Host memory is pinned at the first level-1 sleep and stays so until the process dies. */
   private pinned = false;
   /** Weight bytes that are in HBM now; less than all of them after a wake without room. */
@@ -126,14 +131,16 @@ export class SleepMachine {
     });
   }
 
-  /** `reload_weights`: reads the checkpoint from disk into mapped memory. */
-  async reloadWeights(): Promise<void> {
+  /** `reload_weights`: reads the checkpoint into mapped memory; a path takes the place of the engine's own from then on. */
+  async reloadWeights(path?: string): Promise<void> {
     await this.inTurn(async () => {
       if (this.asleep.has('weights'))
         throw internalError(
           'Call to collective_rpc method failed: CUDA error: an illegal memory access was encountered',
         );
-      await this.delay(reloadMs(this.config.model.weightBytes, 'disk'));
+      this.weightsPath = path ?? this.weightsPath;
+      const from = this.weightsPath === undefined ? 'disk' : await checkpointAt(this.weightsPath);
+      await this.delay(reloadMs(this.config.model.weightBytes, from));
       this.weightsLoaded = true;
     });
   }
@@ -204,6 +211,17 @@ export class SleepMachine {
     this.turn = result.catch(() => undefined);
     return result;
   }
+}
+
+/** Reads nothing, but fails where vLLM's loader would find no weights. */
+async function checkpointAt(folder: string): Promise<WeightFiles> {
+  const files = await readdir(folder).catch(() => []);
+  if (!files.some((name) => name.endsWith('.safetensors'))) {
+    throw internalError(
+      `Call to collective_rpc method failed: Worker failed with error 'Cannot find any model weights with \`${folder}\`', please check the stack trace above for the root cause`,
+    );
+  }
+  return (await statfs(folder)).type === TMPFS_MAGIC ? 'host' : 'disk';
 }
 
 export function parsePauseMode(text: string): PauseMode | undefined {

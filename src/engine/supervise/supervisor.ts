@@ -31,7 +31,7 @@ export interface SupervisorOptions {
   readonly backoff?: CrashBackoffConfig;
   /** A start that takes longer than this has failed. Reading weights from a slow disk takes minutes. */
   readonly startLimitMs?: number;
-  /** A process that has served and on whose port nobody listens for so long is ended by force. */
+  /** A process that has served and refuses connections for so long is ended by force, see {@link EngineSupervisor.refused}. */
   readonly deafLimitMs?: number;
   /** Between SIGTERM and SIGKILL. */
   readonly graceMs?: number;
@@ -45,7 +45,6 @@ export interface SupervisorOptions {
 export type SupervisedState = 'waiting' | 'starting' | 'serving' | 'given-up' | 'stopping' | 'stopped';
 
 const READY_POLL_MS = 250;
-const LISTEN_POLL_MS = 5_000;
 /** Nobody listens on the port of a process that has served: it is ending, and vLLM's API server may hang there for good when its engine has died. */
 const DEFAULT_DEAF_LIMIT_MS = 30_000;
 const RECORD_RETRY_MS = 5_000;
@@ -69,8 +68,10 @@ export class EngineSupervisor {
   private running: Promise<void> = Promise.resolve();
   private wakeRetry: (() => void) | undefined;
   private retiring = false;
-  /** The next look whether somebody listens. */
-  private listenCheck: Timer | undefined;
+  /** When the process was first seen to serve. */
+  private servingSinceMs = 0;
+  /** A process that is being ended because it listens no more. */
+  private deaf: EngineProcess | undefined;
 
   constructor(private readonly options: SupervisorOptions) {
     this.engineId = options.launch.engineId;
@@ -110,7 +111,6 @@ export class EngineSupervisor {
     if (this.current === 'stopped') return;
     this.current = 'stopped';
     this.retry?.cancel();
-    this.listenCheck?.cancel();
     this.wakeRetry?.();
   }
 
@@ -131,7 +131,22 @@ export class EngineSupervisor {
   async retire(): Promise<void> {
     if (this.current !== 'serving' || !this.process) return;
     this.retiring = true;
-    await endGroup(this.process.pid, this.options.graceMs ?? DEFAULT_GRACE_MS, this.options.clock);
+    const gone = await endGroup(this.process.pid, this.options.graceMs ?? DEFAULT_GRACE_MS, this.options.clock);
+    // One that survives even SIGKILL ends some day, for a reason of its own.
+    if (!gone) this.retiring = false;
+  }
+
+  /** Whoever watches the engine has been refused connections for so long. A refused connection is certain; one that only gets no answer may be a busy server. */
+  refused(forMs: number): void {
+    const { process } = this;
+    const { clock, logger, deafLimitMs = DEFAULT_DEAF_LIMIT_MS, graceMs = DEFAULT_GRACE_MS } = this.options;
+    if (!process || this.current !== 'serving' || this.deaf === process) return;
+    // Nobody listened before it served, either.
+    if (Math.min(forMs, clock.nowMs() - this.servingSinceMs) < deafLimitMs) return;
+    this.deaf = process;
+    const fields = { engine: this.engineId, pid: process.pid };
+    logger.warn(fields, 'the engine listens no more but does not end; it is ended by force');
+    void endGroup(process.pid, graceMs, clock);
   }
 
   private get wanted(): boolean {
@@ -157,7 +172,6 @@ export class EngineSupervisor {
         continue;
       }
       const { pid, ended } = this.process;
-      if (served) this.endWhenDeaf(this.process);
       const exit = await this.endOf(ended);
       if (!exit) return;
       await this.settle(pid, exit, served);
@@ -265,6 +279,7 @@ export class EngineSupervisor {
       while (!ended && this.wanted) {
         if ((await client.health(2_000)).ok) {
           this.current = 'serving';
+          this.servingSinceMs = clock.nowMs();
           this.lastFailure = undefined;
           this.backoff.serving(clock.nowMs());
           return true;
@@ -282,30 +297,6 @@ export class EngineSupervisor {
     }
   }
 
-  /** Looks whether somebody listens until the process has ended. A refused connection is certain; one that only gets no answer may be a busy server. */
-  private endWhenDeaf(process: EngineProcess): void {
-    const { clock, launch, logger, deafLimitMs = DEFAULT_DEAF_LIMIT_MS, graceMs = DEFAULT_GRACE_MS } = this.options;
-    let deafSinceMs: number | undefined;
-    const look = async (): Promise<void> => {
-      const client = new VllmClient({ url: launch.url });
-      const health = await client.health(2_000);
-      await client.close();
-      if (this.process !== process || this.current !== 'serving') return;
-      const deaf = !health.ok && health.failure.kind === 'refused';
-      deafSinceMs = deaf ? (deafSinceMs ?? clock.nowMs()) : undefined;
-      if (deafSinceMs === undefined || clock.nowMs() - deafSinceMs < deafLimitMs) {
-        this.listenCheck = clock.after(Math.min(LISTEN_POLL_MS, deafLimitMs / 2), () => void look());
-        return;
-      }
-      logger.warn(
-        { engine: this.engineId, pid: process.pid },
-        'the engine listens no more but does not end; it is ended by force',
-      );
-      await endGroup(process.pid, graceMs, clock);
-    };
-    void look();
-  }
-
   private async settle(
     pid: number,
     exit: { readonly code: number | null; readonly signal: string | null },
@@ -313,7 +304,6 @@ export class EngineSupervisor {
   ): Promise<void> {
     const { clock, logger } = this.options;
     this.process = undefined;
-    this.listenCheck?.cancel();
     forgetRunRecord(this.recordPath);
     if (!served) this.options.mayStart?.(true);
     const { retiring } = this;

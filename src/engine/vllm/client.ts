@@ -142,9 +142,13 @@ export class VllmClient {
     return this.command('POST', '/abort_requests', { body: { request_ids: requestIds } });
   }
 
-  /** Reads the checkpoint into weights that are mapped but empty. */
-  reloadWeights(timeoutMs: number): Promise<Reply<void>> {
-    return this.command('POST', '/collective_rpc', { body: { method: 'reload_weights' }, timeoutMs });
+  /**
+   * Reads the checkpoint into weights that are mapped but empty. A `folder` takes the place of the engine's own for good, so once one has been named every later reload must
+   * name one.
+   */
+  reloadWeights(timeoutMs: number, folder?: string): Promise<Reply<void>> {
+    const kwargs = folder === undefined ? {} : { kwargs: { weights_path: folder } };
+    return this.command('POST', '/collective_rpc', { body: { method: 'reload_weights', ...kwargs }, timeoutMs });
   }
 
   /** False while blocks are held. */

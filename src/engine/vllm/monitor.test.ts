@@ -18,6 +18,7 @@ async function watched(fake: FakeVllm, url: string, config = {}) {
   const clock = new ManualClock();
   const client = new VllmClient({ url });
   const log: string[] = [];
+  const refusals: number[] = [];
   let outstanding = 0;
   const monitor = new EngineMonitor(
     client,
@@ -28,6 +29,7 @@ async function watched(fake: FakeVllm, url: string, config = {}) {
       down: (reason) => log.push(`down ${reason}`),
       metrics: ({ waiting }) => log.push(`waiting ${waiting}`),
       outstanding: () => outstanding,
+      refused: (forMs) => refusals.push(forMs),
     },
   );
   closers.push(
@@ -43,7 +45,7 @@ async function watched(fake: FakeVllm, url: string, config = {}) {
       expect(log.slice(before)).toContain(expected);
     }, SOON);
   };
-  return { monitor, clock, log, next, setOutstanding: (count: number) => (outstanding = count) };
+  return { monitor, clock, log, next, refusals, setOutstanding: (count: number) => (outstanding = count) };
 }
 
 describe('EngineMonitor', () => {
@@ -70,6 +72,30 @@ describe('EngineMonitor', () => {
     expect(log).toEqual([]);
     await fake.start(port);
     await next('up 0', 250);
+  });
+
+  it('tells for how long nobody has listened, anew each time', async () => {
+    const fake = new FakeVllm();
+    const url = await fake.start();
+    const { log, next, refusals, clock } = await watched(fake, url);
+    const { port } = fake;
+    const told = (from: number, leastMs: number) =>
+      vi.waitFor(() => {
+        clock.advance(250);
+        expect(Math.max(...refusals.slice(from))).toBeGreaterThanOrEqual(leastMs);
+      }, SOON);
+    await fake.stop();
+    await next('down refused');
+    await told(0, 1_000);
+    await fake.start(port);
+    await vi.waitFor(() => {
+      clock.advance(250);
+      expect(log.filter((line) => line === 'up 0')).toHaveLength(2);
+    }, SOON);
+    const before = refusals.length;
+    await fake.stop();
+    await told(before, 500);
+    expect(refusals[before]).toBe(0);
   });
 
   it('takes a refused engine out at once on the word of the data path', async () => {

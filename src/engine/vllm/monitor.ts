@@ -40,6 +40,8 @@ export interface MonitorListener {
   metrics(metrics: EngineMetrics): void;
   /** Requests of ours inside the engine. */
   outstanding(): number;
+  /** Connections have been refused for so long: nobody listens. Told at every attempt while the engine is down. */
+  refused(forMs: number): void;
 }
 
 /** Watches one engine: finds it, reads its counters, notices when it dies, hangs, restarts and comes back. Each engine has its own loop and waits for no other. */
@@ -51,6 +53,7 @@ export class EngineMonitor {
   private again = false;
   private missedProbes = 0;
   private processMayLive = false;
+  private refusedSinceMs: number | undefined;
   private lastMetrics: EngineMetrics | undefined;
   private modelName = '';
   /** After a stall or failures the engine must generate before it counts as up. */
@@ -123,6 +126,7 @@ export class EngineMonitor {
   private async find(): Promise<void> {
     const found = await discoverEngine(this.client);
     if (this.stopped) return;
+    this.noteRefusal(!found.ok && found.failure.kind === 'refused');
     if (!found.ok) {
       // An engine that hung and is now refused has died since: its memory is free.
       if (found.failure.kind === 'refused' && this.processMayLive) this.goDown('refused', found.failure.message);
@@ -138,6 +142,16 @@ export class EngineMonitor {
     this.progress.reset();
     this.answers.reset();
     this.listener.up(found.value);
+  }
+
+  private noteRefusal(refused: boolean): void {
+    if (!refused) {
+      this.refusedSinceMs = undefined;
+      return;
+    }
+    const nowMs = this.wallClock.nowMs();
+    this.refusedSinceMs ??= nowMs;
+    this.listener.refused(nowMs - this.refusedSinceMs);
   }
 
   private async probe(): Promise<void> {

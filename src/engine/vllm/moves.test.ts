@@ -46,6 +46,19 @@ describe('EngineMoves', () => {
     ]);
   });
 
+  it('names the folder that a level-2 wake is to read, or lets the engine read its own', async () => {
+    const { fake, moves } = await engine();
+    await moves.sleep(2, 'wait', 'tiny');
+    await moves.wake(2, '/ram/copy');
+    await moves.sleep(2, 'wait', 'tiny');
+    await moves.wake(2);
+    const bodies = fake.requests.filter((line) => line.includes('/collective_rpc')).map((line) => line.split(' ')[2]);
+    expect(bodies.map((body) => JSON.parse(body!))).toEqual([
+      { method: 'reload_weights', kwargs: { weights_path: '/ram/copy' } },
+      { method: 'reload_weights' },
+    ]);
+  });
+
   it('finds out garbage after a wake, by the earlier answer or by sight', async () => {
     const { fake, moves } = await engine();
     await moves.sleep(2, 'wait', 'tiny');

@@ -41,9 +41,10 @@ export class EngineMoves {
     return asleep.value ? done : failure('the engine answered /sleep and is awake');
   }
 
-  async wake(level: 1 | 2): Promise<Reply<void>> {
+  /** @param folder Where a level-2 wake reads the weights; absent: where the engine read them at its start. */
+  async wake(level: 1 | 2, folder?: string): Promise<Reply<void>> {
     const { client, limits } = this;
-    const woken = level === 1 ? await client.wakeUp([], limits.wakeMs) : await this.wakeDeep();
+    const woken = level === 1 ? await client.wakeUp([], limits.wakeMs) : await this.wakeDeep(folder);
     if (!woken.ok) return woken;
     const asleep = await client.isSleeping();
     if (!asleep.ok) return asleep;
@@ -64,11 +65,11 @@ export class EngineMoves {
   }
 
   /** The order matters: the weights must be mapped to be read into, and KV comes last so that nothing runs on empty weights. */
-  private async wakeDeep(): Promise<Reply<void>> {
+  private async wakeDeep(folder: string | undefined): Promise<Reply<void>> {
     const { client, limits } = this;
     const weights = await client.wakeUp(['weights'], limits.wakeMs);
     if (!weights.ok) return weights;
-    const reloaded = await client.reloadWeights(limits.wakeMs);
+    const reloaded = await client.reloadWeights(limits.wakeMs, folder);
     if (!reloaded.ok) return reloaded;
     const cache = await client.wakeUp(['kv_cache'], limits.wakeMs);
     if (!cache.ok) return cache;

@@ -6,6 +6,7 @@ import { checkEngine, isLoopback } from './engine-checks.js';
 import type { Finding } from './finding.js';
 import { checkGpus } from './gpu-checks.js';
 import { checkHostMemory, checkNodeVersion, checkOnnx, checkOpenFiles } from './host-checks.js';
+import { checkStaging } from './staging-checks.js';
 
 const GIB = 1024 ** 3;
 
@@ -62,6 +63,31 @@ describe('host', () => {
     ],
   ])('memory: %s', (_name, host, neededBytes, expected) => {
     expect(brief(checkHostMemory(host, neededBytes))).toEqual(expected);
+  });
+
+  it('memory: what the fleet file states is held against the host, and the weights against what it states', () => {
+    expect(brief(checkHostMemory(HOST, 10, 2 * HOST.memoryTotalBytes))).toContain('problem host-memory');
+    expect(brief(checkHostMemory(HOST, 2 * HOST.memoryTotalBytes, 0.1 * HOST.memoryTotalBytes))).toContain(
+      'warning host-memory',
+    );
+    expect(brief(checkHostMemory(HOST, 10, 0.5 * HOST.memoryTotalBytes))).toContain('ok host-memory');
+  });
+
+  const place = { ramDisk: true, freeBytes: 100 * GIB, availableBytes: 100 * GIB };
+  it.each([
+    ['all is well', place, { bytes: 10 * GIB }, ['ok']],
+    ['a disk', { ...place, ramDisk: false }, { bytes: 1 }, ['warning']],
+    ['the RAM disk is too small', { ...place, freeBytes: GIB }, { bytes: 1 }, ['problem']],
+    ['the host has too little RAM', { ...place, availableBytes: GIB }, { bytes: 1 }, ['problem']],
+    ['weights by name', place, undefined, ['ok', 'warning']],
+    ['no weights there', place, { reason: 'no such folder' }, ['ok', 'problem']],
+    ['weights that never fit', place, { bytes: 60 * GIB }, ['ok', 'warning']],
+  ])('copies of weights in RAM: %s', (_name, where, files, expected) => {
+    const staging = { folder: '/dev/shm/maestro', memoryBytes: 50 * GIB };
+    const findings = checkStaging('n1', staging, where, [{ engineId: 'e1', files }]);
+    expect(findings.map(({ severity }) => severity)).toEqual(expected);
+    // Whatever is wrong says what to do.
+    expect(findings.every(({ severity, fix }) => severity === 'ok' || fix !== undefined)).toBe(true);
   });
 });
 

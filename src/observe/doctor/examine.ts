@@ -1,5 +1,9 @@
 import { readFileSync } from 'node:fs';
+import { stat, statfs } from 'node:fs/promises';
 import { createRequire } from 'node:module';
+import { dirname } from 'node:path';
+import { checkpointFiles, sumBytes } from '../../engine/staging/checkpoint-files.js';
+import { TMPFS_MAGIC } from '../../engine/staging/ram-disk.js';
 import { readHost } from '../../engine/telemetry/host.js';
 import { NvidiaSmiSource } from '../../engine/telemetry/nvidia-smi.js';
 import { VllmClient } from '../../engine/vllm/client.js';
@@ -11,6 +15,7 @@ import { type Finding, problem } from './finding.js';
 import { checkGpus } from './gpu-checks.js';
 import { checkHostMemory, checkNodeVersion, checkOnnx, checkOpenFiles } from './host-checks.js';
 import { checkModel, examineModel } from './model-checks.js';
+import { checkStaging } from './staging-checks.js';
 
 /**
  * Looks at this host, at the prediction model, and at every engine of the nodes. Changes nothing; asks each server a few questions.
@@ -27,25 +32,60 @@ export async function examine(
   const parts = await Promise.all([
     [checkNodeVersion(process.versions.node), checkOnnx(loadOnnx()), checkOpenFiles(readLimits())],
     [modelFile === undefined ? checkModel(undefined) : await examineModel(modelFile)],
-    examineHost(local.flatMap((node) => node.engines)),
+    examineHost(local),
+    ...local.map(examineStaging),
     ...local.filter(({ gpus }) => gpus.length > 0).map(examineGpus),
     ...engines.map((engine) => examineEngine(engine, apiKeys.get(engine.engineId))),
   ]);
   return parts.flat();
 }
 
-async function examineHost(engines: readonly EngineSpec[]): Promise<Finding[]> {
+async function examineHost(nodes: readonly NodeSpec[]): Promise<Finding[]> {
   let neededBytes = 0;
-  for (const { sleepCapable, weightBytes, gpuIndices } of engines) {
-    if (sleepCapable) neededBytes += weightBytes * Math.max(1, gpuIndices.length);
+  let statedBytes = 0;
+  for (const { engines, hostMemoryBytes } of nodes) {
+    statedBytes += hostMemoryBytes;
+    for (const { sleepCapable, weightBytes, gpuIndices } of engines) {
+      if (sleepCapable) neededBytes += weightBytes * Math.max(1, gpuIndices.length);
+    }
   }
   try {
-    return checkHostMemory(await readHost(), neededBytes);
+    return checkHostMemory(await readHost(), neededBytes, nodes.length === 0 ? undefined : statedBytes);
   } catch (error) {
     return [
       problem('host-memory', 'host', `the host cannot be looked at: ${text(error)}`, 'Run where /proc is visible.'),
     ];
   }
+}
+
+async function examineStaging({ nodeId, staging, engines }: NodeSpec): Promise<Finding[]> {
+  if (!staging) return [];
+  const nearest = await nearestFolder(staging.folder);
+  const { type, bsize, bavail } = await statfs(nearest);
+  const copies = await Promise.all(
+    engines
+      .filter(({ sleepCapable }) => sleepCapable)
+      .map(async ({ engineId, weightsFolder }) => ({
+        engineId,
+        files: weightsFolder === undefined ? undefined : await filesOf(weightsFolder),
+      })),
+  );
+  const place = { ramDisk: type === TMPFS_MAGIC, freeBytes: bsize * bavail, availableBytes: process.availableMemory() };
+  return checkStaging(nodeId, staging, place, copies);
+}
+
+/** The folder is made at the first start: until then its parent tells. */
+async function nearestFolder(folder: string): Promise<string> {
+  for (let at = folder; ; at = dirname(at)) {
+    if (at === dirname(at) || (await stat(at).catch(() => undefined))?.isDirectory()) return at;
+  }
+}
+
+async function filesOf(folder: string): Promise<{ bytes: number } | { reason: string }> {
+  return checkpointFiles(folder).then(
+    (files) => ({ bytes: sumBytes(files) }),
+    (error: unknown) => ({ reason: text(error) }),
+  );
 }
 
 async function examineGpus(node: NodeSpec): Promise<Finding[]> {

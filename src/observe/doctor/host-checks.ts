@@ -59,11 +59,36 @@ export function checkOpenFiles(limits: string | undefined): Finding {
 
 const LOW_DISK_BYTES = GIB;
 
-/** @param neededBytes Weights of all engines here that can sleep: at level 1 they lie in host memory. */
-export function checkHostMemory(host: HostReading, neededBytes: number): Finding[] {
+/**
+ * @param neededBytes Weights of all engines here that can sleep: at level 1 they lie in host memory.
+ * @param statedBytes What the fleet file lets all of them take; Infinity where it does not say.
+ */
+export function checkHostMemory(
+  host: HostReading,
+  neededBytes: number,
+  statedBytes = Number.POSITIVE_INFINITY,
+): Finding[] {
   const findings: Finding[] = [];
   const total = gib(host.memoryTotalBytes);
-  if (neededBytes > host.memoryTotalBytes) {
+  if (Number.isFinite(statedBytes) && statedBytes > host.memoryTotalBytes) {
+    findings.push(
+      problem(
+        'host-memory',
+        HOST,
+        `the fleet file counts on ${gib(statedBytes)} of host memory, this host has ${total}`,
+        'Give `hostMemory` a value that fits: weights that do not find room at level 1 are then read from disk again.',
+      ),
+    );
+  } else if (Number.isFinite(statedBytes) && neededBytes > statedBytes) {
+    findings.push(
+      warning(
+        'host-memory',
+        HOST,
+        `the weights of the engines that can sleep are ${gib(neededBytes)}, \`hostMemory\` lets them take ${gib(statedBytes)}: some drop their weights asleep and wake slowly`,
+        'Raise `hostMemory` if the host has more, or set `staging`, which keeps copies of the dropped weights in RAM.',
+      ),
+    );
+  } else if (neededBytes > host.memoryTotalBytes) {
     findings.push(
       problem(
         'host-memory',

@@ -1,0 +1,80 @@
+import { describe, expect, it } from 'vitest';
+import { GiB } from '../model/units.js';
+import { NodeManager } from './manager.js';
+import { brief, bringUp, testDemand, testEngine, testNode } from './testing.js';
+
+/** On one GPU of 80 GiB: `a` takes 51 GiB, `b` 21, `c` 21, so not all can be awake. */
+function node(config = {}, changes = {}): NodeManager {
+  const small = { weightGiB: 10, kvGiB: 10 };
+  const engines = [testEngine('a'), testEngine('b', small), testEngine('c', small)];
+  return new NodeManager(testNode(engines, changes), { prefetch: false, firstSleep: true, ...config });
+}
+
+function settle(manager: NodeManager, kind: 'slept' | 'woke', engineId: string, nowMs: number): string[] {
+  manager.engineEvent({ kind, engineId }, nowMs);
+  return brief(manager.tick(nowMs));
+}
+
+describe('the first sleep after a start', () => {
+  it('comes at once, one engine after another, each woken again before the next', () => {
+    const manager = node();
+    manager.engineEvent({ kind: 'engine-up', engineId: 'a', level: 0 }, 0);
+    manager.engineEvent({ kind: 'engine-up', engineId: 'b', level: 0 }, 0);
+    expect(brief(manager.tick(0))).toEqual(['sleep a 1']);
+    expect(settle(manager, 'slept', 'a', 15_000)).toEqual(['wake a 1']);
+    expect(settle(manager, 'woke', 'a', 16_000)).toEqual(['sleep b 1']);
+    expect(settle(manager, 'slept', 'b', 21_000)).toEqual(['wake b 1']);
+    expect(settle(manager, 'woke', 'b', 22_000)).toEqual([]);
+    expect(manager.view('a')?.state).toBe('running');
+  });
+
+  it('is left out for what is alone on its GPU, is pinned by the config, has slept before, or has been asked for', () => {
+    const alone = new NodeManager(testNode([testEngine('a')]), { firstSleep: true });
+    bringUp(alone, { a: 0 });
+    expect(alone.view('a')?.state).toBe('running');
+
+    const kept = new NodeManager(testNode([testEngine('a', { pinned: true }), testEngine('b')]), { firstSleep: true });
+    bringUp(kept, { a: 0, b: 1 });
+    expect(kept.view('a')?.state).toBe('running');
+
+    const before = node();
+    before.engineEvent({ kind: 'engine-up', engineId: 'a', level: 0, slept: true }, 0);
+    expect(brief(before.tick(0))).toEqual([]);
+
+    const asked = node();
+    asked.engineEvent({ kind: 'engine-up', engineId: 'a', level: 0 }, 0);
+    asked.reserve(testDemand('s', 'a'), 0);
+    asked.tick(0);
+    asked.release('s', {}, 10);
+    expect(brief(asked.tick(10))).toEqual([]);
+  });
+
+  it('is left out where host RAM cannot pin the weights, and while a process starts', () => {
+    const small = node({}, { hostMemoryBytes: 20 * GiB });
+    small.engineEvent({ kind: 'engine-up', engineId: 'a', level: 0 }, 0);
+    expect(brief(small.tick(0))).toEqual([]);
+
+    const starting = node();
+    starting.start('b', false, 0);
+    starting.tick(0);
+    starting.engineEvent({ kind: 'engine-up', engineId: 'a', level: 0 }, 1);
+    expect(brief(starting.tick(1))).toEqual([]);
+    starting.engineEvent({ kind: 'engine-up', engineId: 'b', level: 0 }, 2);
+    expect(brief(starting.tick(2))).toEqual(['sleep a 1']);
+  });
+
+  it('does not keep a stage waiting longer than its wake, and does not bring back what others need the room of', () => {
+    const manager = node();
+    bringUp(manager, { a: 0 });
+    manager.reserve(testDemand('s', 'a'), 5);
+    expect(settle(manager, 'slept', 'a', 15_000)).toEqual(['wake a 1']);
+    expect(settle(manager, 'woke', 'a', 16_000)).toEqual(['grant s']);
+
+    const full = node();
+    full.engineEvent({ kind: 'engine-up', engineId: 'a', level: 0 }, 0);
+    full.tick(0);
+    bringUp(full, { b: 0, c: 0 }, 1);
+    // 2 × 21 GiB and the residue of a leave less than its 50.
+    expect(settle(full, 'slept', 'a', 15_000)).toEqual(['sleep b 1']);
+  });
+});
