@@ -36,6 +36,16 @@ export interface NodeVariant {
   readonly coLocation?: boolean;
 }
 
+/** Rules of the global queue, as `scheduling` of a config has them. */
+export interface QueueRules {
+  /** Stages that may wait, in all and of one tenant, and the memory of their requests; what comes beyond is turned away. */
+  readonly maxCount: number;
+  readonly maxCountPerTenant: number;
+  readonly maxBytes: number;
+  /** A batch stage that has waited so long is let through whatever the policy says. */
+  readonly batchOverdueMs: number;
+}
+
 /** What the schedulers are told of a stage before it runs. */
 export type PredictionMode =
   /** As live: learned online from what has ended. */
@@ -99,6 +109,8 @@ export interface SimScenario {
   readonly minResidencyMs: number;
   /** As live where absent. */
   readonly node?: NodeVariant | undefined;
+  /** Absent: nothing is turned away, and the scheduler's own bound holds. */
+  readonly queue?: QueueRules | undefined;
   readonly kvOverflowTarget: number;
   /** Round trip between the global level and a cluster, milliseconds; 0 where none is given. */
   readonly rttMs: Readonly<Record<string, number>>;
