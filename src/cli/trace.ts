@@ -94,7 +94,7 @@ function registerCompose(trace: Command): void {
     .option('--seed <n>', 'instead of the seed in the spec', integer)
     .addHelpText('after', '\nExample:\n  $ maestro trace compose traces/specs/demo.yaml -o demo.jsonl.gz\n')
     .action(async (spec: string, options: { output: string; seed?: number }) => {
-      await save(options.output, await composeFile(spec, options.seed));
+      await save(options.output, await composeFile(spec, { seed: options.seed }));
     });
 }
 
