@@ -15,10 +15,11 @@ import { judgeKeptBack } from '../sim/predict/judge-kept-back.js';
 import { judgeUnseen } from '../sim/predict/judge-unseen.js';
 import { predictionReport } from '../sim/predict/report.js';
 import { traceCalls } from '../sim/predict/trace-calls.js';
+import { MaestroError } from '../src/model/error.js';
 import { type CallHistory, filterHistory } from '../src/predict/examples.js';
 import { keptBack } from '../src/predict/training/split.js';
 import { DEFAULT_TRAINING } from '../src/predict/training/train-model.js';
-import { MissingSource, SHIPPED, traceFolder } from './slo/sources.js';
+import { SHIPPED, traceFolder } from './slo/sources.js';
 
 const { values: flags } = parseArgs({
   options: {
@@ -53,10 +54,11 @@ for (const source of asked) {
     const { rows } = await folder.open(`traces/data/${source}.jsonl.gz`);
     histories.set(source, traceCalls(rows));
   } catch (error) {
-    if (!(error instanceof MissingSource)) throw error;
+    if (!(folder.foreign && error instanceof MaestroError)) throw error;
     console.error(`${source}: skipped, ${error.message}`);
   }
 }
+for (const line of folder.skipped) console.error(`skipped: ${line}`);
 if (flags.drift) drift();
 else accuracy();
 

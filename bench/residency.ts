@@ -43,7 +43,7 @@ if (!found) {
   console.error(`--workload: no ${values.workload}; there are ${spec.workloads.map(({ name }) => name).join(', ')}`);
   process.exit(2);
 }
-const workload = await loadWorkload(found, spec, values.quick ? 'quick' : 'full', SHIPPED.open);
+const workload = await loadWorkload(found, spec, values.quick ? 'quick' : 'full', SHIPPED);
 const firstSeed = Number(values['first-seed'] ?? spec.firstSeed);
 const seeds = Array.from({ length: Number(values.seeds) }, (_, index) => firstSeed + index);
 const rows: string[][] = [];

@@ -138,9 +138,12 @@ const [path, wanted] = process.argv.slice(2);
 if (!path) throw new Error('usage: npm run bench:silicon-fit -- FILE.csv [part of the name of a split]');
 const rows: Row[] = [];
 const places = new Map<string, number>();
-for await (const { cells } of readCsv(createInterface({ input: createReadStream(path) }), SILICON_COLUMNS)) {
+for await (const read of readCsv(createInterface({ input: createReadStream(path) }), SILICON_COLUMNS)) {
+  if ('broken' in read) continue;
+  const { cells } = read;
   const plan = cells.backend === 'vllm' ? planSiliconRow(cells) : 'another backend';
-  if (typeof plan === 'string') continue;
+  // Answers of one token have no time between tokens to fit.
+  if (typeof plan === 'string' || plan.loop.outputTokens === 1) continue;
   const key = JSON.stringify(plan.partition);
   const place = places.get(key) ?? 0;
   places.set(key, place + 1);

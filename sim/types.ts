@@ -1,6 +1,6 @@
 import type { OrderingPolicy } from '../src/global/order/policy.js';
 import type { RetentionRuleName } from '../src/global/retention/rules.js';
-import type { TrafficObserver } from '../src/global/scheduler-types.js';
+import type { GlobalSchedulerConfig, TrafficObserver } from '../src/global/scheduler-types.js';
 import type { NodeSpec } from '../src/model/fleet.js';
 import type { Prediction, SloClass } from '../src/model/stage.js';
 import { EVICTION_POLICY_NAMES } from '../src/node/evict.js';
@@ -39,6 +39,14 @@ export interface NodeVariant {
   /** False: of the engines on a GPU one is awake at a time, and has all of it. */
   readonly coLocation?: boolean;
 }
+
+/** Limits of the global queue, and when a stage is let through whatever the policy says. */
+export type QueueRules = Partial<
+  Pick<
+    GlobalSchedulerConfig,
+    'maxCount' | 'maxCountPerTenant' | 'maxBytes' | 'batchOverdueMs' | 'interactiveOverdueMs' | 'guardShare'
+  >
+>;
 
 /** What the schedulers are told of a stage before it runs. */
 export type PredictionMode =
@@ -103,6 +111,8 @@ export interface SimScenario {
   readonly minResidencyMs: number;
   /** As live where absent. */
   readonly node?: NodeVariant | undefined;
+  /** What is absent: nothing is turned away, and the scheduler's own bounds hold. */
+  readonly queue?: QueueRules | undefined;
   readonly kvOverflowTarget: number;
   /** Round trip between the global level and a cluster, milliseconds; 0 where none is given. */
   readonly rttMs: Readonly<Record<string, number>>;
@@ -149,6 +159,8 @@ export interface SimCounters {
   readonly outcomes: Readonly<Record<string, number>>;
   /** Sleeps and wakes that found no memory although the node's ledger had promised it; anything but 0 is a bug. */
   readonly failedMoves: number;
+  /** The most by which a node's ledger had promised more memory than there is; anything but 0 is a bug. Looked at unless the detail is `summary`. */
+  readonly overcommittedBytes: number;
   /** Leases and holds that were left when all had ended; anything but 0 is a bug. */
   readonly left: number;
 }

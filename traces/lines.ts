@@ -4,6 +4,17 @@ import { pipeline, type Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { MaestroError } from '../src/model/error.js';
 
+/** A file that is not what it is said to be; the message begins with its path. */
+export class BadFile extends MaestroError {
+  constructor(
+    readonly path: string,
+    message: string,
+    cause?: unknown,
+  ) {
+    super('invalid_request', `${path}: ${message}`, { cause });
+  }
+}
+
 /** The lines of a text file, streaming. Gzip is recognised by its magic bytes, whatever the file is called. */
 export async function* readLines(path: string): AsyncGenerator<string> {
   let rest = '';
@@ -27,10 +38,10 @@ export async function* readLines(path: string): AsyncGenerator<string> {
 /** What the caller of a command can understand; errors that a consumer threw into the loop are not touched. */
 function unreadable(path: string, error: unknown): unknown {
   const code = (error as NodeJS.ErrnoException).code ?? '';
-  if (code === 'ENOENT') return new MaestroError('invalid_request', `${path}: no such file`, { cause: error });
-  if (code === 'EISDIR') return new MaestroError('invalid_request', `${path} is a folder`, { cause: error });
+  if (code === 'ENOENT') return new BadFile(path, 'no such file', error);
+  if (code === 'EISDIR') return new BadFile(path, 'is a folder', error);
   if (code.startsWith('Z_')) {
-    return new MaestroError('invalid_request', `${path}: the gzip data is broken or cut off`, { cause: error });
+    return new BadFile(path, 'the gzip data is broken or cut off', error);
   }
   return error;
 }

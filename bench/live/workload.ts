@@ -21,7 +21,7 @@ export interface Workload {
 
 /** The trace of `workload.yaml` and the fleet of `fleet.yaml`. */
 export async function readWorkload(limitWorkflows?: number, seed?: number): Promise<Workload> {
-  const { rows } = await composeFile(join(FOLDER, 'workload.yaml'), seed);
+  const { rows } = await composeFile(join(FOLDER, 'workload.yaml'), { seed });
   const workflows = groupWorkflows(rows).sort((a, b) => a.arrivalMs! - b.arrivalMs!);
   return {
     rows: workflows.slice(0, limitWorkflows).flatMap((workflow) => workflow.rows),

@@ -5,21 +5,23 @@ import type { SweepWorkload } from '../../sim/sweep/types.js';
 import { sweepWorkload } from '../../src/cli/sweep-workload.js';
 import { loadConfig } from '../../src/config/load.js';
 import { composeFile } from '../../traces/compose/compose.js';
+import type { Shrunk } from '../../traces/compose/shrink.js';
 import type { TraceFolder } from './sources.js';
 import { type Size, SLO_FOLDER, type SloSpec, type WorkloadSpec } from './spec.js';
 
-type Workload = SweepWorkload & { readonly about: string };
+/** Traffic on its fleet; with what it is smaller than its spec where traces are short. */
+export type Workload = SweepWorkload & { readonly about: string; readonly shrunk?: Shrunk };
 
 /** A workload as it is played. Load 1 is as the spec says, unless `capacity` finds what it is for this traffic. */
 export async function loadWorkload(
   workload: WorkloadSpec,
   spec: SloSpec,
   size: Size,
-  open: TraceFolder['open'],
+  folder: TraceFolder,
   capacity: (traffic: Workload) => number = ({ capacitySpeed }) => capacitySpeed,
 ): Promise<Workload> {
   const found = new Map<string, number>();
-  const parts = (await trafficOf(workload, spec, size, open)).map((traffic) => {
+  const parts = (await trafficOf(workload, spec, size, folder)).map((traffic) => {
     if (!found.has(traffic.about)) found.set(traffic.about, capacity(traffic));
     return { ...traffic, capacitySpeed: found.get(traffic.about)! };
   });
@@ -33,7 +35,8 @@ export async function loadWorkload(
       return { about, workflows, capacitySpeed, load, minutes };
     }),
   );
-  return { ...traffic, ...composed, about: workload.about, capacitySpeed: 1 };
+  const shrunk = parts.find((part) => part.shrunk !== undefined)?.shrunk;
+  return { ...traffic, ...composed, ...(shrunk ? { shrunk } : {}), about: workload.about, capacitySpeed: 1 };
 }
 
 /** The traffic of each part of a workload on its fleet, once. */
@@ -41,7 +44,7 @@ export async function trafficOf(
   workload: WorkloadSpec,
   spec: SloSpec,
   size: Size,
-  open: TraceFolder['open'],
+  { open, foreign }: TraceFolder,
 ): Promise<Workload[]> {
   const { name, rttMs } = workload;
   const config = loadConfig(join(SLO_FOLDER, workload.fleet));
@@ -51,16 +54,19 @@ export async function trafficOf(
   const composed = new Map(
     [...new Set(parts.map((part) => part.spec))].map((file) => [
       file,
-      composeFile(join(SLO_FOLDER, file), undefined, open),
+      composeFile(join(SLO_FOLDER, file), { open, shrink: foreign }),
     ]),
   );
   return await Promise.all(
     parts.map(async ({ about, spec: file, capacitySpeed }) => {
-      const { rows } = await composed.get(file)!;
-      return sweepWorkload({
+      const { rows, shrunk } = await composed.get(file)!;
+      const traffic = sweepWorkload({
         ...{ name, about, rows, rttMs, config, capacitySpeed, warmupShare, portfolioCpuShare },
         modelMap: new Map(),
       });
+      if (shrunk === undefined) return traffic;
+      // Of fewer workflows more rounds: runs stay as long as the spec wants them.
+      return { ...traffic, workflows: repeatWorkflows(traffic.workflows, Math.round(1 / shrunk.share)), shrunk };
     }),
   );
 }

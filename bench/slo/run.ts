@@ -2,89 +2,58 @@
  * The SLO benchmark: every policy on every workload at several loads, under two rules of deadlines. `npm run bench:slo` writes `report.{html,md,json}`; `-- --quick` is a
  * short form. What runs is in `slo.yaml`; docs/benchmark.md says how to read it.
  */
-import { availableParallelism, cpus } from 'node:os';
+import { cpus } from 'node:os';
 import { relative } from 'node:path';
-import { parseArgs } from 'node:util';
 import { findCapacity } from '../../sim/sweep/capacity.js';
 import { executeSweep } from '../../sim/sweep/execute.js';
 import { findings } from '../../sim/sweep/findings.js';
 import { cellsToTell, tellLosses } from '../../sim/sweep/losses.js';
-import { planSweep, REPORT_PARTS } from '../../sim/sweep/plan.js';
+import { planSweep } from '../../sim/sweep/plan.js';
 import { buildSweepReport } from '../../sim/sweep/report.js';
 import type { SweepWorkload } from '../../sim/sweep/types.js';
 import { writeSweepReport } from '../../sim/sweep/write.js';
 import { progressLine } from '../../src/cli/output.js';
+import { MaestroError } from '../../src/model/error.js';
 import { MINUTE_MS } from '../../src/model/units.js';
-import { cellsOf, defaultParts, POLICY_NAMES } from './cells.js';
-import { loadWorkload, trafficOf } from './load.js';
-import { MissingSource, SHIPPED, traceFolder } from './sources.js';
-import { readSpec, runsIn, type Size, type SloSpec, type WorkloadSpec } from './spec.js';
+import { cellsOf } from './cells.js';
+import { loadWorkload, trafficOf, type Workload } from './load.js';
+import { parseOptions } from './options.js';
+import { SHIPPED, traceFolder } from './sources.js';
+import { readSpec, type SloSpec, type WorkloadSpec } from './spec.js';
 
 /** Long enough for the turns that models take on one GPU, and on several seeds, because there one run says little. */
 const CAPACITY_SEARCH = { seeds: 3, minRunMs: 40 * MINUTE_MS };
 /** With traces of others, whose work differs: what the short form has time for. */
 const QUICK_CAPACITY_SEARCH = { precision: 1.05 };
 
-const { values } = parseArgs({
-  options: {
-    quick: { type: 'boolean', default: false },
-    out: { type: 'string', default: 'slo-report' },
-    traces: { type: 'string' },
-    workloads: { type: 'string' },
-    policies: { type: 'string' },
-    parts: { type: 'string' },
-    seeds: { type: 'string' },
-    jobs: { type: 'string', default: String(availableParallelism()) },
-    'find-capacity': { type: 'boolean', default: false },
-  },
-});
-
 const given = readSpec();
-const seeds = values.seeds === undefined ? undefined : Number(values.seeds);
-if (seeds !== undefined && !(Number.isSafeInteger(seeds) && seeds > 0)) {
-  console.error(`--seeds: ${values.seeds} is not a whole number above 0`);
-  process.exit(2);
-}
+const options = orExit(() => parseOptions(process.argv.slice(2), given));
+const { size, seeds, policies, parts } = options;
 const spec: SloSpec = seeds === undefined ? given : { ...given, seeds: { quick: seeds, full: seeds } };
-const size: Size = values.quick ? 'quick' : 'full';
-const wanted =
-  values.workloads?.split(',') ?? spec.workloads.filter((each) => runsIn(each, size)).map(({ name }) => name);
-const unknown = wanted.filter((name) => !spec.workloads.some((workload) => workload.name === name));
-if (unknown.length > 0) {
-  console.error(
-    `--workloads: no ${unknown.join(', ')}; there are ${spec.workloads.map(({ name }) => name).join(', ')}`,
-  );
-  process.exit(2);
-}
-const policies = values.policies?.split(',');
-const unknownPolicies = (policies ?? []).filter((name) => !POLICY_NAMES.includes(name));
-if (unknownPolicies.length > 0) {
-  console.error(`--policies: no ${unknownPolicies.join(', ')}; there are ${POLICY_NAMES.join(', ')}`);
-  process.exit(2);
-}
-const chosenParts = values.parts?.split(',');
-const parts = chosenParts ? REPORT_PARTS.filter((part) => chosenParts.includes(part)) : defaultParts(values.quick);
-if (chosenParts && parts.length !== chosenParts.length) {
-  console.error(`--parts: ${values.parts} is not a choice of ${REPORT_PARTS.join(', ')}`);
-  process.exit(2);
-}
 const progress = progressLine();
-const folder = values.traces === undefined ? SHIPPED : await traceFolder(values.traces);
-const skipped = [...folder.skipped];
+const { traces } = options;
+const folder = traces === undefined ? SHIPPED : await traceFolder(traces).catch(refuse);
+const leftOut: string[] = [];
 const capacities: string[] = [];
-const workloads: (SweepWorkload & { readonly about: string })[] = [];
-const chosen = spec.workloads.filter(({ name }) => wanted.includes(name));
-for (const workload of chosen) {
+const workloads: Workload[] = [];
+for (const workload of options.workloads) {
   try {
-    if (values['find-capacity']) await tellCapacity(workload);
-    else workloads.push(await loadWorkload(workload, spec, size, folder.open, capacityOf(workload)));
+    if (options.findCapacity) await tellCapacity(workload);
+    else workloads.push(await loadWorkload(workload, spec, size, folder, capacityOf(workload)));
   } catch (error) {
-    if (!(error instanceof MissingSource)) throw error;
-    skipped.push(`workload ${workload.name}: ${error.message}`);
+    // The shipped traces fill every spec.
+    if (!(folder.foreign && error instanceof MaestroError)) throw error;
+    leftOut.push(`workload ${workload.name}: ${error.message}`);
   }
 }
+const skipped = [...folder.skipped, ...leftOut];
+const shrunk = workloads.flatMap(({ name, shrunk }) =>
+  shrunk ? [`${name} has ${Math.round(100 * shrunk.share)} % of its workflows (${shrunk.why})`] : [],
+);
+progress.done();
 for (const line of skipped) console.error(`skipped: ${line}`);
-if (!values['find-capacity']) {
+for (const line of shrunk) console.error(line);
+if (!options.findCapacity) {
   if (workloads.length === 0) {
     console.error('nothing to run');
     process.exit(1);
@@ -92,21 +61,33 @@ if (!values['find-capacity']) {
   await benchmark();
 }
 
+function orExit<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    return refuse(error);
+  }
+}
+
+/** What was asked for cannot be done: says why. */
+function refuse(error: unknown): never {
+  console.error((error as Error).message);
+  process.exit(2);
+}
+
 /** Of traffic that the spec does not know, the capacity has to be found first. */
 function capacityOf({ name }: WorkloadSpec): ((traffic: SweepWorkload & { about: string }) => number) | undefined {
-  if (values.traces === undefined) return undefined;
+  if (!folder.foreign) return undefined;
   return (traffic) => {
     progress.update(`capacity for ${name}`);
-    const found = findCapacity(traffic, values.quick ? QUICK_CAPACITY_SEARCH : CAPACITY_SEARCH);
+    const found = findCapacity(traffic, size === 'quick' ? QUICK_CAPACITY_SEARCH : CAPACITY_SEARCH);
     capacities.push(`${name}, ${traffic.about}: ${found} (of the traces that ship: ${traffic.capacitySpeed})`);
     return found;
   };
 }
 
 async function tellCapacity(workload: WorkloadSpec): Promise<void> {
-  const parts = new Map(
-    (await trafficOf(workload, spec, 'full', folder.open)).map((traffic) => [traffic.about, traffic]),
-  );
+  const parts = new Map((await trafficOf(workload, spec, 'full', folder)).map((traffic) => [traffic.about, traffic]));
   for (const [about, traffic] of parts) {
     console.log(`${workload.name}, ${about}: capacitySpeed: ${findCapacity(traffic, CAPACITY_SEARCH)}`);
   }
@@ -114,19 +95,10 @@ async function tellCapacity(workload: WorkloadSpec): Promise<void> {
 
 async function benchmark(): Promise<void> {
   const startedMs = performance.now();
-  const options = [
-    ...(values.quick ? ['--quick'] : []),
-    ...(values.workloads === undefined ? [] : [`--workloads ${values.workloads}`]),
-    ...(values.policies === undefined ? [] : [`--policies ${values.policies}`]),
-    ...(values.parts === undefined ? [] : [`--parts ${values.parts}`]),
-    ...(seeds === undefined ? [] : [`--seeds ${seeds}`]),
-    ...(values.traces === undefined ? [] : ['--traces (others)']),
-  ];
-  const command = ['npm run bench:slo', ...(options.length > 0 ? ['--', ...options] : [])].join(' ');
   const plan = planSweep(
     {
-      title: `SLO benchmark${values.quick ? ', short form' : ''}`,
-      command,
+      title: `SLO benchmark${size === 'quick' ? ', short form' : ''}`,
+      command: options.command,
       notes: [
         'Simulated on the engine model of docs/simulator.md; only measured GPUs and real vLLM are evidence of truth.',
         'Structure, token counts, prefixes and arrival gaps are recorded; models, classes, deadlines and tenants are set or drawn by the files in bench/slo; answers that no source records are sampled.',
@@ -135,21 +107,25 @@ async function benchmark(): Promise<void> {
         ...(capacities.length > 0
           ? [`Load 1, found for these traces, as speed of the arrivals: ${capacities.join('; ')}.`]
           : []),
+        ...(shrunk.length > 0
+          ? [`Smaller than in the spec, as these traces hold less, the mix kept: ${shrunk.join('; ')}.`]
+          : []),
         ...skipped.map((line) => `Skipped: ${line}.`),
       ],
     },
     workloads,
     cellsOf(
       spec,
-      chosen.filter(({ name }) => workloads.some((workload) => workload.name === name)),
+      options.workloads.filter(({ name }) => workloads.some((workload) => workload.name === name)),
       size,
       policies,
       parts,
     ),
   );
   const rows = await executeSweep(plan, workloads, {
-    directory: values.out,
-    jobs: Number(values.jobs),
+    directory: options.out,
+    replace: true,
+    jobs: options.jobs,
     onProgress: (done, total) => progress.update(`${done} of ${total} runs`),
   });
   const ended = plan.cells.map((_, index) => rows.get(index)!);
@@ -161,7 +137,7 @@ async function benchmark(): Promise<void> {
   progress.done();
   const report = buildSweepReport(plan, ended, losses);
   const wallSeconds = Math.round((performance.now() - startedMs) / 1000);
-  const path = await writeSweepReport(values.out, report, {
+  const path = await writeSweepReport(options.out, report, {
     machine: `${cpus().length} × ${cpus()[0]?.model ?? 'CPU'}`,
     wallSeconds,
   });

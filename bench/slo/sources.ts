@@ -1,35 +1,59 @@
-import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, join, relative } from 'node:path';
+import { MaestroError } from '../../src/model/error.js';
 import { importTrace } from '../../traces/import/import.js';
+import { dataFiles } from '../../traces/import/importer.js';
 import { IMPORTERS } from '../../traces/import/registry.js';
+import { BadFile } from '../../traces/lines.js';
 import { readTrace } from '../../traces/reader.js';
 import type { Trace } from '../../traces/schema.js';
 
 export interface TraceFolder {
-  /** Opens what a spec names: the folder of that source, if it is there. */
+  /** Opens what a spec names; throws a {@link MaestroError} where it cannot. */
   readonly open: (path: string) => Promise<Trace>;
-  /** What was passed over, and why. */
+  /** What was passed over, and why; it grows as traces are opened. */
   readonly skipped: readonly string[];
+  /** Are these other traces than those for which the specs were written? Then a workload is as big as they allow. */
+  readonly foreign: boolean;
 }
 
-/** Thrown for a trace whose source folder is not there; the workload that needs it is left out. */
-export class MissingSource extends Error {}
-
 /** The shipped traces. */
-export const SHIPPED: TraceFolder = { open: readTrace, skipped: [] };
+export const SHIPPED: TraceFolder = { open: readTrace, skipped: [], foreign: false };
 
 /** Sources in a folder with one subfolder each, named like the formats of `maestro trace import`; with hashed words of last messages where asked for. */
 export async function traceFolder(directory: string, textGrams = false): Promise<TraceFolder> {
   const known = IMPORTERS.map(({ format }) => format);
-  const found = (await readdir(directory, { withFileTypes: true })).filter((entry) => entry.isDirectory());
+  const entries = await readdir(directory, { withFileTypes: true }).catch((cause: Error) => {
+    throw new MaestroError('invalid_request', `${directory} cannot be read: ${cause.message}`, { cause });
+  });
+  const found = entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+  const skipped = found
+    .filter((name) => !known.includes(name))
+    .map((name) => `folder ${name}: no importer of that name; there are ${known.join(', ')}`);
+  const opened = new Map<string, Promise<Trace>>();
   return {
     open: async (path) => {
       const format = basename(path).replace(/\.jsonl(\.gz)?$/, '');
-      const folder = join(directory, format);
-      if (!existsSync(folder)) throw new MissingSource(`no folder ${format}`);
-      return await importTrace(format, [folder], { textGrams });
+      if (!found.includes(format)) throw new MaestroError('not_found', `no folder ${format}`);
+      const trace = opened.get(format) ?? importSound(format, directory, skipped, textGrams);
+      opened.set(format, trace);
+      return await trace;
     },
-    skipped: found.flatMap(({ name }) => (known.includes(name) ? [] : [`folder ${name}: no importer of that name`])),
+    skipped,
+    foreign: true,
   };
+}
+
+/** Imports the files of a source but those that are damaged, which it adds to `skipped`. */
+async function importSound(format: string, directory: string, skipped: string[], textGrams: boolean): Promise<Trace> {
+  for (let files = await dataFiles([join(directory, format)]); files.length > 0; ) {
+    try {
+      return await importTrace(format, files, { textGrams });
+    } catch (error) {
+      if (!(error instanceof BadFile)) throw error;
+      skipped.push(`file ${relative(directory, error.path)}${error.message.slice(error.path.length)}`);
+      files = files.filter((path) => path !== error.path);
+    }
+  }
+  throw new MaestroError('invalid_request', `folder ${format} holds no file that is sound`);
 }

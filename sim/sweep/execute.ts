@@ -6,6 +6,8 @@ import type { RunRow, SweepWorkload } from './types.js';
 export interface ExecuteOptions {
   /** Keeps the journal here, and goes on from one that it finds. */
   readonly directory?: string | undefined;
+  /** What the folder holds of another sweep is replaced; an error without. */
+  readonly replace?: boolean | undefined;
   /** Only every `of`-th cell, beginning with number `index` (1-based). */
   readonly shard?: { readonly index: number; readonly of: number } | undefined;
   readonly jobs?: number | undefined;
@@ -16,9 +18,9 @@ export interface ExecuteOptions {
 export async function executeSweep(
   plan: SweepPlan,
   workloads: readonly SweepWorkload[],
-  { directory, shard = { index: 1, of: 1 }, jobs, onProgress }: ExecuteOptions = {},
+  { directory, replace, shard = { index: 1, of: 1 }, jobs, onProgress }: ExecuteOptions = {},
 ): Promise<Map<number, RunRow>> {
-  const journal = directory === undefined ? undefined : openJournal(directory, plan);
+  const journal = directory === undefined ? undefined : openJournal(directory, plan, replace);
   const rows = journal?.rows ?? new Map<number, RunRow>();
   const own = plan.cells.map((_, index) => index).filter((index) => index % shard.of === shard.index - 1);
   const left = own.filter((index) => !rows.has(index));

@@ -48,14 +48,21 @@ export function readJournal(directory: string): Journal | undefined {
   return { plan: head.plan, rows };
 }
 
-/** Goes on with the journal of a folder if it is of the same plan, else begins a new one; returns what it holds and how to add to it. */
+/** Goes on with the journal of a folder if it is of the same plan, else begins a new one; what is there of another is lost only with `replace`. Returns what it holds and how to add to it. */
 export function openJournal(
   directory: string,
   plan: SweepPlan,
+  replace = false,
 ): { readonly rows: Map<number, RunRow>; add(index: number, row: RunRow): void } {
   mkdirSync(directory, { recursive: true });
   const path = join(directory, JOURNAL_FILE);
   const found = readJournal(directory);
+  if (found && found.plan.key !== plan.key && !replace) {
+    throw new MaestroError(
+      'invalid_request',
+      `${directory} holds the runs of another sweep (${found.plan.command}); name another folder with --out, or replace them with --force.`,
+    );
+  }
   const rows = found?.plan.key === plan.key ? found.rows : new Map<number, RunRow>();
   if (found?.plan.key === plan.key) dropCutLine(path);
   else writeFileSync(path, `${JSON.stringify({ format: JOURNAL_FORMAT, plan })}\n`);

@@ -113,6 +113,19 @@ describe('the report of a sweep', () => {
     expect(renderSweepMarkdown(report)).toContain('interactive, worst 1 % wait');
   });
 
+  it('loses the runs of another sweep only when told to', async () => {
+    const other = planSweep({ title: 'T', command: 'maestro sim --other', notes: [] }, [workload], cells.slice(0, 1));
+    const path = join(directory, JOURNAL_FILE);
+    const text = readFileSync(path, 'utf8');
+    await expect(executeSweep(other, [workload], { directory, jobs: 1 })).rejects.toThrow(
+      `${directory} holds the runs of another sweep (c); name another folder with --out, or replace them with --force.`,
+    );
+    expect(readFileSync(path, 'utf8')).toBe(text);
+    await executeSweep(other, [workload], { directory, jobs: 1, replace: true });
+    expect(readJournal(directory)).toMatchObject({ plan: { key: other.key }, rows: { size: 1 } });
+    writeFileSync(path, text);
+  });
+
   it('refuses the journal of a version that wrote other runs, whether to go on or to merge', async () => {
     const path = join(directory, JOURNAL_FILE);
     const text = readFileSync(path, 'utf8');

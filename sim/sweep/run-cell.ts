@@ -45,6 +45,7 @@ export function scenarioOf(
     reservation: cell.reservation,
     prediction: cell.prediction,
     node: cell.node,
+    queue: workload.queue,
     serviceTimeMs: serviceTimes(shapes),
     lookAhead: workload.lookAhead,
     minResidencyMs: workload.minResidencyMs,

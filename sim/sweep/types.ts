@@ -1,7 +1,7 @@
 import type { NodeSpec } from '../../src/model/fleet.js';
 import type { SloClass } from '../../src/model/stage.js';
 import type { TraceWorkflow } from '../../traces/workflow.js';
-import type { NodeVariant, Placement, PredictionMode, Reservation } from '../types.js';
+import type { NodeVariant, Placement, PredictionMode, QueueRules, Reservation } from '../types.js';
 import type { DeadlineRule } from '../workload.js';
 
 /** A workload on its fleet: what a sweep varies policies and loads over. Plain data, so that it goes to a worker as it is. */
@@ -19,6 +19,8 @@ export interface SweepWorkload {
   readonly lookAhead: number;
   readonly minResidencyMs: number;
   readonly kvOverflowTarget: number;
+  /** Absent: nothing is turned away, since a benchmark counts a late workflow as late. */
+  readonly queue?: QueueRules | undefined;
   /** CPU that the self-tuning policy may spend on replays, as a share of simulated time; live it is 0.05, which makes long sweeps slow. */
   readonly portfolioCpuShare: number;
   /** Where the traffic changes in the middle of the run; such a workload is played at load 1, which is as its phases say. */

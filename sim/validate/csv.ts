@@ -1,10 +1,9 @@
 import { MaestroError } from '../../src/model/error.js';
 
-/** One line of a CSV file by the names of its header, with the 1-based number of the data row. */
-export interface CsvRow<Column extends string> {
-  readonly row: number;
-  readonly cells: Readonly<Record<Column, string>>;
-}
+/** One line of a CSV file by the names of its header, with the 1-based number of the data row; or why it cannot be read. */
+export type CsvRow<Column extends string> =
+  | { readonly row: number; readonly cells: Readonly<Record<Column, string>> }
+  | { readonly row: number; readonly broken: string };
 
 /**
  * Reads a CSV file line by line. Every column of `columns` must be in its header; further ones are given along. Cells may be quoted;
@@ -32,13 +31,11 @@ export async function* readCsv<Column extends string>(
       }
       continue;
     }
-    if (cells.length !== header.length) {
-      throw new MaestroError(
-        'invalid_request',
-        `line ${lineNumber}: ${cells.length} cells under a header of ${header.length} columns`,
-      );
-    }
     row += 1;
+    if (cells.length !== header.length) {
+      yield { row, broken: `line ${lineNumber}: ${cells.length} cells under a header of ${header.length} columns` };
+      continue;
+    }
     const named = Object.fromEntries(header.map((name, index) => [name, cells[index]!.trim()]));
     yield { row, cells: named as Record<Column, string> };
   }

@@ -37,7 +37,7 @@ describe('closed loops measured on GPUs (facts/README.md)', () => {
     const compared = rows.filter((row): row is ComparedRow => 'partition' in row);
     for (const { partition, tpotMs, measuredTpotMs, row } of compared) {
       if (partition.model === 'llama-3.1-8b') continue;
-      expect(Math.abs(tpotMs / measuredTpotMs - 1), `row ${row}`).toBeLessThan(0.4);
+      expect(Math.abs(tpotMs! / measuredTpotMs! - 1), `row ${row}`).toBeLessThan(0.4);
     }
   });
 });
@@ -57,6 +57,7 @@ describe('validateSilicon', () => {
     [{ model_path: 'nobody/knows' }, 'unknown model nobody/knows'],
     [{ system: 'abacus' }, 'unknown GPU abacus'],
     [{ precision: 'int3' }, 'unknown precision int3'],
+    [{ moe_tp_size: 'two' }, 'moe_tp_size is “two”, not a whole number'],
     [{ pp_size: '2' }, 'pipeline parallelism is not modelled'],
     [{ attention_dp_size: '2' }, 'data-parallel attention is not modelled'],
     [{ model_path: 'Qwen/Qwen3-30B-A3B', moe_ep_size: '4' }, 'data-parallel attention is not modelled'],
@@ -76,16 +77,30 @@ describe('validateSilicon', () => {
     expect(columnOf('backend')).toBe(0);
   });
 
+  it('passes over a short row and goes on', async () => {
+    expect(await run([HEADER, 'vllm,0.19', row({})])).toEqual([
+      { row: 1, skipped: `line 2: 2 cells under a header of ${SILICON_COLUMNS.length} columns` },
+      expect.objectContaining({ row: 2, measuredTtftMs: 100 }),
+    ]);
+  });
+
+  it('compares no time between tokens where answers have one token', async () => {
+    const rows = await run([HEADER, row({ osl: '1', silicon_tpot_ms: '0' }), row({})]);
+    expect(rows[0]).toMatchObject({ row: 1, measuredTtftMs: 100 });
+    expect(rows[0]).not.toHaveProperty('tpotMs');
+    const [family] = summariseSilicon(rows).families;
+    expect([family!.ttft.count, family!.tpot.count]).toEqual([2, 1]);
+  });
+
   it.each([
     [[], 'the file is empty'],
     [['backend,isl'], 'line 1: the header lacks the columns backend_version, model_path'],
-    [[HEADER, 'vllm,0.19'], `line 2: 2 cells under a header of ${SILICON_COLUMNS.length} columns`],
   ])('refuses %j', async (lines, message) => {
     await expect(run(lines)).rejects.toThrow(message);
   });
 
   it('is slower where older vLLM works on the CPU between steps', async () => {
     const [older, newer] = (await run([HEADER, row({ backend_version: '0.12.0' }), row({})])) as ComparedRow[];
-    expect(older!.tpotMs - newer!.tpotMs).toBeGreaterThan(0.8);
+    expect(older!.tpotMs! - newer!.tpotMs!).toBeGreaterThan(0.8);
   });
 });

@@ -49,9 +49,10 @@ export interface ComparedRow {
   readonly row: number;
   readonly partition: Partition;
   readonly ttftMs: number;
-  readonly tpotMs: number;
   readonly measuredTtftMs: number;
-  readonly measuredTpotMs: number;
+  /** Absent where answers of one token have no time between tokens. */
+  readonly tpotMs?: number;
+  readonly measuredTpotMs?: number;
 }
 
 export interface SkippedRow {
@@ -67,19 +68,23 @@ export async function* validateSilicon(
   lines: AsyncIterable<string> | Iterable<string>,
   options: SiliconOptions = {},
 ): AsyncGenerator<SiliconRow> {
-  for await (const { row, cells } of readCsv(lines, SILICON_COLUMNS)) {
+  for await (const read of readCsv(lines, SILICON_COLUMNS)) {
+    const { row } = read;
+    if ('broken' in read) {
+      yield { row, skipped: read.broken };
+      continue;
+    }
+    const { cells } = read;
     const plan = planSiliconRow(cells, options);
     if (typeof plan === 'string') {
       yield { row, skipped: plan };
       continue;
     }
     const { partition, config, loop } = plan;
+    const { ttftMs, tpotMs } = runClosedLoop(config, loop);
     yield {
-      row,
-      partition,
-      ...runClosedLoop(config, loop),
-      measuredTtftMs: Number(cells.silicon_ttft_ms),
-      measuredTpotMs: Number(cells.silicon_tpot_ms),
+      ...{ row, partition, ttftMs, measuredTtftMs: Number(cells.silicon_ttft_ms) },
+      ...(loop.outputTokens > 1 ? { tpotMs, measuredTpotMs: Number(cells.silicon_tpot_ms) } : {}),
     };
   }
 }
@@ -97,7 +102,11 @@ export function planSiliconRow(cells: Cells, options: SiliconOptions = {}): RowP
   for (const column of ['isl', 'osl', 'concurrency', 'tp_size'] as const) {
     if (!/^[1-9]\d*$/.test(cells[column])) return `${column} is “${cells[column]}”, not a whole number above 0`;
   }
-  for (const column of ['silicon_ttft_ms', 'silicon_tpot_ms'] as const) {
+  for (const column of ['pp_size', 'attention_dp_size', 'moe_tp_size', 'moe_ep_size'] as const) {
+    if (!/^\d*$/.test(cells[column])) return `${column} is “${cells[column]}”, not a whole number`;
+  }
+  const times = ['silicon_ttft_ms', 'silicon_tpot_ms'] as const;
+  for (const column of cells.osl === '1' ? times.slice(0, 1) : times) {
     if (!(Number(cells[column]) > 0)) return `${column} is “${cells[column]}”, not a time above 0`;
   }
   const llm = findLlm(cells.model_path);

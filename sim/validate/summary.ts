@@ -52,7 +52,11 @@ function grouped(
     .map(([name, members]) => ({
       name,
       rows: members.length,
-      tpot: summariseErrors(members.map(({ tpotMs, measuredTpotMs }) => [tpotMs, measuredTpotMs])),
+      tpot: summariseErrors(
+        members.flatMap(({ tpotMs, measuredTpotMs }) =>
+          tpotMs === undefined || measuredTpotMs === undefined ? [] : [[tpotMs, measuredTpotMs]],
+        ),
+      ),
       ttft: summariseErrors(members.map(({ ttftMs, measuredTtftMs }) => [ttftMs, measuredTtftMs])),
     }));
 }

@@ -126,11 +126,12 @@ export class GlobalLevel {
   }
 
   private newScheduler(): GlobalScheduler {
-    const { classes, controller, node, nodes, serviceTimeMs } = this.scenario;
+    const { classes, controller, node, nodes, queue, serviceTimeMs } = this.scenario;
     return new GlobalScheduler(
       {
         ...{ policy: this.policy, classes, foresight: this.foresight, kvPoolTokens: this.kvPoolTokens },
         ...{ maxCount: 1_000_000, maxCountPerTenant: 1_000_000, maxBytes: Number.MAX_SAFE_INTEGER },
+        ...queue,
         traffic: controller?.traffic,
         retention: createRetention(node?.retention ?? 'rent', nodes, serviceTimeMs),
         ...NO_TIMEOUTS,

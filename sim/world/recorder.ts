@@ -18,6 +18,7 @@ export class Recorder {
   private stageCount = 0;
   private promptTokens = 0;
   private cachedTokens = 0;
+  private overcommittedBytes = 0;
 
   constructor(
     private readonly scenario: SimScenario,
@@ -27,6 +28,12 @@ export class Recorder {
 
   begin(busy: () => boolean): void {
     if (this.scenario.detail === 'timeline') this.sample(busy);
+  }
+
+  /** Something has changed on the node. */
+  changed({ manager }: SimNode): void {
+    if (this.scenario.detail === 'summary') return;
+    this.overcommittedBytes = Math.max(this.overcommittedBytes, manager.ledger.overcommittedBytes());
   }
 
   workflow(run: Run): void {
@@ -115,6 +122,7 @@ export class Recorder {
         cachedTokens: this.cachedTokens,
         outcomes: this.outcomes,
         failedMoves,
+        overcommittedBytes: this.overcommittedBytes,
         left,
       },
     };

@@ -257,6 +257,7 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
   }
 
   changed(node: SimNode, engineIds: readonly string[]): void {
+    this.recorder.changed(node);
     this.fleet.clusterOf.get(node)!.absorb(node, engineIds);
   }
 

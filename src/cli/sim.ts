@@ -11,6 +11,7 @@ import { attainmentTable, groupCells } from '../../sim/sweep/tables.js';
 import type { RunRow } from '../../sim/sweep/types.js';
 import { writeSweepReport } from '../../sim/sweep/write.js';
 import {
+  type NodeVariant,
   PLACEMENTS,
   type Placement,
   RESERVATIONS,
@@ -27,6 +28,7 @@ import { MaestroError } from '../model/error.js';
 import { positive, positiveInteger } from './numbers.js';
 import { progressLine, renderTable } from './output.js';
 import { demoFleetPath, demoTracePath } from './package-files.js';
+import { simRules } from './sim-rules.js';
 import { tellRun, wantsDetails } from './sim-run.js';
 import { sweepWorkload } from './sweep-workload.js';
 
@@ -39,7 +41,7 @@ interface SimArguments {
   readonly deadline: DeadlineRule;
   readonly placement: Placement;
   readonly reservation: Reservation;
-  readonly weights: WeightsPolicy;
+  readonly weights?: WeightsPolicy;
   readonly capacity?: number;
   readonly warmup: number;
   readonly limitWorkflows?: number;
@@ -47,6 +49,7 @@ interface SimArguments {
   readonly shard?: { readonly index: number; readonly of: number };
   readonly jobs: number;
   readonly out?: string;
+  readonly force: boolean;
   readonly json?: boolean;
   readonly detail?: string;
   readonly perfetto?: string;
@@ -80,7 +83,11 @@ export function registerSim(program: Command): void {
     .option('--deadline <rule>', DEADLINE_RULES.join(', '), oneOf(DEADLINE_RULES), 'class')
     .option('--placement <name>', PLACEMENTS.join(', '), oneOf(PLACEMENTS), 'maestro')
     .option('--reservation <name>', RESERVATIONS.join(', '), oneOf(RESERVATIONS), 'predicted')
-    .option('--weights <name>', WEIGHTS_POLICIES.join(', '), oneOf(WEIGHTS_POLICIES), 'lru')
+    .option(
+      '--weights <name>',
+      `${WEIGHTS_POLICIES.join(', ')} (default: as the fleet file says)`,
+      oneOf(WEIGHTS_POLICIES),
+    )
     .option('--capacity <x>', 'speed of the arrivals, relative to the trace, that is load 1 (default: found)', positive)
     .option('--warmup <share>', 'workflows of this first share of the arrivals are not counted', fraction, 0.1)
     .option('--limit-workflows <n>', 'only the first so many workflows', positiveInteger)
@@ -88,6 +95,7 @@ export function registerSim(program: Command): void {
     .option('--shard <i/n>', 'only the i-th of n parts of the sweep; needs --out; see "maestro sim merge"', shardOf)
     .option('--jobs <n>', 'processes', positiveInteger, availableParallelism())
     .option('--out <dir>', 'write report.html, report.md and report.json there')
+    .option('--force', 'begin anew in a folder of --out that holds another sweep', false)
     .option('--json', 'print the report as one JSON document')
     .option('--detail <file>', 'play one run only, and write a line for each of its requests: CSV, or JSON for *.json')
     .option('--perfetto <file>', 'play one run only, and write a trace of it for ui.perfetto.dev')
@@ -109,19 +117,24 @@ export function registerSim(program: Command): void {
 
 async function simulate(given: SimArguments): Promise<void> {
   const options = { ...given, trace: given.trace ?? demoTracePath(), fleet: given.fleet ?? demoFleetPath() };
-  const { trace, shard, out, jobs } = options;
+  const { trace, shard, out, force, jobs } = options;
   if (wantsDetails(options)) requireOneRun(options);
   if (shard && out === undefined) {
     throw new MaestroError('invalid_request', '--shard needs --out: the folder where its runs are kept for the merge.');
   }
   const { rows } = await readTrace(trace);
+  const config = loadConfig(options.fleet);
+  const rules = simRules(config);
+  const ignored = rules.ignored.map((field) => `Ignored of the fleet file: ${field}.`);
+  for (const line of ignored) process.stderr.write(`${line}\n`);
   const progress = progressLine();
   if (options.capacity === undefined) progress.update('looking for the load that the fleet can just carry');
   const workload = sweepWorkload({
     name: basename(trace).replace(/\.jsonl(\.gz)?$/, ''),
     about: `${basename(trace)} on ${basename(options.fleet)}`,
     rows,
-    config: loadConfig(options.fleet),
+    config,
+    queue: rules.queue,
     modelMap: options.modelMap === undefined ? new Map() : parseModelMap(options.modelMap),
     limitWorkflows: options.limitWorkflows,
     capacitySpeed: options.capacity,
@@ -133,7 +146,7 @@ async function simulate(given: SimArguments): Promise<void> {
     const command = `${commandOf(options, workload.capacitySpeed)} --seed ${seed}`;
     await tellRun(
       workload,
-      { ...cellOf(workload.name, options), policy: policy[0]!, load: load[0]!, seed },
+      { ...cellOf(workload.name, options, rules.node), policy: policy[0]!, load: load[0]!, seed },
       command,
       options,
     );
@@ -143,14 +156,14 @@ async function simulate(given: SimArguments): Promise<void> {
     {
       title: `${workload.name}: ${options.policy.join(', ')}`,
       command: commandOf(options, workload.capacitySpeed),
-      notes: NOTES,
+      notes: [...NOTES, ...ignored],
     },
     [workload],
-    cellsOf(workload.name, options),
+    cellsOf(workload.name, options, rules.node),
   );
   const startedMs = performance.now();
   const found = await executeSweep(plan, [workload], {
-    ...{ directory: out, shard, jobs },
+    ...{ directory: out, replace: force, shard, jobs },
     onProgress: (done, total) => progress.update(`${done} of ${total} runs`),
   });
   progress.done();
@@ -230,8 +243,8 @@ function requireOneRun({ policy, load, shard }: SimArguments): void {
   );
 }
 
-function cellsOf(workload: string, options: SimArguments): PlannedCell[] {
-  const common = cellOf(workload, options);
+function cellsOf(workload: string, options: SimArguments, rules: NodeVariant): PlannedCell[] {
+  const common = cellOf(workload, options, rules);
   return options.load.flatMap((load) =>
     options.policy.flatMap((policy) =>
       Array.from({ length: options.seeds }, (_, index) => ({
@@ -246,10 +259,11 @@ function cellsOf(workload: string, options: SimArguments): PlannedCell[] {
 }
 
 /** What all runs have in common. */
-function cellOf(workload: string, { deadline, placement, reservation, weights }: SimArguments) {
+function cellOf(workload: string, { deadline, placement, reservation, weights }: SimArguments, rules: NodeVariant) {
+  const node = { ...rules, ...(weights === undefined ? {} : { weights }) };
   return {
     ...{ workload, deadlineRule: deadline, placement, reservation, prediction: { kind: 'online' as const } },
-    ...(weights === 'lru' ? {} : { node: { weights } }),
+    ...(Object.keys(node).length > 0 ? { node } : {}),
   };
 }
 
@@ -260,7 +274,7 @@ function commandOf(options: SimArguments & { trace: string; fleet: string }, cap
   return [
     `maestro sim --trace ${basename(trace)} --fleet ${basename(fleet)} --policy ${policy.join(',')} --load ${load.join(',')} --seeds ${seeds}`,
     `--deadline ${deadline} --placement ${placement} --reservation ${reservation} --capacity ${capacity} --warmup ${warmup}`,
-    ...(options.weights === 'lru' ? [] : [`--weights ${options.weights}`]),
+    ...(options.weights === undefined ? [] : [`--weights ${options.weights}`]),
     ...(limitWorkflows === undefined ? [] : [`--limit-workflows ${limitWorkflows}`]),
     ...(modelMap === undefined ? [] : [`--model-map "${modelMap}"`]),
   ].join(' ');

@@ -1,5 +1,6 @@
 import { findCapacity } from '../../sim/sweep/capacity.js';
 import type { SweepWorkload } from '../../sim/sweep/types.js';
+import type { QueueRules } from '../../sim/types.js';
 import { chooseModels } from '../../traces/replay/models.js';
 import type { TraceRow } from '../../traces/schema.js';
 import { groupWorkflows } from '../../traces/workflow.js';
@@ -21,6 +22,8 @@ export interface WorkloadArguments {
   /** See {@link SweepWorkload.portfolioCpuShare}. */
   readonly portfolioCpuShare?: number;
   readonly rttMs?: Readonly<Record<string, number>>;
+  /** See {@link SweepWorkload.queue}. */
+  readonly queue?: QueueRules;
 }
 
 /** A hundredth of what the live system takes, so that sweeps end. */
@@ -29,7 +32,7 @@ const DEFAULT_PORTFOLIO_CPU_SHARE = 0.0005;
 /** A trace on a fleet, ready for a sweep. Refuses what cannot be simulated, naming the fix. */
 export function sweepWorkload(args: WorkloadArguments): SweepWorkload & { readonly about: string } {
   const { name, about, rows, config, modelMap, limitWorkflows, capacitySpeed, warmupShare, rttMs = {} } = args;
-  const { portfolioCpuShare = DEFAULT_PORTFOLIO_CPU_SHARE } = args;
+  const { portfolioCpuShare = DEFAULT_PORTFOLIO_CPU_SHARE, queue } = args;
   const unmodelled = config.fleet.nodes.flatMap(({ engines }) => engines).find(({ url }) => url !== undefined);
   if (unmodelled) {
     throw new MaestroError(
@@ -58,5 +61,7 @@ export function sweepWorkload(args: WorkloadArguments): SweepWorkload & { readon
     minResidencyMs: config.scheduling.minResidencyMs,
     kvOverflowTarget: config.scheduling.kvOverflowTarget,
   };
-  return capacitySpeed === undefined ? { ...workload, capacitySpeed: findCapacity(workload) } : workload;
+  // Who turns stages away never has a growing backlog, so the capacity is looked for without limits.
+  const carried = capacitySpeed === undefined ? { ...workload, capacitySpeed: findCapacity(workload) } : workload;
+  return queue === undefined ? carried : { ...carried, queue };
 }

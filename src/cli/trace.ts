@@ -103,20 +103,25 @@ function registerCompose(trace: Command): void {
     .option('--seed <n>', 'instead of the seed in the spec', integer)
     .addHelpText('after', '\nExample:\n  $ maestro trace compose traces/specs/demo.yaml -o demo.jsonl.gz\n')
     .action(async (spec: string, options: { output: string; seed?: number }) => {
-      await save(options.output, await composeFile(spec, options.seed));
+      await save(options.output, await composeFile(spec, { seed: options.seed }));
     });
 }
 
 async function save(output: string, trace: Trace): Promise<void> {
-  const rows = await writeTrace(output, trace.header, trace.rows);
-  const { issues } = await checkTrace(output);
+  const { issues } = await checkTrace(linesOf(trace));
   if (issues.length > 0) {
     throw new MaestroError(
       'internal',
-      `${output} was written but is not sound: ${issues.map(describeIssue).join('; ')}`,
+      `${output} was not written, as the trace is not sound: ${issues.map(describeIssue).join('; ')}`,
     );
   }
+  const rows = await writeTrace(output, trace.header, trace.rows);
   process.stderr.write(`${output}: ${groupWorkflows(trace.rows).length} workflows, ${rows} stages\n`);
+}
+
+function* linesOf({ header, rows }: Trace): Generator<string> {
+  if (header) yield JSON.stringify(header);
+  for (const row of rows) yield JSON.stringify(row);
 }
 
 function integer(text: string): number {

@@ -66,6 +66,22 @@ describe('maestro trace', () => {
     });
   });
 
+  it('names the path of a broken file, and writes no trace that is not sound', async () => {
+    const broken = join(folder, 'broken.jsonl');
+    const output = join(folder, 'unsound.jsonl');
+    await writeFile(broken, '{"timestamp":1}\n');
+    const import_ = (format: string) => run('trace', 'import', format, broken, '-o', output);
+    expect(await import_('mooncake-fast25')).toMatchObject({
+      code: 1,
+      err: expect.stringContaining(`${broken}: line 1`),
+    });
+    const row = { request_id: 'twice', session_id: 's', input_length: 1, output_length: 1, timestamp: 0 };
+    await writeFile(broken, `${JSON.stringify(row)}\n${JSON.stringify(row)}\n`);
+    const { code, err } = await import_('agentic-mooncake');
+    expect([code, err]).toEqual([1, expect.stringContaining('was not written')]);
+    expect(await readdir(folder)).not.toContain('unsound.jsonl');
+  });
+
   it.each<[string, string[], string]>([
     [
       'an unknown format',

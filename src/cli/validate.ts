@@ -109,7 +109,8 @@ const columns = (first: string, ...titles: string[]): Column[] => [
   ...titles.map((title) => ({ title, align: 'right' }) as const),
 ];
 const signed = (value: number) => `${value < 0 ? '−' : '+'}${trimmed(Math.abs(value) * 100, 1)} %`;
-const errorCells = ({ median, p90, bias }: ErrorSummary) => [formatPercent(median), formatPercent(p90), signed(bias)];
+const errorCells = ({ count, median, p90, bias }: ErrorSummary) =>
+  count === 0 ? ['–', '–', '–'] : [formatPercent(median), formatPercent(p90), signed(bias)];
 
 function siliconText({ families, partitions, reasons, compared, skipped }: SiliconSummary): string {
   const table = (title: string, groups: readonly GroupSummary[]) =>

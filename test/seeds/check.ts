@@ -4,6 +4,7 @@ import { ORDERING_POLICIES } from '../../src/global/order/registry.js';
 import { SeededRng } from '../../src/model/rng.js';
 import type { TraceWorkflow } from '../../traces/workflow.js';
 import { randomWorkflows, SMALL_FLEET, testScenario } from '../sim-scenario.js';
+import { starvedStages } from './starvation.js';
 
 const ENGINES = ['a-8b', 'a-32b', 'b-8b'];
 const NODES = ['a', 'b'];
@@ -40,12 +41,12 @@ export function checkSeed(seed: number): string[] {
       detail: 'timeline',
     }),
   );
-  return violations(workflows, result).map(
+  return [...violations(workflows, result), ...starvedStages(policy, seed)].map(
     (text) => `${text} (policy ${policy.name}, ${faults.length} faults, ${links ? 'bad' : 'good'} links)`,
   );
 }
 
-/** What must hold however a run went: nothing is lost, doubled, left behind, before its cause, or beyond the memory that is there (where the run was sampled). */
+/** What must hold however a run went: nothing is lost, doubled, left behind, before its cause, promised twice, or beyond the memory that is there (where the run was sampled). */
 export function violations(
   workflows: readonly TraceWorkflow[],
   { workflows: records, stages, counters, fleet }: SimResult,
@@ -62,6 +63,9 @@ export function violations(
   }
   if (counters.left !== 0) wrong.push(`${counters.left} leases or stages are left`);
   if (counters.failedMoves !== 0) wrong.push(`${counters.failedMoves} sleeps or wakes found no memory`);
+  if (counters.overcommittedBytes !== 0) {
+    wrong.push(`${counters.overcommittedBytes} bytes were promised that no GPU or host has`);
+  }
   const byId = new Map(records.map((record) => [record.workflowId, record]));
   if (byId.size !== records.length || records.length !== workflows.length) {
     wrong.push(`${records.length} workflows are recorded, of ${workflows.length}`);

@@ -35,7 +35,12 @@ const ARRIVALS: Trace = {
     template: index === 6 ? 'other' : 'azure',
   })),
 };
-const TRACES: Record<string, Trace> = { one: pairs(8, 'one'), two: pairs(8, 'two'), arrivals: ARRIVALS };
+const MANY: Trace = {
+  rows: Array.from({ length: 20 }, (_, index) => ({
+    ...{ request_id: `m${index}`, timestamp: 10 * index, input_length: 1, output_length: 1 },
+  })),
+};
+const TRACES: Record<string, Trace> = { one: pairs(8, 'one'), two: pairs(8, 'two'), arrivals: ARRIVALS, many: MANY };
 const load = async (path: string) => TRACES[path]!;
 
 const spec = (changes: object = {}) =>
@@ -109,8 +114,74 @@ describe('compose', () => {
     await expect(compose(spec(changes), load)).rejects.toThrow(message);
   });
 
+  it('draws a workflow once, whichever parts it fits', async () => {
+    const overlapping = [
+      { trace: 'one', take: 4 },
+      { trace: 'one', take: 4, minStages: 2 },
+    ];
+    const { rows } = await compose(spec({ workflows: overlapping, arrivals: { trace: 'many', meanGapMs: 9 } }), load);
+    expect(new Set(rows.map(({ request_id }) => request_id)).size).toBe(16);
+    expect(groupWorkflows(rows)).toHaveLength(8);
+    overlapping[1]!.take = 5;
+    await expect(compose(spec({ workflows: overlapping }), load)).rejects.toThrow(
+      'one: 5 workflows wanted, 4 fit the conditions; 4 more have ids that an earlier part of the spec has drawn',
+    );
+  });
+
+  it.each([
+    [['classes'], { classes: {} }],
+    [['models', 0, 'choose'], { models: [{ choose: {} }] }],
+    [['tenants'], { tenants: {} }],
+  ])('names an empty %s', (path, changes) => {
+    expect(composeSpecSchema.safeParse({ ...spec(), ...changes }).error?.issues).toMatchObject([{ path }]);
+  });
+
   it('refuses unknown words in a spec', () => {
     expect(() => spec({ arivals: {} })).toThrow('arivals');
+  });
+});
+
+describe('a workload that shrinks to what the traces hold', () => {
+  const parts = (one: number, two: number) => [
+    { trace: 'one', take: one },
+    { trace: 'two', take: two },
+  ];
+  const arrivals = { trace: 'many', skip: 8, meanGapMs: 1000 };
+  const counts = ({ rows }: Trace) =>
+    ['one', 'two'].map((name) => groupWorkflows(rows).filter(({ template }) => template === name).length);
+
+  it('is the same to the byte where the traces hold enough', async () => {
+    const enough = spec({ workflows: parts(8, 4), arrivals });
+    expect(await compose(enough, load, true)).toEqual(await compose(enough, load));
+  });
+
+  it('keeps the proportions of its parts, and says what there was too little of', async () => {
+    const composed = await compose(spec({ workflows: parts(16, 12), arrivals }), load, true);
+    expect(counts(composed)).toEqual([8, 6]);
+    expect(composed.shrunk).toEqual({
+      share: 0.5,
+      why: 'one: 16 workflows wanted, 8 fit; two: 12 workflows wanted, 8 fit; many: 28 arrivals wanted, 20 there',
+    });
+  });
+
+  it('skips fewer arrivals before it takes fewer workflows', async () => {
+    const composed = await compose(spec({ workflows: parts(8, 8), arrivals }), load, true);
+    expect(counts(composed)).toEqual([8, 8]);
+    expect(composed).not.toHaveProperty('shrunk');
+  });
+
+  it.each([
+    ['a part for which there is none', [{ trace: 'one', take: 9, minStages: 3 }], 'one: no workflow fits workflows.0'],
+    [
+      'hardly anything',
+      [
+        { trace: 'one', take: 90 },
+        { trace: 'two', take: 9 },
+      ],
+      'only 9 workflows in the proportions',
+    ],
+  ])('refuses %s', async (_name, workflows, message) => {
+    await expect(compose(spec({ workflows, arrivals }), load, true)).rejects.toThrow(message);
   });
 });
 

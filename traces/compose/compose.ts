@@ -2,24 +2,34 @@ import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { parse } from 'yaml';
 import { MaestroError } from '../../src/model/error.js';
-import { nextInt, type Rng, SeededRng } from '../../src/model/rng.js';
+import { type Rng, SeededRng } from '../../src/model/rng.js';
 import { blockIdEnd, shiftBlocks } from '../blocks.js';
 import { readTrace } from '../reader.js';
 import type { Trace, TraceHeader, TraceRow } from '../schema.js';
-import { groupWorkflows, isRoot, type TraceWorkflow } from '../workflow.js';
-import { type ComposePart, type ComposeSpec, composeSpecSchema } from './spec.js';
-import { cutAbove, splitAtUserMessages } from './split.js';
+import { isRoot, type TraceWorkflow } from '../workflow.js';
+import { candidatesOf, Drawn, recordedTimes, shuffle } from './draw.js';
+import { type Shrunk, shrinkToFit } from './shrink.js';
+import { type ComposeSpec, composeSpecSchema } from './spec.js';
 
-/**
- * Builds the workload of a spec file. Equal spec, traces and seed give an equal trace.
- *
- * @param open Opens a trace that the spec names, by its full path.
- */
+export interface ComposeOptions {
+  /** Instead of the seed of the spec. */
+  readonly seed?: number | undefined;
+  /** Opens a trace that the spec names, by its full path. */
+  readonly open?: (path: string) => Promise<Trace>;
+  /** Where the traces hold less than the spec takes: all parts shrink alike, instead of an error. */
+  readonly shrink?: boolean;
+}
+
+export interface Composed extends Trace {
+  /** Where it is smaller than the spec says. */
+  readonly shrunk?: Shrunk;
+}
+
+/** Builds the workload of a spec file. Equal spec, traces and seed give an equal trace. */
 export async function composeFile(
   specPath: string,
-  seed?: number,
-  open: (path: string) => Promise<Trace> = readTrace,
-): Promise<Trace> {
+  { seed, open = readTrace, shrink = false }: ComposeOptions = {},
+): Promise<Composed> {
   const parsed = composeSpecSchema.safeParse(await readYaml(specPath));
   if (!parsed.success) {
     const issues = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
@@ -32,7 +42,7 @@ export async function composeFile(
     opened.set(full, trace);
     return trace;
   };
-  return await compose(seed === undefined ? parsed.data : { ...parsed.data, seed }, load);
+  return await compose(seed === undefined ? parsed.data : { ...parsed.data, seed }, load, shrink);
 }
 
 async function readYaml(path: string): Promise<unknown> {
@@ -44,13 +54,19 @@ async function readYaml(path: string): Promise<unknown> {
 }
 
 /** Builds the workload of a spec; `load` opens the traces that it names. */
-export async function compose(spec: ComposeSpec, load: (path: string) => Promise<Trace>): Promise<Trace> {
+export async function compose(
+  asked: ComposeSpec,
+  load: (path: string) => Promise<Trace>,
+  shrink = false,
+): Promise<Composed> {
+  const { spec, shrunk } = shrink ? await shrinkToFit(asked, load) : { spec: asked, shrunk: undefined };
   const rng = new SeededRng(spec.seed);
   const sources: string[] = [];
   const workflows: TraceWorkflow[] = [];
   // Prefix blocks of different sources must not meet, so each trace gets a range of ids of its own.
   const offsets = new Map<string, number>();
   let nextOffset = 0;
+  const drawn = new Drawn();
   for (const part of spec.workflows) {
     const trace = await load(part.trace);
     if (!offsets.has(part.trace)) {
@@ -59,7 +75,7 @@ export async function compose(spec: ComposeSpec, load: (path: string) => Promise
       sources.push(describe(part.trace, trace.header));
     }
     const offset = offsets.get(part.trace)!;
-    for (const workflow of draw(part, trace, rng)) {
+    for (const workflow of drawn.take(part, candidatesOf(part, trace.rows), rng)) {
       workflows.push({ ...workflow, rows: workflow.rows.map((row) => shiftBlocks(row, offset)) });
     }
   }
@@ -79,40 +95,14 @@ export async function compose(spec: ComposeSpec, load: (path: string) => Promise
       ],
     },
     rows,
+    ...(shrunk === undefined ? {} : { shrunk }),
   };
-}
-
-/** The workflows of one part of the spec, drawn without replacement. */
-function draw(part: ComposePart, trace: Trace, rng: Rng): TraceWorkflow[] {
-  let candidates = groupWorkflows(trace.rows);
-  const { templates, cutAboveInputTokens, maxInputTokens = Infinity, minStages, maxStages = Infinity } = part;
-  if (templates)
-    candidates = candidates.filter(({ template }) => template !== undefined && templates.includes(template));
-  if (part.splitAt === 'user-message') candidates = candidates.flatMap(splitAtUserMessages);
-  if (cutAboveInputTokens !== undefined)
-    candidates = candidates.map((workflow) => cutAbove(workflow, cutAboveInputTokens));
-  candidates = candidates.filter(
-    ({ rows }) =>
-      rows.length >= minStages && rows.length <= maxStages && rows.every((row) => row.input_length <= maxInputTokens),
-  );
-  if (candidates.length < part.take) {
-    throw new MaestroError(
-      'invalid_request',
-      `${part.trace}: ${part.take} workflows wanted, ${candidates.length} fit the conditions`,
-    );
-  }
-  shuffle(candidates, rng);
-  return candidates.slice(0, part.take);
 }
 
 /** Arrival of each workflow: the gaps of the arrivals trace in their order, scaled to the wanted mean. */
 function arrivalTimes(spec: ComposeSpec, rows: readonly TraceRow[], count: number): number[] {
-  const { template, skip, meanGapMs, trace } = spec.arrivals;
-  const recorded = rows
-    .filter((row) => row.timestamp !== undefined && (template === undefined || row.template === template))
-    .map((row) => row.timestamp!)
-    .sort((a, b) => a - b)
-    .slice(skip, skip + count);
+  const { skip, meanGapMs, trace } = spec.arrivals;
+  const recorded = recordedTimes(spec, rows).slice(skip, skip + count);
   if (recorded.length < count) {
     throw new MaestroError('invalid_request', `${trace}: ${count} arrivals wanted, ${recorded.length} there`);
   }
@@ -182,14 +172,6 @@ function weighted(choices: readonly (readonly [string, number])[], rng: Rng): st
     if (left < 0) return name;
   }
   return choices.at(-1)![0];
-}
-
-/** Fisher and Yates. */
-function shuffle<T>(items: T[], rng: Rng): void {
-  for (let last = items.length - 1; last > 0; last--) {
-    const other = nextInt(rng, last + 1);
-    [items[last], items[other]] = [items[other]!, items[last]!];
-  }
 }
 
 function describe(path: string, header: TraceHeader | undefined): string {

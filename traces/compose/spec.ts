@@ -2,6 +2,12 @@ import { z } from 'zod';
 
 const positive = z.number().positive();
 
+/** Weights, of which something is drawn: of nothing, nothing can be. */
+const choice = <T extends z.ZodType>(value: T) =>
+  z
+    .record(z.string(), value)
+    .refine((weights) => Object.keys(weights).length > 0, { error: 'is empty; name at least one' });
+
 /** Workflows to take from one trace. */
 const partSchema = z.strictObject({
   /** Path of a canonical trace, from the folder of the spec. */
@@ -24,7 +30,7 @@ const modelRuleSchema = z.strictObject({
   template: z.string().optional(),
   role: z.string().optional(),
   /** Weight of each model. A role (of an agent) keeps its model for the whole workflow. */
-  choose: z.record(z.string(), positive),
+  choose: choice(positive),
 });
 
 const classSchema = z.strictObject({
@@ -50,8 +56,8 @@ export const composeSpecSchema = z.strictObject({
     meanGapMs: positive,
   }),
   models: z.array(modelRuleSchema).min(1),
-  classes: z.record(z.string(), classSchema),
-  tenants: z.record(z.string(), positive).optional(),
+  classes: choice(classSchema),
+  tenants: choice(positive).optional(),
   /** Longest think or tool time that is kept. */
   maxWaitMs: z.number().min(0).optional(),
   /** `max_tokens` of every call; raised where the recorded answer is longer. */

@@ -1,5 +1,6 @@
 import type { TraceRow } from '../schema.js';
 import { badSource, type SourceFile, type TraceImporter } from './importer.js';
+import { UniqueNames } from './names.js';
 
 /**
  * The Azure LLM inference trace of November 2023 (CSV: TIMESTAMP, ContextTokens, GeneratedTokens). One request a row, no identity:
@@ -12,18 +13,20 @@ export const azureLlm2023: TraceImporter = {
   async read(files, { limitWorkflows }) {
     const services = await Promise.all(files.map(readService));
     const startMs = Math.min(...services.flatMap(({ requests }) => requests.slice(0, 1).map(({ atMs }) => atMs)));
-    const rows = services.flatMap(({ name, requests }) =>
-      requests.map(
+    const names = new UniqueNames();
+    const rows = services.flatMap(({ name, requests }) => {
+      const prefix = `azure-${names.take(name)}`;
+      return requests.map(
         ({ atMs, inputTokens, outputTokens }, index): TraceRow => ({
-          request_id: `azure-${name}-${index + 1}`,
+          request_id: `${prefix}-${index + 1}`,
           // The source counts in units of 100 ns; four decimals of a millisecond keep them exactly.
           timestamp: Math.round((atMs - startMs) * 1e4) / 1e4,
           input_length: inputTokens,
           output_length: outputTokens,
           template: `azure-${name}`,
         }),
-      ),
-    );
+      );
+    });
     rows.sort((a, b) => a.timestamp! - b.timestamp!);
     return {
       header: {

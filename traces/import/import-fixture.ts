@@ -12,6 +12,7 @@ export const SECRET = 'zyzzyva';
 export function sourceFile(name: string, ...lines: readonly (string | object)[]): SourceFile {
   return {
     name,
+    path: name,
     async *lines() {
       for (const line of lines) yield typeof line === 'string' ? line : JSON.stringify(line);
     },

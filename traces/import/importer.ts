@@ -2,13 +2,15 @@ import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { MaestroError } from '../../src/model/error.js';
 import type { Rng } from '../../src/model/rng.js';
-import { readLines } from '../lines.js';
+import { BadFile, readLines } from '../lines.js';
 import type { Trace } from '../schema.js';
 
 /** One file of a source, as the importers see it. */
 export interface SourceFile {
   /** File name without folders. */
   readonly name: string;
+  /** As errors name it. */
+  readonly path: string;
   lines(): AsyncIterable<string>;
 }
 
@@ -35,7 +37,7 @@ export interface TraceImporter {
 const NOT_DATA = /^(readme|licen[cs]e|notice|citation|sha256sums|\.)|\.(md|txt|pdf)$/i;
 
 /** The data files behind paths; a folder stands for all data files in it, in the order of their names. */
-export async function openSources(paths: readonly string[]): Promise<SourceFile[]> {
+export async function dataFiles(paths: readonly string[]): Promise<string[]> {
   const files: string[] = [];
   for (const path of paths) {
     const info = await stat(path).catch(() => {
@@ -47,7 +49,11 @@ export async function openSources(paths: readonly string[]): Promise<SourceFile[
     }
   }
   if (files.length === 0) throw new MaestroError('invalid_request', `no data files in ${paths.join(', ')}`);
-  return files.map((path) => ({ name: basename(path), lines: () => readLines(path) }));
+  return files;
+}
+
+export async function openSources(paths: readonly string[]): Promise<SourceFile[]> {
+  return (await dataFiles(paths)).map((path) => ({ name: basename(path), path, lines: () => readLines(path) }));
 }
 
 /** A record of a source, unwrapped. */
@@ -127,6 +133,6 @@ export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-export function badSource(file: SourceFile, line: number, message: string): MaestroError {
-  return new MaestroError('invalid_request', `${file.name}: line ${line}: ${message}`);
+export function badSource(file: SourceFile, line: number, message: string): BadFile {
+  return new BadFile(file.path, `line ${line}: ${message}`);
 }

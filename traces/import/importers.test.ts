@@ -7,6 +7,7 @@ import { IMPORTERS } from './registry.js';
 
 const file = (name: string, ...lines: (string | object)[]): SourceFile => ({
   name,
+  path: name,
   async *lines() {
     for (const line of lines) yield typeof line === 'string' ? line : JSON.stringify(line);
   },
@@ -38,6 +39,12 @@ describe('azure-llm-2023', () => {
     expect((await read('azure-llm-2023', [code, talk], 3)).rows).toHaveLength(3);
   });
 
+  it('keeps the ids of two files of one service apart', async () => {
+    const more = file('three.csv', header, '2023-11-16 18:00:05.0000000,100,30');
+    const { rows } = await read('azure-llm-2023', [code, more]);
+    expect(rows.map(({ request_id }) => request_id)).toEqual(['azure-code-1', 'azure-code-2', 'azure-code~2-1']);
+  });
+
   it.each([
     ['another header', file('x.csv', 'a,b'), /x\.csv: line 1: the header must be/],
     ['a broken row', file('x.csv', header, '2023-11-16,1,2'), /x\.csv: line 2: not a row/],
@@ -55,7 +62,9 @@ describe('mooncake-fast25', () => {
       [2, [2, 4]],
       [5, [0, 1]],
     ]);
-    await expect(read('mooncake-fast25', [file('c.jsonl', { timestamp: 1 })])).rejects.toThrow('c.jsonl: line 1');
+    await expect(read('mooncake-fast25', [file('c.jsonl', { timestamp: 1 })])).rejects.toThrow(
+      'c.jsonl: line 1: input_length:',
+    );
   });
 });
 

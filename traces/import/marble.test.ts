@@ -10,6 +10,7 @@ import { TokenCounter } from './tokens.js';
 
 const file = (name: string, ...records: object[]): SourceFile => ({
   name,
+  path: name,
   async *lines() {
     for (const record of records) yield JSON.stringify(record);
   },

@@ -23,7 +23,10 @@ export const mooncakeFast25: TraceImporter = {
       for await (const { record } of readRecords(file)) {
         number += 1;
         const parsed = mooncakeRow.safeParse(record);
-        if (!parsed.success) throw badSource(file, number, parsed.error.issues[0]!.message);
+        if (!parsed.success) {
+          const issue = parsed.error.issues[0]!;
+          throw badSource(file, number, `${issue.path.join('.')}: ${issue.message}`);
+        }
         const { timestamp, input_length, output_length, hash_ids } = parsed.data;
         for (const id of hash_ids) next = Math.max(next, offset + id + 1);
         rows.push({

@@ -1,0 +1,28 @@
+import { describe, expect, it } from 'vitest';
+import { parseOptions } from './options.js';
+import { readSpec } from './spec.js';
+
+const spec = readSpec();
+
+describe('parseOptions', () => {
+  it.each([
+    [['--foo'], "Unknown option '--foo'"],
+    [['--jobs', 'abc'], '--jobs: abc is not a whole number above 0'],
+    [['--seeds', '0'], '--seeds: 0 is not a whole number above 0'],
+    [['--workloads', 'one-gpu,two-gpus'], '--workloads: no two-gpus; there are one-gpu,'],
+    [['--policies', 'lifo'], '--policies: no lifo; there are fcfs,'],
+    [['--parts', 'runs,all'], '--parts: no all; there are runs,'],
+  ])('refuses %j and says what it takes', (args, message) => {
+    expect(() => parseOptions(args, spec)).toThrow(message);
+  });
+
+  it('says the command that gives the same report', () => {
+    const { command, workloads, parts, jobs } = parseOptions(
+      ['--quick', '--policies', 'edf', '--traces', 'here', '--jobs', '3', '--out', 'there'],
+      spec,
+    );
+    expect(command).toBe('npm run bench:slo -- --quick --policies edf --traces (others)');
+    expect(workloads.map(({ name }) => name)).toEqual(['one-gpu', 'eight-a100']);
+    expect([parts, jobs]).toEqual([['runs'], 3]);
+  });
+});

@@ -1,0 +1,45 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { traceFolder } from './sources.js';
+
+const CALLS = Array.from({ length: 400 }, (_, index) => ({
+  ...{ timestamp: index, input_length: 600 + index, output_length: 3, hash_ids: [index] },
+}))
+  .map((row) => JSON.stringify(row))
+  .join('\n');
+
+describe('traceFolder', () => {
+  let folder: string;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'maestro-slo-'));
+    for (const name of ['mooncake-fast25', 'tau-bench', 'somebody-else']) await mkdir(join(folder, name));
+    await writeFile(join(folder, 'mooncake-fast25', 'sound.jsonl.gz'), gzipSync(CALLS));
+    await writeFile(join(folder, 'mooncake-fast25', 'cut-off.jsonl.gz'), gzipSync(CALLS).subarray(0, 2000));
+    await writeFile(join(folder, 'mooncake-fast25', 'cut-line.jsonl'), CALLS.slice(0, -20));
+    await writeFile(join(folder, 'tau-bench', 'cut-off.jsonl.gz'), gzipSync(CALLS).subarray(0, 2000));
+  });
+  afterAll(() => rm(folder, { recursive: true }));
+
+  it('leaves out files that are damaged and folders that nobody knows, and says so', async () => {
+    const { open, skipped } = await traceFolder(folder);
+    expect((await open('traces/data/mooncake-fast25.jsonl.gz')).rows).toHaveLength(400);
+    await open('traces/data/mooncake-fast25.jsonl.gz');
+    expect(skipped).toEqual([
+      expect.stringContaining('folder somebody-else: no importer of that name; there are agentic-mooncake,'),
+      'file mooncake-fast25/cut-line.jsonl: line 400: not JSON',
+      'file mooncake-fast25/cut-off.jsonl.gz: the gzip data is broken or cut off',
+    ]);
+  });
+
+  it('names what is not there', async () => {
+    const { open } = await traceFolder(folder);
+    await expect(open('traces/data/marble.jsonl.gz')).rejects.toThrow('no folder marble');
+    await expect(open('traces/data/tau-bench.jsonl.gz')).rejects.toThrow(
+      'folder tau-bench holds no file that is sound',
+    );
+    await expect(traceFolder(join(folder, 'nowhere'))).rejects.toThrow(`${join(folder, 'nowhere')} cannot be read`);
+  });
+});

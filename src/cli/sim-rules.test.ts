@@ -1,0 +1,41 @@
+import { describe, expect, it } from 'vitest';
+import { runSimulation } from '../../sim/simulation.js';
+import { ONE_SEAT, poissonWorkflows, testScenario } from '../../test/sim-scenario.js';
+import { parseConfig } from '../config/load.js';
+import { simRules } from './sim-rules.js';
+
+const rulesFor = (scheduling: string) => simRules(parseConfig(`scheduling: ${scheduling}`, 'fleet'));
+
+describe('simRules', () => {
+  it('has what the file says of the queue and the nodes', () => {
+    const { queue, node, ignored } = rulesFor(
+      '{ queue: { maxCount: 7, maxBytes: 1MiB }, starvationBound: 2m, weights: value, retention: none, prefetch: false }',
+    );
+    expect(queue).toEqual({ maxCount: 7, maxCountPerTenant: 7, maxBytes: 1 << 20, batchOverdueMs: 120_000 });
+    expect(node).toEqual({ weights: 'value', retention: 'none', prefetch: false });
+    expect(ignored).toEqual([]);
+  });
+
+  it('names what runs do not follow', () => {
+    const { node, ignored } = rulesFor('{ policy: fcfs, portfolio: { cpuShare: 0.2 } }');
+    expect(node).toEqual({});
+    expect(ignored).toEqual([
+      'scheduling.policy (--policy says which are compared)',
+      expect.stringContaining('scheduling.portfolio ('),
+    ]);
+  });
+});
+
+describe('a run under the rules of a fleet file', () => {
+  const flood = poissonWorkflows(40, 20, 400, 3);
+  const outcomes = (scheduling: string) =>
+    runSimulation(testScenario(ONE_SEAT, flood, { queue: rulesFor(scheduling).queue })).counters.outcomes;
+
+  it('turns away what the queue has no room for, as the live system does', () => {
+    expect(outcomes('{}')).toEqual({ completed: 40 });
+    expect(outcomes('{ queue: { maxCount: 10, maxCountPerTenant: 99 } }')['rejected:queue-full-count']).toBeGreaterThan(
+      20,
+    );
+    expect(outcomes('{ queue: { maxCountPerTenant: 10 } }')['rejected:tenant-queue-full']).toBeGreaterThan(20);
+  });
+});

@@ -1,0 +1,54 @@
+import { basename } from 'node:path';
+import { MaestroError } from '../../src/model/error.js';
+import type { Trace } from '../schema.js';
+import { candidatesOf, recordedTimes } from './draw.js';
+import type { ComposeSpec } from './spec.js';
+
+/** How much smaller a workload is than its spec says. */
+export interface Shrunk {
+  /** Of the workflows of the spec, in (0, 1). */
+  readonly share: number;
+  /** For people: what there was too little of. */
+  readonly why: string;
+}
+
+/** With fewer workflows, one alone moves the share in time by a tenth: that says nothing. */
+const LEAST_WORKFLOWS = 10;
+
+/**
+ * The spec with all its parts shrunk alike, so that the traces can fill it: the mix stays as it is. A spec that they fill comes back as it is; one that has a part without
+ * any workflow, or too few in all, throws.
+ */
+export async function shrinkToFit(
+  spec: ComposeSpec,
+  load: (path: string) => Promise<Trace>,
+): Promise<{ readonly spec: ComposeSpec; readonly shrunk?: Shrunk }> {
+  const wanted = spec.workflows.reduce((sum, { take }) => sum + take, 0);
+  const why: string[] = [];
+  let share = 1;
+  for (const [index, part] of spec.workflows.entries()) {
+    const { length } = candidatesOf(part, (await load(part.trace)).rows);
+    if (length === 0)
+      throw new MaestroError('invalid_request', `${basename(part.trace)}: no workflow fits workflows.${index}`);
+    if (length < part.take) why.push(`${basename(part.trace)}: ${part.take} workflows wanted, ${length} fit`);
+    share = Math.min(share, length / part.take);
+  }
+  const arrivals = recordedTimes(spec, (await load(spec.arrivals.trace)).rows).length;
+  if (arrivals < wanted) why.push(`${basename(spec.arrivals.trace)}: ${wanted} arrivals wanted, ${arrivals} there`);
+  share = Math.min(share, arrivals / wanted);
+  // What is left of a rounding error in `length / take * take` must not cost a workflow.
+  const takeOf = (take: number) => Math.max(1, Math.floor(take * share + 1e-9));
+  const workflows = spec.workflows.map((part) => ({ ...part, take: takeOf(part.take) }));
+  const count = workflows.reduce((sum, { take }) => sum + take, 0);
+  if (share < 1 && count < LEAST_WORKFLOWS) {
+    throw new MaestroError(
+      'invalid_request',
+      `only ${count} workflows in the proportions of the spec, ${LEAST_WORKFLOWS} are the least: ${why.join('; ')}`,
+    );
+  }
+  const skip = Math.min(spec.arrivals.skip, Math.max(0, arrivals - count));
+  return {
+    spec: { ...spec, workflows, arrivals: { ...spec.arrivals, skip } },
+    ...(share < 1 ? { shrunk: { share: count / wanted, why: why.join('; ') } } : {}),
+  };
+}
