@@ -2,6 +2,7 @@ import { setFlagsFromString } from 'node:v8';
 import { createLocalLevels } from '../bus/local.js';
 import { WallClock } from '../bus/wall-clock.js';
 import { engineApiKeys, gatewayKeys } from '../config/keys.js';
+import { isOpenToOthers } from '../config/listen.js';
 import { toEmulatedNodes, toNodeSpecs } from '../config/node-specs.js';
 import type { MaestroConfig } from '../config/schema.js';
 import { stepShapes } from '../config/service-times.js';
@@ -37,6 +38,8 @@ export interface ServeOptions {
   readonly vllmUrls?: readonly string[];
   readonly port?: number;
   readonly host?: string;
+  /** Serve other machines without any key, whatever the config says. */
+  readonly insecure?: boolean;
   /** Compile what serves before clients need it, in the background while none is there. */
   readonly rehearsal?: boolean;
 }
@@ -52,8 +55,19 @@ export interface Served {
   stop(drainMs: number): Promise<void>;
 }
 
-/** Starts the emulated engines that the config asks for, the levels and the gateway in this process. */
+/**
+ * Starts the emulated engines that the config asks for, the levels and the gateway in this process. Throws before anything is started where other machines would be
+ * let in without a key.
+ */
 export async function serve(options: ServeOptions): Promise<Served> {
+  const host = options.host ?? options.config.listen.host;
+  const { keys, insecure } = options.config.gateway;
+  if (isOpenToOthers(host, keys.length, insecure || options.insecure === true)) {
+    throw new MaestroError(
+      'invalid_request',
+      `"${host}" lets other machines in, and no key is asked of them. Name keys in a fleet file (gateway.keys, with --fleet), listen on 127.0.0.1, or allow it with --insecure.`,
+    );
+  }
   // Other commands end with their reader; a server outlives whoever reads what it prints (`maestro up | head`).
   for (const stream of [process.stdout, process.stderr])
     stream.removeAllListeners('error').on('error', () => undefined);
@@ -146,7 +160,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
     started = startEngines(launched, wallClock, logger, levels.mayStart);
     guard = guardResidues(launched, started, scheduling, wallClock, logger);
     try {
-      await listen(gateway, options.port ?? config.listen.port, options.host ?? config.listen.host);
+      await listen(gateway, options.port ?? config.listen.port, host);
     } catch (error) {
       await levels.stop();
       throw error;

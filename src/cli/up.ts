@@ -11,6 +11,7 @@ interface UpArguments {
   readonly vllm?: readonly string[];
   readonly port?: number;
   readonly host?: string;
+  readonly insecure?: boolean;
 }
 
 /** Wall milliseconds that open requests get to finish after a signal. */
@@ -29,6 +30,7 @@ export function registerUp(program: Command): void {
     .option('--vllm <urls>', 'base URLs of vLLM servers, separated by commas', parseUrls)
     .option('--port <port>', 'port to listen on; 0 picks a free one (default: 8080)', parsePort)
     .option('--host <host>', 'address to listen on (default: 127.0.0.1)')
+    .option('--insecure', 'serve other machines without any key')
     .addHelpText('after', '\nExample:\n  $ maestro up --port 8080\n')
     .action(up);
 }
@@ -40,6 +42,7 @@ async function up(options: UpArguments): Promise<void> {
   const served = await serve({
     config: configFor(options),
     rehearsal: true,
+    insecure: options.insecure === true,
     ...(options.vllm ? { vllmUrls: options.vllm } : {}),
     ...(options.port === undefined ? {} : { port: options.port }),
     ...(options.host === undefined ? {} : { host: options.host }),

@@ -1,6 +1,7 @@
 import { GPU_NAMES } from '../model/gpu-catalogue.js';
 import { findLlm, LLM_NAMES } from '../model/llm-catalogue.js';
 import { unknownName } from './issues.js';
+import { isOpenToOthers, LOOPBACK } from './listen.js';
 import type { ConfigPath, Finding } from './problem.js';
 
 /** A mapping as written, before the schema has looked at it. */
@@ -14,8 +15,6 @@ interface Name {
   readonly path: ConfigPath;
   readonly name: string;
 }
-
-const LOOPBACK = /^(localhost|127(\.\d+){3}|::1|\[::1\])$/;
 
 /**
  * Checks how the parts of a config refer to each other: names that must exist, names that must be unique, fields that exclude or
@@ -233,8 +232,8 @@ function checkKeys(root: Written, environment: Readonly<Record<string, string | 
 function checkListen(root: Written): Finding[] {
   const host = asMapping(root['listen'])['host'];
   const gateway = asMapping(root['gateway']);
-  const open = entries(gateway, ['gateway'], 'keys').length === 0 && gateway['insecure'] !== true;
-  if (typeof host !== 'string' || LOOPBACK.test(host) || !open) return [];
+  const keys = entries(gateway, ['gateway'], 'keys');
+  if (typeof host !== 'string' || !isOpenToOthers(host, keys.length, gateway['insecure'] === true)) return [];
   return [
     {
       path: ['listen', 'host'],
