@@ -112,6 +112,30 @@ describe('an address', () => {
   });
 });
 
+it('requests of another tenant, for another model or with other tools share no prefix', async () => {
+  const keys = ['a', 'b'].map((tenant) => ({ key: `sk-long-enough-${tenant}`, tenant }));
+  rig = await startRig({ config: { keys } });
+  rig.scheduling.resolveModel = (name) => ({ ...rig.scheduling.models()[0]!, name });
+  const messages = [{ role: 'user', content: 'water '.repeat(400) }];
+  const tool = (name: string) => [{ type: 'function', function: { name } }];
+  const requests = [
+    ['a', {}],
+    ['b', {}],
+    ['a', { model: 'gpt-4o' }],
+    ['a', { tools: tool('search') }],
+    ['a', { tools: tool('delete') }],
+    ['a', {}],
+  ] as const;
+  for (const [tenant, fields] of requests) {
+    const answer = await postChat(rig, chatBody({ messages, ...fields }), { 'x-api-key': `sk-long-enough-${tenant}` });
+    expect(answer.status).toBe(200);
+  }
+  const hashes = rig.scheduling.submitted.map(({ stage }) => stage.prefixHashes);
+  expect(hashes[0]!.length).toBeGreaterThan(0);
+  expect(hashes.pop()).toEqual(hashes[0]);
+  expect(new Set(hashes.flat()).size).toBe(hashes.length * hashes[0]!.length);
+});
+
 it('requests with another cache_salt share no prefix, as in the engines', async () => {
   rig = await startRig();
   const messages = [{ role: 'user', content: 'water '.repeat(400) }];
