@@ -222,7 +222,7 @@ export class ClusterService {
       promptTokens: stage.promptTokens,
       kvTokens,
       forecast: placement.prediction.kvTokens.forecast,
-      maxKvTokens: stage.promptTokens + stage.maxTokens,
+      maxKvTokens: stage.promptTokens + (stage.choices ?? 1) * stage.maxTokens,
       orderKey,
       restartable: !stage.features.stream,
       epoch: this.options.epoch,

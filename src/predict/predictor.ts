@@ -148,12 +148,15 @@ export class OnlinePredictor {
       kvTokens: {
         q50: this.blockTokens(stage, q50),
         bound: this.blockTokens(stage, boundTokens),
-        forecast: {
-          kind: FORECAST.of(stage.template, stage.model, stage.role),
-          mean: outputTokens.mean,
-          q50,
-          q95: outputTokens.q95,
-        },
+        // The forecasts of a node are of one answer each; several at once hold their bound.
+        forecast: stage.choices
+          ? undefined
+          : {
+              kind: FORECAST.of(stage.template, stage.model, stage.role),
+              mean: outputTokens.mean,
+              q50,
+              q95: outputTokens.q95,
+            },
       },
       serviceMs,
       remainingMs: Math.max(0, this.toEndMs(stage, work, modelled?.toEndMs) - serviceMs),
@@ -272,9 +275,11 @@ export class OnlinePredictor {
     this.models.serving?.remaining.observe(stage, said, workScale(toEndMs));
   }
 
-  private blockTokens(stage: Stage, outputTokens: number): number {
+  /** Whole blocks of the prompt, which all answers share, and of the answers; of each further answer one more block is begun. */
+  private blockTokens({ promptTokens, choices = 1 }: Stage, outputTokens: number): number {
     const { blockTokens } = this.config;
-    return Math.ceil((stage.promptTokens + outputTokens) / blockTokens) * blockTokens;
+    const blocks = Math.ceil((promptTokens + choices * outputTokens) / blockTokens) + choices - 1;
+    return blocks * blockTokens;
   }
 }
 
