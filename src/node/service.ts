@@ -16,6 +16,7 @@ import type { Clock, Timer } from '../model/clock.js';
 import type { Demand, EngineSpec, EngineView, LeaseUse, NodeSpec, ReserveResult } from '../model/fleet.js';
 import { type EngineEvent, MOVE_EVENTS, type NodeAction } from './actions.js';
 import type { NodeConfig } from './config.js';
+import { knownKvBytes } from './engine-record.js';
 import { NodeManager } from './manager.js';
 import { type HoldEnd, OpenHolds } from './open-holds.js';
 import type { EngineGauges, NodeStats } from './stats.js';
@@ -190,6 +191,11 @@ export class NodeService {
 
   kvState(): ReturnType<NodeManager['kvState']> {
     return this.manager.kvState();
+  }
+
+  /** Is it known of any engine how many bytes of KV memory a token takes? */
+  knowsKvBytes(): boolean {
+    return this.views().some(({ spec }) => knownKvBytes(spec) !== undefined);
   }
 
   /** HBM by GPU: the device's own account where there is one, else the ledger's. */

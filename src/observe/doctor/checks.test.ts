@@ -72,6 +72,7 @@ const FOUND: DiscoveredEngine = {
   version: '0.29.0',
   maxModelLen: 2048,
   kvPoolTokens: 1000,
+  kvDtype: 'bf16',
   maxNumSeqs: 128,
   tensorParallelSize: 1,
   schedulingPolicy: 'priority',
