@@ -147,3 +147,26 @@ it('requests with another cache_salt share no prefix, as in the engines', async 
   expect(again).toEqual(a);
   for (const other of [none, b]) expect(other!.filter((hash) => a!.includes(hash))).toEqual([]);
 });
+
+it('headers beyond the hundredth are read like the first', async () => {
+  rig = await startRig();
+  const others = Object.fromEntries(Array.from({ length: 150 }, (_, index) => [`a-${index}`, 'x']));
+  const answer = await postChat(rig, chatBody(), {
+    ...others,
+    'x-maestro-workflow': 'mine',
+    'x-maestro-class': 'batch',
+  });
+  expect(answer.headers.get('x-maestro-workflow')).toBe('mine');
+  expect(rig.scheduling.submitted[0]!.stage).toMatchObject({ workflowId: 'mine', sloClass: 'batch' });
+});
+
+it.each([
+  ['POST', '/v1/messages/nothing', 404, 'not_found_error'],
+  ['GET', '/v1/messages', 405, 'invalid_request_error'],
+  ['GET', '/w/mine/v1/messages', 405, 'invalid_request_error'],
+])('%s %s is refused in the shape of its API', async (method, path, status, type) => {
+  rig = await startRig();
+  const answer = await fetch(`${rig.url}${path}`, { method });
+  expect(answer.status).toBe(status);
+  expect(await answer.json()).toMatchObject({ type: 'error', error: { type } });
+});
