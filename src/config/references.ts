@@ -36,6 +36,7 @@ export function checkReferences(
   return [
     ...duplicates('node id', names(nodes, 'id')),
     ...duplicates('engine id', names(allEngines, 'id')),
+    ...duplicates('url', allEngines.flatMap(sameServer)),
     ...duplicates('model', ownModels),
     ...duplicates('GPU type', ownGpus),
     ...duplicates('class', names(entries(root, [], 'classes'), 'name')),
@@ -136,6 +137,14 @@ function checkLaunch(fields: Written, report: (field: string, message: string, f
       'Use 127.0.0.1; run Maestro on the host of its GPUs.',
     );
   }
+}
+
+/** The server that an engine's `url` leads to, however it is written. */
+function sameServer({ fields, path }: Entry): Name[] {
+  const { url } = fields;
+  if (typeof url !== 'string' || !URL.canParse(url)) return [];
+  const { protocol, host } = new URL(url);
+  return [{ path: [...path, 'url'], name: `${protocol}//${host.replace(/^localhost(?=:|$)/, '127.0.0.1')}` }];
 }
 
 function checkServedNames(root: Written, engines: readonly Entry[]): Finding[] {
