@@ -36,6 +36,8 @@ export interface ServeOptions {
   readonly config: MaestroConfig;
   /** Base URLs of vLLM servers of which nothing else is known; they take the place of the config's fleet. */
   readonly vllmUrls?: readonly string[];
+  /** API keys of those servers, by engine id. */
+  readonly vllmApiKeys?: ReadonlyMap<string, string>;
   readonly port?: number;
   readonly host?: string;
   /** Serve other machines without any key, whatever the config says. */
@@ -102,7 +104,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
       clock,
       wallClock,
       logger,
-      engineApiKeys: options.vllmUrls ? new Map() : engineApiKeys(config),
+      engineApiKeys: options.vllmUrls ? (options.vllmApiKeys ?? new Map()) : engineApiKeys(config),
       serviceTimeMs: serviceTimes(stepShapes(config)),
       prediction,
       replays: tunes
@@ -125,6 +127,13 @@ export async function serve(options: ServeOptions): Promise<Served> {
       'maestro_decision_log_lost_total',
       'Decisions that the log file does not have; when it rises, look at the disk under observe.decisionLog',
       levels.lostDecisions,
+    );
+    exportTotal(
+      metrics.registry,
+      'maestro_telemetry_refused_total',
+      'GPU readings that cannot be true or came too late; when it rises, look at nvidia-smi or the DCGM exporter',
+      () =>
+        [...watches.values()].reduce((sum, { refused }) => sum + Object.values(refused).reduce((a, b) => a + b, 0), 0),
     );
     const gateway = createGateway({
       scheduling,

@@ -4,7 +4,7 @@ import type { MaestroConfig } from '../config/schema.js';
 import { MaestroError } from '../model/error.js';
 import { demoFleetPath } from './package-files.js';
 import { type Served, serve, stopOnSignal } from './serve.js';
-import { parseUrls } from './vllm-urls.js';
+import { parseUrls, vllmApiKeys } from './vllm-urls.js';
 
 interface UpArguments {
   readonly fleet?: string;
@@ -12,6 +12,7 @@ interface UpArguments {
   readonly port?: number;
   readonly host?: string;
   readonly insecure?: boolean;
+  readonly apiKeyEnv?: string;
 }
 
 /** Wall milliseconds that open requests get to finish after a signal. */
@@ -28,6 +29,7 @@ export function registerUp(program: Command): void {
     )
     .option('--fleet <file>', 'fleet and settings, see "maestro config"')
     .option('--vllm <urls>', 'base URLs of vLLM servers, separated by commas', parseUrls)
+    .option('--api-key-env <name>', 'environment variable that holds the API key of the --vllm servers')
     .option('--port <port>', 'port to listen on; 0 picks a free one (default: 8080)', parsePort)
     .option('--host <host>', 'address to listen on (default: 127.0.0.1)')
     .option('--insecure', 'serve other machines without any key')
@@ -43,7 +45,7 @@ async function up(options: UpArguments): Promise<void> {
     config: configFor(options),
     rehearsal: true,
     insecure: options.insecure === true,
-    ...(options.vllm ? { vllmUrls: options.vllm } : {}),
+    ...(options.vllm ? { vllmUrls: options.vllm, vllmApiKeys: vllmApiKeys(options.vllm, options.apiKeyEnv) } : {}),
     ...(options.port === undefined ? {} : { port: options.port }),
     ...(options.host === undefined ? {} : { host: options.host }),
   });

@@ -223,6 +223,8 @@ export class NodeService {
           up: (found) => this.engineUp(engineId, found),
           down: (reason, detail) => this.engineDown(engineId, reason, detail),
           metrics: (metrics) => this.engineMetrics(engineId, metrics),
+          locked: (message) =>
+            logger.warn({ engineId, message }, 'engine asks for an API key: name it with apiKeyEnv or --api-key-env'),
           outstanding: () => this.outstanding(engineId),
         },
       ),

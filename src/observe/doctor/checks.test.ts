@@ -109,6 +109,12 @@ describe('engines', () => {
     expect(brief(checkEngine({ spec: remote, found: FOUND, exposedAt: [] }))).toContain('problem exposure');
   });
 
+  it('an engine that asks for a key is told with the way to give it', () => {
+    const found = { reason: 'GET /v1/models: 401 Unauthorized', status: 401 };
+    const [finding] = checkEngine({ spec, found, exposedAt: [] });
+    expect(finding).toMatchObject({ severity: 'problem', fix: expect.stringContaining('--api-key-env') });
+  });
+
   it('an engine that does not answer is told with the reason', () => {
     const [finding] = checkEngine({ spec, found: { reason: 'connect ECONNREFUSED' }, exposedAt: [] });
     expect(finding).toMatchObject({ severity: 'problem', message: expect.stringContaining('ECONNREFUSED') });
