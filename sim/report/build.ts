@@ -141,6 +141,7 @@ function kvReport(kv: NonNullable<NonNullable<ReportInput['fleet']>['kv']>): Non
   const ratio = (part: number, whole: number): number | null => (whole > 0 ? part / whole : null);
   const reservedOverMaxToken = ratio(kv.reservedByteSeconds, kv.maxTokenByteSeconds);
   return {
+    unit: kv.unit ?? 'bytes',
     reservedByteSeconds: kv.reservedByteSeconds,
     maxTokenByteSeconds: kv.maxTokenByteSeconds,
     usedByteSeconds: kv.usedByteSeconds,

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import {
-  formatByteSeconds,
   formatBytes,
   formatGib,
+  formatKvSeconds,
   formatMs,
   formatNumber,
   formatPercent,
@@ -50,7 +50,8 @@ describe('formats', () => {
     [formatBytes(80e9), '80 GB'],
     [formatBytes(12), '12 B'],
     [formatGib(80 * 2 ** 30), '80 GiB'],
-    [formatByteSeconds(2.1e12), '2.1 TB·s'],
+    [formatKvSeconds(2.1e12, 'bytes'), '2.1 TB·s'],
+    [formatKvSeconds(2.1e6, 'tokens'), '2.1 M tokens·s'],
     [formatRate(3.21), '3.21 /s'],
     [formatRate(0.2), '12 /min'],
     [formatRate(0.001), '3.6 /h'],

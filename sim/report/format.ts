@@ -82,9 +82,10 @@ export function formatGib(bytes: Maybe): string {
   return isMissing(bytes) ? MISSING : `${significant(bytes / 2 ** 30)} GiB`;
 }
 
-/** An integral of bytes over time: "12 TB·s". */
-export function formatByteSeconds(value: Maybe): string {
-  return isMissing(value) ? MISSING : `${formatBytes(value)}·s`;
+/** KV memory over time: "12 TB·s", or "12 M tokens·s" where only tokens are known. */
+export function formatKvSeconds(value: Maybe, unit: 'bytes' | 'tokens'): string {
+  if (isMissing(value)) return MISSING;
+  return unit === 'bytes' ? `${formatBytes(value)}·s` : `${formatNumber(value)} tokens·s`;
 }
 
 /** Events per second, in the unit that reads best: "3.2 /s", "12 /min", "5 /h". */

@@ -1,12 +1,4 @@
-import {
-  formatByteSeconds,
-  formatMs,
-  formatNumber,
-  formatPercent,
-  formatRate,
-  formatRatio,
-  MISSING,
-} from './format.js';
+import { formatKvSeconds, formatMs, formatNumber, formatPercent, formatRate, formatRatio, MISSING } from './format.js';
 import type { Report } from './schema.js';
 import { escapeXml } from './svg/element.js';
 
@@ -121,7 +113,7 @@ function kvMeters(report: Report): string {
   const meter = (label: string, amount: number, swatch: string): Meter => ({
     label,
     share: amount / most,
-    value: formatByteSeconds(amount),
+    value: formatKvSeconds(amount, kv.unit),
     swatch,
   });
   const overflow =

@@ -1,13 +1,5 @@
 import { PHASE_LABELS, PHASES } from './breakdown.js';
-import {
-  formatByteSeconds,
-  formatMs,
-  formatNumber,
-  formatPercent,
-  formatRate,
-  formatRatio,
-  MISSING,
-} from './format.js';
+import { formatKvSeconds, formatMs, formatNumber, formatPercent, formatRate, formatRatio, MISSING } from './format.js';
 import type { Report, RequestGroup, RequestStats, WorkflowStats } from './schema.js';
 
 /** `report.md`: the numbers of the report as GitHub-flavoured Markdown. */
@@ -169,8 +161,8 @@ function fleetLines(report: Report): string {
   if (kv !== null) {
     lines.push([
       'KV memory',
-      `reserved ${formatByteSeconds(kv.reservedByteSeconds)}, max-token reservation ${formatByteSeconds(kv.maxTokenByteSeconds)}, used ` +
-        `${formatByteSeconds(kv.usedByteSeconds)}; ${formatPercent(kv.savedAgainstMaxToken)} less than max-token, ` +
+      `reserved ${formatKvSeconds(kv.reservedByteSeconds, kv.unit)}, max-token reservation ${formatKvSeconds(kv.maxTokenByteSeconds, kv.unit)}, used ` +
+        `${formatKvSeconds(kv.usedByteSeconds, kv.unit)}; ${formatPercent(kv.savedAgainstMaxToken)} less than max-token, ` +
         `${formatRatio(kv.reservedOverUsed)} of what was used`,
     ]);
     if (kv.nodeOverflowRate !== null) lines.push(['KV overflow', formatPercent(kv.nodeOverflowRate, 2)]);

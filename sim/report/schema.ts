@@ -180,6 +180,11 @@ export const reportSchema = z
     }),
     kv: z
       .object({
+        unit: z
+          .enum(['bytes', 'tokens'])
+          .describe(
+            '`tokens`: the next three are token-seconds, for the engines do not say how many bytes a token takes.',
+          ),
         reservedByteSeconds: z.number(),
         maxTokenByteSeconds: z.number(),
         usedByteSeconds: z.number(),

@@ -1,4 +1,4 @@
-import { formatByteSeconds, formatMs, formatNumber, formatPercent, formatRate, formatRatio } from './format.js';
+import { formatKvSeconds, formatMs, formatNumber, formatPercent, formatRate, formatRatio } from './format.js';
 import type { Report, RequestStats, WorkflowStats } from './schema.js';
 
 export interface TerminalOptions {
@@ -76,8 +76,8 @@ function factLines(report: Report): string[] {
   const lines: string[] = [];
   if (kv !== null) {
     lines.push(
-      `KV       reserved ${formatByteSeconds(kv.reservedByteSeconds)} = ${formatPercent(kv.reservedOverMaxToken)} of max-token ` +
-        `(${formatByteSeconds(kv.maxTokenByteSeconds)}), ${formatRatio(kv.reservedOverUsed)} of used`,
+      `KV       reserved ${formatKvSeconds(kv.reservedByteSeconds, kv.unit)} = ${formatPercent(kv.reservedOverMaxToken)} of max-token ` +
+        `(${formatKvSeconds(kv.maxTokenByteSeconds, kv.unit)}), ${formatRatio(kv.reservedOverUsed)} of used`,
     );
   }
   const preempted = report.preemptions === null ? '' : `, preemptions ${formatNumber(report.preemptions)}`;

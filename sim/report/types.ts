@@ -86,6 +86,8 @@ export interface FleetSummary {
   /** Integrals over time: promised, as maximal token limits would have promised, and truly used. */
   kv?:
     | {
+        /** Absent: bytes. Tokens where it is not known how many bytes a token takes. */
+        unit?: 'bytes' | 'tokens' | undefined;
         reservedByteSeconds: number;
         maxTokenByteSeconds: number;
         usedByteSeconds: number;

@@ -144,8 +144,12 @@ export interface FleetSnapshot {
     readonly usedBytes: number;
     readonly totalBytes: number;
   }[];
-  /** Byte-seconds of KV memory since the start: promised, as maximal token limits would have promised, and truly used. */
+  /**
+   * Byte-seconds of KV memory since the start: promised, as maximal token limits would have promised, and truly used. Token-seconds where `unit` says so: of no
+   * engine is it known how many bytes a token takes.
+   */
   readonly kv: {
+    readonly unit: 'bytes' | 'tokens';
     readonly reservedByteSeconds: number;
     readonly maxTokenByteSeconds: number;
     readonly usedByteSeconds: number;

@@ -99,6 +99,9 @@ export function createLocalLevels(options: LocalLevelsOptions): LocalLevels {
       maxCount: rules.queue.maxCount,
       maxBytes: rules.queue.maxBytes,
       maxCountPerTenant: rules.queue.maxCountPerTenant ?? rules.queue.maxCount,
+      interactiveTimeoutMs: config.gateway.timeouts.queueMs,
+      batchTimeoutMs: config.gateway.timeouts.queueMs,
+      interactiveOverdueMs: rules.interactiveStarvationBoundMs,
       batchOverdueMs: rules.starvationBoundMs,
     },
     tracker,
@@ -211,13 +214,15 @@ function fleetState(
   nodes: readonly NodeService[],
   atMs: number,
 ): Omit<FleetSnapshot, 'policy' | 'queued' | 'outcomes'> {
-  const kv = { reservedByteSeconds: 0, maxTokenByteSeconds: 0, usedByteSeconds: 0 };
+  const unit: FleetSnapshot['kv']['unit'] = nodes.some((node) => node.knowsKvBytes()) ? 'bytes' : 'tokens';
+  const kv = { unit, reservedByteSeconds: 0, maxTokenByteSeconds: 0, usedByteSeconds: 0 };
   const coldStarts = { count: 0, requestSeconds: 0 };
   let preemptions = 0;
   for (const stats of nodes.map((node) => node.stats())) {
-    kv.reservedByteSeconds += stats.kv.reservedByteMs / 1000;
-    kv.maxTokenByteSeconds += stats.kv.maxTokenByteMs / 1000;
-    kv.usedByteSeconds += stats.kv.usedByteMs / 1000;
+    const { unsized, ...bytes } = stats.kv;
+    kv.reservedByteSeconds += (unit === 'bytes' ? bytes.reservedByteMs : unsized.reservedTokenMs) / 1000;
+    kv.maxTokenByteSeconds += (unit === 'bytes' ? bytes.maxTokenByteMs : unsized.maxTokenMs) / 1000;
+    kv.usedByteSeconds += (unit === 'bytes' ? bytes.usedByteMs : unsized.usedTokenMs) / 1000;
     coldStarts.count += stats.moves.wakes;
     coldStarts.requestSeconds += stats.coldStarts.requestMs / 1000;
     preemptions += stats.preemptions;

@@ -9,11 +9,12 @@ import type { Finding, Severity } from '../observe/doctor/finding.js';
 import { modelFileOf } from '../predict/directory/service.js';
 import { paint, printJson } from './output.js';
 import { defaultModelPath, modelPathOf } from './package-files.js';
-import { discoveredNodes, parseUrls } from './vllm-urls.js';
+import { discoveredNodes, parseUrls, vllmApiKeys } from './vllm-urls.js';
 
 interface DoctorArguments {
   readonly fleet?: string;
   readonly vllm?: readonly string[];
+  readonly apiKeyEnv?: string;
   readonly json?: boolean;
 }
 
@@ -28,6 +29,7 @@ export function registerDoctor(program: Command): void {
     )
     .option('--fleet <file>', 'fleet file whose engines are looked at; emulated ones are left out')
     .option('--vllm <urls>', 'base URLs of vLLM servers, separated by commas', parseUrls)
+    .option('--api-key-env <name>', 'environment variable that holds the API key of the --vllm servers')
     .option('--json', 'print one JSON document')
     .addHelpText('after', '\nExample:\n  $ maestro doctor --vllm http://127.0.0.1:8000\n')
     .action(doctor);
@@ -38,7 +40,11 @@ async function doctor(options: DoctorArguments): Promise<void> {
     throw new MaestroError('invalid_request', 'Give --fleet or --vllm, not both.');
   }
   const findings = options.vllm
-    ? await examine(discoveredNodes(options.vllm), await modelFileOf(defaultModelPath()))
+    ? await examine(
+        discoveredNodes(options.vllm),
+        await modelFileOf(defaultModelPath()),
+        vllmApiKeys(options.vllm, options.apiKeyEnv),
+      )
     : await examineFleet(options.fleet);
   if (options.json) printJson({ ok: !has(findings, 'problem'), findings });
   else print(findings);

@@ -7,7 +7,7 @@ const SNAPSHOT = {
   atMs: 0,
   engines: [],
   gpus: [],
-  kv: { reservedByteSeconds: 1, maxTokenByteSeconds: 2, usedByteSeconds: 3 },
+  kv: { unit: 'bytes', reservedByteSeconds: 1, maxTokenByteSeconds: 2, usedByteSeconds: 3 },
   coldStarts: { count: 0, requestSeconds: 0 },
   preemptions: 0,
   outcomes: { completed: 4 },

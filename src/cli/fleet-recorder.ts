@@ -41,6 +41,7 @@ export class FleetRecorder {
     const outcomes = Object.entries(last.outcomes).map(([kind, count]) => [kind, count - (first.outcomes[kind] ?? 0)]);
     return {
       kv: {
+        unit: last.kv.unit,
         reservedByteSeconds: last.kv.reservedByteSeconds - first.kv.reservedByteSeconds,
         maxTokenByteSeconds: last.kv.maxTokenByteSeconds - first.kv.maxTokenByteSeconds,
         usedByteSeconds: last.kv.usedByteSeconds - first.kv.usedByteSeconds,

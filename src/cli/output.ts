@@ -97,13 +97,31 @@ export function exitCodeOf(error: unknown): number {
 export function renderFailure(error: unknown, environment: NodeJS.ProcessEnv = process.env): string | undefined {
   if (error instanceof CommanderError) return undefined;
   const debug = environment['MAESTRO_DEBUG'] === '1';
-  const message = error instanceof Error ? error.message : String(error);
+  const fileProblem = describeFileProblem(error);
+  const message = fileProblem ?? (error instanceof Error ? error.message : String(error));
   const lines = [`error: ${message}`];
   if (debug && error instanceof Error) {
     lines.push(error.stack ?? '');
     if (error.cause instanceof Error) lines.push(`caused by: ${error.cause.stack ?? error.cause.message}`);
-  } else if (!(error instanceof MaestroError)) {
+  } else if (!(error instanceof MaestroError) && fileProblem === undefined) {
     lines.push('This is a bug or a condition nobody foresaw; MAESTRO_DEBUG=1 shows where it came from.');
   }
   return lines.join('\n');
+}
+
+const FILE_PROBLEMS: Readonly<Record<string, string>> = {
+  ENOENT: 'no such file or folder',
+  EACCES: 'not permitted',
+  EISDIR: 'is a folder',
+  ENOTDIR: 'part of the path is no folder',
+  ENOSPC: 'the disk is full',
+  EROFS: 'the disk is read-only',
+};
+
+/** What is wrong with a file that a command was given to read or write; undefined for every other failure. */
+function describeFileProblem(error: unknown): string | undefined {
+  if (!(error instanceof Error) || error instanceof MaestroError) return undefined;
+  const { code, path } = error as NodeJS.ErrnoException;
+  const problem = FILE_PROBLEMS[code ?? ''];
+  return problem === undefined || path === undefined ? undefined : `${path}: ${problem}`;
 }

@@ -42,7 +42,7 @@ async function predict(traces: string[], given: PredictArguments): Promise<void>
   const history = await readHistory(traces);
   const isOnline = path === 'online';
   const file = isOnline ? undefined : await loadModel(path);
-  const predictor = new OnlinePredictor({ blockTokens: 1, model: file && forestModel(file) });
+  const predictor = new OnlinePredictor({ blockTokens: 1, model: file?.stages });
   const state = given.state && !isOnline ? await readState(path) : undefined;
   if (state) predictor.restore(state);
   // Without medians of a training, those of the judged trace itself stand in: a baseline that has seen the answers.
@@ -54,10 +54,11 @@ async function predict(traces: string[], given: PredictArguments): Promise<void>
   else process.stdout.write(reportText(report, `model ${version ?? path}`));
 }
 
-async function loadModel(path: string): Promise<ReturnType<typeof readModel>> {
+async function loadModel(path: string) {
   const file = await modelFileOf(path);
   try {
-    return readModel(await readFile(file));
+    const model = readModel(await readFile(file));
+    return { stages: forestModel(model), metadata: model.metadata };
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     throw new MaestroError('invalid_request', `${file} cannot be used: ${why}`);

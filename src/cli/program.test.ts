@@ -107,6 +107,22 @@ describe('maestro config', () => {
   });
 });
 
+describe('what a user got wrong', () => {
+  it.each([
+    [['demo', '--policy', 'typo'], 2, /allowed choices are/i],
+    [
+      ['trace', 'compose', 'traces/specs/demo.yaml', '-o', 'no-such-folder/x.jsonl'],
+      1,
+      /no-such-folder.*: no such file or folder/,
+    ],
+    [['predict', 'traces/data/tau-bench.jsonl.gz', '--model', 'package.json'], 1, /package\.json/],
+  ])('%j is told plainly', async (args, code, message) => {
+    expect(await runCli(args)).toBe(code);
+    expect(stderr).toMatch(message);
+    expect(stderr).not.toContain('This is a bug');
+  });
+});
+
 describe('maestro sim merge', () => {
   it('takes the --out that stands after it', async () => {
     expect(await runCli(['sim', 'merge', 'no-such-part', '--out', 'no-such-report'])).toBe(1);

@@ -2,6 +2,7 @@ import { setFlagsFromString } from 'node:v8';
 import { createLocalLevels } from '../bus/local.js';
 import { WallClock } from '../bus/wall-clock.js';
 import { engineApiKeys, gatewayKeys } from '../config/keys.js';
+import { isOpenToOthers } from '../config/listen.js';
 import { toEmulatedNodes, toNodeSpecs } from '../config/node-specs.js';
 import type { MaestroConfig } from '../config/schema.js';
 import { stepShapes } from '../config/service-times.js';
@@ -35,8 +36,12 @@ export interface ServeOptions {
   readonly config: MaestroConfig;
   /** Base URLs of vLLM servers of which nothing else is known; they take the place of the config's fleet. */
   readonly vllmUrls?: readonly string[];
+  /** API keys of those servers, by engine id. */
+  readonly vllmApiKeys?: ReadonlyMap<string, string>;
   readonly port?: number;
   readonly host?: string;
+  /** Serve other machines without any key, whatever the config says. */
+  readonly insecure?: boolean;
   /** Compile what serves before clients need it, in the background while none is there. */
   readonly rehearsal?: boolean;
 }
@@ -52,8 +57,19 @@ export interface Served {
   stop(drainMs: number): Promise<void>;
 }
 
-/** Starts the emulated engines that the config asks for, the levels and the gateway in this process. */
+/**
+ * Starts the emulated engines that the config asks for, the levels and the gateway in this process. Throws before anything is started where other machines would be
+ * let in without a key.
+ */
 export async function serve(options: ServeOptions): Promise<Served> {
+  const host = options.host ?? options.config.listen.host;
+  const { keys, insecure } = options.config.gateway;
+  if (isOpenToOthers(host, keys.length, insecure || options.insecure === true)) {
+    throw new MaestroError(
+      'invalid_request',
+      `"${host}" lets other machines in, and no key is asked of them. Name keys in a fleet file (gateway.keys, with --fleet), listen on 127.0.0.1, or allow it with --insecure.`,
+    );
+  }
   // Other commands end with their reader; a server outlives whoever reads what it prints (`maestro up | head`).
   for (const stream of [process.stdout, process.stderr])
     stream.removeAllListeners('error').on('error', () => undefined);
@@ -88,7 +104,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
       clock,
       wallClock,
       logger,
-      engineApiKeys: options.vllmUrls ? new Map() : engineApiKeys(config),
+      engineApiKeys: options.vllmUrls ? (options.vllmApiKeys ?? new Map()) : engineApiKeys(config),
       serviceTimeMs: serviceTimes(stepShapes(config)),
       prediction,
       replays: tunes
@@ -112,6 +128,13 @@ export async function serve(options: ServeOptions): Promise<Served> {
       'maestro_decision_log_lost_total',
       'Decisions that the log file does not have; when it rises, look at the disk under observe.decisionLog',
       levels.lostDecisions,
+    );
+    exportTotal(
+      metrics.registry,
+      'maestro_telemetry_refused_total',
+      'GPU readings that cannot be true or came too late; when it rises, look at nvidia-smi or the DCGM exporter',
+      () =>
+        [...watches.values()].reduce((sum, { refused }) => sum + Object.values(refused).reduce((a, b) => a + b, 0), 0),
     );
     const gateway = createGateway({
       scheduling,
@@ -147,7 +170,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
     started = startEngines(launched, wallClock, logger, levels.mayStart);
     guard = guardResidues(launched, started, scheduling, wallClock, logger);
     try {
-      await listen(gateway, options.port ?? config.listen.port, options.host ?? config.listen.host);
+      await listen(gateway, options.port ?? config.listen.port, host);
     } catch (error) {
       await levels.stop();
       throw error;

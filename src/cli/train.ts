@@ -5,7 +5,7 @@ import { type PredictionReport, predictionReport } from '../../sim/predict/repor
 import { reportText } from '../../sim/predict/report-text.js';
 import { MaestroError } from '../model/error.js';
 import { writeModelDirectory } from '../predict/directory/service.js';
-import type { CallHistory } from '../predict/examples.js';
+import { type CallHistory, taughtTokens } from '../predict/examples.js';
 import { staticMedians } from '../predict/training/medians.js';
 import { SPLIT_KEYS, type SplitKey } from '../predict/training/split.js';
 import { stateAfter } from '../predict/training/state-after.js';
@@ -46,7 +46,7 @@ export function registerTrain(program: Command): void {
         .default('task'),
     )
     .option('--seed <n>', 'of the splits and the training', positiveInteger, DEFAULT_TRAINING.seed)
-    .option('--trees <n>', 'of each of the five outputs, at most', positiveInteger, DEFAULT_TRAINING.trees)
+    .option('--trees <n>', 'of each of the six outputs, at most', positiveInteger, DEFAULT_TRAINING.trees)
     .option('--leaves <n>', 'of a tree, at most', positiveInteger, DEFAULT_TRAINING.leaves)
     .option('--learning-rate <x>', 'what a tree may change', positive, DEFAULT_TRAINING.learningRate)
     .option('--no-state', 'leave out what was seen of the roles in the traces: for a model that serves others')
@@ -57,6 +57,9 @@ export function registerTrain(program: Command): void {
 
 async function train(traces: string[], given: TrainArguments): Promise<void> {
   const history = await readHistory(traces);
+  if (!history.calls.some(({ outcome }) => taughtTokens(outcome) !== undefined)) {
+    throw new MaestroError('invalid_request', 'No call of these traces has a known length: there is nothing to learn.');
+  }
   const { seed, split, trees, leaves, learningRate, holdout } = given;
   const options: TrainingOptions = { ...DEFAULT_TRAINING, seed, split, trees, leaves, learningRate };
   const metrics = given.report ? reportKeptBack(history, options, holdout) : undefined;

@@ -4,13 +4,15 @@ import type { MaestroConfig } from '../config/schema.js';
 import { MaestroError } from '../model/error.js';
 import { demoFleetPath } from './package-files.js';
 import { type Served, serve, stopOnSignal } from './serve.js';
-import { parseUrls } from './vllm-urls.js';
+import { parseUrls, vllmApiKeys } from './vllm-urls.js';
 
 interface UpArguments {
   readonly fleet?: string;
   readonly vllm?: readonly string[];
   readonly port?: number;
   readonly host?: string;
+  readonly insecure?: boolean;
+  readonly apiKeyEnv?: string;
 }
 
 /** Wall milliseconds that open requests get to finish after a signal. */
@@ -27,8 +29,10 @@ export function registerUp(program: Command): void {
     )
     .option('--fleet <file>', 'fleet and settings, see "maestro config"')
     .option('--vllm <urls>', 'base URLs of vLLM servers, separated by commas', parseUrls)
+    .option('--api-key-env <name>', 'environment variable that holds the API key of the --vllm servers')
     .option('--port <port>', 'port to listen on; 0 picks a free one (default: 8080)', parsePort)
     .option('--host <host>', 'address to listen on (default: 127.0.0.1)')
+    .option('--insecure', 'serve other machines without any key')
     .addHelpText('after', '\nExample:\n  $ maestro up --port 8080\n')
     .action(up);
 }
@@ -40,7 +44,8 @@ async function up(options: UpArguments): Promise<void> {
   const served = await serve({
     config: configFor(options),
     rehearsal: true,
-    ...(options.vllm ? { vllmUrls: options.vllm } : {}),
+    insecure: options.insecure === true,
+    ...(options.vllm ? { vllmUrls: options.vllm, vllmApiKeys: vllmApiKeys(options.vllm, options.apiKeyEnv) } : {}),
     ...(options.port === undefined ? {} : { port: options.port }),
     ...(options.host === undefined ? {} : { host: options.host }),
   });

@@ -1,5 +1,6 @@
 import { InvalidArgumentError } from 'commander';
 import { unknownEngineSpec } from '../engine/vllm/discover.js';
+import { MaestroError } from '../model/error.js';
 import type { NodeSpec } from '../model/fleet.js';
 
 /** The value of `--vllm`: base URLs, separated by commas. */
@@ -27,4 +28,15 @@ export function discoveredNodes(urls: readonly string[]): NodeSpec[] {
     hostMemoryBytes: Number.POSITIVE_INFINITY,
     engines: hostUrls.map((url) => unknownEngineSpec(new URL(url).host, hostname, url.replace(/\/+$/, ''))),
   }));
+}
+
+/** The API key that all servers named by `--vllm` ask for, by engine id; `variable` is what `--api-key-env` names. */
+export function vllmApiKeys(urls: readonly string[], variable: string | undefined): Map<string, string> {
+  if (variable === undefined) return new Map();
+  const key = process.env[variable];
+  if (key) return new Map(urls.map((url) => [new URL(url).host, key]));
+  throw new MaestroError(
+    'invalid_request',
+    `The environment variable ${variable} is not set; it should hold the API key.`,
+  );
 }

@@ -237,7 +237,7 @@ export class ClusterService {
       kvTokens,
       forecast: placement.prediction.kvTokens.forecast,
       share: placement.prediction.kvTokens.share,
-      maxKvTokens: stage.promptTokens + stage.maxTokens,
+      maxKvTokens: stage.promptTokens + (stage.choices ?? 1) * stage.maxTokens,
       orderKey,
       restartable: !stage.features.stream,
       epoch: this.options.epoch,

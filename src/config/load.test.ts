@@ -62,6 +62,13 @@ const WRONG: readonly (readonly [text: string, expected: string])[] = [
     fleet('{id: a, model: qwen3-8b, gpus: [0], url: "http://127.0.0.1", launch: {weights: w}}'),
     '7:52 fleet.nodes[0].engines[0].url: a started engine needs a port',
   ],
+  [
+    fleet(
+      '{id: a, model: qwen3-8b, url: "http://127.0.0.1:8001"}',
+      '{id: b, model: qwen3-8b, url: "HTTP://localhost:8001/"}',
+    ),
+    '8:41 fleet.nodes[0].engines[1].url: url "http://127.0.0.1:8001" is used twice',
+  ],
   ['fleet: {nodes: [{id: n}, {id: n}]}', '1:31 fleet.nodes[1].id: node id "n" is used twice'],
   [
     'fleet: {nodes: [{id: n, engines: [{id: e, model: qwen3-8b, url: "http://a"}]}], timeScale: 2}',

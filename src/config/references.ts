@@ -1,6 +1,7 @@
 import { GPU_NAMES } from '../model/gpu-catalogue.js';
 import { findLlm, LLM_NAMES } from '../model/llm-catalogue.js';
 import { unknownName } from './issues.js';
+import { isOpenToOthers, LOOPBACK } from './listen.js';
 import type { ConfigPath, Finding } from './problem.js';
 
 /** A mapping as written, before the schema has looked at it. */
@@ -14,8 +15,6 @@ interface Name {
   readonly path: ConfigPath;
   readonly name: string;
 }
-
-const LOOPBACK = /^(localhost|127(\.\d+){3}|::1|\[::1\])$/;
 
 /**
  * Checks how the parts of a config refer to each other: names that must exist, names that must be unique, fields that exclude or
@@ -37,6 +36,7 @@ export function checkReferences(
   return [
     ...duplicates('node id', names(nodes, 'id')),
     ...duplicates('engine id', names(allEngines, 'id')),
+    ...duplicates('url', allEngines.flatMap(sameServer)),
     ...duplicates('model', ownModels),
     ...duplicates('GPU type', ownGpus),
     ...duplicates('class', names(entries(root, [], 'classes'), 'name')),
@@ -139,6 +139,14 @@ function checkLaunch(fields: Written, report: (field: string, message: string, f
   }
 }
 
+/** The server that an engine's `url` leads to, however it is written. */
+function sameServer({ fields, path }: Entry): Name[] {
+  const { url } = fields;
+  if (typeof url !== 'string' || !URL.canParse(url)) return [];
+  const { protocol, host } = new URL(url);
+  return [{ path: [...path, 'url'], name: `${protocol}//${host.replace(/^localhost(?=:|$)/, '127.0.0.1')}` }];
+}
+
 function checkServedNames(root: Written, engines: readonly Entry[]): Finding[] {
   const served = new Map<string, unknown>();
   const findings: Finding[] = [];
@@ -233,8 +241,8 @@ function checkKeys(root: Written, environment: Readonly<Record<string, string | 
 function checkListen(root: Written): Finding[] {
   const host = asMapping(root['listen'])['host'];
   const gateway = asMapping(root['gateway']);
-  const open = entries(gateway, ['gateway'], 'keys').length === 0 && gateway['insecure'] !== true;
-  if (typeof host !== 'string' || LOOPBACK.test(host) || !open) return [];
+  const keys = entries(gateway, ['gateway'], 'keys');
+  if (typeof host !== 'string' || !isOpenToOthers(host, keys.length, gateway['insecure'] === true)) return [];
   return [
     {
       path: ['listen', 'host'],

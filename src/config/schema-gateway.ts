@@ -15,7 +15,9 @@ const key = z.strictObject({
 
 const timeouts = z
   .strictObject({
-    queue: duration().prefault('30m').describe('Longest wait in our queue before a request is turned away.'),
+    queue: duration()
+      .prefault('30m')
+      .describe('Longest wait in our queue before a request is turned away, of any class.'),
     firstToken: duration()
       .prefault('10m')
       .describe('Longest wait for the first token after the engine got the request.'),

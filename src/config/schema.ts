@@ -75,7 +75,10 @@ const scheduling = z
     portfolio: portfolio.describe('How the policy `maestro` tunes itself.'),
     starvationBound: duration()
       .prefault('5m')
-      .describe('After this wait a stage goes first, whatever the policy says.'),
+      .describe(
+        'After this wait a stage of a `batch` class is overdue. While a model has overdue stages, one in twenty of its dispatches goes to the longest overdue one, whatever the policy says; and one that waits for KV memory is then overtaken no more by stages that fit.',
+      ),
+    interactiveStarvationBound: duration().prefault('1m').describe('The same for stages of `interactive` classes.'),
     minResidency: duration()
       .prefault('5m')
       .describe(
@@ -110,7 +113,13 @@ const scheduling = z
       .default(0.05)
       .describe('Chance in (0, 1) that a stage outgrows the KV memory promised to it.'),
   })
-  .transform(rename({ starvationBound: 'starvationBoundMs', minResidency: 'minResidencyMs' }))
+  .transform(
+    rename({
+      starvationBound: 'starvationBoundMs',
+      interactiveStarvationBound: 'interactiveStarvationBoundMs',
+      minResidency: 'minResidencyMs',
+    }),
+  )
   .prefault({});
 
 const prediction = z

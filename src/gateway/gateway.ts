@@ -21,7 +21,7 @@ import { answerLocally } from './local-routes.js';
 import { OpenList } from './open-list.js';
 import { ResponseHomes } from './response-homes.js';
 import { RoomPool } from './room-pool.js';
-import { INFERENCE_ROUTE_NAMES, matchRoute } from './routes.js';
+import { type ApiDialect, INFERENCE_ROUTE_NAMES, matchRoute } from './routes.js';
 import { answerStored } from './stored-response.js';
 import { TokenEstimator } from './token-estimate.js';
 import { WorkflowClock } from './workflow-clock.js';
@@ -99,7 +99,8 @@ class HttpGateway implements Gateway {
       keepAlive: true,
       keepAliveInitialDelay: 30_000,
     });
-    this.server.maxHeadersCount = 100;
+    // `headerLimitBytes` is the bound; beyond a count Node would drop headers without a word.
+    this.server.maxHeadersCount = 0;
     if (config.maxConnectionsPerAddress) capConnections(this.server, config.maxConnectionsPerAddress);
     this.server.on('request', (req: IncomingMessage, res: ServerResponse) => this.handle(req, res));
     this.server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => answerBrokenRequest(error, socket));
@@ -157,11 +158,17 @@ class HttpGateway implements Gateway {
     } catch (thrown) {
       const error = MaestroError.from(thrown);
       if (error.code === 'internal') this.context.logger.error({ err: error.cause, requestId }, 'request failed');
-      sendError(res, error, ['x-request-id', requestId]);
+      sendError(res, error, ['x-request-id', requestId], dialectOf(req));
     }
   }
 
   private dispatch(req: IncomingMessage, res: ServerResponse, requestId: string): void {
+    const ambiguity = ambiguityOf(req);
+    if (ambiguity !== undefined) {
+      const headers = ['x-request-id', requestId, 'connection', 'close'];
+      sendError(res, new MaestroError('invalid_request', ambiguity), headers);
+      return;
+    }
     const match = matchRoute(req.method ?? '', req.url ?? '');
     if (match.kind === 'not-found') {
       throw new MaestroError('not_found', 'There is nothing at this path. The API lives under /v1.');
@@ -169,7 +176,10 @@ class HttpGateway implements Gateway {
     if (match.kind === 'method-not-allowed') {
       const headers = ['allow', match.allow, 'x-request-id', requestId];
       if (match.isOptions) res.writeHead(204, headers).end();
-      else sendError(res, new MaestroError('method_not_allowed', `Use ${match.allow.split(',')[0]} here.`), headers);
+      else {
+        const error = new MaestroError('method_not_allowed', `Use ${match.allow.split(',')[0]} here.`);
+        sendError(res, error, headers, dialectOf(req));
+      }
       return;
     }
     const { route, parameter, identity: path } = match;
@@ -218,6 +228,26 @@ class HttpGateway implements Gateway {
       if (this.open.size > 0) this.sweepSoon();
     });
   }
+}
+
+/** Whose errors a caller of this path understands, whether there is anything at it or not. */
+function dialectOf({ url = '' }: IncomingMessage): ApiDialect {
+  return /^(\/w\/[^?]*)?\/v1\/messages(\/|\?|$)/.test(url) ? 'anthropic' : 'openai';
+}
+
+/** What another parser on the way may have read differently, though Node takes it (RFC 9112, sections 3.2 and 6.1); undefined where nothing is. */
+function ambiguityOf({ headers, rawHeaders }: IncomingMessage): string | undefined {
+  const coding = headers['transfer-encoding'];
+  // A coding that does not end with chunked is refused by Node itself.
+  if (coding !== undefined && /,\s*chunked\s*$/i.test(coding)) {
+    return 'The only Transfer-Encoding taken here is chunked.';
+  }
+  let hosts = 0;
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index]!;
+    if (name.length === 4 && name.toLowerCase() === 'host') hosts += 1;
+  }
+  return hosts > 1 ? 'A request has one Host header.' : undefined;
 }
 
 /** A request that is not HTTP, too slow or too long has no response object; it is answered on its socket. */

@@ -76,6 +76,30 @@ describe('readFields', () => {
     expect(fieldsOf({ model: 'm', prompt: 'text' }, COMPLETIONS).promptTokens).toBeUndefined();
   });
 
+  it.each([0, 11, '0', '300', '11.0', ' 1_1 ', 'many', [2], {}, `${' '.repeat(20_000)}11`])(
+    'refuses %j choices',
+    (count) => {
+      for (const field of ['n', 'best_of']) {
+        expect(() => fieldsOf({ model: 'm', messages, [field]: count })).toThrow(`"${field}" must be between 1 and 10`);
+      }
+    },
+  );
+
+  it.each([
+    [{}, 1],
+    [{ n: 3 }, 3],
+    [{ n: '3', best_of: 5 }, 5],
+    [{ n: true }, 1],
+    [{ n: 2, prompt: ['a', 'b', 'c'] }, 6],
+    [{ n: 2, prompt: [1, 2, 3] }, 2],
+  ])('counts the answers that %j asks for', (asked, choices) => {
+    expect(fieldsOf({ model: 'm', prompt: 'a', ...asked }, COMPLETIONS).choices).toBe(choices);
+  });
+
+  it.each(['4', 4, ' 4.0 '])('takes %j for a token limit of 4, as vLLM does', (limit) => {
+    expect(fieldsOf({ model: 'm', messages, max_tokens: limit }).maxTokens).toBe(4);
+  });
+
   const anthropic = (content: unknown) => ({ model: 'm', messages: [...messages, { role: 'user', content }] });
   const items = (...input: unknown[]) => ({ model: 'm', input: [{ role: 'user', content: 'x' }, ...input] });
   it.each([

@@ -77,6 +77,7 @@ export function takeIn(context: GatewayContext, request: IntakeRequest, body: Bu
   if (identity.sessionFinal) stage.finalStage = true;
   if (home) stage.onlyEngineId = home.start.engineId;
   if (fields.maxTokens !== undefined) stage.outputLimited = true;
+  if (fields.choices > 1) stage.choices = fields.choices;
   return { body, room, scan, fields, identity, stage };
 }
 

@@ -23,6 +23,8 @@ export interface RequestFields {
   readonly wantsUsage: boolean;
   /** The request's own bound on the output; undefined when it has none. */
   readonly maxTokens: number | undefined;
+  /** Answers that are asked for: `n`, or `best_of` where that is larger, for each prompt of the request. */
+  readonly choices: number;
   readonly features: StageFeatures;
   /** Bytes of the last message, its frame included. */
   readonly lastMessageBytes: number;
@@ -81,7 +83,7 @@ export function readFields(body: Buffer, scan: BodyScan, route: InferenceRoute, 
     throw new MaestroError('invalid_request', 'The field "messages" must be an array.', { param: 'messages' });
   }
   const stream = route.streams && readBoolean(body, scan, 'stream');
-  for (const field of ['n', 'best_of'] as const) checkChoices(decodeField(body, scan, field), field, maxChoices);
+  const choices = Math.max(readChoices(body, scan, 'n', maxChoices), readChoices(body, scan, 'best_of', maxChoices));
   let besideBytes = 0;
   for (const field of ['tools', 'instructions', 'system'] as const) {
     const range = fields[field];
@@ -93,6 +95,7 @@ export function readFields(body: Buffer, scan: BodyScan, route: InferenceRoute, 
     // Only OpenAI's own streams carry usage on request; the others always do.
     wantsUsage: stream && (route.dialect !== 'openai' || readsIncludeUsage(body, scan)),
     maxTokens: readTokenLimit(body, scan, route),
+    choices: choices * countPrompts(body, prompt, route),
     features: readFeatures(body, scan, stream, route),
     lastMessageBytes: (scan.messageOffsets.at(-1) ?? prompt.end) - (scan.messageOffsets.at(-2) ?? prompt.start),
     promptTokens: countTokenIds(body, prompt),
@@ -114,11 +117,22 @@ function readBoolean(body: Buffer, scan: BodyScan, field: WantedField): boolean 
   }
 }
 
-function checkChoices(value: unknown, field: string, maxChoices: number): void {
-  if (typeof value !== 'number' || (value >= 1 && value <= maxChoices)) return;
+function readChoices(body: Buffer, scan: BodyScan, field: 'n' | 'best_of', maxChoices: number): number {
+  const range = scan.fields[field];
+  const value = range && decodeRange(body, range);
+  if (value === undefined || value === null) return 1;
+  const count = countOf(value);
+  if (count !== undefined && count >= 1 && count <= maxChoices) return Math.ceil(count);
   throw new MaestroError('invalid_request', `The field "${field}" must be between 1 and ${maxChoices}.`, {
     param: field,
   });
+}
+
+/** A number in any form that vLLM takes for one (pydantic's lax mode): `4`, `"4"`, `"4.0"`, `true`. Undefined for everything else. */
+function countOf(value: unknown): number | undefined {
+  if (typeof value === 'boolean') return Number(value);
+  if (typeof value === 'string' && /^\s*[+-]?\d[\d_]*(\.0*)?\s*$/.test(value)) return Number(value.replaceAll('_', ''));
+  return typeof value === 'number' && Number.isFinite(value) ? value : undefined;
 }
 
 function readsIncludeUsage(body: Buffer, scan: BodyScan): boolean {
@@ -129,19 +143,28 @@ function readsIncludeUsage(body: Buffer, scan: BodyScan): boolean {
 
 function readTokenLimit(body: Buffer, scan: BodyScan, route: InferenceRoute): number | undefined {
   for (const field of route.tokenLimitFields) {
-    const value = decodeField(body, scan, field);
-    if (typeof value === 'number' && Number.isFinite(value) && value >= 0) return Math.floor(value);
+    const value = countOf(decodeField(body, scan, field));
+    if (value !== undefined && value >= 0) return Math.floor(value);
   }
   return route.defaultMaxTokens;
 }
 
 /** A prompt given as token ids has an exact length. */
 function countTokenIds(body: Buffer, prompt: JsonRange): number | undefined {
-  if (prompt.elements === 0) return undefined;
+  return isTokenIds(body, prompt) ? prompt.elements : undefined;
+}
+
+/** A completion may ask for the answers to a list of prompts. */
+function countPrompts(body: Buffer, prompt: JsonRange, route: InferenceRoute): number {
+  return route.promptField === 'prompt' && !isTokenIds(body, prompt) ? Math.max(1, prompt.elements) : 1;
+}
+
+function isTokenIds(body: Buffer, prompt: JsonRange): boolean {
+  if (prompt.elements === 0) return false;
   let index = prompt.start + 1;
   while (body[index] === 0x20 || body[index] === 0x0a || body[index] === 0x0d || body[index] === 0x09) index++;
   const byte = body[index]!;
-  return byte >= ZERO && byte <= NINE ? prompt.elements : undefined;
+  return byte >= ZERO && byte <= NINE;
 }
 
 function readFeatures(body: Buffer, scan: BodyScan, stream: boolean, route: InferenceRoute): StageFeatures {

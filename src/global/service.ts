@@ -14,7 +14,7 @@ import type { Clock, Timer } from '../model/clock.js';
 import { MaestroError } from '../model/error.js';
 import type { Lease, PlaceExplanation } from '../model/fleet.js';
 import type { OutcomeKind, Prediction, SloClass, Stage, StageContext, StageOutcome } from '../model/stage.js';
-import { OUTCOME_KINDS } from '../model/stage.js';
+import { OUTCOME_KINDS, outcomeOfOneAnswer } from '../model/stage.js';
 import type { EngineEndpoint } from '../node/service.js';
 import type { DecisionLog } from '../observe/decision-log.js';
 import type { NextModels } from '../predict/next-models.js';
@@ -353,18 +353,18 @@ export class GlobalService implements Scheduling {
     const ran = job.state === 'started';
     job.state = 'ended';
     this.jobs.delete(stage.stageId);
-    const { promptTokens, outputTokens, kind } = outcome;
-    const usage = { promptTokens, outputTokens, completed: kind === 'completed' };
+    const usage = { ...outcome, completed: outcome.kind === 'completed' };
     job.cluster?.finish(stage.stageId, usage, engineAnswered(outcome));
     const settled: StageOutcome = ran ? { ...outcome, serviceMs: nowMs - job.startedMs } : outcome;
+    const learned = outcomeOfOneAnswer(stage, settled);
     if (ran) {
-      const keep = scheduler.complete(stage.stageId, settled, nowMs);
+      const keep = scheduler.complete(stage.stageId, learned, nowMs);
       if (keep) job.cluster?.keep(record.nodeId!, record.engineId!, keep);
-      predictor.observe(stage, context, settled);
+      predictor.observe(stage, context, learned);
     } else {
       scheduler.cancel(stage.stageId, nowMs);
     }
-    tracker.end(stage, settled, nowMs);
+    tracker.end(stage, learned, nowMs);
     if (this.names.several) this.options.nextModels.stageEnded(stage, settled.kind === 'completed', nowMs);
     if (stage.finalStage && tracker.finishWorkflow(stage.workflowId)) this.workflowEnded(stage.workflowId);
     this.outcomes[settled.kind] += 1;

@@ -52,8 +52,10 @@ export interface Stage {
   /** Prompt length; an estimate from bytes unless `promptTokensExact`. */
   readonly promptTokens: number;
   readonly promptTokensExact: boolean;
-  /** Upper bound on the output: the smaller of the request's limit and the room the model's context leaves. */
+  /** Upper bound on the output: the smaller of the request's limit and the room the model's context leaves. Of each answer, where several are asked for. */
   readonly maxTokens: number;
+  /** Answers to the prompt that are asked for at once (`n`); each takes KV memory of its own. Absent: one. */
+  readonly choices?: number;
   /** The request names the limit itself, so vLLM refuses it where prompt and limit exceed the context; without, an answer is cut there. */
   readonly outputLimited?: boolean;
   /** Bytes that the queued request holds in memory. */
@@ -153,7 +155,7 @@ export interface PoolShare {
   readonly perOutputToken: number;
 }
 
-/** What is expected of a stage, before it runs. Tokens are whole sequences of one request. */
+/** What is expected of a stage, before it runs. Output tokens are of one answer, KV tokens of all that the stage asks for. */
 export interface Prediction {
   /** Chance in [0, 1] that the answer is a tool call. */
   readonly toolProbability: number;
@@ -208,4 +210,11 @@ export interface StageOutcome {
   readonly durationMs: number;
   /** From leaving our queue to the end: the engine's part. */
   readonly serviceMs?: number | undefined;
+}
+
+/** The outcome as of one answer, where a stage asked for several: what it tells of the length of answers. */
+export function outcomeOfOneAnswer({ choices = 1 }: Stage, outcome: StageOutcome): StageOutcome {
+  const { outputTokens } = outcome;
+  if (choices === 1 || outputTokens === undefined) return outcome;
+  return { ...outcome, outputTokens: Math.ceil(outputTokens / choices) };
 }

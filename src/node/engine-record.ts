@@ -74,8 +74,7 @@ export class EngineRecord {
   ) {
     this.residency = new EngineResidency(config.retry);
     this.durations = new MoveDurations(spec);
-    const bytesPerToken = spec.kvBytesPerToken * Math.max(1, spec.gpuIndices.length);
-    this.reservations = new KvReservations(bytesPerToken, totals, pooled);
+    this.reservations = new KvReservations(knownKvBytes(spec), totals, pooled);
     this.seatLimit = this.newSeatLimit();
     this.kvLimitTokens = spec.kvPoolTokens;
   }
@@ -92,6 +91,7 @@ export class EngineRecord {
     this.cycling = false;
     this.usualLevel = level === 2 ? 2 : 1;
     if (limits) this.spec = { ...this.spec, ...limits };
+    this.reservations.bytesPerToken = knownKvBytes(this.spec);
     this.seatLimit = this.newSeatLimit();
     this.kvLimitTokens = this.spec.kvPoolTokens;
     this.kvShrinkingTo = undefined;
@@ -174,4 +174,9 @@ export class EngineRecord {
       lookAhead: this.config.lookAhead,
     });
   }
+}
+
+/** KV bytes a token of all GPUs of an engine together; undefined where a token is all that is known. */
+export function knownKvBytes({ kvBytesPerToken, gpuIndices }: EngineSpec): number | undefined {
+  return kvBytesPerToken === 1 ? undefined : kvBytesPerToken * Math.max(1, gpuIndices.length);
 }

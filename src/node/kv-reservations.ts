@@ -1,7 +1,7 @@
 import type { Demand, Lease, LeaseUse } from '../model/fleet.js';
 import type { Moments, PooledBound } from './pooled-bound.js';
 
-/** KV memory over time, in byte-milliseconds over all GPUs of the engines (token-milliseconds where nothing is known), of ended leases. */
+/** KV memory over time, in byte-milliseconds over all GPUs of the engines, of ended leases. */
 export interface KvUseTotals {
   /** Held for the leases: their bounds, or what is held for all of an engine's leases together where that is less. */
   reservedByteMs: number;
@@ -9,13 +9,16 @@ export interface KvUseTotals {
   maxTokenByteMs: number;
   /** Truly used: the prompt from the start, the output growing evenly. */
   usedByteMs: number;
+  /** The same three in token-milliseconds, of the engines of which it is not known how many bytes a token takes. */
+  readonly unsized: { reservedTokenMs: number; maxTokenMs: number; usedTokenMs: number };
   ended: number;
   /** Ended leases that used more than their own bound. */
   overflows: number;
 }
 
 export function emptyKvTotals(): KvUseTotals {
-  return { reservedByteMs: 0, maxTokenByteMs: 0, usedByteMs: 0, ended: 0, overflows: 0 };
+  const unsized = { reservedTokenMs: 0, maxTokenMs: 0, usedTokenMs: 0 };
+  return { reservedByteMs: 0, maxTokenByteMs: 0, usedByteMs: 0, unsized, ended: 0, overflows: 0 };
 }
 
 /** A lease with what its end needs to know. */
@@ -63,9 +66,9 @@ export class KvReservations {
   private readonly held: HeldLease[] = [];
   private look: Look | undefined;
 
-  /** `bytesPerToken` over all GPUs, for the totals. Without `pooled` the bounds add up. */
+  /** `bytesPerToken` over all GPUs, for the totals; undefined until it is known. Without `pooled` the bounds add up. */
   constructor(
-    private readonly bytesPerToken: number,
+    public bytesPerToken: number | undefined,
     private readonly totals: KvUseTotals,
     private readonly pooled: PooledBound | undefined,
   ) {}
@@ -119,12 +122,19 @@ export class KvReservations {
     this.forget(held);
     this.count(held, -1);
     const { totals, bytesPerToken } = this;
-    const byteMs = Math.max(0, nowMs - held.lease.grantedAtMs) * bytesPerToken;
+    const heldMs = Math.max(0, nowMs - held.lease.grantedAtMs);
     const promptTokens = use.promptTokens ?? held.promptTokens;
     const outputTokens = use.outputTokens ?? 0;
     totals.ended += 1;
-    totals.maxTokenByteMs += held.maxKvTokens * byteMs;
-    totals.usedByteMs += (promptTokens + outputTokens / 2) * byteMs;
+    const maxTokenMs = held.maxKvTokens * heldMs;
+    const usedTokenMs = (promptTokens + outputTokens / 2) * heldMs;
+    if (bytesPerToken === undefined) {
+      totals.unsized.maxTokenMs += maxTokenMs;
+      totals.unsized.usedTokenMs += usedTokenMs;
+    } else {
+      totals.maxTokenByteMs += maxTokenMs * bytesPerToken;
+      totals.usedByteMs += usedTokenMs * bytesPerToken;
+    }
     const { share } = held.demand;
     const tookTokens = share
       ? (share.promptTokens * promptTokens) / Math.max(1, held.promptTokens) + share.perOutputToken * outputTokens
@@ -163,7 +173,10 @@ export class KvReservations {
   }
 
   private account(nowMs: number): void {
-    this.totals.reservedByteMs += this.reservedTokens * Math.max(0, nowMs - this.sinceMs) * this.bytesPerToken;
+    const { totals, bytesPerToken } = this;
+    const tokenMs = this.reservedTokens * Math.max(0, nowMs - this.sinceMs);
+    if (bytesPerToken === undefined) totals.unsized.reservedTokenMs += tokenMs;
+    else totals.reservedByteMs += tokenMs * bytesPerToken;
     this.sinceMs = nowMs;
   }
 

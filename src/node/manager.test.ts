@@ -99,9 +99,10 @@ describe('reserve and release', () => {
     manager.reserve(testDemand('s2', 'a', { promptTokens: 100, kvTokens: 200 }), 20);
     manager.release('s2', { promptTokens: 100, outputTokens: 101 }, 30);
     expect(manager.stats().kv).toEqual({
-      reservedByteMs: 4000,
-      maxTokenByteMs: 12_000,
-      usedByteMs: 1250 + 1505,
+      reservedByteMs: 0,
+      maxTokenByteMs: 0,
+      usedByteMs: 0,
+      unsized: { reservedTokenMs: 4000, maxTokenMs: 12_000, usedTokenMs: 1250 + 1505 },
       ended: 2,
       overflows: 1,
     });

@@ -25,6 +25,7 @@ import {
 } from '../model/fleet.js';
 import { type EngineEvent, MOVE_EVENTS, type NodeAction } from './actions.js';
 import type { NodeConfig } from './config.js';
+import { knownKvBytes } from './engine-record.js';
 import { NodeManager } from './manager.js';
 import { type HoldEnd, OpenHolds } from './open-holds.js';
 import type { EngineGauges, NodeStats } from './stats.js';
@@ -213,6 +214,11 @@ export class NodeService {
     return this.manager.kvState();
   }
 
+  /** Is it known of any engine how many bytes of KV memory a token takes? */
+  knowsKvBytes(): boolean {
+    return this.views().some(({ spec }) => knownKvBytes(spec) !== undefined);
+  }
+
   /** HBM by GPU: the device's own account where there is one, else the ledger's. */
   gpuMemory(): { readonly gpu: number; readonly usedBytes: number; readonly totalBytes: number }[] {
     const reading = this.readTelemetry();
@@ -238,6 +244,8 @@ export class NodeService {
           up: (found) => this.engineUp(engineId, found),
           down: (reason, detail) => this.engineDown(engineId, reason, detail),
           metrics: (metrics) => this.engineMetrics(engineId, metrics),
+          locked: (message) =>
+            logger.warn({ engineId, message }, 'engine asks for an API key: name it with apiKeyEnv or --api-key-env'),
           outstanding: () => this.outstanding(engineId),
           refused: (forMs) => this.options.onRefused?.(engineId, forMs),
         },

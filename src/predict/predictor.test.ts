@@ -23,6 +23,17 @@ describe('OnlinePredictor: output length', () => {
     expect(limited.kvTokens.bound).toBe(64);
   });
 
+  it('promises KV memory for every answer that a stage asks for, and for the prompt once', () => {
+    const predictor = new OnlinePredictor();
+    teach(predictor, makeStage(), TEN_OF(320));
+    const one = predictor.predict(makeStage({ promptTokens: 1600 }), FIRST_CONTEXT);
+    const many = predictor.predict(makeStage({ promptTokens: 1600, choices: 75 }), FIRST_CONTEXT);
+    expect(many.outputTokens).toEqual(one.outputTokens);
+    expect(many.kvTokens.q50).toBe(1600 + 75 * 320 + 74 * 16);
+    expect(many.kvTokens.bound).toBeGreaterThanOrEqual(1600 + 75 * (one.kvTokens.bound - 1600 - 16));
+    expect(many.kvTokens.forecast).toBeUndefined();
+  });
+
   const taught = makeStage({ template: 'research', role: 'writer', model: 'model-a' });
   const cases: [string, Stage, string][] = [
     ['the same kind of stage', taught, 'agent-layer'],

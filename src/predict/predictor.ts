@@ -148,12 +148,21 @@ export class OnlinePredictor {
       // The model has a say only where the request leaves the choice to the answer.
       toolProbability: modelled?.toolProbability ?? this.tools.probability(stage),
       outputTokens,
-      ...this.memoryOf(stage, q50, boundTokens, cachedTokens, {
-        kind: FORECAST.of(stage.template, stage.model, stage.role),
-        mean: outputTokens.mean,
+      // The forecasts of a node are of one answer each; several at once hold their bound.
+      ...this.memoryOf(
+        stage,
         q50,
-        q95: outputTokens.q95,
-      }),
+        boundTokens,
+        cachedTokens,
+        stage.choices
+          ? undefined
+          : {
+              kind: FORECAST.of(stage.template, stage.model, stage.role),
+              mean: outputTokens.mean,
+              q50,
+              q95: outputTokens.q95,
+            },
+      ),
       serviceMs,
       remainingMs: Math.max(0, this.toEndMs(stage, work, modelled?.toEndMs) - serviceMs),
       source: length.source,
@@ -272,31 +281,42 @@ export class OnlinePredictor {
   }
 
   private memoryOf(
-    { model, promptTokens }: Stage,
+    stage: Stage,
     q50: number,
     boundTokens: number,
     cachedTokens: number,
-    forecast: OutputForecast,
+    forecast: OutputForecast | undefined,
   ): Pick<Prediction, 'kvTokens' | 'kvBytes'> {
+    const { model, promptTokens, choices = 1 } = stage;
     const memory = this.config.kvMemory?.(model);
-    const [middle, most] = [promptTokens + q50, promptTokens + boundTokens];
+    // All answers share the prompt; each has the rest of its own.
+    const ofAll = (tokens: (sequence: number) => number, outputTokens: number) => {
+      const one = tokens(promptTokens + outputTokens);
+      return one + (choices - 1) * (one - tokens(promptTokens));
+    };
     const kvBytes = memory && {
-      q50: memory.bytes(middle),
-      bound: memory.bytes(most),
+      q50: ofAll((tokens) => memory.bytes(tokens), q50),
+      bound: ofAll((tokens) => memory.bytes(tokens), boundTokens),
       shared: memory.sharedBytes(cachedTokens),
     };
     if (!memory || memory.isEven) {
-      return { kvTokens: { q50: this.inBlocks(middle), bound: this.inBlocks(most), forecast }, kvBytes };
+      return {
+        kvTokens: { q50: this.blockTokens(stage, q50), bound: this.blockTokens(stage, boundTokens), forecast },
+        kvBytes,
+      };
     }
-    const bound = memory.poolTokens(most);
-    const prompt = memory.poolTokens(promptTokens);
-    const share = { promptTokens: prompt, perOutputToken: (bound - prompt) / boundTokens };
-    return { kvTokens: { q50: memory.poolTokens(middle), bound, forecast, share }, kvBytes };
+    const poolTokens = (tokens: number) => memory.poolTokens(tokens);
+    const bound = ofAll(poolTokens, boundTokens);
+    const prompt = poolTokens(promptTokens);
+    const share = { promptTokens: prompt, perOutputToken: (bound - prompt) / (choices * boundTokens) };
+    return { kvTokens: { q50: ofAll(poolTokens, q50), bound, forecast, share }, kvBytes };
   }
 
-  private inBlocks(tokens: number): number {
+  /** Whole blocks of the prompt, which all answers share, and of the answers; of each further answer one more block is begun. */
+  private blockTokens({ promptTokens, choices = 1 }: Stage, outputTokens: number): number {
     const { blockTokens } = this.config;
-    return Math.ceil(tokens / blockTokens) * blockTokens;
+    const blocks = Math.ceil((promptTokens + choices * outputTokens) / blockTokens) + choices - 1;
+    return blocks * blockTokens;
   }
 }
 

@@ -112,6 +112,30 @@ describe('an address', () => {
   });
 });
 
+it('requests of another tenant, for another model or with other tools share no prefix', async () => {
+  const keys = ['a', 'b'].map((tenant) => ({ key: `sk-long-enough-${tenant}`, tenant }));
+  rig = await startRig({ config: { keys } });
+  rig.scheduling.resolveModel = (name) => ({ ...rig.scheduling.models()[0]!, name });
+  const messages = [{ role: 'user', content: 'water '.repeat(400) }];
+  const tool = (name: string) => [{ type: 'function', function: { name } }];
+  const requests = [
+    ['a', {}],
+    ['b', {}],
+    ['a', { model: 'gpt-4o' }],
+    ['a', { tools: tool('search') }],
+    ['a', { tools: tool('delete') }],
+    ['a', {}],
+  ] as const;
+  for (const [tenant, fields] of requests) {
+    const answer = await postChat(rig, chatBody({ messages, ...fields }), { 'x-api-key': `sk-long-enough-${tenant}` });
+    expect(answer.status).toBe(200);
+  }
+  const hashes = rig.scheduling.submitted.map(({ stage }) => stage.prefixHashes);
+  expect(hashes[0]!.length).toBeGreaterThan(0);
+  expect(hashes.pop()).toEqual(hashes[0]);
+  expect(new Set(hashes.flat()).size).toBe(hashes.length * hashes[0]!.length);
+});
+
 it('requests with another cache_salt share no prefix, as in the engines', async () => {
   rig = await startRig();
   const messages = [{ role: 'user', content: 'water '.repeat(400) }];
@@ -122,4 +146,27 @@ it('requests with another cache_salt share no prefix, as in the engines', async 
   expect(none!.length).toBeGreaterThan(0);
   expect(again).toEqual(a);
   for (const other of [none, b]) expect(other!.filter((hash) => a!.includes(hash))).toEqual([]);
+});
+
+it('headers beyond the hundredth are read like the first', async () => {
+  rig = await startRig();
+  const others = Object.fromEntries(Array.from({ length: 150 }, (_, index) => [`a-${index}`, 'x']));
+  const answer = await postChat(rig, chatBody(), {
+    ...others,
+    'x-maestro-workflow': 'mine',
+    'x-maestro-class': 'batch',
+  });
+  expect(answer.headers.get('x-maestro-workflow')).toBe('mine');
+  expect(rig.scheduling.submitted[0]!.stage).toMatchObject({ workflowId: 'mine', sloClass: 'batch' });
+});
+
+it.each([
+  ['POST', '/v1/messages/nothing', 404, 'not_found_error'],
+  ['GET', '/v1/messages', 405, 'invalid_request_error'],
+  ['GET', '/w/mine/v1/messages', 405, 'invalid_request_error'],
+])('%s %s is refused in the shape of its API', async (method, path, status, type) => {
+  rig = await startRig();
+  const answer = await fetch(`${rig.url}${path}`, { method });
+  expect(answer.status).toBe(status);
+  expect(await answer.json()).toMatchObject({ type: 'error', error: { type } });
 });

@@ -46,6 +46,11 @@ describe('one request that two parsers would read differently is refused, and th
     ['a bare line feed', `${HEAD}X-A: b\nContent-Length: 0\r\n\r\n`],
     ['a null byte in a header', `${HEAD}X-A: b\0c\r\nContent-Length: 0\r\n\r\n`],
     ['no host', `POST /v1/chat/completions HTTP/1.1\r\nContent-Length: ${BODY.length}\r\n\r\n${BODY}`],
+    ['two hosts', `${HEAD}hOsT: y\r\nContent-Length: ${BODY.length}\r\n\r\n${BODY}${SMUGGLED}`],
+    ...['gzip, chunked', 'identity, chunked', 'foo, chunked', 'chunked, chunked'].map((coding): [string, string] => [
+      `the coding ${coding}`,
+      `${HEAD}Transfer-Encoding: ${coding}\r\n\r\n${BODY.length.toString(16)}\r\n${BODY}\r\n0\r\n\r\n${SMUGGLED}`,
+    ]),
     ['no HTTP at all', 'HELLO\r\n\r\n'],
   ];
   it.each(CASES)('%s', async (_name, text) => {

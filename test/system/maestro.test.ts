@@ -109,6 +109,22 @@ describe('a request on its way through all levels', () => {
     expect(record.placement?.candidates.length).toBeGreaterThan(0);
   });
 
+  it('reserves for every answer that a call asks for, and learns the length of one', async () => {
+    const headers = { 'x-maestro-agent': 'sampler', 'x-maestro-template': 'n' };
+    const send = async (n: number) => {
+      const { data, response } = await client.chat.completions
+        .create({ ...chat('llama-3.1-8b', 40), n }, { headers })
+        .withResponse();
+      return { data, record: served.scheduling.explain(response.headers.get('x-request-id')!)! };
+    };
+    for (let call = 0; call < 10; call++) expect((await send(8)).data.usage?.completion_tokens).toBe(320);
+    const { record } = await send(8);
+    expect(record.outcome?.outputTokens).toBe(320);
+    // Quantiles are of a histogram with bins that widen.
+    expect(record.prediction.outputTokens.q50).toBeLessThan(60);
+    expect(record.prediction.kvTokens.bound).toBeGreaterThan(320);
+  });
+
   it('takes a call that says it is the last for the end of its workflow', async () => {
     const send = (final: boolean) =>
       client.chat.completions

@@ -49,17 +49,21 @@ async function startUp(...args: string[]): Promise<string> {
     process.execPath,
     ['--import', 'tsx', join(ROOT, 'src/cli/main.ts'), 'up', '--port', '0', ...args],
     {
-      stdio: ['ignore', 'pipe', 'ignore'],
+      stdio: ['ignore', 'pipe', 'pipe'],
     },
   );
   children.push(child);
   let printed = '';
+  let complaint = '';
+  child.stderr!.on('data', (chunk) => {
+    complaint = String(chunk);
+  });
   for await (const [chunk] of on(child.stdout!, 'data', { close: ['end'] })) {
     printed += String(chunk);
     const address = /serves at (http:\/\/\S+)/.exec(printed)?.[1];
     if (address) return address;
   }
-  throw new Error(`maestro up ended: ${printed}`);
+  throw new Error(`maestro up ended: ${printed}${complaint}`);
 }
 
 const readiness = async (address: string) => {
@@ -86,6 +90,16 @@ async function chat(address: string) {
   });
   return { status: answer.statusCode, text: await answer.body.text() };
 }
+
+describe('maestro up --host', () => {
+  it.each([[[]], [['--vllm', 'http://127.0.0.1:1']]])(
+    'lets no other machine in without a key, unless it is told to: %j',
+    async (args) => {
+      await expect(startUp('--host', '0.0.0.0', ...args)).rejects.toThrow(/gateway\.keys.*--insecure/);
+      expect(await startUp('--host', '0.0.0.0', '--insecure', ...args)).toContain('http://');
+    },
+  );
+});
 
 describe('maestro up --vllm', () => {
   it('goes on serving when nobody reads what it prints', async () => {

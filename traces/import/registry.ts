@@ -1,6 +1,7 @@
 import { agenticMooncake } from './agentic-mooncake.js';
 import { azureLlm2023 } from './azure-llm-2023.js';
 import { chatdev } from './chatdev.js';
+import { decisionLog } from './decision-log.js';
 import { dylan } from './dylan.js';
 import type { TraceImporter } from './importer.js';
 import { kvCacheTester } from './kv-cache-tester.js';
@@ -18,6 +19,7 @@ export const IMPORTERS: readonly TraceImporter[] = [
   agenticMooncake,
   azureLlm2023,
   chatdev,
+  decisionLog,
   dylan,
   kvCacheTester,
   lmcacheAgentTrace,

@@ -78,6 +78,11 @@ describe('TelemetryWatch', () => {
     },
   );
 
+  it.each([48, 64, 79, 95, 119, 120])('takes a GPU for failed after Xid %i', async (xid) => {
+    const { watch } = await watched([{ ...reading(GIB), xid }]);
+    expect(watch.failedGpus()).toEqual([0]);
+  });
+
   it('takes a GPU for failed after a fatal Xid, whatever it tells later, until it tells of none', async () => {
     const { source, watch, pass } = await watched([{ ...reading(GIB), xid: 31 }]);
     expect(watch.failedGpus()).toEqual([]);

@@ -160,6 +160,19 @@ describe('discoverEngine', () => {
     expect('maxNumSeqs' in limits).toBe(false);
   });
 
+  it('takes the KV bytes of a token from the architecture that it recognises', async () => {
+    const { client } = await connect();
+    const found = await discoverEngine(client);
+    if (!found.ok) throw new Error(found.failure.message);
+    const bytes = (told: object, spec: object = {}) =>
+      discoveredLimits({ ...found.value, ...told }, { ...unknownEngineSpec('e1', 'n1', 'u'), ...spec }).kvBytesPerToken;
+    expect(bytes({})).toBe(131_072);
+    expect(bytes({ kvDtype: 'fp8' })).toBe(65_536);
+    expect(bytes({ tensorParallelSize: 2 })).toBe(131_072);
+    expect(bytes({ tensorParallelSize: 2 }, { gpuIndices: [0, 1] })).toBe(65_536);
+    expect(bytes({ llm: undefined })).toBeUndefined();
+  });
+
   it('keeps a configured model name that the server knows, and sleeps only where that was wanted and is possible', async () => {
     const { client } = await connect({ models: ['tiny', 'alias'] });
     const found = await discoverEngine(client);

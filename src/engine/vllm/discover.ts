@@ -1,6 +1,7 @@
 import type { EngineSpec } from '../../model/fleet.js';
 import type { LlmSpec } from '../../model/llm.js';
 import { findLlm } from '../../model/llm-catalogue.js';
+import { kvBytesPerToken } from '../../model/memory.js';
 import { isAbsent, type Reply, type ServedModelEntry, type VllmClient } from './client.js';
 import { type EngineMetrics, readEngineMetrics } from './metrics.js';
 
@@ -14,6 +15,7 @@ export interface DiscoveredEngine {
   readonly version: string | undefined;
   readonly maxModelLen: number | undefined;
   readonly kvPoolTokens: number | undefined;
+  readonly kvDtype: 'bf16' | 'fp8';
   readonly maxNumSeqs: number | undefined;
   readonly tensorParallelSize: number | undefined;
   readonly schedulingPolicy: 'fcfs' | 'priority' | undefined;
@@ -54,6 +56,7 @@ export async function discoverEngine(client: VllmClient): Promise<Reply<Discover
       version: version.ok ? version.value : undefined,
       maxModelLen: base[0]?.maxModelLen,
       kvPoolTokens: metrics?.cacheConfig?.kvPoolTokens,
+      kvDtype: metrics?.cacheConfig?.dtype?.startsWith('fp8') ? 'fp8' : 'bf16',
       maxNumSeqs: count(field(field(config, 'scheduler_config'), 'max_num_seqs')),
       tensorParallelSize: count(field(field(config, 'parallel_config'), 'tensor_parallel_size')),
       schedulingPolicy: policy === 'fcfs' || policy === 'priority' ? policy : undefined,
@@ -97,9 +100,16 @@ export function discoveredLimits(found: DiscoveredEngine, spec: EngineSpec): Par
     ...(kvPoolTokens === undefined ? {} : { kvPoolTokens }),
     ...(maxNumSeqs === undefined ? {} : { maxNumSeqs }),
     ...(maxModelLen === undefined ? {} : { maxModelLen }),
-    ...(spec.llm || llm === undefined ? {} : { llm }),
+    ...(spec.llm || llm === undefined ? {} : { llm, kvBytesPerToken: kvBytesOf(llm, found, spec) }),
     sleepCapable: wanted && found.devMode,
   };
+}
+
+/** KV bytes a token and GPU; those of all GPUs together where it is not known which the engine has. */
+function kvBytesOf(llm: LlmSpec, { kvDtype, tensorParallelSize = 1 }: DiscoveredEngine, spec: EngineSpec): number {
+  const gpus = spec.gpuIndices.length;
+  if (gpus > 0) return kvBytesPerToken(llm, kvDtype, gpus);
+  return kvBytesPerToken(llm, kvDtype, tensorParallelSize) * tensorParallelSize;
 }
 
 /** The name to ask the server for: the configured one where it serves that, else its first. */

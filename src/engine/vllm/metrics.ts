@@ -21,6 +21,8 @@ export interface CacheConfig {
   readonly numGpuBlocks: number | undefined;
   /** The pool in tokens as vLLM states it; for hybrid models it is not blocks × block size. */
   readonly kvPoolTokens: number | undefined;
+  /** Number format of the cache, in vLLM's words: `auto`, `fp8_e4m3` and so on. */
+  readonly dtype: string | undefined;
 }
 
 const RUNNING = 'vllm:num_requests_running';
@@ -92,7 +94,12 @@ function readCacheConfig(samples: readonly Sample[] | undefined): CacheConfig | 
   // Each data-parallel rank has a pool of its own and a series of its own.
   const stated = positive(labels['kv_cache_size_tokens']);
   const rankTokens = stated ?? (blockSize && numGpuBlocks ? blockSize * numGpuBlocks : undefined);
-  return { blockSize, numGpuBlocks, kvPoolTokens: rankTokens && rankTokens * samples.length };
+  return {
+    blockSize,
+    numGpuBlocks,
+    kvPoolTokens: rankTokens && rankTokens * samples.length,
+    dtype: labels['cache_dtype'],
+  };
 }
 
 /** Labels are text, and `None` where a value is unset. */

@@ -20,16 +20,22 @@ async function watched(fake: FakeVllm, url: string, config = {}) {
   const log: string[] = [];
   const refusals: number[] = [];
   let outstanding = 0;
+  const healthChecks = () => fake.requests.filter((request) => request === 'GET /health').length;
+  const checksAtDown: number[] = [];
   const monitor = new EngineMonitor(
     client,
     clock,
     { ...DEFAULT_MONITOR_CONFIG, probeTimeoutMs: 50, canaryTimeoutMs: 50, ...config },
     {
       up: ({ level }) => log.push(`up ${level}`),
-      down: (reason) => log.push(`down ${reason}`),
+      down: (reason) => {
+        log.push(`down ${reason}`);
+        checksAtDown.push(healthChecks());
+      },
       metrics: ({ waiting }) => log.push(`waiting ${waiting}`),
       outstanding: () => outstanding,
       refused: (forMs) => refusals.push(forMs),
+      locked: () => log.push('locked'),
     },
   );
   closers.push(
@@ -45,7 +51,16 @@ async function watched(fake: FakeVllm, url: string, config = {}) {
       expect(log.slice(before)).toContain(expected);
     }, SOON);
   };
-  return { monitor, clock, log, next, refusals, setOutstanding: (count: number) => (outstanding = count) };
+  return {
+    monitor,
+    clock,
+    log,
+    refusals,
+    next,
+    healthChecks,
+    checksAtDown,
+    setOutstanding: (count: number) => (outstanding = count),
+  };
 }
 
 describe('EngineMonitor', () => {
@@ -61,6 +76,17 @@ describe('EngineMonitor', () => {
     await next('down refused');
     await fake.start(port);
     await next('up 0', 250);
+  });
+
+  it('says once that a server asks for an API key', async () => {
+    const fake = new FakeVllm({ apiKey: 'k' });
+    const { clock, log } = await watched(fake, await fake.start());
+    const before = fake.requests.length;
+    await vi.waitFor(() => {
+      clock.advance(250);
+      expect(fake.requests.length).toBeGreaterThan(before + 20);
+    }, SOON);
+    expect(log).toEqual(['locked']);
   });
 
   it('waits for a server that is away at the start', async () => {
@@ -107,9 +133,11 @@ describe('EngineMonitor', () => {
 
   it('takes an engine out after three missed probes, or at once when it says that it is unhealthy', async () => {
     const fake = new FakeVllm();
-    const { log, next } = await watched(fake, await fake.start());
+    const { log, next, healthChecks, checksAtDown } = await watched(fake, await fake.start());
+    const before = healthChecks();
     fake.faults.set('/health', 'hang');
     await next('down unresponsive');
+    expect(checksAtDown).toEqual([before + 3]);
     fake.faults.delete('/health');
     await next('up 0');
     fake.faults.set('/health', 503);

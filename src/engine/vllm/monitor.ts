@@ -38,6 +38,8 @@ export interface MonitorListener {
   up(found: DiscoveredEngine): void;
   down(reason: MonitorDownReason, detail: string): void;
   metrics(metrics: EngineMetrics): void;
+  /** The engine answers, but not without another API key. Told once each time that it is looked for. */
+  locked?(message: string): void;
   /** Requests of ours inside the engine. */
   outstanding(): number;
   /** Connections have been refused for so long: nobody listens. Told at every attempt while the engine is down. */
@@ -47,6 +49,7 @@ export interface MonitorListener {
 /** Watches one engine: finds it, reads its counters, notices when it dies, hangs, restarts and comes back. Each engine has its own loop and waits for no other. */
 export class EngineMonitor {
   private isUp = false;
+  private isLocked = false;
   private stopped = false;
   private timer: Timer | undefined;
   private busy = false;
@@ -128,6 +131,10 @@ export class EngineMonitor {
     if (this.stopped) return;
     this.noteRefusal(!found.ok && found.failure.kind === 'refused');
     if (!found.ok) {
+      const { status, message } = found.failure;
+      const locked = status === 401 || status === 403;
+      if (locked && !this.isLocked) this.listener.locked?.(message);
+      this.isLocked = locked;
       // An engine that hung and is now refused has died since: its memory is free.
       if (found.failure.kind === 'refused' && this.processMayLive) this.goDown('refused', found.failure.message);
       return;
@@ -136,6 +143,7 @@ export class EngineMonitor {
     if (this.mustGenerate && found.value.level === 0 && !(await this.generates())) return;
     if (this.stopped) return;
     this.isUp = true;
+    this.isLocked = false;
     this.mustGenerate = false;
     this.missedProbes = 0;
     this.lastMetrics = found.value.metrics;

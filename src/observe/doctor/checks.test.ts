@@ -98,6 +98,7 @@ const FOUND: DiscoveredEngine = {
   version: '0.29.0',
   maxModelLen: 2048,
   kvPoolTokens: 1000,
+  kvDtype: 'bf16',
   maxNumSeqs: 128,
   tensorParallelSize: 1,
   schedulingPolicy: 'priority',
@@ -132,6 +133,12 @@ describe('engines', () => {
   it('an engine with development endpoints on another host is exposed by that alone', () => {
     const remote = { ...spec, url: 'http://gpu7:8000' };
     expect(brief(checkEngine({ spec: remote, found: FOUND, exposedAt: [] }))).toContain('problem exposure');
+  });
+
+  it('an engine that asks for a key is told with the way to give it', () => {
+    const found = { reason: 'GET /v1/models: 401 Unauthorized', status: 401 };
+    const [finding] = checkEngine({ spec, found, exposedAt: [] });
+    expect(finding).toMatchObject({ severity: 'problem', fix: expect.stringContaining('--api-key-env') });
   });
 
   it('an engine that does not answer is told with the reason', () => {

@@ -7,7 +7,7 @@ import { type Finding, ok, problem, warning } from './finding.js';
 export interface EngineProbe {
   readonly spec: EngineSpec;
   /** What it tells of itself, or why it does not. */
-  readonly found: DiscoveredEngine | { readonly reason: string };
+  readonly found: DiscoveredEngine | { readonly reason: string; readonly status?: number | undefined };
   /** Addresses of this host, other than loopback, at which its development endpoints answered. */
   readonly exposedAt: readonly string[];
 }
@@ -17,6 +17,16 @@ const KNOWN_VERSIONS = ['0.29', '0.32'];
 
 export function checkEngine({ spec, found, exposedAt }: EngineProbe): Finding[] {
   const subject = spec.engineId;
+  if ('reason' in found && (found.status === 401 || found.status === 403)) {
+    return [
+      problem(
+        'reachable',
+        subject,
+        `${spec.url} asks for an API key: ${found.reason}`,
+        'Give its key: apiKeyEnv of the engine in a fleet file, or --api-key-env NAME beside --vllm.',
+      ),
+    ];
+  }
   if ('reason' in found) {
     return [
       problem(

@@ -97,7 +97,11 @@ async function examineEngine(spec: EngineSpec, apiKey: string | undefined): Prom
   const client = new VllmClient({ url: spec.url, apiKey });
   try {
     const [found, exposedAt] = await Promise.all([discoverEngine(client), exposedAddresses(spec.url)]);
-    return checkEngine({ spec, found: found.ok ? found.value : { reason: found.failure.message }, exposedAt });
+    return checkEngine({
+      spec,
+      found: found.ok ? found.value : { reason: found.failure.message, status: found.failure.status },
+      exposedAt,
+    });
   } finally {
     await client.close();
   }

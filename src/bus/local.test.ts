@@ -1,0 +1,92 @@
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { makeStage } from '../../test/stage-fixture.js';
+import { parseConfig } from '../config/load.js';
+import { toNodeSpecs } from '../config/node-specs.js';
+import { FakeVllm } from '../engine/vllm/fake-vllm.js';
+import { ManualClock } from '../model/clock.js';
+import type { MaestroError } from '../model/error.js';
+import { MINUTE_MS } from '../model/units.js';
+import { createLogger } from '../observe/log.js';
+import type { StageHandle } from './contract.js';
+import { createLocalLevels, type LocalLevels } from './local.js';
+import { WallClock } from './wall-clock.js';
+
+let engine: FakeVllm;
+let clock: ManualClock;
+let levels: LocalLevels;
+let started: string[];
+let refused: Map<string, MaestroError>;
+
+beforeEach(() => {
+  engine = new FakeVllm({ models: ['m'] });
+  clock = new ManualClock();
+  started = [];
+  refused = new Map();
+});
+afterEach(async () => {
+  await levels.stop();
+  await engine.stop();
+});
+
+/** The levels under a config, in front of one server that takes one request at a time. */
+async function start(settings: string): Promise<void> {
+  const url = await engine.start();
+  const text = `${settings}\nfleet: {nodes: [{id: n, engines: [{id: e, model: m, url: "${url}", maxNumSeqs: 1}]}]}`;
+  const config = parseConfig(text, 'test.yaml');
+  const logger = createLogger({ level: 'silent' });
+  const nodes = toNodeSpecs(config).map((node) => ({
+    ...node,
+    engines: node.engines.map((spec) => ({ ...spec, seats: 1 })),
+  }));
+  levels = createLocalLevels({ config, nodes, clock, wallClock: new WallClock(), logger });
+  await levels.start();
+}
+
+function submit(stageId: string, sloClass: string, deadlineMs = 60_000): StageHandle {
+  const stage = makeStage({ stageId, workflowId: stageId, model: 'm', sloClass, arrivalMs: clock.nowMs(), deadlineMs });
+  return levels.scheduling.submit(stage, 'test', {
+    onStart: () => started.push(stageId),
+    onReject: (error) => refused.set(stageId, error),
+    onRequeue: () => false,
+  });
+}
+
+const settled = () => new Promise<void>((resolve) => setTimeout(resolve, 0));
+
+it('turns away what has waited for as long as gateway.timeouts.queue says, in every class, and nothing sooner', async () => {
+  await start('scheduling: {lookAhead: 0}\ngateway: {timeouts: {queue: 20m}}');
+  submit('running', 'interactive');
+  await vi.waitFor(() => expect(started).toEqual(['running']));
+  submit('interactive', 'interactive');
+  submit('batch', 'batch');
+  await settled();
+  clock.advance(19 * MINUTE_MS);
+  await settled();
+  expect([...refused.keys()]).toEqual([]);
+  clock.advance(2 * MINUTE_MS);
+  await settled();
+  expect([...refused.keys()].sort()).toEqual(['batch', 'interactive']);
+  for (const { code } of refused.values()) expect(code).toBe('queue_timeout');
+});
+
+it.each([
+  ['interactive', 'interactiveStarvationBound: 1m', 20],
+  ['interactive', 'interactiveStarvationBound: 1h', 25],
+  ['interactive', 'starvationBound: 1m, interactiveStarvationBound: 1h', 25],
+  ['batch', 'starvationBound: 1m, interactiveStarvationBound: 1h', 20],
+  ['batch', 'starvationBound: 1h, interactiveStarvationBound: 1m', 25],
+])('lets one %s stage in twenty that is overdue go first: %s', async (sloClass, bounds, place) => {
+  await start(`scheduling: {policy: edf, lookAhead: 0, ${bounds}}`);
+  const handles = new Map([['running', submit('running', sloClass)]]);
+  await vi.waitFor(() => expect(started).toEqual(['running']));
+  handles.set('old', submit('old', sloClass, 1e9));
+  await settled();
+  clock.advance(2 * MINUTE_MS);
+  for (let index = 0; index < 25; index++) handles.set(`urgent-${index}`, submit(`urgent-${index}`, sloClass, 1e6));
+  for (let count = 1; count <= 26; count++) {
+    handles.get(started.at(-1)!)!.finish({ kind: 'completed', httpStatus: 200, outputTokens: 10, durationMs: 1 });
+    await vi.waitFor(() => expect(started.length).toBe(count + 1));
+  }
+  expect(started.indexOf('old') - 1).toBeGreaterThanOrEqual(place - 1);
+  expect(started.indexOf('old') - 1).toBeLessThanOrEqual(place);
+});
