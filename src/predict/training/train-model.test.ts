@@ -71,14 +71,14 @@ describe('trainModel', () => {
 
   it('gives a template trees of its own where those serve calls kept back, for it alone', () => {
     // The same roles and models as the essays, but every critic writes as long as the prompt has grown: a rule that does not hold for essays.
-    const other = predictionTrace(400, 'reverse', 5).map((row, index) => ({
+    const other = predictionTrace(150, 'reverse', 5).map((row, index) => ({
       ...row,
       ...(row.role === 'critic' && {
         input_length: 2000 + ((index * 37) % 900),
         output_length: 100 + ((index * 37) % 900),
       }),
     }));
-    const { model } = trainModel(joinHistories([traceCalls(predictionTrace(400)), traceCalls(other)]), {
+    const { model } = trainModel(joinHistories([traceCalls(predictionTrace(150)), traceCalls(other)]), {
       ...QUICK,
       trees: 8,
     });
