@@ -367,6 +367,21 @@ describe('GlobalScheduler: kept contexts', () => {
     expect(bench.dispatch(200)).toEqual(['a2']);
   });
 
+  it('takes those that come back in the order in which they came, without those that are cancelled', () => {
+    const bench = kept();
+    for (const workflowId of ['a', 'b', 'c']) {
+      bench.submit({ stageId: `${workflowId}1`, workflowId });
+      bench.capacity(1);
+      bench.dispatch();
+      bench.scheduler.complete(`${workflowId}1`, completed(100), 100);
+    }
+    for (const workflowId of ['c', 'a', 'b']) bench.submit({ stageId: `${workflowId}2`, workflowId }, {}, 200);
+    bench.scheduler.cancel('a2', 200);
+    bench.capacity(4, { maxKvTokens: 10 });
+    expect(bench.dispatch(200)).toEqual(['c2', 'b2']);
+    expect(bench.dispatch(200)).toEqual([]);
+  });
+
   it('leaves the order as it is while memory is no obstacle, and once the time is over', () => {
     const bench = kept();
     pause(bench);
