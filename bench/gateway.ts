@@ -1,8 +1,9 @@
 /**
- * What the front door costs, with scheduling on: `npm run bench:gateway [-- --rounds N --json]`.
+ * What the front door costs, with scheduling on: `npm run bench:gateway [-- --rounds N --json --peer NAME=COMMAND]`.
  *
  * Direct, nginx (when installed) and Maestro stand in front of the same two mock servers and take the same load in turn, in one
- * run, several rounds; medians are printed. Latency is added latency: minus the direct run of the same round. CPU is
+ * run, several rounds; medians are printed. Other gateways join by their commands, in which `{port}` and `{urls}` (of the two mock servers, with a space between them)
+ * are filled in: `--peer "vllm-router=vllm-router --worker-urls {urls} --policy round_robin --port {port}"`. Latency is added latency: minus the direct run of the same round. CPU is
  * user + system time of the gateway's own process tree. Absolute figures depend on the machine; compare within one run.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
@@ -38,6 +39,7 @@ const { values: flags } = parseArgs({
     rounds: { type: 'string', default: '3' },
     seconds: { type: 'string', default: '2' },
     json: { type: 'boolean', default: false },
+    peer: { type: 'string', multiple: true, default: [] },
   },
 });
 const rounds = Number(flags.rounds);
@@ -72,6 +74,40 @@ function startNginx(upstreams: string[], port: number): { url: string; pid: numb
   const child = spawn('nginx', ['-c', join(scratch, 'nginx.conf'), '-p', scratch], { stdio: 'ignore' });
   children.push(child);
   return { url: `http://127.0.0.1:${port}`, pid: child.pid! };
+}
+
+/** Starts another gateway by its command; answers when it serves. */
+async function startPeer(peer: string, urls: string[], port: number): Promise<Target> {
+  const equals = peer.indexOf('=');
+  if (equals < 1) throw new Error(`--peer ${peer}: want NAME=COMMAND`);
+  const name = peer.slice(0, equals);
+  const command = peer
+    .slice(equals + 1)
+    .replaceAll('{port}', String(port))
+    .replaceAll('{urls}', urls.join(' '));
+  const child = spawn(`exec ${command}`, { stdio: 'ignore', shell: true });
+  children.push(child);
+  const target = { name, url: `http://127.0.0.1:${port}`, pid: child.pid };
+  const headers = { 'content-type': 'application/json' };
+  await until(`${name} did not become ready`, async () => {
+    const answer = await request(`${target.url}/v1/chat/completions`, {
+      method: 'POST',
+      headers,
+      body: chatBody(20, false),
+    });
+    await answer.body.dump();
+    return answer.statusCode === 200;
+  });
+  return target;
+}
+
+/** Asks every 100 ms for up to 20 s. What fails counts as no. */
+async function until(problem: string, ready: () => Promise<boolean>): Promise<void> {
+  for (let attempt = 0; attempt < 200; attempt++) {
+    if (await ready().catch(() => false)) return;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  throw new Error(problem);
 }
 
 /** User + system CPU of a process and its children, milliseconds, from /proc (Linux); undefined elsewhere. */
@@ -185,15 +221,12 @@ async function main(): Promise<void> {
     URL_PATTERN,
   );
   targets.push({ name: 'maestro', ...maestro });
-  for (let attempt = 0; ; attempt++) {
-    const ready = await request(`${maestro.url}/readyz`).then(
-      (answer) => answer.body.dump().then(() => answer.statusCode === 200),
-      () => false,
-    );
-    if (ready) break;
-    if (attempt > 100) throw new Error('maestro did not become ready');
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
+  await until('maestro did not become ready', async () => {
+    const answer = await request(`${maestro.url}/readyz`);
+    await answer.body.dump();
+    return answer.statusCode === 200;
+  });
+  for (const [index, peer] of flags.peer.entries()) targets.push(await startPeer(peer, upstreams, 18932 + index));
 
   const shapes: Shape[] = [
     { name: 'JSON c=1', body: chatBody(200, false), concurrency: 1, seconds },
