@@ -49,6 +49,7 @@ describe('PrefixIndex', () => {
     const holder = engine('n0/e0');
     index.learn(makeStage({ role: 'coder', promptTokens: 700 }), holder);
     expect([...index.cachedTokens(makeStage({ role: 'coder', promptTokens: 900 }))]).toEqual([[holder, 700]]);
+    expect([...index.cachedTokens(makeStage({ role: 'coder', agent: 'second', promptTokens: 900 }))]).toHaveLength(1);
     expect(index.cachedTokens(makeStage({ role: 'critic' })).size).toBe(0);
     expect(index.cachedTokens(makeStage({ role: 'coder', workflowId: 'other' })).size).toBe(0);
   });

@@ -101,5 +101,8 @@ function isValid(holder: Holder, model: string): boolean {
   return holder.generation === holder.engine.cacheGeneration && holder.engine.view.spec.model === model;
 }
 
-/** Agents of one role that are told apart have contexts of their own. */
-const lastCallKey = sessionOf;
+/** Whatever agent of the role it was: they share at least how their prompts begin. */
+function lastCallKey(stage: Stage): string {
+  const { workflowId, role, agent, model } = stage;
+  return agent === undefined ? sessionOf(stage) : `${workflowId}\n${role}\n\n${model}`;
+}
