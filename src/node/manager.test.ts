@@ -29,6 +29,21 @@ describe('reserve and release', () => {
     expect(manager.stats().coldStarts.count).toBe(0);
   });
 
+  it.each([
+    ['engines that cannot sleep: there is nothing to plan', false, Number.POSITIVE_INFINITY],
+    ['engines of which one could sleep', true, 5],
+  ])('when the last lease ends, on a node of %s', (_name, sleepCapable, nextMs) => {
+    const manager = new NodeManager(
+      testNode([testEngine('a', { sleepCapable: false }), testEngine('b', { sleepCapable })]),
+    );
+    bringUp(manager, { a: 0, b: 0 });
+    manager.tick(0);
+    manager.reserve(testDemand('s1', 'a'), 1);
+    manager.tick(1);
+    manager.release('s1', {}, 5);
+    expect(manager.nextTickMs()).toBe(nextMs);
+  });
+
   it('lets the look-ahead wait inside the engine', () => {
     const manager = sharedNode({ lookAhead: 1 });
     const kinds = ['s1', 's2', 's3', 's4'].map((stageId) => manager.reserve(testDemand(stageId, 'a'), 1).kind);

@@ -106,10 +106,11 @@ export class ResidencyControl {
     this.forecastsChanged();
   }
 
-  /** An engine has no lease any more, so that its room could be given to others: of interest where some engine does anything but serve. */
+  /** An engine has no lease any more, so that it could sleep or lend its room: of interest unless all engines can do nothing but serve. */
   becameIdle(nowMs: number): void {
     for (const record of this.context.engines) {
-      if (record.residency.state === 'running' && !isElastic(record) && !record.batchPaused) continue;
+      const { residency, spec, batchPaused } = record;
+      if (residency.state === 'running' && !spec.sleepCapable && !isElastic(record) && !batchPaused) continue;
       this.changed(nowMs);
       return;
     }
