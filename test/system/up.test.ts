@@ -17,7 +17,7 @@ afterEach(async () => {
 });
 
 /** The least that a vLLM server answers. */
-async function startEngine(port: number): Promise<Server> {
+async function startEngine(port: number, apiKey?: string): Promise<Server> {
   const bodies: Readonly<Record<string, string>> = {
     'GET /health': '',
     'GET /version': '{"version":"0.29.0"}',
@@ -27,6 +27,10 @@ async function startEngine(port: number): Promise<Server> {
       '{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"total_tokens":2,"completion_tokens":1}}',
   };
   const server = createServer((incoming, response) => {
+    if (apiKey && incoming.url?.startsWith('/v1') && incoming.headers.authorization !== `Bearer ${apiKey}`) {
+      response.writeHead(401).end('{"error":"Unauthorized"}');
+      return;
+    }
     const body = bodies[`${incoming.method} ${incoming.url}`];
     response.writeHead(body === undefined ? 404 : 200, { 'content-type': 'application/json' });
     response.end(body ?? '{"detail":"Not Found"}');
@@ -50,6 +54,7 @@ async function startUp(...args: string[]): Promise<string> {
     ['--import', 'tsx', join(ROOT, 'src/cli/main.ts'), 'up', '--port', '0', ...args],
     {
       stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ENGINE_KEY: 'engine-key' },
     },
   );
   children.push(child);
@@ -107,6 +112,14 @@ describe('maestro up --vllm', () => {
     const { port } = engine.address() as AddressInfo;
     const address = await startUp('--vllm', `http://127.0.0.1:${port}`);
     children[0]!.stdout!.destroy();
+    await millisUntil(address, 200);
+    expect((await chat(address)).status).toBe(200);
+  });
+
+  it('serves a server that asks for an API key with the key that --api-key-env names', async () => {
+    const engine = await startEngine(0, 'engine-key');
+    const { port } = engine.address() as AddressInfo;
+    const address = await startUp('--vllm', `http://127.0.0.1:${port}`, '--api-key-env', 'ENGINE_KEY');
     await millisUntil(address, 200);
     expect((await chat(address)).status).toBe(200);
   });
