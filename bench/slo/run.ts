@@ -108,7 +108,9 @@ async function benchmark(): Promise<void> {
           ? [`Load 1, found for these traces, as speed of the arrivals: ${capacities.join('; ')}.`]
           : []),
         ...(shrunk.length > 0
-          ? [`Smaller than in the spec, as these traces hold less, the mix kept: ${shrunk.join('; ')}.`]
+          ? [
+              `Smaller than in the spec, as these traces hold less; the mix of the parts that are there is kept: ${shrunk.join('; ')}.`,
+            ]
           : []),
         ...skipped.map((line) => `Skipped: ${line}.`),
       ],

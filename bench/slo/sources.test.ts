@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -15,7 +15,8 @@ describe('traceFolder', () => {
   let folder: string;
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'maestro-slo-'));
-    for (const name of ['mooncake-fast25', 'tau-bench', 'somebody-else']) await mkdir(join(folder, name));
+    for (const name of ['mooncake-fast25', 'somebody-else']) await mkdir(join(folder, name));
+    await symlink(join(folder, 'somebody-else'), join(folder, 'tau-bench'));
     await writeFile(join(folder, 'mooncake-fast25', 'sound.jsonl.gz'), gzipSync(CALLS));
     await writeFile(join(folder, 'mooncake-fast25', 'cut-off.jsonl.gz'), gzipSync(CALLS).subarray(0, 2000));
     await writeFile(join(folder, 'mooncake-fast25', 'cut-line.jsonl'), CALLS.slice(0, -20));

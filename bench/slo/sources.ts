@@ -26,7 +26,7 @@ export async function traceFolder(directory: string, textGrams = false): Promise
   const entries = await readdir(directory, { withFileTypes: true }).catch((cause: Error) => {
     throw new MaestroError('invalid_request', `${directory} cannot be read: ${cause.message}`, { cause });
   });
-  const found = entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+  const found = entries.filter((entry) => entry.isDirectory() || entry.isSymbolicLink()).map(({ name }) => name);
   const skipped = found
     .filter((name) => !known.includes(name))
     .map((name) => `folder ${name}: no importer of that name; there are ${known.join(', ')}`);

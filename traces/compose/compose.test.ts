@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { MaestroError } from '../../src/model/error.js';
 import { checkTrace } from '../reader.js';
 import type { Trace, TraceRow } from '../schema.js';
 import { groupWorkflows, type TraceWorkflow } from '../workflow.js';
@@ -40,7 +41,13 @@ const MANY: Trace = {
     ...{ request_id: `m${index}`, timestamp: 10 * index, input_length: 1, output_length: 1 },
   })),
 };
-const TRACES: Record<string, Trace> = { one: pairs(8, 'one'), two: pairs(8, 'two'), arrivals: ARRIVALS, many: MANY };
+const TRACES: Record<string, Trace> = {
+  one: pairs(8, 'one'),
+  two: pairs(8, 'two'),
+  three: pairs(8, 'three'),
+  arrivals: ARRIVALS,
+  many: MANY,
+};
 const load = async (path: string) => TRACES[path]!;
 
 const spec = (changes: object = {}) =>
@@ -170,18 +177,21 @@ describe('a workload that shrinks to what the traces hold', () => {
     expect(composed).not.toHaveProperty('shrunk');
   });
 
-  it.each([
-    ['a part for which there is none', [{ trace: 'one', take: 9, minStages: 3 }], 'one: no workflow fits workflows.0'],
-    [
-      'hardly anything',
-      [
-        { trace: 'one', take: 90 },
-        { trace: 'two', take: 9 },
-      ],
-      'only 9 workflows in the proportions',
-    ],
-  ])('refuses %s', async (_name, workflows, message) => {
-    await expect(compose(spec({ workflows, arrivals }), load, true)).rejects.toThrow(message);
+  it('leaves out a part of which there is nothing', async () => {
+    const gone = async (path: string) => {
+      if (path === 'two') throw new MaestroError('not_found', 'no folder two');
+      return await load(path);
+    };
+    const workflows = [...parts(16, 4), { trace: 'one', take: 4, minStages: 3 }, { trace: 'three', take: 16 }];
+    const composed = await compose(spec({ workflows, arrivals }), gone, true);
+    expect(counts(composed)).toEqual([8, 0]);
+    expect(composed.shrunk?.share).toBeCloseTo(16 / 40);
+    expect(composed.shrunk?.why).toContain('without two (workflows.1): no folder two');
+    expect(composed.shrunk?.why).toContain('without one (workflows.2): no workflow fits');
+    await expect(compose(spec({ workflows: parts(1, 30), arrivals }), gone, true)).rejects.toThrow('only 1 workflows');
+    await expect(
+      compose(spec({ workflows: parts(8, 8), arrivals: { ...arrivals, trace: 'two' } }), gone, true),
+    ).rejects.toThrow('no folder two');
   });
 });
 

@@ -1,8 +1,9 @@
 import { basename } from 'node:path';
 import { MaestroError } from '../../src/model/error.js';
 import type { Trace } from '../schema.js';
+import type { TraceWorkflow } from '../workflow.js';
 import { candidatesOf, recordedTimes } from './draw.js';
-import type { ComposeSpec } from './spec.js';
+import type { ComposePart, ComposeSpec } from './spec.js';
 
 /** How much smaller a workload is than its spec says. */
 export interface Shrunk {
@@ -16,8 +17,8 @@ export interface Shrunk {
 const LEAST_WORKFLOWS = 10;
 
 /**
- * The spec with all its parts shrunk alike, so that the traces can fill it: the mix stays as it is. A spec that they fill comes back as it is; one that has a part without
- * any workflow, or too few in all, throws.
+ * The spec with all its parts shrunk alike, so that the traces can fill it: the mix stays as it is. A part of which there is nothing is left out. A spec that the traces
+ * fill comes back as it is; one that is left with too few workflows, or without arrivals, throws.
  */
 export async function shrinkToFit(
   spec: ComposeSpec,
@@ -26,21 +27,27 @@ export async function shrinkToFit(
   const wanted = spec.workflows.reduce((sum, { take }) => sum + take, 0);
   const why: string[] = [];
   let share = 1;
+  const there: ComposePart[] = [];
   for (const [index, part] of spec.workflows.entries()) {
-    const { length } = candidatesOf(part, (await load(part.trace)).rows);
-    if (length === 0)
-      throw new MaestroError('invalid_request', `${basename(part.trace)}: no workflow fits workflows.${index}`);
+    const found = await candidatesIn(part, load);
+    if (typeof found === 'string') {
+      why.push(`without ${basename(part.trace)} (workflows.${index}): ${found}`);
+      continue;
+    }
+    const { length } = found;
+    there.push(part);
     if (length < part.take) why.push(`${basename(part.trace)}: ${part.take} workflows wanted, ${length} fit`);
     share = Math.min(share, length / part.take);
   }
   const arrivals = recordedTimes(spec, (await load(spec.arrivals.trace)).rows).length;
-  if (arrivals < wanted) why.push(`${basename(spec.arrivals.trace)}: ${wanted} arrivals wanted, ${arrivals} there`);
-  share = Math.min(share, arrivals / wanted);
+  const left = there.reduce((sum, { take }) => sum + take, 0);
+  if (arrivals < left) why.push(`${basename(spec.arrivals.trace)}: ${left} arrivals wanted, ${arrivals} there`);
+  share = Math.min(share, arrivals / Math.max(1, left));
   // What is left of a rounding error in `length / take * take` must not cost a workflow.
   const takeOf = (take: number) => Math.max(1, Math.floor(take * share + 1e-9));
-  const workflows = spec.workflows.map((part) => ({ ...part, take: takeOf(part.take) }));
+  const workflows = there.map((part) => ({ ...part, take: takeOf(part.take) }));
   const count = workflows.reduce((sum, { take }) => sum + take, 0);
-  if (share < 1 && count < LEAST_WORKFLOWS) {
+  if (count < Math.min(wanted, LEAST_WORKFLOWS)) {
     throw new MaestroError(
       'invalid_request',
       `only ${count} workflows in the proportions of the spec, ${LEAST_WORKFLOWS} are the least: ${why.join('; ')}`,
@@ -49,6 +56,20 @@ export async function shrinkToFit(
   const skip = Math.min(spec.arrivals.skip, Math.max(0, arrivals - count));
   return {
     spec: { ...spec, workflows, arrivals: { ...spec.arrivals, skip } },
-    ...(share < 1 ? { shrunk: { share: count / wanted, why: why.join('; ') } } : {}),
+    ...(count < wanted ? { shrunk: { share: count / wanted, why: why.join('; ') } } : {}),
   };
+}
+
+/** What a part can be drawn from, or why there is nothing. */
+async function candidatesIn(
+  part: ComposePart,
+  load: (path: string) => Promise<Trace>,
+): Promise<readonly TraceWorkflow[] | string> {
+  try {
+    const candidates = candidatesOf(part, (await load(part.trace)).rows);
+    return candidates.length > 0 ? candidates : 'no workflow fits';
+  } catch (error) {
+    if (error instanceof MaestroError) return error.message;
+    throw error;
+  }
 }
