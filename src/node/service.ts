@@ -1,18 +1,12 @@
 import type { DataPath } from '../bus/contract.js';
 import { soon } from '../bus/soon.js';
-import { type KvLimit, kvLimitOf } from '../engine/kvcached/kv-limit.js';
 import { Stager } from '../engine/staging/stager.js';
-import { VllmClient } from '../engine/vllm/client.js';
 import { type DiscoveredEngine, discoveredLimits } from '../engine/vllm/discover.js';
 import { foreignSleep } from '../engine/vllm/foreign-sleep.js';
+import { type LiveEngine, openLiveEngine } from '../engine/vllm/live-engine.js';
 import type { EngineMetrics } from '../engine/vllm/metrics.js';
-import {
-  DEFAULT_MONITOR_CONFIG,
-  EngineMonitor,
-  type MonitorConfig,
-  type MonitorDownReason,
-} from '../engine/vllm/monitor.js';
-import { DEFAULT_MOVE_LIMITS, EngineMoves, type MoveLimits } from '../engine/vllm/moves.js';
+import type { MonitorConfig, MonitorDownReason } from '../engine/vllm/monitor.js';
+import type { MoveLimits } from '../engine/vllm/moves.js';
 import type { Clock, Timer } from '../model/clock.js';
 import {
   type Demand,
@@ -61,16 +55,6 @@ export interface NodeServiceOptions {
   /** vLLM's API key of an engine, where it has one. */
   readonly apiKey?: (engineId: string) => string | undefined;
   readonly logger: NodeLogger;
-}
-
-interface LiveEngine {
-  readonly client: VllmClient;
-  readonly moves: EngineMoves;
-  readonly monitor: EngineMonitor;
-  readonly kvLimit: KvLimit | undefined;
-  /** Counts processes: what an earlier one answers late is dropped. */
-  incarnation: number;
-  moving: boolean;
 }
 
 /** Level 1, live: the node's agent. Feeds the {@link NodeManager} with what engines say and do, and carries its actions out against vLLM. */
@@ -230,36 +214,14 @@ export class NodeService {
   }
 
   private liveEngine(spec: EngineSpec): LiveEngine {
-    const { engineId, url } = spec;
-    const { wallClock, apiKey, monitor, moveLimits, logger } = this.options;
-    const client = new VllmClient({ url, apiKey: apiKey?.(engineId), clock: wallClock });
-    return {
-      client,
-      moves: new EngineMoves(client, { ...DEFAULT_MOVE_LIMITS, ...moveLimits }),
-      monitor: new EngineMonitor(
-        client,
-        wallClock,
-        { ...DEFAULT_MONITOR_CONFIG, ...monitor },
-        {
-          up: (found) => this.engineUp(engineId, found),
-          down: (reason, detail) => this.engineDown(engineId, reason, detail),
-          metrics: (metrics) => this.engineMetrics(engineId, metrics),
-          locked: (message) =>
-            logger.warn({ engineId, message }, 'engine asks for an API key: name it with apiKeyEnv or --api-key-env'),
-          outstanding: () => this.outstanding(engineId),
-          refused: (forMs) => this.options.onRefused?.(engineId, forMs),
-        },
-      ),
-      kvLimit: kvLimitOf(spec, client, wallClock, {
-        onLimited: (bytes) => this.event({ kind: 'kv-limited', engineId, bytes }),
-        onFailed: (message) => {
-          logger.warn({ engineId, message }, 'the KV limit cannot be moved; the pool counts as fixed');
-          this.event({ kind: 'kv-limit-failed', engineId });
-        },
-      }),
-      incarnation: 0,
-      moving: false,
-    };
+    const { engineId } = spec;
+    return openLiveEngine(spec, this.options, {
+      up: (found) => this.engineUp(engineId, found),
+      down: (reason, detail) => this.engineDown(engineId, reason, detail),
+      metrics: (metrics) => this.engineMetrics(engineId, metrics),
+      outstanding: () => this.outstanding(engineId),
+      event: (event) => this.event(event),
+    });
   }
 
   private engineUp(engineId: string, found: DiscoveredEngine): void {

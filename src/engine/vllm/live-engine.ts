@@ -1,0 +1,61 @@
+import type { EngineSpec } from '../../model/fleet.js';
+import type { EngineEvent } from '../../node/actions.js';
+import type { NodeServiceOptions } from '../../node/service.js';
+import { type KvLimit, kvLimitOf } from '../kvcached/kv-limit.js';
+import { VllmClient } from './client.js';
+import type { DiscoveredEngine } from './discover.js';
+import type { EngineMetrics } from './metrics.js';
+import { DEFAULT_MONITOR_CONFIG, EngineMonitor, type MonitorDownReason } from './monitor.js';
+import { DEFAULT_MOVE_LIMITS, EngineMoves } from './moves.js';
+
+/** One engine as its node's agent holds it: the connections to it, and what watches and moves it. */
+export interface LiveEngine {
+  readonly client: VllmClient;
+  readonly moves: EngineMoves;
+  readonly monitor: EngineMonitor;
+  readonly kvLimit: KvLimit | undefined;
+  /** Counts processes: what an earlier one answers late is dropped. */
+  incarnation: number;
+  moving: boolean;
+}
+
+/** What the agent hears of the engine, and is asked about it. */
+interface LiveEngineEvents {
+  readonly up: (found: DiscoveredEngine) => void;
+  readonly down: (reason: MonitorDownReason, detail: string) => void;
+  readonly metrics: (metrics: EngineMetrics) => void;
+  readonly outstanding: () => number;
+  readonly event: (event: EngineEvent) => void;
+}
+
+/** Opens nothing yet: the monitor begins when it is started. */
+export function openLiveEngine(spec: EngineSpec, options: NodeServiceOptions, events: LiveEngineEvents): LiveEngine {
+  const { engineId, url } = spec;
+  const { wallClock, apiKey, monitor, moveLimits, logger, onRefused } = options;
+  const client = new VllmClient({ url, apiKey: apiKey?.(engineId), clock: wallClock });
+  const { up, down, metrics, outstanding, event } = events;
+  return {
+    client,
+    moves: new EngineMoves(client, { ...DEFAULT_MOVE_LIMITS, ...moveLimits }),
+    monitor: new EngineMonitor(
+      client,
+      wallClock,
+      { ...DEFAULT_MONITOR_CONFIG, ...monitor },
+      {
+        ...{ up, down, metrics, outstanding },
+        locked: (message) =>
+          logger.warn({ engineId, message }, 'engine asks for an API key: name it with apiKeyEnv or --api-key-env'),
+        refused: (forMs) => onRefused?.(engineId, forMs),
+      },
+    ),
+    kvLimit: kvLimitOf(spec, client, wallClock, {
+      onLimited: (bytes) => event({ kind: 'kv-limited', engineId, bytes }),
+      onFailed: (message) => {
+        logger.warn({ engineId, message }, 'the KV limit cannot be moved; the pool counts as fixed');
+        event({ kind: 'kv-limit-failed', engineId });
+      },
+    }),
+    incarnation: 0,
+    moving: false,
+  };
+}
