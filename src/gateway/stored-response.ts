@@ -95,7 +95,13 @@ class StoredAnswer implements DataHandler {
     this.timer.cancel();
     if (res.headersSent) res.destroy();
     if (res.destroyed || res.headersSent) return;
-    const error = new MaestroError('engine_failed', 'The engine that has this response does not answer.', { cause });
+    // Engines keep responses in memory: where nobody listens any more, the response is gone with its process.
+    const error =
+      (cause as NodeJS.ErrnoException).code === 'ECONNREFUSED'
+        ? new MaestroError('not_found', 'The engine that had this response is gone, and the response with it.', {
+            ...{ cause, param: 'response_id' },
+          })
+        : new MaestroError('engine_failed', 'The engine that has this response does not answer.', { cause });
     sendError(res, error, this.headers);
   }
 }

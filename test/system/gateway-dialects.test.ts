@@ -244,6 +244,22 @@ describe('/v1/responses', () => {
     expect(await stream.text()).toBe(RESPONSE_EVENTS.join(''));
   });
 
+  it('is a 404 when the process that kept it is gone', async () => {
+    rig.script = ({ res }) => {
+      res.writeHead(200, { 'content-type': 'application/json' });
+      res.end(JSON.stringify(RESPONSE));
+    };
+    await post('/v1/responses', responses());
+    expect((await fetch(`${rig.url}/v1/responses/resp_1`)).status).toBe(200);
+    rig.engine.close();
+    rig.engine.closeAllConnections();
+    const lost = await fetch(`${rig.url}/v1/responses/resp_1`);
+    expect(lost.status).toBe(404);
+    expect(await lost.json()).toMatchObject({
+      error: { param: 'response_id', message: expect.stringContaining('is gone') },
+    });
+  });
+
   it('is continued in its workflow, on its engine', async () => {
     rig.script = ({ res }) => {
       res.writeHead(200, { 'content-type': 'application/json' });
