@@ -18,9 +18,10 @@ function pair(config: Partial<NodeConfig> = {}) {
   return manager;
 }
 
-/** `b` is awake as well, with 2 GiB for stage `s2`, and `a` has 16 left: nothing is free. */
-function bothAwake() {
+/** `b` is awake as well, with 2 GiB for stage `s2`, and `a` has 16 left, of which it has promised so much to stage `s1`: nothing is free. */
+function bothAwake(promisedTokens = 0) {
   const manager = pair();
+  if (promisedTokens > 0) manager.reserve(testDemand('s1', 'a', { kvTokens: promisedTokens }), 1);
   manager.reserve(testDemand('s2', 'b', { kvTokens: 1024 }), 1);
   manager.tick(1);
   manager.engineEvent({ kind: 'kv-limited', engineId: 'a', bytes: 16 * GiB }, 100);
@@ -59,14 +60,7 @@ describe('elastic KV memory', () => {
   });
 
   it('the router counts on what neighbours would give back: it is asked for only once a stage has come', () => {
-    const manager = pair();
-    manager.reserve(testDemand('s1', 'a', { kvTokens: 3072 }), 1);
-    manager.reserve(testDemand('s2', 'b', { kvTokens: 1024 }), 1);
-    manager.tick(1);
-    manager.engineEvent({ kind: 'kv-limited', engineId: 'a', bytes: 16 * GiB }, 100);
-    manager.tick(100);
-    manager.engineEvent({ kind: 'woke', engineId: 'b' }, 700);
-    manager.tick(700);
+    const manager = bothAwake(3072);
     // Nothing is free, b has 2 GiB, and a could do without 13 of its 16.
     expect(manager.ledger.gpuFreeBytes(0)).toBe(0);
     expect(manager.view('b')!.kvPoolTokens).toBe(15 * 1024);

@@ -292,7 +292,7 @@ export class OnlinePredictor {
     // All answers share the prompt; each has the rest of its own.
     const ofAll = (tokens: (sequence: number) => number, outputTokens: number) => {
       const one = tokens(promptTokens + outputTokens);
-      return one + (choices - 1) * (one - tokens(promptTokens));
+      return choices === 1 ? one : one + (choices - 1) * (one - tokens(promptTokens));
     };
     const kvBytes = memory && {
       q50: ofAll((tokens) => memory.bytes(tokens), q50),
