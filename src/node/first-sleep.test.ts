@@ -76,5 +76,7 @@ describe('the first sleep after a start', () => {
     bringUp(full, { b: 0, c: 0 }, 1);
     // 2 × 21 GiB and the residue of a leave less than its 50.
     expect(settle(full, 'slept', 'a', 15_000)).toEqual(['sleep b 1']);
+    // Nor does it take the room that `b` left for its own first sleep.
+    expect(settle(full, 'slept', 'b', 20_000)).toEqual(['wake b 1']);
   });
 });

@@ -237,6 +237,8 @@ export class ResidencyControl {
         if (level === undefined || !ledger.beginSleep(engineId, level)) return;
         residency.beginSleep(level, nowMs);
         record.usualLevel = level;
+        // One that others kept asleep after its own first sleep must not take the room that this one leaves for a moment.
+        if (record.cycling) for (const other of this.context.engines) other.cycling = other === record;
         this.host.act({ kind: 'sleep', engineId, level, mode: 'wait' });
         break;
       }
