@@ -7,7 +7,6 @@
  * from its first call on; that takes as long for each source. `--text` (with `--traces`) lets the models see hashed words of the last messages, where the importers
  * know them (chatdev, marble, tau-bench). `--sources chatdev,marble` judges only these.
  */
-import { parseArgs } from 'node:util';
 import { goalsOf, sourceOf } from '../sim/predict/goals.js';
 import { InputForest } from '../sim/predict/input-forest.js';
 import type { JudgedHistory } from '../sim/predict/judge-calls.js';
@@ -19,21 +18,27 @@ import { MaestroError } from '../src/model/error.js';
 import { type CallHistory, filterHistory } from '../src/predict/examples.js';
 import { keptBack } from '../src/predict/training/split.js';
 import { DEFAULT_TRAINING } from '../src/predict/training/train-model.js';
+import { scriptFlags } from './flags.js';
 import { SHIPPED, traceFolder } from './slo/sources.js';
 
-const { values: flags } = parseArgs({
-  options: {
-    traces: { type: 'string' },
-    json: { type: 'boolean', default: false },
-    drift: { type: 'boolean', default: false },
-    text: { type: 'boolean', default: false },
-    sources: { type: 'string' },
-    seed: { type: 'string', default: String(DEFAULT_TRAINING.seed) },
-    trees: { type: 'string', default: String(DEFAULT_TRAINING.trees) },
-    leaves: { type: 'string', default: String(DEFAULT_TRAINING.leaves) },
-    'learning-rate': { type: 'string', default: String(DEFAULT_TRAINING.learningRate) },
+const flags = scriptFlags(
+  'npm run bench:accuracy -- [flags]\nHow good predictions are, on tasks not trained on, beside their goals.',
+  {
+    traces: { type: 'string', help: 'folder with a sub-folder for each source; without it the shipped traces' },
+    sources: { type: 'string', help: 'only these sources, such as chatdev,marble' },
+    drift: { type: 'boolean', default: false, help: 'train on all sources but one, judge that one, for each' },
+    text: {
+      type: 'boolean',
+      default: false,
+      help: 'let the models see hashed words of the last messages (with --traces)',
+    },
+    json: { type: 'boolean', default: false, help: 'print the figures as JSON' },
+    seed: { type: 'string', default: String(DEFAULT_TRAINING.seed), help: 'of splits and training' },
+    trees: { type: 'string', default: String(DEFAULT_TRAINING.trees), help: 'trees of an output' },
+    leaves: { type: 'string', default: String(DEFAULT_TRAINING.leaves), help: 'leaves of a tree' },
+    'learning-rate': { type: 'string', default: String(DEFAULT_TRAINING.learningRate), help: 'of boosting' },
   },
-});
+);
 
 const SOURCES = ['chatdev', 'dylan', 'kv-cache-tester', 'marble', 'tau-bench', 'who-and-when'];
 const SHIPPED_SOURCES = SOURCES.filter((source) => source !== 'chatdev' && source !== 'who-and-when');

@@ -6,7 +6,6 @@
  * engine taken in. The queue is as long before as after. Prediction is timed apart, because it happens before the stage is queued.
  */
 import { cpus } from 'node:os';
-import { parseArgs } from 'node:util';
 import { Bench } from 'tinybench';
 import { ClusterRouter } from '../src/cluster/router.js';
 import { findOrderingPolicy, ORDERING_POLICY_NAMES } from '../src/global/order/registry.js';
@@ -18,13 +17,12 @@ import type { Prediction, SloClass, Stage, StageContext, StageOutcome } from '..
 import { OnlinePredictor } from '../src/predict/predictor.js';
 import { makeView } from '../test/engine-view-fixture.js';
 import { makePrediction, makeStage } from '../test/stage-fixture.js';
+import { scriptFlags } from './flags.js';
 
-const { values: flags } = parseArgs({
-  options: {
-    json: { type: 'boolean', default: false },
-    policy: { type: 'string', default: 'maestro' },
-    time: { type: 'string', default: '500' },
-  },
+const flags = scriptFlags('npm run bench:decisions -- [flags]\nWhat a scheduling decision costs.', {
+  policy: { type: 'string', default: 'maestro', help: 'the ordering' },
+  time: { type: 'string', default: '500', help: 'milliseconds for each case' },
+  json: { type: 'boolean', default: false, help: 'print the figures as JSON' },
 });
 
 const policy = findOrderingPolicy(flags.policy);

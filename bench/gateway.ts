@@ -11,8 +11,8 @@ import { on } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { Pool, request } from 'undici';
+import { scriptFlags } from './flags.js';
 
 interface Target {
   readonly name: string;
@@ -34,14 +34,20 @@ interface Measurement {
   readonly cpuMsPerRequest: number | undefined;
 }
 
-const { values: flags } = parseArgs({
-  options: {
-    rounds: { type: 'string', default: '3' },
-    seconds: { type: 'string', default: '2' },
-    json: { type: 'boolean', default: false },
-    peer: { type: 'string', multiple: true, default: [] },
+const flags = scriptFlags(
+  'npm run bench:gateway -- [flags]\nWhat the front door costs, beside direct calls and other gateways, in one run.',
+  {
+    rounds: { type: 'string', default: '3', help: 'medians are over these' },
+    seconds: { type: 'string', default: '2', help: 'of each measurement' },
+    peer: {
+      type: 'string',
+      multiple: true,
+      default: [],
+      help: 'NAME=COMMAND of another gateway; {port} and {urls} are filled in',
+    },
+    json: { type: 'boolean', default: false, help: 'print the figures as JSON' },
   },
-});
+);
 const rounds = Number(flags.rounds);
 const seconds = Number(flags.seconds);
 

@@ -7,7 +7,6 @@
  */
 import { readFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
-import { parseArgs } from 'node:util';
 import { defaultModelPath } from '../src/cli/package-files.js';
 import { SeededRng } from '../src/model/rng.js';
 import { modelFileOf } from '../src/predict/directory/service.js';
@@ -23,10 +22,15 @@ import { predictRow } from '../src/predict/trees/evaluate.js';
 import { type Corrections, Forest } from '../src/predict/trees/forest.js';
 import { trainOnBins } from '../src/predict/trees/train.js';
 import { DEFAULT_GBDT_PARAMS, type GbdtParams } from '../src/predict/trees/types.js';
+import { scriptFlags } from './flags.js';
 
-const { values: flags } = parseArgs({
-  options: { json: { type: 'boolean', default: false }, rows: { type: 'string', default: '20000' } },
-});
+const flags = scriptFlags(
+  'npm run bench:predict -- [flags]\nWhat a prediction costs, by the evaluators that can serve it.',
+  {
+    rows: { type: 'string', default: '20000', help: 'calls of each case' },
+    json: { type: 'boolean', default: false, help: 'print the figures as JSON' },
+  },
+);
 
 const FEATURES = FEATURE_NAMES.length;
 const TRAINING_ROWS = 8000;

@@ -2,7 +2,6 @@
  * How long calls wait for weights under each policy of what stays in GPU memory: `npm run bench:residency -- [--workload one-gpu] [--seeds 3] [--loads 0.9,1.2,1.5]
  * [--quick]`. Beside the live policies stand a plain stack, `oracle-residency`, which sees what will be asked for next, and a lower bound for the calls of the run of `value`.
  */
-import { parseArgs } from 'node:util';
 import { leastColdStartMs } from '../sim/bound/residency.js';
 import type { NodeSample, StageRecord } from '../sim/report/types.js';
 import { runSimulation } from '../sim/simulation.js';
@@ -12,6 +11,7 @@ import type { SimScenario } from '../sim/types.js';
 import { sleepersOf } from '../sim/world/first-state.js';
 import { renderTable } from '../src/cli/output.js';
 import { wakeMs } from '../src/engine/weight-moves.js';
+import { scriptFlags } from './flags.js';
 import { loadWorkload } from './slo/load.js';
 import { SHIPPED } from './slo/sources.js';
 import { readSpec } from './slo/spec.js';
@@ -28,15 +28,16 @@ const VARIANTS: readonly (readonly [name: string, change: Partial<SweepCell>])[]
   ['oracle-residency', { node: { weights: 'oracle-residency', prefetch: false } }],
 ];
 
-const { values } = parseArgs({
-  options: {
-    workload: { type: 'string', default: 'one-gpu' },
-    seeds: { type: 'string', default: '3' },
-    'first-seed': { type: 'string' },
-    loads: { type: 'string' },
-    quick: { type: 'boolean', default: false },
+const values = scriptFlags(
+  'npm run bench:residency -- [flags]\nHow long calls wait for weights under each policy of what stays in GPU memory.',
+  {
+    workload: { type: 'string', default: 'one-gpu', help: 'of bench/slo/slo.yaml' },
+    loads: { type: 'string', help: 'such as 0.9,1.2; without it those of the benchmark' },
+    seeds: { type: 'string', default: '3', help: 'how many' },
+    'first-seed': { type: 'string', help: 'the first of them; without it that of the benchmark' },
+    quick: { type: 'boolean', default: false, help: 'short runs' },
   },
-});
+);
 const spec = readSpec();
 const found = spec.workloads.find(({ name }) => name === values.workload);
 if (!found) {

@@ -3,7 +3,6 @@
  * time and calls of one length that come as a Poisson process, because there the least wait of all calls together can be computed (`sim/bound/turns.ts`), for one who knows all arrivals.
  * Beside it stands what a simple rule without foresight comes to (`sim/bound/turn-rule.ts`).
  */
-import { parseArgs } from 'node:util';
 import { turnRuleWaitMs } from '../sim/bound/turn-rule.js';
 import { leastTurnWaitMs, type TurnModel } from '../sim/bound/turns.js';
 import { runSimulation } from '../sim/simulation.js';
@@ -15,6 +14,7 @@ import { SeededRng } from '../src/model/rng.js';
 import { testScenario } from '../test/sim-scenario.js';
 import type { TraceRow } from '../traces/schema.js';
 import { groupWorkflows, type TraceWorkflow } from '../traces/workflow.js';
+import { scriptFlags } from './flags.js';
 
 const MODELS = ['llama-3.1-8b', 'qwen3-8b', 'qwen2.5-7b'] as const;
 const FLEET = `
@@ -35,9 +35,13 @@ const BUSY = [0.3, 1, 3];
 const TURNS_S = [Number.POSITIVE_INFINITY, 4, 1];
 const RESIDENCIES_S = [300, 20, 5];
 
-const { values } = parseArgs({
-  options: { seeds: { type: 'string', default: '5' }, 'first-seed': { type: 'string', default: '1' } },
-});
+const values = scriptFlags(
+  'npm run bench:turns -- [flags]\nThe turns that models take on a GPU, beside the best possible on small cases.',
+  {
+    seeds: { type: 'string', default: '5', help: 'how many' },
+    'first-seed': { type: 'string', default: '1', help: 'the first of them' },
+  },
+);
 const seeds = Array.from({ length: Number(values.seeds) }, (_, index) => Number(values['first-seed']) + index);
 const models = MODELS.map(turnModel);
 const rows: string[][] = [];

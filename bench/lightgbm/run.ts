@@ -7,7 +7,6 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { traceCalls } from '../../sim/predict/trace-calls.js';
 import { FEATURE_NAMES } from '../../src/predict/features.js';
 import { RunningStatistics } from '../../src/predict/running-statistics.js';
@@ -16,17 +15,19 @@ import { selectRows, type TrainingTable, trainingTable } from '../../src/predict
 import { predictBatch } from '../../src/predict/trees/evaluate.js';
 import { trainGbdt } from '../../src/predict/trees/train.js';
 import { DEFAULT_GBDT_PARAMS } from '../../src/predict/trees/types.js';
+import { scriptFlags } from '../flags.js';
 import { SHIPPED, traceFolder } from '../slo/sources.js';
 
-const { values: flags } = parseArgs({
-  options: {
-    traces: { type: 'string' },
-    python: { type: 'string', default: 'python3' },
-    trees: { type: 'string', default: '200' },
-    leaves: { type: 'string', default: '31' },
-    seed: { type: 'string', default: '1' },
+const flags = scriptFlags(
+  'npm run bench:lightgbm -- [flags]\nThe own trainer of trees beside LightGBM, on the same tables with the same settings.',
+  {
+    python: { type: 'string', default: 'python3', help: 'an interpreter that has lightgbm and numpy' },
+    traces: { type: 'string', help: 'folder with a sub-folder for each source; without it the shipped traces' },
+    trees: { type: 'string', default: '200', help: 'trees of a model' },
+    leaves: { type: 'string', default: '31', help: 'leaves of a tree' },
+    seed: { type: 'string', default: '1', help: 'of the splits' },
   },
-});
+);
 const SOURCES = ['marble', 'dylan', 'kv-cache-tester', 'tau-bench'];
 const settings = { trees: Number(flags.trees), leaves: Number(flags.leaves), learningRate: 0.05 };
 

@@ -8,7 +8,6 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import type { WorkflowRecord } from '../../sim/report/types.js';
 import { runSimulation } from '../../sim/simulation.js';
 import { scenarioOf } from '../../sim/sweep/run-cell.js';
@@ -17,19 +16,21 @@ import { defaultModelPath } from '../../src/cli/package-files.js';
 import { sweepWorkload } from '../../src/cli/sweep-workload.js';
 import { runReplay } from '../../traces/replay/run.js';
 import type { TraceRow } from '../../traces/schema.js';
+import { scriptFlags } from '../flags.js';
 import { openCell } from './cell.js';
 import { type Agreement, agreementOf, renderAgreement } from './compare.js';
 import { TARGETS } from './targets.js';
 import { atLoad, readWorkload, type Workload } from './workload.js';
 
-const { values: flags } = parseArgs({
-  options: {
-    loads: { type: 'string', default: '0.5,0.8' },
-    policy: { type: 'string', default: 'maestro' },
-    'limit-workflows': { type: 'string' },
-    json: { type: 'boolean', default: false },
+const flags = scriptFlags(
+  'npm run bench:agreement -- [flags]\nThe emulated fleet behind Maestro against the simulator, on the same trace.',
+  {
+    loads: { type: 'string', default: '0.5,0.8', help: 'relative to the capacity of the workload file' },
+    policy: { type: 'string', default: 'maestro', help: 'the ordering' },
+    'limit-workflows': { type: 'string', help: 'only so many of them' },
+    json: { type: 'boolean', default: false, help: 'print the figures as JSON' },
   },
-});
+);
 
 const limit = flags['limit-workflows'];
 const read = await readWorkload(limit === undefined ? undefined : Number(limit));

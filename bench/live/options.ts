@@ -1,6 +1,6 @@
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { positive, readFlags } from '../flags.js';
 
 /** What can stand in front of the fleet, in the order in which it is measured. */
 export const TARGET_NAMES = ['nginx', 'vllm-router', 'vllm-router-programs', 'maestro', 'maestro-fleet'] as const;
@@ -23,20 +23,20 @@ export interface BenchOptions {
 /** Below capacity, at it, and above it. */
 const DEFAULT_LOADS = '0.7,1,1.3';
 
-/** Reads the command line; throws an Error that names the flag and what it takes. */
+/** Reads the command line; throws as `readFlags` does, and an Error that names the flag and what it takes. */
 export function parseOptions(args: readonly string[]): BenchOptions {
-  const { values } = parseArgs({
-    args: [...args],
-    options: {
-      targets: { type: 'string', default: TARGET_NAMES.join(',') },
-      loads: { type: 'string', default: DEFAULT_LOADS },
-      out: { type: 'string' },
-      json: { type: 'boolean', default: false },
-      cache: { type: 'string', default: join(tmpdir(), 'maestro-bench-live') },
-      'limit-workflows': { type: 'string' },
-      seed: { type: 'string' },
-    },
-  });
+  const about =
+    'npm run bench:live -- [flags]\nOne emulated fleet behind several gateways, one agentic trace, in real time.';
+  const flags = {
+    targets: { type: 'string', default: TARGET_NAMES.join(','), help: 'what stands in front of the fleet' },
+    loads: { type: 'string', default: DEFAULT_LOADS, help: 'relative to the capacity of the workload file' },
+    seed: { type: 'string', help: 'deals workflows and arrivals anew; without it that of the workload file' },
+    'limit-workflows': { type: 'string', help: 'only so many of them' },
+    out: { type: 'string', help: 'folder for report.md, report.json and what each cell leaves' },
+    json: { type: 'boolean', default: false, help: 'print the report as JSON' },
+    cache: { type: 'string', default: join(tmpdir(), 'maestro-bench-live'), help: 'where peers are installed' },
+  } as const;
+  const values = readFlags(about, flags, args);
   const limit = values['limit-workflows'];
   return {
     targets: values.targets.split(',').map(targetName),
@@ -53,10 +53,4 @@ function targetName(text: string): TargetName {
   const name = TARGET_NAMES.find((known) => known === text.trim());
   if (name) return name;
   throw new Error(`--targets: "${text}" is none of ${TARGET_NAMES.join(', ')}`);
-}
-
-function positive(flag: string, text: string): number {
-  const value = Number(text);
-  if (text.trim() !== '' && Number.isFinite(value) && value > 0) return value;
-  throw new Error(`${flag}: "${text}" is not a number above 0`);
 }

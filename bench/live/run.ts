@@ -7,13 +7,14 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { orEnd } from '../flags.js';
 import { runCell } from './cell.js';
 import { parseOptions } from './options.js';
 import { type CellResult, type LiveReport, renderMarkdown } from './report.js';
 import { TARGETS } from './targets.js';
 import { readWorkload } from './workload.js';
 
-const options = parseOptions(process.argv.slice(2));
+const options = orEnd(() => parseOptions(process.argv.slice(2)));
 const startedAt = new Date().toISOString();
 const dir = options.out === undefined ? mkdtempSync(join(tmpdir(), 'maestro-live-')) : resolve(options.out);
 mkdirSync(dir, { recursive: true });

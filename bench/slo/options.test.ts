@@ -6,7 +6,7 @@ const spec = readSpec();
 
 describe('parseOptions', () => {
   it.each([
-    [['--foo'], "Unknown option '--foo'"],
+    [['--foo'], '--foo: not a flag of this benchmark'],
     [['--jobs', 'abc'], '--jobs: abc is not a whole number above 0'],
     [['--seeds', '0'], '--seeds: 0 is not a whole number above 0'],
     [['--workloads', 'one-gpu,two-gpus'], '--workloads: no two-gpus; there are one-gpu,'],

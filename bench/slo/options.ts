@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
-import { parseArgs } from 'node:util';
 import { REPORT_PARTS, type ReportPart } from '../../sim/sweep/plan.js';
+import { count, readFlags } from '../flags.js';
 import { defaultParts, POLICY_NAMES } from './cells.js';
 import { runsIn, type Size, type SloSpec, type WorkloadSpec } from './spec.js';
 
@@ -22,24 +22,24 @@ export interface SloOptions {
   readonly command: string;
 }
 
-/** Reads the command line; throws an Error that names the flag and what it takes. */
+/** Reads the command line; throws as `readFlags` does, and an Error that names the flag and what it takes. */
 export function parseOptions(args: readonly string[], { workloads }: Pick<SloSpec, 'workloads'>): SloOptions {
-  const { values } = parseArgs({
-    args: [...args],
-    options: {
-      quick: { type: 'boolean', default: false },
-      out: { type: 'string', default: 'slo-report' },
-      traces: { type: 'string' },
-      workloads: { type: 'string' },
-      policies: { type: 'string' },
-      parts: { type: 'string' },
-      seeds: { type: 'string' },
-      jobs: { type: 'string', default: String(availableParallelism()) },
-      'find-capacity': { type: 'boolean', default: false },
-    },
-  });
-  const size: Size = values.quick ? 'quick' : 'full';
   const names = workloads.map(({ name }) => name);
+  const about =
+    'npm run bench:slo -- [flags]\nEvery policy on every workload at several loads, under two rules of deadlines.';
+  const flags = {
+    quick: { type: 'boolean', default: false, help: 'under five minutes on two cores' },
+    out: { type: 'string', default: 'slo-report', help: 'folder for report.html, report.md and report.json' },
+    traces: { type: 'string', help: 'folder with a sub-folder for each source, in place of the traces that ship' },
+    workloads: { type: 'string', help: `of ${names.join(', ')}` },
+    policies: { type: 'string', help: 'such as maestro,edf,fcfs; without it those of the workload' },
+    parts: { type: 'string', help: `of ${REPORT_PARTS.join(', ')}` },
+    seeds: { type: 'string', help: 'how many; without it as many as the benchmark has' },
+    jobs: { type: 'string', default: String(availableParallelism()), help: 'runs at a time' },
+    'find-capacity': { type: 'boolean', default: false, help: 'find the rate that is load 1, and write nothing' },
+  } as const;
+  const values = readFlags(about, flags, args);
+  const size: Size = values.quick ? 'quick' : 'full';
   const wanted = values.workloads === undefined ? undefined : choice('--workloads', values.workloads, names);
   const parts = values.parts === undefined ? undefined : choice('--parts', values.parts, REPORT_PARTS);
   const options = [
@@ -69,10 +69,4 @@ function choice<T extends string>(flag: string, text: string, among: readonly T[
     if (found !== undefined) return found;
     throw new Error(`${flag}: no ${word}; there are ${among.join(', ')}`);
   });
-}
-
-function count(flag: string, text: string): number {
-  const value = Number(text);
-  if (text.trim() !== '' && Number.isSafeInteger(value) && value > 0) return value;
-  throw new Error(`${flag}: ${text} is not a whole number above 0`);
 }

@@ -15,6 +15,7 @@ import { writeSweepReport } from '../../sim/sweep/write.js';
 import { progressLine } from '../../src/cli/output.js';
 import { MaestroError } from '../../src/model/error.js';
 import { MINUTE_MS } from '../../src/model/units.js';
+import { orEnd } from '../flags.js';
 import { cellsOf } from './cells.js';
 import { loadWorkload, trafficOf, type Workload } from './load.js';
 import { parseOptions } from './options.js';
@@ -27,7 +28,7 @@ const CAPACITY_SEARCH = { seeds: 3, minRunMs: 40 * MINUTE_MS };
 const QUICK_CAPACITY_SEARCH = { precision: 1.05 };
 
 const given = readSpec();
-const options = orExit(() => parseOptions(process.argv.slice(2), given));
+const options = orEnd(() => parseOptions(process.argv.slice(2), given));
 const { size, seeds, policies, parts } = options;
 const spec: SloSpec = seeds === undefined ? given : { ...given, seeds: { quick: seeds, full: seeds } };
 const progress = progressLine();
@@ -59,14 +60,6 @@ if (!options.findCapacity) {
     process.exit(1);
   }
   await benchmark();
-}
-
-function orExit<T>(read: () => T): T {
-  try {
-    return read();
-  } catch (error) {
-    return refuse(error);
-  }
 }
 
 /** What was asked for cannot be done: says why. */
