@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { runSimulation } from '../../sim/simulation.js';
 import { ONE_SEAT, poissonWorkflows, testScenario } from '../../test/sim-scenario.js';
 import { parseConfig } from '../config/load.js';
+import { DEFAULT_SCHEDULER_CONFIG } from '../global/scheduler-types.js';
 import { simRules } from './sim-rules.js';
 
 const rulesFor = (scheduling: string) => simRules(parseConfig(`scheduling: ${scheduling}`, 'fleet'));
@@ -9,11 +10,22 @@ const rulesFor = (scheduling: string) => simRules(parseConfig(`scheduling: ${sch
 describe('simRules', () => {
   it('has what the file says of the queue and the nodes', () => {
     const { queue, node, ignored } = rulesFor(
-      '{ queue: { maxCount: 7, maxBytes: 1MiB }, starvationBound: 2m, weights: value, retention: none, prefetch: false }',
+      '{ queue: { maxCount: 7, maxBytes: 1MiB }, starvationBound: 2m, interactiveStarvationBound: 9s, weights: value, retention: none, prefetch: false }',
     );
-    expect(queue).toEqual({ maxCount: 7, maxCountPerTenant: 7, maxBytes: 1 << 20, batchOverdueMs: 120_000 });
+    expect(queue).toEqual({
+      ...{ maxCount: 7, maxCountPerTenant: 7, maxBytes: 1 << 20 },
+      ...{ batchOverdueMs: 120_000, interactiveOverdueMs: 9_000 },
+    });
     expect(node).toEqual({ weights: 'value', retention: 'none', prefetch: false });
     expect(ignored).toEqual([]);
+  });
+
+  it('is what the benchmark runs with, where the file says nothing', () => {
+    const { batchOverdueMs, interactiveOverdueMs } = rulesFor('{}').queue;
+    expect({ batchOverdueMs, interactiveOverdueMs }).toEqual({
+      batchOverdueMs: DEFAULT_SCHEDULER_CONFIG.batchOverdueMs,
+      interactiveOverdueMs: DEFAULT_SCHEDULER_CONFIG.interactiveOverdueMs,
+    });
   });
 
   it('names what runs do not follow', () => {

@@ -20,13 +20,14 @@ const IGNORED = {
 
 /** Beside these, `lookAhead`, `minResidency` and `kvOverflowTarget` are part of every run. */
 export function simRules({ scheduling }: MaestroConfig): SimRules {
-  const { queue, starvationBoundMs, weights, retention, prefetch } = scheduling;
+  const { queue, starvationBoundMs, interactiveStarvationBoundMs, weights, retention, prefetch } = scheduling;
   return {
     queue: {
       maxCount: queue.maxCount,
       maxCountPerTenant: queue.maxCountPerTenant ?? queue.maxCount,
       maxBytes: queue.maxBytes,
       batchOverdueMs: starvationBoundMs,
+      interactiveOverdueMs: interactiveStarvationBoundMs,
     },
     node: {
       ...(weights === DEFAULTS.weights ? {} : { weights }),

@@ -74,7 +74,7 @@ const scheduling = z
     queue: queue.describe('Limits of the stages that wait in our queue.'),
     portfolio: portfolio.describe('How the policy `maestro` tunes itself.'),
     starvationBound: duration()
-      .prefault('5m')
+      .prefault('10m')
       .describe(
         'After this wait a stage of a `batch` class is overdue. While a model has overdue stages, one in twenty of its dispatches goes to the longest overdue one, whatever the policy says; and one that waits for KV memory is then overtaken no more by stages that fit.',
       ),
