@@ -43,6 +43,11 @@ export const gatewaySchema = z
     bodyLimit: bytes().prefault('32MiB').describe('Largest request body.'),
     headerLimit: bytes().prefault('16KiB').describe('Largest request header.'),
     timeouts: timeouts.describe('How long things may take.'),
+    heartbeat: duration()
+      .prefault('15s')
+      .describe(
+        'A streamed request that has waited so long for its first event, in the queue, for a model to wake or for its engine, gets its headers and an SSE comment, and another after each such time; what fails then is told by an event. 0: never.',
+      ),
     maxOpenRequests: z.int().positive().default(10_000).describe('Requests held open at once, queued or running.'),
     maxOpenBytes: bytes().prefault('1GiB').describe('Size of their bodies together.'),
     maxConnectionsPerAddress: z
@@ -53,5 +58,5 @@ export const gatewaySchema = z
         'Connections that one address may have open. Absent: any number, as behind a load balancer, whose clients all have its address.',
       ),
   })
-  .transform(rename({ bodyLimit: 'bodyLimitBytes', headerLimit: 'headerLimitBytes' }))
+  .transform(rename({ bodyLimit: 'bodyLimitBytes', headerLimit: 'headerLimitBytes', heartbeat: 'heartbeatMs' }))
   .prefault({});

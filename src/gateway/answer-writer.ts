@@ -13,6 +13,8 @@ const STRING_BYTES = 8 * 1024;
  * else that the gateway does with an event.
  */
 export class AnswerWriter implements HeldWrite {
+  /** The answer is whole, though its last bytes may not have left. */
+  ended = false;
   private framed = false;
   /** The socket that holds back what was written in this turn. */
   private holding: Socket | undefined;
@@ -37,6 +39,7 @@ export class AnswerWriter implements HeldWrite {
 
   end(bytes?: Buffer): void {
     const { res } = this;
+    this.ended = true;
     if (this.framed) this.hold(bytes ? frame(bytes, LAST_CHUNK) : LAST_CHUNK);
     else if (bytes && (bytes.length > STRING_BYTES || res.chunkedEncoding)) {
       res.end(bytes);

@@ -78,25 +78,40 @@ export interface BrokenStream {
   readonly nextSequence: number;
 }
 
+const NOTHING_SENT: BrokenStream = { midFrame: false, responseId: undefined, nextSequence: 0 };
+
 /** An error inside a stream that has begun: an event in the shape of its API. Nothing follows it, no `[DONE]` either. */
-export function errorEvent(error: MaestroError, dialect: ApiDialect, stream: BrokenStream): Buffer {
+export function errorEvent(error: MaestroError, dialect: ApiDialect, stream = NOTHING_SENT): Buffer {
+  const body = dialect === 'anthropic' ? anthropicError(error.httpStatus, error.message) : error.toBody();
+  return eventOf(body, error.httpStatus, error.message, dialect, stream);
+}
+
+/** What an engine answered with an error status, in a stream of which only heartbeats have been sent. `body` is in the shape of the API. */
+export function refusalEvent(status: number, body: Buffer, dialect: ApiDialect): Buffer {
+  const document = JSON.parse(body.toString('utf8')) as { readonly error: { readonly message?: unknown } };
+  return eventOf(document, status, String(document.error.message), dialect, NOTHING_SENT);
+}
+
+function eventOf(body: object, status: number, message: string, dialect: ApiDialect, stream: BrokenStream): Buffer {
   // A half-sent frame is closed first, so that the error stands in an event of its own.
   const before = stream.midFrame ? '\n\n' : '';
-  if (dialect === 'anthropic') {
-    return Buffer.from(
-      `${before}event: error\ndata: ${JSON.stringify(anthropicError(error.httpStatus, error.message))}\n\n`,
-    );
-  }
-  if (dialect === 'openai') return Buffer.from(`${before}data: ${JSON.stringify(error.toBody())}\n\n`);
+  if (dialect === 'anthropic') return Buffer.from(`${before}event: error\ndata: ${JSON.stringify(body)}\n\n`);
+  if (dialect === 'openai') return Buffer.from(`${before}data: ${JSON.stringify(body)}\n\n`);
   const response = {
     id: stream.responseId ?? null,
     object: 'response',
     status: 'failed',
-    error: { code: 'server_error', message: error.message },
+    error: { code: responseErrorCode(status), message },
     output: [],
   };
   const event = { type: 'response.failed', sequence_number: stream.nextSequence, response };
   return Buffer.from(`${before}event: response.failed\ndata: ${JSON.stringify(event)}\n\n`);
+}
+
+/** OpenAI's names for what fails a response. */
+function responseErrorCode(status: number): string {
+  if (status === 429) return 'rate_limit_exceeded';
+  return status < 500 ? 'invalid_prompt' : 'server_error';
 }
 
 /** What an answer tells about the request's way, as far as it has come; a flat list of names and values. */

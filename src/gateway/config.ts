@@ -54,6 +54,8 @@ export interface GatewayConfig {
   /** Largest `n` and `best_of`. */
   readonly maxChoices: number;
   readonly maxJsonDepth: number;
+  /** A streamed request that has waited so long for its first event gets a comment, and another after each such time; 0: none. Wall milliseconds. */
+  readonly heartbeatMs: number;
   /** Hash the words of last messages for the predictor. */
   readonly readsText: boolean;
   /** An SSE frame up to this size is held until it is complete; a longer one passes uninspected. */
@@ -65,7 +67,7 @@ export interface GatewayConfig {
   readonly timeouts: GatewayTimeouts;
 }
 
-/** Defaults of every setting; sources of the limits: Node's own (16 KiB headers), nginx and cloud load balancers (60 s idle). */
+/** Defaults of every setting; sources of the limits: Node's own (16 KiB headers), nginx and cloud load balancers (60 s idle), WHATWG HTML (a comment every 15 s). */
 export const DEFAULT_GATEWAY_CONFIG: GatewayConfig = {
   keys: [],
   defaultClass: 'interactive',
@@ -76,6 +78,7 @@ export const DEFAULT_GATEWAY_CONFIG: GatewayConfig = {
   maxOpenBytes: 1024 * MiB,
   maxChoices: 128,
   maxJsonDepth: 100,
+  heartbeatMs: 15 * SECOND_MS,
   readsText: false,
   maxFrameBytes: 256 * 1024,
   workflowIdleMs: 30 * MINUTE_MS,

@@ -5,14 +5,16 @@ import { MaestroError } from '../model/error.js';
 import type { OutcomeKind, StageOutcome } from '../model/stage.js';
 import type { AnswerFacts } from './answer-facts.js';
 import { AnswerWriter } from './answer-writer.js';
-import { errorEvent, maestroHeaders, sendError } from './answers.js';
+import { errorEvent, maestroHeaders, refusalEvent, sendError } from './answers.js';
 import type { ApiKey } from './config.js';
 import type { GatewayContext } from './context.js';
 import { type Ending, outcomeOf, reportEnd } from './ended-request.js';
 import { REJECTION_KINDS, refusalAnswer } from './engine-refusal.js';
 import { copyAnswerHeaders, upstreamHeaders } from './headers.js';
+import { HeldStream, UNBUFFERED } from './held-stream.js';
 import { bodyTooLarge, checkHeaders, type Intake, takeIn } from './intake.js';
 import { scanBody } from './json-scan.js';
+import { takeRoom } from './open-room.js';
 import { ownShortage } from './own-shortage.js';
 import { readBody } from './read-body.js';
 import type { InferenceRoute, PathIdentity } from './routes.js';
@@ -66,6 +68,7 @@ export class Exchange implements StageListener, UpstreamSink {
   private call: UpstreamCall | undefined;
   private outcome: StageOutcome | undefined;
   private watchesDrain = false;
+  private held: HeldStream | undefined;
   private reservedBytes: number | undefined;
 
   constructor(
@@ -93,7 +96,7 @@ export class Exchange implements StageListener, UpstreamSink {
     try {
       const key = this.context.keys.authenticate(req.headers);
       const announcedBytes = checkHeaders(req, bodyLimitBytes);
-      this.reserve(announcedBytes);
+      this.reservedBytes = takeRoom(this.context.budget, announcedBytes, undefined);
       readBody(req, announcedBytes, bodyLimitBytes, this.context.rooms, {
         wanted: () => this.phase === 'reading',
         onBody: (body, room, pooled) => {
@@ -105,20 +108,6 @@ export class Exchange implements StageListener, UpstreamSink {
     } catch (thrown) {
       this.refuse(thrown);
     }
-  }
-
-  /** Takes room for one open request with a body of `bytes`, in place of what was taken before. */
-  private reserve(bytes: number): void {
-    const { budget } = this.context;
-    if (this.reservedBytes !== undefined) budget.remove(this.reservedBytes);
-    this.reservedBytes = undefined;
-    const full = budget.tryAdd(bytes);
-    if (full) {
-      throw new MaestroError('queue_full', 'Too many requests are open here. Try again shortly.', {
-        reason: full === 'count' ? 'too-many-requests' : 'too-many-bytes',
-      });
-    }
-    this.reservedBytes = bytes;
   }
 
   /** Understands the request once its body is there. `room` begins with the body. */
@@ -133,7 +122,8 @@ export class Exchange implements StageListener, UpstreamSink {
   }
 
   private submit(intake: Intake): void {
-    if (intake.body.length !== this.reservedBytes) this.reserve(intake.body.length);
+    const { length } = intake.body;
+    if (length !== this.reservedBytes) this.reservedBytes = takeRoom(this.context.budget, length, this.reservedBytes);
     this.intake = intake;
     this.phase = 'queued';
     this.handle = this.context.scheduling.submit(intake.stage, intake.identity.source, this);
@@ -198,10 +188,9 @@ export class Exchange implements StageListener, UpstreamSink {
   onContent(bytes: Buffer): void {
     const { res } = this;
     if (this.settled || res.destroyed) return;
-    // An error that comes before any content becomes an error status; its event is not needed then.
-    if (!res.headersSent && this.call?.errorFirst) return;
-    if (!res.headersSent) {
-      this.beginAnswer();
+    if (this.phase === 'waiting') {
+      // An error that comes before any content becomes our own answer; its event is not needed then.
+      if (this.call?.errorFirst || !this.beginAnswer()) return;
       this.handle?.firstToken();
     }
     if (this.writer.write(bytes)) return;
@@ -240,7 +229,7 @@ export class Exchange implements StageListener, UpstreamSink {
           cause: end.cause,
         });
         if (end.rest) this.onContent(end.rest);
-        if (end.told && this.res.headersSent) this.writer.end();
+        if (end.told && this.phase === 'flowing') this.writer.end();
         this.fail(error, 'engine_failed', end.reason, end.facts);
       }
     }
@@ -264,7 +253,7 @@ export class Exchange implements StageListener, UpstreamSink {
   }
 
   private complete(readFacts: () => AnswerFacts, rest: Buffer | undefined): void {
-    if (!this.res.headersSent) this.beginAnswer();
+    if (this.phase === 'waiting' && !this.beginAnswer()) return;
     this.writer.end(rest);
     // An engine that has answered in full has read the whole request, so nothing holds on to its bytes.
     if (this.pooledRoom) this.context.rooms.give(this.pooledRoom);
@@ -273,21 +262,28 @@ export class Exchange implements StageListener, UpstreamSink {
   }
 
   private passRefusal(body: Buffer, headers: string[], status: number, kind: OutcomeKind, reason: string): void {
-    this.res.writeHead(status, [...this.maestroHeaders(), ...headers]);
-    this.res.end(body);
-    this.settle(kind, reason, status);
+    if (this.held?.begun) this.writer.end(refusalEvent(status, body, this.request.route.dialect));
+    else this.res.writeHead(status, [...this.maestroHeaders(), ...headers]).end(body);
+    this.settle(kind, reason, this.res.statusCode);
   }
 
-  /** Sends the head of the answer. */
-  private beginAnswer(): void {
+  /** Sends the head of the answer, unless a heartbeat has. False when the request has failed, because what comes is not the stream that has begun. */
+  private beginAnswer(): boolean {
+    const { status, headers, streamed } = this.call!.head!;
+    if (this.held?.begun && !streamed) {
+      const error = new MaestroError('engine_failed', 'The engine did not answer with a stream.');
+      this.fail(error, 'engine_failed', 'no-stream');
+      return false;
+    }
     this.phase = 'flowing';
     this.ttftMs = this.context.clock.nowMs() - this.arrivalMs;
     this.rememberResponse();
-    const { status, headers, streamed } = this.call!.head!;
+    if (this.held?.begun) return true;
     const answer = this.maestroHeaders();
-    if (streamed) answer.push('cache-control', 'no-cache', 'x-accel-buffering', 'no');
+    if (streamed) answer.push(...UNBUFFERED);
     copyAnswerHeaders(headers, streamed, answer);
     this.writer.begin(status, answer, streamed);
+    return true;
   }
 
   /** A response can be asked for and stopped by its id as soon as the client has that. */
@@ -305,14 +301,23 @@ export class Exchange implements StageListener, UpstreamSink {
   /** Ends what has taken too long. Called every now and then. */
   checkTimeouts(nowMs: number, wallMs: number): void {
     const late = overdue(this, this.context.config.timeouts, nowMs, wallMs);
-    if (late === undefined) return;
-    if (late.kind === 'idle-client') {
+    if (late === undefined) {
+      if (this.streamRequested && (this.phase === 'queued' || this.phase === 'waiting')) this.keepAlive(wallMs);
+    } else if (late.kind === 'idle-client') {
       this.abortUpstream('client');
       if (!this.settled) this.settle('client_cancelled', 'idle-write', 499);
       this.res.destroy();
     } else {
       this.fail(late.error, late.outcome, late.error.code);
     }
+  }
+
+  /** Shows the client of a stream that has not begun that somebody is there. */
+  private keepAlive(wallMs: number): void {
+    const { config, metrics } = this.context;
+    if (config.heartbeatMs === 0) return;
+    this.held ??= new HeldStream(wallMs, config.heartbeatMs);
+    if (this.held.beat(wallMs, this.res, this.writer, () => this.maestroHeaders())) metrics.heartbeatSent();
   }
 
   /** Ends the request because the gateway closes. */
@@ -338,10 +343,11 @@ export class Exchange implements StageListener, UpstreamSink {
       // The rest of an unread body would be taken for the next request.
       if (this.phase === 'reading') headers.push('connection', 'close');
       sendError(res, error, headers, this.request.route.dialect);
-    } else if (!res.writableEnded) {
+    } else if (!this.writer.ended) {
       // A JSON answer that stops halfway can only be cut, so that nobody takes it for whole.
-      if (call?.head?.streamed) this.writer.end(errorEvent(error, this.request.route.dialect, call.stream));
-      else res.destroy();
+      if (this.held?.begun || call?.head?.streamed) {
+        this.writer.end(errorEvent(error, this.request.route.dialect, call?.stream));
+      } else res.destroy();
     }
     this.settle(kind, reason, res.statusCode, () => facts);
   }

@@ -64,6 +64,12 @@ export class GatewayMetrics {
     registers: [this.registry],
   });
 
+  private readonly heartbeats = new Counter({
+    name: 'maestro_heartbeats_total',
+    help: 'Comments sent in streams that had not begun; when it rises, requests wait long for an engine or in it',
+    registers: [this.registry],
+  });
+
   constructor(vocabulary: MetricsVocabulary) {
     this.vocabulary = {
       routes: new Set(vocabulary.routes),
@@ -116,6 +122,10 @@ export class GatewayMetrics {
   /** `cause` and `phase` come from the gateway's own closed sets. */
   upstreamAborted(cause: string, phase: string): void {
     this.upstreamAborts.inc({ cause, phase });
+  }
+
+  heartbeatSent(): void {
+    this.heartbeats.inc();
   }
 
   /** The ledger of requests: what began, what is open, how the rest ended. */
