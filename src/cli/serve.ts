@@ -188,13 +188,14 @@ export async function serve(options: ServeOptions): Promise<Served> {
 }
 
 function gatewayConfig(config: MaestroConfig): GatewayConfig {
-  const { gateway, defaultClass, templates } = config;
+  const { gateway, defaultClass, templates, parameters } = config;
   return {
     ...DEFAULT_GATEWAY_CONFIG,
     ...gateway,
     keys: gatewayKeys(config),
     defaultClass,
     templates,
+    parameters,
     readsText: config.prediction.readText,
     timeouts: { ...DEFAULT_GATEWAY_CONFIG.timeouts, ...gateway.timeouts },
   };

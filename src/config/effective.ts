@@ -9,6 +9,7 @@ export function effectiveConfig(written: unknown): unknown {
 function fill(schema: JsonSchemaNode, written: unknown): unknown {
   const value = written === undefined ? schema.default : written;
   if (schema.unit === 'secret' && value !== undefined) return '********';
+  if (schema.unit !== undefined) return value;
   if (Array.isArray(value)) {
     const list = schema.anyOf?.find(({ items }) => items) ?? schema;
     return value.map((item: unknown) => (list.items ? fill(list.items, item) : item));

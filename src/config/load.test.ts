@@ -43,6 +43,25 @@ const WRONG: readonly (readonly [text: string, expected: string])[] = [
     '1:1 classes: no class is called "interactive", which defaultClass stands at',
   ],
   ['aliases: {"a b": c}', '1:11 aliases.a b: the name must be 1 to 127 letters'],
+  [
+    'parameters: {m: {drop: [model]}}',
+    '1:25 parameters.m.drop[0]: "model" must be left out: Maestro itself reads or sets it',
+  ],
+  [
+    'parameters: {m: {caps: {max_output_tokens: 5}}}',
+    'parameters.m.caps.max_output_tokens: the name must be written max_tokens',
+  ],
+  ['parameters: {m: {caps: {n: many}}}', '1:28 parameters.m.caps.n: must be a number, not "many"'],
+  ['parameters: {m: {drop: [user], fixed: {user: x}}}', '1:40 parameters.m.fixed.user: drop speaks of "user" already'],
+  ['parameters: {m: {refuse: [user, user]}}', '1:33 parameters.m.refuse[1]: refuse speaks of "user" already'],
+  [
+    'parameters: {m: {defaults: {n: 5}, caps: {n: 4}}}',
+    '1:32 parameters.m.defaults.n: the default of a capped field must be a number of at most 4',
+  ],
+  [
+    `${fleet('{id: a, model: qwen3-8b, gpus: [0]}')}parameters: {qwen3-9b: {drop: [user]}}`,
+    '8:14 parameters.qwen3-9b: unknown served model "qwen3-9b"',
+  ],
   ['templates: {t: {class: batsh}}', '1:24 templates.t.class: unknown class "batsh"'],
   ['gateway: {keys: [{tenant: t}]}', '1:18 gateway.keys[0]: exactly one of keyEnv and key is needed'],
   ['fleet: {nodes: [{id: n, gpus: {type: h10, count: 1}}]}', '1:38 fleet.nodes[0].gpus.type: unknown GPU type "h10"'],

@@ -2,6 +2,7 @@ import { GPU_NAMES } from '../model/gpu-catalogue.js';
 import { findLlm, LLM_NAMES } from '../model/llm-catalogue.js';
 import { unknownName } from './issues.js';
 import { isOpenToOthers, LOOPBACK } from './listen.js';
+import { checkParameters } from './parameters.js';
 import type { ConfigPath, Finding } from './problem.js';
 
 /** A mapping as written, before the schema has looked at it. */
@@ -43,6 +44,7 @@ export function checkReferences(
     ...nodes.flatMap((node) => checkNode(node, ownGpus)),
     ...engines.flatMap(({ node, engine }) => checkEngine(engine, node, ownModels)),
     ...checkServedNames(root, allEngines),
+    ...checkParameters(asMapping(root['parameters']), servedNames(allEngines)),
     ...checkClassNames(root),
     ...checkTimeScale(root, allEngines),
     ...checkKeys(root, environment),
@@ -179,6 +181,13 @@ function checkServedNames(root: Written, engines: readonly Entry[]): Finding[] {
       findings.push({ ...unknownName('served model', target, [...served.keys()]), path, at: 'value' });
   }
   return findings;
+}
+
+function servedNames(engines: readonly Entry[]): string[] {
+  return engines.flatMap(({ fields }) => {
+    const name = fields['servedName'] ?? fields['model'];
+    return typeof name === 'string' ? [name] : [];
+  });
 }
 
 function checkClassNames(root: Written): Finding[] {

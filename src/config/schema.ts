@@ -5,6 +5,7 @@ import { EVICTION_POLICY_NAMES } from '../node/evict.js';
 import { bytes, duration, identifier, modelName, rename } from './fields.js';
 import { fleetSchema, gpuSchema, modelSchema } from './schema-fleet.js';
 import { gatewaySchema } from './schema-gateway.js';
+import { parametersSchema } from './schema-parameters.js';
 
 const listen = z
   .strictObject({
@@ -172,6 +173,9 @@ export const configSchema = z.strictObject({
     .record(modelName(), modelName().describe('The served model that the name stands for.'))
     .default({})
     .describe('Further names for served models.'),
+  parameters: parametersSchema
+    .prefault({})
+    .describe('What requests may ask of a served model, by its name; `*` stands for every model.'),
   classes: z
     .array(sloClass)
     .min(1)

@@ -119,12 +119,14 @@ export function maestroHeaders(
   requestId: string,
   identity: Identity | undefined,
   start: StageStart | undefined,
+  changed?: string,
 ): string[] {
   const headers = ['x-request-id', requestId];
   if (identity) {
     headers.push('x-maestro-workflow', identity.workflowId, 'x-maestro-identity-source', identity.source);
     headers.push('x-maestro-class', identity.sloClass.name);
   }
+  if (changed !== undefined) headers.push('x-maestro-parameters', changed);
   if (start) {
     headers.push('x-maestro-queue-ms', String(Math.round(start.queueMs)), 'x-maestro-node', start.nodeId);
     headers.push('x-maestro-engine', start.engineId, 'x-maestro-policy', start.policy);

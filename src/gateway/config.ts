@@ -20,6 +20,15 @@ export interface TemplateDefaults {
   readonly deadlineMs?: number | undefined;
 }
 
+/** What requests may ask of a model. Keys are top-level fields of a request; `max_tokens` stands for the output limit of every API. */
+export interface ParameterRules {
+  readonly defaults?: Readonly<Record<string, unknown>>;
+  readonly caps?: Readonly<Record<string, number>>;
+  readonly fixed?: Readonly<Record<string, unknown>>;
+  readonly drop?: readonly string[];
+  readonly refuse?: readonly string[];
+}
+
 export interface GatewayTimeouts {
   /** Longest wait in our queue. Clock milliseconds, like the next three: on a scaled clock they pass faster. */
   readonly queueMs: number;
@@ -44,6 +53,8 @@ export interface GatewayConfig {
   /** Class of requests for which nothing names one. */
   readonly defaultClass: string;
   readonly templates: Readonly<Record<string, TemplateDefaults>>;
+  /** By served model; `*` for all of them. */
+  readonly parameters: Readonly<Record<string, ParameterRules>>;
   readonly bodyLimitBytes: number;
   readonly headerLimitBytes: number;
   /** Requests that may be open at once, and the bytes of their bodies together. */
@@ -72,6 +83,7 @@ export const DEFAULT_GATEWAY_CONFIG: GatewayConfig = {
   keys: [],
   defaultClass: 'interactive',
   templates: {},
+  parameters: {},
   bodyLimitBytes: 32 * MiB,
   headerLimitBytes: 16 * 1024,
   maxOpenRequests: 10_000,

@@ -6,6 +6,7 @@ import type { GatewayMetrics } from '../observe/metrics.js';
 import type { GatewayConfig } from './config.js';
 import type { ConversationIndex } from './conversation-index.js';
 import type { KeyRing } from './keys.js';
+import type { ParameterPolicies } from './parameter-policy.js';
 import type { ResponseHomes } from './response-homes.js';
 import type { RoomPool } from './room-pool.js';
 import type { TokenEstimator } from './token-estimate.js';
@@ -25,6 +26,7 @@ export interface GatewayContext {
   readonly conversations: ConversationIndex;
   readonly workflows: WorkflowClock;
   readonly tokens: TokenEstimator;
+  readonly policies: ParameterPolicies;
   /** Room for open requests and their bodies. */
   readonly budget: QueueBudget;
   readonly rooms: RoomPool;

@@ -295,7 +295,8 @@ export class Exchange implements StageListener, UpstreamSink {
   }
 
   private maestroHeaders(): string[] {
-    return maestroHeaders(this.request.requestId, this.intake?.identity, this.start);
+    const { intake } = this;
+    return maestroHeaders(this.request.requestId, intake?.identity, this.start, intake?.changed);
   }
 
   /** Ends what has taken too long. Called every now and then. */

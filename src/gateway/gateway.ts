@@ -19,6 +19,7 @@ import { IDENTITY_SOURCES } from './identity.js';
 import { KeyRing } from './keys.js';
 import { answerLocally } from './local-routes.js';
 import { OpenList } from './open-list.js';
+import { ParameterPolicies } from './parameter-policy.js';
 import { ResponseHomes } from './response-homes.js';
 import { RoomPool } from './room-pool.js';
 import { type ApiDialect, INFERENCE_ROUTE_NAMES, matchRoute } from './routes.js';
@@ -84,6 +85,7 @@ class HttpGateway implements Gateway {
       conversations: new ConversationIndex(config.maxWorkflows),
       workflows: new WorkflowClock(config.maxWorkflows, config.workflowIdleMs),
       tokens: new TokenEstimator(),
+      policies: new ParameterPolicies(config.parameters),
       budget: new QueueBudget({ maxCount: config.maxOpenRequests, maxBytes: config.maxOpenBytes }),
       rooms: new RoomPool(),
       responses: new ResponseHomes(),

@@ -25,6 +25,8 @@ export interface Intake {
   readonly fields: RequestFields;
   readonly identity: Identity;
   readonly stage: Stage;
+  /** Fields that the parameter rules of the model have changed, and how, for the answer's headers. */
+  readonly changed: string | undefined;
 }
 
 export interface IntakeRequest {
@@ -40,12 +42,20 @@ export interface IntakeRequest {
 const ROLE_PROMPT_BYTES = 1024;
 
 /** Understands a whole request body. Throws a MaestroError that the client can act on. */
-export function takeIn(context: GatewayContext, request: IntakeRequest, body: Buffer, room: Buffer): Intake {
+export function takeIn(context: GatewayContext, request: IntakeRequest, sent: Buffer, sentRoom: Buffer): Intake {
   const { config, scheduling } = context;
-  const scan = scanBody(body, config.maxJsonDepth, request.route.messageList);
-  const fields = readFields(body, scan, request.route, config.maxChoices);
+  const { route } = request;
+  let [body, room] = [sent, sentRoom];
+  let scan = scanBody(body, config.maxJsonDepth, route.messageList);
+  let fields = readFields(body, scan, route, config.maxChoices);
   const model = scheduling.resolveModel(fields.model);
   if (!model) throw unknownModel(fields.model, scheduling.models());
+  const governed = context.policies.of(model.name)?.apply(body, room, scan.closeOffset, route);
+  if (governed) {
+    ({ body, room } = governed);
+    scan = scanBody(body, config.maxJsonDepth, route.messageList);
+    fields = readFields(body, scan, route, config.maxChoices);
+  }
   const home = continuedHome(context, request, body, scan);
   const identity = identify(context, request, body, scan, home);
   context.metrics.identityResolved(identity.source, identity.classClamped);
@@ -67,7 +77,7 @@ export function takeIn(context: GatewayContext, request: IntakeRequest, body: Bu
     promptTokensExact: fields.promptTokens !== undefined,
     maxTokens: Math.min(fields.maxTokens ?? contextRoom, contextRoom),
     bodyBytes: body.length,
-    prefixHashes: hashPrompt(request.route, body, scan, identity.tenant, model.name),
+    prefixHashes: hashPrompt(route, body, scan, identity.tenant, model.name),
     features: {
       ...fields.features,
       lastMessageTokens: context.tokens.estimate(model.name, fields.lastMessageBytes),
@@ -78,7 +88,7 @@ export function takeIn(context: GatewayContext, request: IntakeRequest, body: Bu
   if (home) stage.onlyEngineId = home.start.engineId;
   if (fields.maxTokens !== undefined) stage.outputLimited = true;
   if (fields.choices > 1) stage.choices = fields.choices;
-  return { body, room, scan, fields, identity, stage };
+  return { body, room, scan, fields, identity, stage, changed: governed?.changed };
 }
 
 /**

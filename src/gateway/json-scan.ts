@@ -102,6 +102,19 @@ export function findMember(body: Buffer, start: number, key: string): JsonRange 
   return scanner.findMember(start, key);
 }
 
+/** A field of an object, and where its key begins and its value lies. */
+export interface JsonMember {
+  readonly key: string;
+  readonly keyStart: number;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** All fields of the object that is the body, in their order. The body was scanned before. */
+export function membersOf(body: Buffer): JsonMember[] {
+  return new Scanner(body, Number.POSITIVE_INFINITY).members();
+}
+
 /** Where each element of the array that starts at `start` begins. The array was scanned before. */
 export function elementsOf(body: Buffer, start: number): number[] {
   return new Scanner(body, Number.POSITIVE_INFINITY).elementsOf(start);
@@ -157,6 +170,23 @@ class Scanner {
       const elements = this.skipValue(1);
       if (key === wanted) return { start: valueStart, end: this.position, elements };
       if (this.next() !== COMMA) return undefined;
+      this.position++;
+    }
+  }
+
+  members(): JsonMember[] {
+    const members: JsonMember[] = [];
+    this.next();
+    this.position++;
+    if (this.next() === CLOSE_BRACE) return members;
+    for (;;) {
+      this.next();
+      const keyStart = this.position;
+      const key = this.readKey();
+      const start = this.position;
+      this.skipValue(1);
+      members.push({ key, keyStart, start, end: this.position });
+      if (this.next() !== COMMA) return members;
       this.position++;
     }
   }

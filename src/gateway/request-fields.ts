@@ -129,7 +129,7 @@ function readChoices(body: Buffer, scan: BodyScan, field: 'n' | 'best_of', maxCh
 }
 
 /** A number in any form that vLLM takes for one (pydantic's lax mode): `4`, `"4"`, `"4.0"`, `true`. Undefined for everything else. */
-function countOf(value: unknown): number | undefined {
+export function countOf(value: unknown): number | undefined {
   if (typeof value === 'boolean') return Number(value);
   if (typeof value === 'string' && /^\s*[+-]?\d[\d_]*(\.0*)?\s*$/.test(value)) return Number(value.replaceAll('_', ''));
   return typeof value === 'number' && Number.isFinite(value) ? value : undefined;
