@@ -6,6 +6,7 @@ import { measureEngine } from '../engine/calibrate/measure.js';
 import { type Calibration, fitCosts, MIN_DECODE_SAMPLES, MIN_PREFILL_SAMPLES } from '../engine/calibration-fit.js';
 import { VllmClient } from '../engine/vllm/client.js';
 import { discoverEngine } from '../engine/vllm/discover.js';
+import { ENGINE_URL_HINT, parseEngineUrl } from '../model/engine-address.js';
 import { MaestroError } from '../model/error.js';
 import { positiveInteger } from './numbers.js';
 import { printJson, progressLine, renderTable } from './output.js';
@@ -30,7 +31,7 @@ export function registerCalibrate(program: Command): void {
       'Sends prompts of several lengths and batches of several sizes to a vLLM server that nobody else uses meanwhile, and fits straight lines to the times ' +
         'to the first token and per output token. What it prints goes under an engine of the fleet file (`measured`).',
     )
-    .argument('<url>', 'base URL of the server')
+    .argument('<url>', 'base URL of the server, `unix:/PATH` for a socket')
     .option('--prompts <tokens>', 'prompt lengths, comma-separated', counts, [128, 512, 2048, 4096])
     .option('--batches <n>', 'sequences that decode at once, comma-separated', counts, [1, 2, 4, 8, 16])
     .option('--contexts <tokens>', 'context lengths while decoding, comma-separated', counts, [128, 2048])
@@ -44,9 +45,7 @@ export function registerCalibrate(program: Command): void {
 }
 
 async function calibrate(given: string, options: CalibrateArguments): Promise<void> {
-  if (!/^https?:\/\//.test(given) || !URL.canParse(given)) {
-    throw new MaestroError('invalid_request', `"${given}" is not a URL such as http://127.0.0.1:8000.`);
-  }
+  if (!parseEngineUrl(given)) throw new MaestroError('invalid_request', `"${given}" ${ENGINE_URL_HINT}.`);
   const url = given.replace(/\/+$/, '');
   const apiKey = options.apiKeyEnv === undefined ? undefined : process.env[options.apiKeyEnv];
   const client = new VllmClient({ url, apiKey });

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { engineApiKeys } from '../config/keys.js';
 import { loadConfig } from '../config/load.js';
 import { toNodeSpecs } from '../config/node-specs.js';
+import { parseEngineUrl } from '../model/engine-address.js';
 import { MaestroError } from '../model/error.js';
 import type { NodeSpec } from '../model/fleet.js';
 import { examine } from '../observe/doctor/examine.js';
@@ -28,7 +29,7 @@ export function registerDoctor(program: Command): void {
         'control endpoints open to the network. Changes nothing. Ends with 1 where something will fail or is unsafe.',
     )
     .option('--fleet <file>', 'fleet file whose engines are looked at; emulated ones are left out')
-    .option('--vllm <urls>', 'base URLs of vLLM servers, separated by commas', parseUrls)
+    .option('--vllm <urls>', 'base URLs of vLLM servers, separated by commas; `unix:/PATH` for a socket', parseUrls)
     .option('--api-key-env <name>', 'environment variable that holds the API key of the --vllm servers')
     .option('--json', 'print one JSON document')
     .addHelpText('after', '\nExample:\n  $ maestro doctor --vllm http://127.0.0.1:8000\n')
@@ -55,7 +56,7 @@ async function examineFleet(file: string | undefined): Promise<Finding[]> {
   if (file === undefined) return await examine([], await modelFileOf(defaultModelPath()));
   const config = loadConfig(file);
   const nodes = toNodeSpecs(config, new Map()).map(
-    (node): NodeSpec => ({ ...node, engines: node.engines.filter(({ url }) => URL.canParse(url)) }),
+    (node): NodeSpec => ({ ...node, engines: node.engines.filter(({ url }) => parseEngineUrl(url) !== undefined) }),
   );
   const modelPath = modelPathOf(config.prediction.model);
   const modelFile = modelPath === undefined ? undefined : await modelFileOf(modelPath);

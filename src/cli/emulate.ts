@@ -16,6 +16,7 @@ interface EmulateArguments {
   readonly gpu: string;
   readonly host: string;
   readonly port: number;
+  readonly uds?: string;
   readonly timeScale: number;
   readonly servedModelName?: string[];
   readonly llmSpec?: LlmSpec;
@@ -71,6 +72,7 @@ export function registerEmulate(program: Command): void {
     .requiredOption('--gpu <type>', 'GPU of the catalogue, such as h100-sxm')
     .option('--port <port>', 'port to listen on; 0 picks one', naturalNumber, 8000)
     .option('--host <host>', 'address to listen on', '127.0.0.1')
+    .option('--uds <path>', 'Unix socket to listen on, in place of host and port')
     .option('--time-scale <x>', 'emulated seconds in one real second', positive, 1)
     .option('--tp <n>', 'GPUs that share the model (vLLM --tensor-parallel-size)', positiveInteger)
     .option('--served-model-name <names...>', 'names under which clients ask for it')

@@ -28,7 +28,7 @@ export function registerUp(program: Command): void {
         'from the servers. With neither, an emulated fleet at real time.',
     )
     .option('--fleet <file>', 'fleet and settings, see "maestro config"')
-    .option('--vllm <urls>', 'base URLs of vLLM servers, separated by commas', parseUrls)
+    .option('--vllm <urls>', 'base URLs of vLLM servers, separated by commas; `unix:/PATH` for a socket', parseUrls)
     .option('--api-key-env <name>', 'environment variable that holds the API key of the --vllm servers')
     .option('--port <port>', 'port to listen on; 0 picks a free one (default: 8080)', parsePort)
     .option('--host <host>', 'address to listen on (default: 127.0.0.1)')

@@ -1,5 +1,6 @@
 import { InvalidArgumentError } from 'commander';
 import { unknownEngineSpec } from '../engine/vllm/discover.js';
+import { ENGINE_URL_HINT, engineAddress, parseEngineUrl } from '../model/engine-address.js';
 import { MaestroError } from '../model/error.js';
 import type { NodeSpec } from '../model/fleet.js';
 
@@ -7,18 +8,28 @@ import type { NodeSpec } from '../model/fleet.js';
 export function parseUrls(text: string): string[] {
   return text.split(',').map((part) => {
     const url = part.trim();
-    if (!/^https?:\/\//.test(url) || !URL.canParse(url)) {
-      throw new InvalidArgumentError(`"${url}" is not a URL such as http://127.0.0.1:8000.`);
-    }
+    if (!parseEngineUrl(url)) throw new InvalidArgumentError(`"${url}" ${ENGINE_URL_HINT}.`);
     return url;
   });
+}
+
+/** What an engine is called of which only the URL is known: its host and port, or the path of its socket. */
+function idOf(url: string): string {
+  const { socketPath, origin } = engineAddress(url);
+  return socketPath ?? new URL(origin).host;
+}
+
+/** A socket is one of this host. */
+function hostOf(url: string): string {
+  const { socketPath, origin } = engineAddress(url);
+  return socketPath === undefined ? new URL(origin).hostname : '127.0.0.1';
 }
 
 /** One node for each host; which servers share GPUs cannot be seen from outside. */
 export function discoveredNodes(urls: readonly string[]): NodeSpec[] {
   const byHost = new Map<string, string[]>();
   for (const url of urls) {
-    const { hostname } = new URL(url);
+    const hostname = hostOf(url);
     byHost.set(hostname, [...(byHost.get(hostname) ?? []), url]);
   }
   return [...byHost].map(([hostname, hostUrls]) => ({
@@ -26,7 +37,7 @@ export function discoveredNodes(urls: readonly string[]): NodeSpec[] {
     clusterId: 'local',
     gpus: [],
     hostMemoryBytes: Number.POSITIVE_INFINITY,
-    engines: hostUrls.map((url) => unknownEngineSpec(new URL(url).host, hostname, url.replace(/\/+$/, ''))),
+    engines: hostUrls.map((url) => unknownEngineSpec(idOf(url), hostname, url.replace(/\/+$/, ''))),
   }));
 }
 
@@ -34,7 +45,7 @@ export function discoveredNodes(urls: readonly string[]): NodeSpec[] {
 export function vllmApiKeys(urls: readonly string[], variable: string | undefined): Map<string, string> {
   if (variable === undefined) return new Map();
   const key = process.env[variable];
-  if (key) return new Map(urls.map((url) => [new URL(url).host, key]));
+  if (key) return new Map(urls.map((url) => [idOf(url), key]));
   throw new MaestroError(
     'invalid_request',
     `The environment variable ${variable} is not set; it should hold the API key.`,

@@ -88,6 +88,14 @@ const WRONG: readonly (readonly [text: string, expected: string])[] = [
     ),
     '8:41 fleet.nodes[0].engines[1].url: url "http://127.0.0.1:8001" is used twice',
   ],
+  [
+    fleet('{id: a, model: qwen3-8b, url: "unix:/run/a.sock"}', '{id: b, model: qwen3-8b, url: "unix:///run/a.sock"}'),
+    '8:41 fleet.nodes[0].engines[1].url: url "unix:/run/a.sock" is used twice',
+  ],
+  [
+    fleet('{id: a, model: qwen3-8b, url: "unix:a.sock"}'),
+    '7:41 fleet.nodes[0].engines[0].url: "unix:a.sock" must be a URL such as http://127.0.0.1:8000 or unix:/run/vllm/a.sock',
+  ],
   ['fleet: {nodes: [{id: n}, {id: n}]}', '1:31 fleet.nodes[1].id: node id "n" is used twice'],
   [
     'fleet: {nodes: [{id: n, engines: [{id: e, model: qwen3-8b, url: "http://a"}]}], timeScale: 2}',
@@ -280,13 +288,15 @@ describe('secrets', () => {
 });
 
 describe('the effective config', () => {
-  it.each(['', fleet('{id: a, model: qwen3-8b, gpus: [0]}'), 'templates: {t: {class: batch}}\nmodels: []'])(
-    'means the same as the file it came from',
-    (text) => {
-      const { written, config } = checkConfig(text, 'f.yaml', {});
-      expect(configSchema.parse(effectiveConfig(written))).toEqual(config);
-    },
-  );
+  it.each([
+    '',
+    fleet('{id: a, model: qwen3-8b, gpus: [0]}'),
+    'templates: {t: {class: batch}}\nmodels: []',
+    'parameters: {"*": {fixed: {a: {b: [{c: 1}]}}}}',
+  ])('means the same as the file it came from', (text) => {
+    const { written, config } = checkConfig(text, 'f.yaml', {});
+    expect(configSchema.parse(effectiveConfig(written))).toEqual(config);
+  });
 
   it('shows defaults as people write them', () => {
     expect(effectiveConfig({})).toMatchObject({

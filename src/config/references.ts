@@ -1,3 +1,4 @@
+import { parseEngineUrl } from '../model/engine-address.js';
 import { GPU_NAMES } from '../model/gpu-catalogue.js';
 import { findLlm, LLM_NAMES } from '../model/llm-catalogue.js';
 import { unknownName } from './issues.js';
@@ -122,7 +123,8 @@ function checkEngine({ fields, path }: Entry, node: Entry, ownModels: readonly N
 /** A started engine needs an address of its own, that nobody outside this host can reach. */
 function checkLaunch(fields: Written, report: (field: string, message: string, fix?: string) => void): void {
   const url = fields['url'];
-  if (typeof url !== 'string' || !URL.canParse(url)) {
+  const address = typeof url === 'string' ? parseEngineUrl(url) : undefined;
+  if (typeof url !== 'string' || !address) {
     report(
       'launch',
       'a started engine needs a url',
@@ -130,6 +132,7 @@ function checkLaunch(fields: Written, report: (field: string, message: string, f
     );
     return;
   }
+  if (address.socketPath !== undefined) return;
   const { hostname, port } = new URL(url);
   if (port === '') report('url', 'a started engine needs a port', `Write ${url.replace(/\/+$/, '')}:8001.`);
   if (!LOOPBACK.test(hostname)) {
@@ -144,8 +147,10 @@ function checkLaunch(fields: Written, report: (field: string, message: string, f
 /** The server that an engine's `url` leads to, however it is written. */
 function sameServer({ fields, path }: Entry): Name[] {
   const { url } = fields;
-  if (typeof url !== 'string' || !URL.canParse(url)) return [];
-  const { protocol, host } = new URL(url);
+  const address = typeof url === 'string' ? parseEngineUrl(url) : undefined;
+  if (!address) return [];
+  if (address.socketPath !== undefined) return [{ path: [...path, 'url'], name: `unix:${address.socketPath}` }];
+  const { protocol, host } = new URL(address.origin);
   return [{ path: [...path, 'url'], name: `${protocol}//${host.replace(/^localhost(?=:|$)/, '127.0.0.1')}` }];
 }
 

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { ENGINE_URL_HINT, parseEngineUrl } from '../model/engine-address.js';
 import { bytes, envName, flops, identifier, modelName, rate, rename } from './fields.js';
 
 const count = () => z.int().positive();
@@ -34,10 +35,11 @@ const engine = z
       .exactOptional()
       .describe('Name under which it is served and asked for (vLLM `--served-model-name`). Default: `model`.'),
     url: z
-      .url({ protocol: /^https?$/, error: 'must be a URL such as http://127.0.0.1:8000' })
+      .string()
+      .refine((url) => parseEngineUrl(url) !== undefined, { error: ENGINE_URL_HINT })
       .exactOptional()
       .describe(
-        'Base URL of a vLLM server: one that already runs, or that `launch` starts there. Absent: the engine is emulated.',
+        'Base URL of a vLLM server: one that already runs, or that `launch` starts there; `unix:/PATH` where it listens on a socket (vLLM `--uds`). Absent: the engine is emulated.',
       ),
     launch: launch.exactOptional(),
     gpus: z

@@ -16,6 +16,9 @@ export interface StoredRequest {
   readonly res: ServerResponse;
 }
 
+/** Codes of a connection to a port, or to a socket, that nobody listens on. */
+const NOBODY_LISTENS: ReadonlySet<unknown> = new Set(['ECONNREFUSED', 'ENOENT']);
+
 /** An engine looks an id up in a table; one that takes longer hangs. */
 const TIMEOUT_MS = 30_000;
 
@@ -96,12 +99,11 @@ class StoredAnswer implements DataHandler {
     if (res.headersSent) res.destroy();
     if (res.destroyed || res.headersSent) return;
     // Engines keep responses in memory: where nobody listens any more, the response is gone with its process.
-    const error =
-      (cause as NodeJS.ErrnoException).code === 'ECONNREFUSED'
-        ? new MaestroError('not_found', 'The engine that had this response is gone, and the response with it.', {
-            ...{ cause, param: 'response_id' },
-          })
-        : new MaestroError('engine_failed', 'The engine that has this response does not answer.', { cause });
+    const error = NOBODY_LISTENS.has((cause as NodeJS.ErrnoException).code)
+      ? new MaestroError('not_found', 'The engine that had this response is gone, and the response with it.', {
+          ...{ cause, param: 'response_id' },
+        })
+      : new MaestroError('engine_failed', 'The engine that has this response does not answer.', { cause });
     sendError(res, error, this.headers);
   }
 }

@@ -1,10 +1,11 @@
-import { request } from 'undici';
+import { Agent, request } from 'undici';
+import { engineAddress } from '../../model/engine-address.js';
 import { MaestroError } from '../../model/error.js';
 import { nextInt, SeededRng } from '../../model/rng.js';
 import type { DecodeSample, PrefillSample } from '../calibration-fit.js';
 
 export interface MeasureOptions {
-  /** Base URL, without a path. */
+  /** Base URL, without a path; `unix:/PATH` for a socket. */
   readonly url: string;
   readonly apiKey?: string | undefined;
   readonly model: string;
@@ -39,6 +40,11 @@ interface Answer {
 
 /** Asks a running engine, which nobody else uses meanwhile, for prompts of several lengths and batches of several sizes, and keeps the medians. */
 export async function measureEngine(options: MeasureOptions): Promise<Measurements> {
+  const dispatcher = dispatcherTo(options.url);
+  return measure(options, dispatcher).finally(() => dispatcher.destroy());
+}
+
+async function measure(options: MeasureOptions, dispatcher: Agent): Promise<Measurements> {
   const { promptTokens, batches, contextTokens, repeats, outputTokens, nowMs, onProgress } = options;
   const rng = new SeededRng(options.seed);
   let tokensPerWord = FIRST_TOKENS_PER_WORD;
@@ -47,7 +53,7 @@ export async function measureEngine(options: MeasureOptions): Promise<Measuremen
     // Every prompt is another one from its first word, so that no prefix cache helps.
     return Array.from({ length: count }, () => `w${nextInt(rng, 9000) + 1000}`).join(' ');
   };
-  const ask = (tokens: number, maxTokens: number) => complete(options, words(tokens), maxTokens);
+  const ask = (tokens: number, maxTokens: number) => complete(options, dispatcher, words(tokens), maxTokens);
   const total = promptTokens.length + batches.length * contextTokens.length;
   let done = 0;
   const step = () => onProgress?.(++done, total);
@@ -95,11 +101,27 @@ function tooFewTokens(tookMs: number): MaestroError {
   );
 }
 
+/** The way to the engine. Bodies may be silent for long, so only {@link REQUEST_LIMIT_MS} bounds them. */
+function dispatcherTo(url: string): Agent {
+  const { socketPath } = engineAddress(url);
+  return new Agent({
+    headersTimeout: 0,
+    bodyTimeout: 0,
+    ...(socketPath === undefined ? {} : { connect: { socketPath } }),
+  });
+}
+
 /** One streamed completion; times are those of its first and last token frames. */
-async function complete(options: MeasureOptions, prompt: string, maxTokens: number): Promise<Answer> {
+async function complete(
+  options: MeasureOptions,
+  dispatcher: Agent,
+  prompt: string,
+  maxTokens: number,
+): Promise<Answer> {
   const { url, apiKey, model, nowMs } = options;
   const sentMs = nowMs();
-  const { statusCode, body } = await request(`${url}/v1/completions`, {
+  const { statusCode, body } = await request(`${engineAddress(url).origin}/v1/completions`, {
+    dispatcher,
     method: 'POST',
     headers: {
       'content-type': 'application/json',

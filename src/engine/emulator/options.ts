@@ -78,6 +78,8 @@ export interface EmulatorOptions {
   readonly startupMs?: number;
   readonly host?: string;
   readonly port?: number;
+  /** Unix socket to listen on, in place of host and port. */
+  readonly uds?: string;
   readonly timeScale?: number;
   /** Unix socket of the node's device, which other emulators share. Absent: a device of its own. */
   readonly deviceSocket?: string;

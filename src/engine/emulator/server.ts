@@ -146,8 +146,10 @@ export class EmulatedVllm {
     const host = options.host ?? '127.0.0.1';
     await new Promise<void>((resolve, reject) => {
       this.server.once('error', reject);
-      this.server.listen(options.port ?? 0, host, resolve);
+      if (options.uds === undefined) this.server.listen(options.port ?? 0, host, resolve);
+      else this.server.listen(options.uds, resolve);
     });
+    if (options.uds !== undefined) return `unix:${options.uds}`;
     const { port } = this.server.address() as AddressInfo;
     return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
   }

@@ -1,7 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync } from 'node:fs';
-import { createServer } from 'node:net';
 import type { Clock } from '../../model/clock.js';
 import { groupMembers, processEntry } from './process-table.js';
 
@@ -87,19 +86,5 @@ function signalGroup(group: number, signal: NodeJS.Signals): void {
     process.kill(-group, signal);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
-  }
-}
-
-/** Could a server listen there now? */
-export async function portIsFree(host: string, port: number): Promise<boolean> {
-  const probe = createServer();
-  try {
-    probe.listen({ host, port, exclusive: true });
-    await once(probe, 'listening');
-    return true;
-  } catch {
-    return false;
-  } finally {
-    probe.close();
   }
 }

@@ -1,3 +1,4 @@
+import { engineAddress } from '../../model/engine-address.js';
 import { kvcachedEnvironment } from '../kvcached/segment.js';
 
 /** How to start a vLLM server: the contract between the fleet file and the process. */
@@ -8,7 +9,7 @@ export interface EngineLaunch {
   /** Path or Hugging Face id of the weights. */
   readonly weights: string;
   readonly servedName: string;
-  /** Base URL at which it will answer; must be loopback. */
+  /** Base URL at which it will answer; loopback, or a socket. */
   readonly url: string;
   readonly gpuIndices: readonly number[];
   readonly sleep: boolean;
@@ -35,16 +36,13 @@ const SHARED_GPU_UTILIZATION = 0.1;
  * times and request ids in the answers, which the predictors learn from.
  */
 export function launchCommand(launch: EngineLaunch): string[] {
-  const { hostname, port } = new URL(launch.url);
+  const { host, port, socketPath } = engineAddress(launch.url);
   const command = [
     ...launch.program,
     launch.weights,
     '--served-model-name',
     launch.servedName,
-    '--host',
-    hostname.replace(/^\[|\]$/g, ''),
-    '--port',
-    port,
+    ...(socketPath === undefined ? ['--host', host, '--port', String(port)] : ['--uds', socketPath]),
     '--tensor-parallel-size',
     String(Math.max(1, launch.gpuIndices.length)),
     '--max-num-seqs',

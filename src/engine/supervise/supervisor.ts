@@ -2,8 +2,9 @@ import { openSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Clock, Timer } from '../../model/clock.js';
 import { VllmClient } from '../vllm/client.js';
+import { claimAddress } from './claim-address.js';
 import { CrashBackoff, type CrashBackoffConfig, DEFAULT_CRASH_BACKOFF } from './crash-backoff.js';
-import { adoptEngine, type EngineProcess, endGroup, portIsFree, spawnEngine, sweepGroup } from './engine-process.js';
+import { adoptEngine, type EngineProcess, endGroup, spawnEngine, sweepGroup } from './engine-process.js';
 import { classifyExit, type ExitReason, isHopeless } from './exit-reason.js';
 import { type EngineLaunch, launchCommand, launchEnvironment } from './launch-command.js';
 import { logTail, openLog } from './log-file.js';
@@ -204,10 +205,7 @@ export class EngineSupervisor {
 
   private async startProcess(): Promise<boolean> {
     const { launch, logger } = this.options;
-    const { hostname, port } = new URL(launch.url);
-    if (!(await portIsFree(hostname.replace(/^\[|\]$/g, ''), Number(port)))) {
-      throw new Error(`${launch.url} is in use by another process; free the port or choose another \`url\``);
-    }
+    await claimAddress(launch.url);
     await this.untilRoom();
     if (!this.wanted) return false;
     const command = launchCommand(launch);

@@ -1,6 +1,7 @@
 import { type Dispatcher, Pool } from 'undici';
 import { WallClock } from '../../bus/wall-clock.js';
 import type { Clock } from '../../model/clock.js';
+import { engineAddress } from '../../model/engine-address.js';
 import { EnginePath } from './data-path.js';
 
 /** Why a call to an engine failed; an expected outcome, so a value. */
@@ -17,7 +18,7 @@ export interface CallFailure {
 export type Reply<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly failure: CallFailure };
 
 export interface VllmClientOptions {
-  /** Base URL, without a path. */
+  /** Base URL, without a path; `unix:/PATH` for a socket. */
   readonly url: string;
   /** vLLM's `--api-key`; added to every request, those of the data path included. */
   readonly apiKey?: string | undefined;
@@ -63,13 +64,14 @@ export class VllmClient {
   private readonly controlPool: Pool;
 
   constructor({ url, apiKey, clock = new WallClock() }: VllmClientOptions) {
-    this.origin = new URL(url).origin;
-    this.dataPath = new EnginePath({ origin: this.origin, apiKey, keepAliveMs: KEEP_ALIVE_MS, clock });
+    const { origin, socketPath } = engineAddress(url);
+    this.origin = origin;
+    this.dataPath = new EnginePath({ origin: url, apiKey, keepAliveMs: KEEP_ALIVE_MS, clock });
     this.controlPool = new Pool(this.origin, {
       pipelining: 1,
       keepAliveTimeout: KEEP_ALIVE_MS,
       keepAliveMaxTimeout: KEEP_ALIVE_MS,
-      connect: { timeout: CONNECT_TIMEOUT_MS },
+      connect: { timeout: CONNECT_TIMEOUT_MS, ...(socketPath === undefined ? {} : { socketPath }) },
       connections: CONTROL_CONNECTIONS,
     });
     this.control = apiKey === undefined ? this.controlPool : this.controlPool.compose(withApiKey(apiKey));
@@ -262,7 +264,13 @@ export function failureKind(thrown: unknown): CallFailure['kind'] {
   if (name === 'TimeoutError' || name === 'AbortError' || code?.endsWith('_TIMEOUT') || code === 'ETIMEDOUT')
     return 'timeout';
   if (code === 'ECONNREFUSED' || code === 'ENOENT') return 'refused';
-  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN' || code === 'EHOSTUNREACH' || code === 'ENETUNREACH')
+  if (
+    code === 'ENOTFOUND' ||
+    code === 'EAI_AGAIN' ||
+    code === 'EHOSTUNREACH' ||
+    code === 'ENETUNREACH' ||
+    code === 'EACCES'
+  )
     return 'unreachable';
   return code?.startsWith('HPE_') ? 'protocol' : 'reset';
 }

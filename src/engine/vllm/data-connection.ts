@@ -3,14 +3,8 @@ import { connect, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import type { DataCall, DataHandler } from '../../bus/contract.js';
 import { type HeldWrite, writeBatch } from '../../bus/write-batch.js';
+import type { EngineAddress } from '../../model/engine-address.js';
 import { AnswerParser, type AnswerSink, ProtocolError } from './answer-parser.js';
-
-/** Where a data path leads. */
-export interface DataTarget {
-  readonly host: string;
-  readonly port: number;
-  readonly secure: boolean;
-}
 
 export interface ConnectionOwner {
   /** Takes the connection back: another request may go out on it. */
@@ -66,12 +60,12 @@ export class DataConnection implements AnswerSink, HeldWrite {
   private readonly pieces: Buffer[] = [];
 
   constructor(
-    target: DataTarget,
+    address: EngineAddress,
     private readonly owner: ConnectionOwner,
   ) {
-    const { host, port } = target;
+    const { host, port, secure, socketPath } = address;
     const common = { host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: TCP_KEEP_ALIVE_MS };
-    if (target.secure) {
+    if (secure) {
       this.socket = connectTls({ ...common, servername: isIP(host) ? '' : host });
       this.socket.on('data', (bytes: Buffer) => this.read(bytes));
       this.socket.once('secureConnect', () => this.opened());
@@ -80,7 +74,8 @@ export class DataConnection implements AnswerSink, HeldWrite {
         this.read(READ_ROOM.subarray(0, bytes));
         return true;
       };
-      this.socket = connect({ ...common, onread: { buffer: READ_ROOM, callback } });
+      const onread = { buffer: READ_ROOM, callback };
+      this.socket = connect(socketPath === undefined ? { ...common, onread } : { path: socketPath, onread });
       this.socket.once('connect', () => this.opened());
     }
     this.socket.setTimeout(CONNECT_TIMEOUT_MS, () => this.timedOut());

@@ -1,8 +1,10 @@
 import type { DataHandler, DataPath, DataRequest } from '../../bus/contract.js';
 import type { Clock, Timer } from '../../model/clock.js';
-import { ConnectionCall, DataConnection, type DataTarget } from './data-connection.js';
+import { type EngineAddress, engineAddress } from '../../model/engine-address.js';
+import { ConnectionCall, DataConnection } from './data-connection.js';
 
 export interface EnginePathOptions {
+  /** Base URL of the engine; `unix:/PATH` for a socket. */
   readonly origin: string;
   /** Sent as a bearer token with every request. */
   readonly apiKey?: string | undefined;
@@ -22,7 +24,7 @@ const TARGET = /^[\x21-\x7e\x80-\xff]+$/;
  * a general client: one write for a small request, one shared room for reading, no pipelining, no queue (the queue is ours).
  */
 export class EnginePath implements DataPath {
-  private readonly target: DataTarget;
+  private readonly address: EngineAddress;
   private readonly fixedHead: string;
   /** The newest last. */
   private idleConnections: DataConnection[] = [];
@@ -31,13 +33,8 @@ export class EnginePath implements DataPath {
   private closed = false;
 
   constructor(private readonly options: EnginePathOptions) {
-    const { protocol, hostname, port, host } = new URL(options.origin);
-    const secure = protocol === 'https:';
-    this.target = {
-      host: hostname.startsWith('[') ? hostname.slice(1, -1) : hostname,
-      port: Number(port) || (secure ? 443 : 80),
-      secure,
-    };
+    this.address = engineAddress(options.origin);
+    const { host } = new URL(this.address.origin);
     const authorization = options.apiKey === undefined ? '' : headerLine('authorization', `Bearer ${options.apiKey}`);
     this.fixedHead = `host: ${host}\r\nconnection: keep-alive\r\n${authorization}`;
   }
@@ -80,7 +77,7 @@ export class EnginePath implements DataPath {
   }
 
   private open(): DataConnection {
-    const connection = new DataConnection(this.target, this);
+    const connection = new DataConnection(this.address, this);
     this.connections.add(connection);
     return connection;
   }

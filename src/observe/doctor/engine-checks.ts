@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import type { DiscoveredEngine } from '../../engine/vllm/discover.js';
+import { engineAddress } from '../../model/engine-address.js';
 import type { EngineSpec } from '../../model/fleet.js';
 import { type Finding, ok, problem, warning } from './finding.js';
 
@@ -8,7 +9,7 @@ export interface EngineProbe {
   readonly spec: EngineSpec;
   /** What it tells of itself, or why it does not. */
   readonly found: DiscoveredEngine | { readonly reason: string; readonly status?: number | undefined };
-  /** Addresses of this host, other than loopback, at which its development endpoints answered. */
+  /** Addresses of this host, other than loopback, at which its development endpoints answered; or its socket, where all may write to it. */
   readonly exposedAt: readonly string[];
 }
 
@@ -107,16 +108,25 @@ function checkExposure(
   exposedAt: readonly string[],
 ): Finding[] {
   if (!devMode) return [];
-  const at = isLoopback(new URL(url).hostname) ? exposedAt : [new URL(url).host];
-  if (at.length === 0) return [ok('exposure', subject, 'its development endpoints answer on loopback only')];
+  const at = isLocal(url) ? exposedAt : [new URL(url).host];
+  if (at.length === 0) {
+    const where = engineAddress(url).socketPath === undefined ? 'on loopback only' : 'on its socket only';
+    return [ok('exposure', subject, `its development endpoints answer ${where}`)];
+  }
   return [
     problem(
       'exposure',
       subject,
       `its development endpoints (sleep, weights, arbitrary calls in the workers) answer without a password at ${at.join(', ')}`,
-      'Bind it to loopback (--host 127.0.0.1 or --uds PATH) and run Maestro beside it, or turn VLLM_SERVER_DEV_MODE off.',
+      'Bind it to loopback (--host 127.0.0.1) or to a socket of your own user (--uds PATH) and run Maestro beside it, or turn VLLM_SERVER_DEV_MODE off.',
     ),
   ];
+}
+
+/** Is the server on this host, at an address that no other host reaches? */
+export function isLocal(url: string): boolean {
+  const { host, socketPath } = engineAddress(url);
+  return socketPath !== undefined || isLoopback(host);
 }
 
 export function isLoopback(hostname: string): boolean {

@@ -9,7 +9,7 @@ import { NvidiaSmiSource } from '../../engine/telemetry/nvidia-smi.js';
 import { VllmClient } from '../../engine/vllm/client.js';
 import { discoverEngine } from '../../engine/vllm/discover.js';
 import type { EngineSpec, NodeSpec } from '../../model/fleet.js';
-import { checkEngine, isLoopback } from './engine-checks.js';
+import { checkEngine, isLocal } from './engine-checks.js';
 import { exposedAddresses } from './exposure.js';
 import { type Finding, problem } from './finding.js';
 import { checkGpus } from './gpu-checks.js';
@@ -28,7 +28,7 @@ export async function examine(
   apiKeys: ReadonlyMap<string, string> = new Map(),
 ): Promise<Finding[]> {
   const engines = nodes.flatMap((node) => node.engines);
-  const local = nodes.filter((node) => node.engines.some(({ url }) => isLoopback(new URL(url).hostname)));
+  const local = nodes.filter((node) => node.engines.some(({ url }) => isLocal(url)));
   const parts = await Promise.all([
     [checkNodeVersion(process.versions.node), checkOnnx(loadOnnx()), checkOpenFiles(readLimits())],
     [modelFile === undefined ? checkModel(undefined) : await examineModel(modelFile)],

@@ -1,0 +1,28 @@
+import { expect, it } from 'vitest';
+import { engineAddress, parseEngineUrl } from './engine-address.js';
+
+it.each([
+  ['http://127.0.0.1:8000', { origin: 'http://127.0.0.1:8000', host: '127.0.0.1', port: 8000, secure: false }],
+  ['HTTPS://engine.example/', { origin: 'https://engine.example', host: 'engine.example', port: 443, secure: true }],
+  ['http://[::1]:8000/', { origin: 'http://[::1]:8000', host: '::1', port: 8000, secure: false }],
+  ['unix:/run/vllm/a.sock', { origin: 'http://localhost', socketPath: '/run/vllm/a.sock', secure: false }],
+  ['unix:///run/a b%20.sock', { socketPath: '/run/a b%20.sock' }],
+  [`unix:/${'x'.repeat(106)}`, { socketPath: `/${'x'.repeat(106)}` }],
+])('%s', (url, expected) => {
+  expect(engineAddress(url)).toMatchObject(expected);
+});
+
+it.each([
+  '',
+  'ftp://x',
+  'http://',
+  '127.0.0.1:8000',
+  'unix:',
+  'unix:a.sock',
+  'unix:/',
+  'unix:/run/',
+  `unix:/${'ż'.repeat(54)}`,
+])('is no address: %s', (url) => {
+  expect(parseEngineUrl(url)).toBeUndefined();
+  expect(() => engineAddress(url)).toThrow(/unix:\/run\/vllm\/a\.sock/);
+});

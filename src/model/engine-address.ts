@@ -1,0 +1,39 @@
+/** Where the server of an engine listens: on a port, or on a Unix socket of this host. */
+export interface EngineAddress {
+  /** Scheme, host and port as they stand in requests; `http://localhost` on a socket. */
+  readonly origin: string;
+  /** Host name or address, without brackets. */
+  readonly host: string;
+  readonly port: number;
+  /** TLS. */
+  readonly secure: boolean;
+  /** Path of the socket; undefined where the server listens on a port. */
+  readonly socketPath: string | undefined;
+}
+
+/** Longest path of a socket: `sun_path` of Linux has 108 bytes, the last of which is 0. */
+export const MAX_SOCKET_PATH_BYTES = 107;
+
+/** What is said where something else was written. */
+export const ENGINE_URL_HINT = 'must be a URL such as http://127.0.0.1:8000 or unix:/run/vllm/a.sock';
+
+/** Reads `http://HOST:PORT`, `https://…` or `unix:/PATH`; undefined for anything else. */
+export function parseEngineUrl(url: string): EngineAddress | undefined {
+  const socket = /^unix:(?:\/\/)?(\/.*[^/])$/.exec(url)?.[1];
+  if (socket !== undefined) {
+    if (socket.includes('\0') || new TextEncoder().encode(socket).length > MAX_SOCKET_PATH_BYTES) return undefined;
+    return { origin: 'http://localhost', host: 'localhost', port: 80, secure: false, socketPath: socket };
+  }
+  if (!/^https?:\/\//i.test(url) || !URL.canParse(url)) return undefined;
+  const { protocol, hostname, port, origin } = new URL(url);
+  const secure = protocol === 'https:';
+  const host = hostname.replace(/^\[|\]$/g, '');
+  return { origin, host, port: Number(port) || (secure ? 443 : 80), secure, socketPath: undefined };
+}
+
+/** The same for a URL that was checked before. Throws for any other. */
+export function engineAddress(url: string): EngineAddress {
+  const address = parseEngineUrl(url);
+  if (!address) throw new TypeError(`the url of an engine ${ENGINE_URL_HINT}, and is "${url}"`);
+  return address;
+}
