@@ -7,7 +7,7 @@ import { cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { runSimulation } from '../sim/simulation.js';
 import { repeatWorkflows } from '../sim/sweep/repeat.js';
-import { YOUNG_GENERATION } from '../sim/sweep/sweep.js';
+import { GARBAGE_COLLECTION } from '../sim/sweep/sweep.js';
 import type { Placement } from '../sim/types.js';
 import { arrivalsOf } from '../sim/workload.js';
 import { parseConfig } from '../src/config/load.js';
@@ -96,7 +96,7 @@ function main(json: boolean, million: boolean): void {
   const rows = (million ? [...CASES, MILLION] : CASES).map((each) => {
     const run = spawnSync(
       process.execPath,
-      [YOUNG_GENERATION, '--import', 'tsx', fileURLToPath(import.meta.url), 'case', JSON.stringify(each)],
+      [...GARBAGE_COLLECTION, '--import', 'tsx', fileURLToPath(import.meta.url), 'case', JSON.stringify(each)],
       {
         encoding: 'utf8',
         stdio: ['ignore', 'pipe', 'inherit'],
