@@ -1,4 +1,5 @@
 import { BatchEngine, type EngineEvent } from '../../src/engine/batch-engine.js';
+import { clear } from '../../src/model/clear.js';
 import type { EngineSpec } from '../../src/model/fleet.js';
 import { DEFAULT_BLOCK_TOKENS } from '../../src/model/memory.js';
 import type { EventLoop, Scheduled } from '../event-loop.js';
@@ -106,7 +107,7 @@ export class SimEngine {
       if (event.kind === 'first-token') listener.firstToken(event.id, event.cachedTokens);
       else if (event.kind === 'finished') listener.finished(event.id, event.outputTokens, event.cachedTokens);
     }
-    events.length = 0;
+    clear(events);
   }
 }
 

@@ -1,4 +1,5 @@
 import { ChurnMap } from '../model/churn-map.js';
+import { clear } from '../model/clear.js';
 import type {
   CapacityChanges,
   ClusterView,
@@ -228,13 +229,12 @@ export class ClusterRouter {
   /** The same of the models for which it has changed since the last call; one that no engine serves any more can start nothing. */
   capacityChanges(nowMs: number): CapacityChanges {
     this.markStale(nowMs);
-    const models: ModelCapacity[] = [];
-    for (const model of this.changedModels) {
+    const models = this.changedModels.map((model) => {
       const index = this.models.get(model);
       if (index) index.changeNoted = false;
-      models.push(index?.capacity() ?? nothing(model));
-    }
-    this.changedModels.length = 0;
+      return index?.capacity() ?? nothing(model);
+    });
+    clear(this.changedModels);
     return { clusterId: this.config.clusterId, models };
   }
 

@@ -325,7 +325,7 @@ export class BatchCore {
       if (sequence.generated >= sequence.outputTokens) this.finish(sequence, atMs, events);
       else this.decode.join(sequence);
     }
-    prefilling.length = kept;
+    while (prefilling.length > kept) prefilling.pop();
   }
 
   private finish(sequence: Sequence, atMs: number, events: EngineEvent[]): void {

@@ -1,4 +1,5 @@
 import { ChurnMap } from '../model/churn-map.js';
+import { clear } from '../model/clear.js';
 import { BatchCore } from './batch-core.js';
 import type { BatchEngineConfig, EngineEvent, EngineRequest, EngineStats } from './batch-types.js';
 import { FrontDoor, VLLM_FRONT_END } from './front-end.js';
@@ -88,7 +89,7 @@ export class BatchEngine {
   advance(nowMs: number, events: EngineEvent[]): void {
     if (this.pending.length > 0) {
       for (const event of this.pending) events.push(event);
-      this.pending.length = 0;
+      clear(this.pending);
     }
     while (this.door.size > 0 && this.door.nextMs() <= nowMs) {
       const readyMs = this.door.nextMs();

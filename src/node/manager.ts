@@ -1,4 +1,5 @@
 import { ChurnMap } from '../model/churn-map.js';
+import { clear } from '../model/clear.js';
 import type {
   Demand,
   EngineView,
@@ -42,7 +43,7 @@ export class NodeManager {
   /** Of all engines: what is learned of one kind of call at one of them holds at the others. */
   private readonly pooled = new PooledBound();
   /** Engines whose view has changed, and those whose holds may fit now; each stands here once. */
-  private changedIds: string[] = [];
+  private readonly changedIds: string[] = [];
   private readonly grantable: EngineRecord[] = [];
   private actions: NodeAction[] = [];
   private epoch = 0;
@@ -251,8 +252,8 @@ export class NodeManager {
 
   /** Engines whose view has changed since the last call. */
   changed(): string[] {
-    const { changedIds } = this;
-    this.changedIds = [];
+    const changedIds = this.changedIds.slice();
+    clear(this.changedIds);
     for (const engineId of changedIds) this.engines.get(engineId)!.changeNoted = false;
     return changedIds;
   }
@@ -328,7 +329,7 @@ export class NodeManager {
     if (grantable.length === 0) return;
     for (const record of grantable) this.grantHolds(record);
     for (const record of grantable) record.grantNoted = false;
-    grantable.length = 0;
+    clear(grantable);
   }
 
   private mayGrant(record: EngineRecord): void {
