@@ -1,10 +1,10 @@
 import type { Foresight, OrderingPolicy } from '../../src/global/order/policy.js';
-import { createRetention } from '../../src/global/retention/retention.js';
+import { createRetention, enginePoolTokensOf } from '../../src/global/retention/retention.js';
 import { GlobalScheduler } from '../../src/global/scheduler.js';
 import type { Dispatch, SubmitResult } from '../../src/global/scheduler-types.js';
 import { WorkflowTracker } from '../../src/global/tracker.js';
 import { kvPoolTokensOf } from '../../src/global/working-set.js';
-import type { CapacityChanges, KeptContext } from '../../src/model/fleet.js';
+import type { CapacityChanges, EngineSpec, KeptContext } from '../../src/model/fleet.js';
 import type { StageContext, StageOutcome } from '../../src/model/stage.js';
 import { MINUTE_MS } from '../../src/model/units.js';
 import type { EventLoop, Scheduled } from '../event-loop.js';
@@ -47,7 +47,7 @@ export class GlobalLevel {
     this.policy = scenario.policy;
     // Contexts are counted where a policy holds workflows back by them; a controller may change to one that does.
     const counts = scenario.policy.kvShare !== undefined || scenario.controller !== undefined;
-    this.kvPoolTokens = counts ? kvPoolTokensOf(scenario.nodes) : new Map();
+    this.kvPoolTokens = counts ? kvPoolTokensOf(enginesOf(scenario.nodes)) : new Map();
     this.tracker = newTracker();
     this.scheduler = this.newScheduler();
   }
@@ -133,7 +133,7 @@ export class GlobalLevel {
         ...{ maxCount: 1_000_000, maxCountPerTenant: 1_000_000, maxBytes: Number.MAX_SAFE_INTEGER },
         ...queue,
         traffic: controller?.traffic,
-        retention: createRetention(node?.retention ?? 'rent', nodes, serviceTimeMs),
+        retention: createRetention(node?.retention ?? 'rent', enginePoolTokensOf(enginesOf(nodes)), serviceTimeMs),
         ...NO_TIMEOUTS,
       },
       this.tracker,
@@ -170,4 +170,8 @@ export class GlobalLevel {
 
 function newTracker(): WorkflowTracker {
   return new WorkflowTracker({ idleMs: WORKFLOW_IDLE_MS, maxWorkflows: 1_000_000 });
+}
+
+function enginesOf(nodes: SimScenario['nodes']): EngineSpec[] {
+  return nodes.flatMap(({ engines }) => engines);
 }

@@ -125,6 +125,8 @@ export interface EngineSnapshot {
   readonly running: number | undefined;
   readonly waiting: number | undefined;
   readonly kvReservedTokens: number;
+  /** Contexts held for workflows that are expected back from a tool call. */
+  readonly kvKeptTokens: number;
   readonly kvUsedTokens: number;
   readonly kvPoolTokens: number;
 }

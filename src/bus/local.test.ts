@@ -2,6 +2,7 @@ import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { makeStage } from '../../test/stage-fixture.js';
 import { parseConfig } from '../config/load.js';
 import { toNodeSpecs } from '../config/node-specs.js';
+import { unknownEngineSpec } from '../engine/vllm/discover.js';
 import { FakeVllm } from '../engine/vllm/fake-vllm.js';
 import { ManualClock } from '../model/clock.js';
 import type { MaestroError } from '../model/error.js';
@@ -76,7 +77,7 @@ it.each([
   ['batch', 'starvationBound: 1m, interactiveStarvationBound: 1h', 20],
   ['batch', 'starvationBound: 1h, interactiveStarvationBound: 1m', 25],
 ])('lets one %s stage in twenty that is overdue go first: %s', async (sloClass, bounds, place) => {
-  await start(`scheduling: {policy: edf, lookAhead: 0, ${bounds}}`);
+  await start(`scheduling: {policy: edf, lookAhead: 0, retention: none, ${bounds}}`);
   const handles = new Map([['running', submit('running', sloClass)]]);
   await vi.waitFor(() => expect(started).toEqual(['running']));
   handles.set('old', submit('old', sloClass, 1e9));
@@ -89,4 +90,20 @@ it.each([
   }
   expect(started.indexOf('old') - 1).toBeGreaterThanOrEqual(place - 1);
   expect(started.indexOf('old') - 1).toBeLessThanOrEqual(place);
+});
+
+it('keeps the context of a workflow in a tool call on a server of which only the URL was known', async () => {
+  const url = await engine.start();
+  const config = parseConfig('{}', 'test.yaml');
+  const logger = createLogger({ level: 'silent' });
+  const spec = unknownEngineSpec('e', 'n', url);
+  const node = { nodeId: 'n', clusterId: 'c', gpus: [], hostMemoryBytes: 0, engines: [spec] };
+  levels = createLocalLevels({ config, nodes: [node], clock, wallClock: new WallClock(), logger });
+  await levels.start();
+  const handle = submit('first', 'interactive');
+  await vi.waitFor(() => expect(started).toEqual(['first']));
+  expect(levels.scheduling.fleet().engines[0]).toMatchObject({ kvPoolTokens: 4096, kvKeptTokens: 0 });
+  handle.finish({ kind: 'completed', httpStatus: 200, promptTokens: 300, outputTokens: 10, durationMs: 1 });
+  await settled();
+  expect(levels.scheduling.fleet().engines[0]!.kvKeptTokens).toBeGreaterThan(100);
 });

@@ -10,10 +10,8 @@ import { createRetention } from '../global/retention/retention.js';
 import { GlobalScheduler } from '../global/scheduler.js';
 import { GlobalService } from '../global/service.js';
 import { WorkflowTracker } from '../global/tracker.js';
-import { kvPoolTokensOf } from '../global/working-set.js';
 import type { Clock } from '../model/clock.js';
 import { type NodeSpec, residencyOf } from '../model/fleet.js';
-import { kvMemories } from '../model/kv-memory.js';
 import { MINUTE_MS } from '../model/units.js';
 import type { ModelDemand } from '../node/config.js';
 import { EVICTION_POLICIES } from '../node/evict.js';
@@ -27,6 +25,7 @@ import { OnlinePredictor } from '../predict/predictor.js';
 import type { ServiceTimeModel } from '../predict/service-time.js';
 import type { StageModel } from '../predict/stage-model.js';
 import type { EngineSnapshot, FleetSnapshot } from './contract.js';
+import { EngineFacts } from './engine-facts.js';
 
 export interface LocalLevelsOptions {
   readonly config: MaestroConfig;
@@ -89,13 +88,14 @@ export function createLocalLevels(options: LocalLevelsOptions): LocalLevels {
         ...rules.portfolio,
       })
     : undefined;
+  const facts = new EngineFacts(options.nodes.flatMap(({ engines }) => engines));
   const scheduler = new GlobalScheduler(
     {
       policy: portfolio?.policy ?? policy,
       traffic: portfolio?.traffic,
       classes,
-      kvPoolTokens: kvPoolTokensOf(options.nodes),
-      retention: createRetention(rules.retention, options.nodes, options.serviceTimeMs),
+      kvPoolTokens: facts.modelPoolTokens,
+      retention: createRetention(rules.retention, facts.enginePoolTokens, options.serviceTimeMs),
       maxCount: rules.queue.maxCount,
       maxBytes: rules.queue.maxBytes,
       maxCountPerTenant: rules.queue.maxCountPerTenant ?? rules.queue.maxCount,
@@ -111,7 +111,8 @@ export function createLocalLevels(options: LocalLevelsOptions): LocalLevels {
     queued: scheduler.queuedFor(model),
     expected: nextModels.expected(model),
   });
-  const nodes = options.nodes.map((spec) => nodeService(spec, options, demand));
+  const onFound = () => facts.learn(nodes.flatMap((node) => node.views().map(({ spec }) => spec)));
+  const nodes: readonly NodeService[] = options.nodes.map((spec) => nodeService(spec, options, demand, onFound));
   const interactiveClasses = new Set(classes.filter(({ kind }) => kind === 'interactive').map(({ name }) => name));
   const clusters = new Map<string, ClusterService>();
   for (const clusterId of new Set(options.nodes.map((node) => node.clusterId))) {
@@ -141,7 +142,7 @@ export function createLocalLevels(options: LocalLevelsOptions): LocalLevels {
     targetOverflow: rules.kvOverflowTarget,
     learnsNextRoles: false,
     serviceTimeMs: options.serviceTimeMs,
-    kvMemory: kvMemories(options.nodes.flatMap(({ engines }) => engines)),
+    kvMemory: facts.kvMemory,
     model: options.prediction?.model,
   });
   if (options.prediction?.state) predictor.restore(options.prediction.state);
@@ -189,7 +190,12 @@ function decisionFile(path: string | undefined, wallClock: Clock, logger: LocalL
       );
 }
 
-function nodeService(spec: NodeSpec, options: LocalLevelsOptions, demand: (model: string) => ModelDemand): NodeService {
+function nodeService(
+  spec: NodeSpec,
+  options: LocalLevelsOptions,
+  demand: (model: string) => ModelDemand,
+  onFound: () => void,
+): NodeService {
   const { config, clock, wallClock, logger, engineApiKeys } = options;
   const { lookAhead, minResidencyMs, prefetch, firstSleep, weights } = config.scheduling;
   const telemetry = options.telemetry?.(spec.nodeId);
@@ -206,6 +212,7 @@ function nodeService(spec: NodeSpec, options: LocalLevelsOptions, demand: (model
     ...(failedGpus ? { failedGpus } : {}),
     ...(options.onRefused ? { onRefused: options.onRefused } : {}),
     apiKey: (engineId) => engineApiKeys?.get(engineId),
+    onFound,
     logger,
   });
 }
@@ -238,7 +245,7 @@ function fleetState(
 }
 
 function engineSnapshot(node: NodeService, view: ReturnType<NodeService['views']>[number]): EngineSnapshot {
-  const { spec, state, leases, reservedKvTokens, kvPoolTokens } = view;
+  const { spec, state, leases, reservedKvTokens, keptKvTokens = 0, kvPoolTokens } = view;
   const gauges = node.gauges(spec.engineId);
   return {
     nodeId: node.nodeId,
@@ -250,6 +257,7 @@ function engineSnapshot(node: NodeService, view: ReturnType<NodeService['views']
     running: gauges?.running,
     waiting: gauges?.waiting,
     kvReservedTokens: reservedKvTokens,
+    kvKeptTokens: keptKvTokens,
     kvUsedTokens: Number.isFinite(kvPoolTokens) ? Math.round((gauges?.kvUsage ?? 0) * kvPoolTokens) : 0,
     // JSON has no Infinity; 0 stands for a pool of unknown size.
     kvPoolTokens: Number.isFinite(kvPoolTokens) ? kvPoolTokens : 0,

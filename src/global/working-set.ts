@@ -1,5 +1,5 @@
 import { ChurnMap } from '../model/churn-map.js';
-import type { NodeSpec } from '../model/fleet.js';
+import type { EngineSpec } from '../model/fleet.js';
 import { type HeapEntry, StableHeap } from '../model/heap.js';
 import type { Stage } from '../model/stage.js';
 
@@ -110,10 +110,8 @@ export class WorkingSet {
 }
 
 /** KV memory of all engines of each model, in tokens; without models of which some engine's is not known. */
-export function kvPoolTokensOf(nodes: readonly NodeSpec[]): Map<string, number> {
+export function kvPoolTokensOf(engines: readonly EngineSpec[]): Map<string, number> {
   const pools = new Map<string, number>();
-  for (const { engines } of nodes) {
-    for (const { model, kvPoolTokens } of engines) pools.set(model, (pools.get(model) ?? 0) + kvPoolTokens);
-  }
+  for (const { model, kvPoolTokens } of engines) pools.set(model, (pools.get(model) ?? 0) + kvPoolTokens);
   return new Map([...pools].filter(([, tokens]) => Number.isFinite(tokens)));
 }

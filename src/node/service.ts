@@ -52,6 +52,8 @@ export interface NodeServiceOptions {
   readonly failedGpus?: () => readonly number[];
   /** Hears of an engine on whose port nobody has listened for so long. */
   readonly onRefused?: (engineId: string, forMs: number) => void;
+  /** An engine has answered, and its specification holds what it said. */
+  readonly onFound?: () => void;
   /** vLLM's API key of an engine, where it has one. */
   readonly apiKey?: (engineId: string) => string | undefined;
   readonly logger: NodeLogger;
@@ -237,6 +239,7 @@ export class NodeService {
       this.options.logger.warn(fields, 'engine serves another model than configured');
     }
     this.event({ kind: 'engine-up', engineId, level, limits });
+    this.options.onFound?.();
   }
 
   private engineDown(engineId: string, reason: MonitorDownReason, detail: string): void {

@@ -155,10 +155,17 @@ describe('OnlinePredictor: KV memory', () => {
 describe('OnlinePredictor: service time', () => {
   it('learns prefill and decode rates from streams', () => {
     const predictor = new OnlinePredictor();
-    const outcome = completed(101, { promptTokens: 1000, durationMs: 2600, ttftMs: 600, serviceMs: 2200 });
+    const outcome = completed(101, { promptTokens: 2000, durationMs: 2600, ttftMs: 600, serviceMs: 2200 });
     for (let call = 0; call < 10; call++) predictor.observe(makeStage(), FIRST_CONTEXT, outcome);
-    // 2000 ms of stream over 100 gaps, 200 ms before the first token over 1000 prompt tokens.
-    expect(predictor.predict(makeStage(), FIRST_CONTEXT).serviceMs).toBeCloseTo(1000 * 0.2 + 101 * 20, 6);
+    // 2000 ms of stream over 100 gaps, 200 ms before the first token over 2000 prompt tokens.
+    expect(predictor.predict(makeStage(), FIRST_CONTEXT).serviceMs).toBeCloseTo(1000 * 0.1 + 101 * 20, 6);
+  });
+
+  it('learns nothing of the prefill from prompts that a step takes as long for', () => {
+    const predictor = new OnlinePredictor();
+    const outcome = completed(101, { promptTokens: 200, durationMs: 2600, ttftMs: 600, serviceMs: 2200 });
+    for (let call = 0; call < 10; call++) predictor.observe(makeStage(), FIRST_CONTEXT, outcome);
+    expect(predictor.predict(makeStage(), FIRST_CONTEXT).serviceMs).toBeCloseTo(1000 * 0.05 + 101 * 20, 6);
   });
 
   it('asks the step-time model first, with the prompt share that the role usually finds cached', () => {

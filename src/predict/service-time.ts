@@ -25,8 +25,8 @@ export function priorServiceMs(uncachedTokens: number, outputTokens: number): nu
 
 const WINDOW_CALLS = 64;
 const MIN_CALLS = 3;
-/** Shorter prompts measure the network and the step, not the prefill. */
-const MIN_PREFILL_TOKENS = 64;
+/** Shorter prompts measure the network and the step as much as the prefill, and the rate is for long ones. */
+const MIN_PREFILL_TOKENS = 1024;
 const MAX_MODELS = 256;
 const MAX_ROLES = 4096;
 /** Weight of the newest call in a role's cached share. */

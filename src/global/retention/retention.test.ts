@@ -61,6 +61,18 @@ describe('Retention', () => {
     expect(kept?.tokens).toBe(10_000);
   });
 
+  it.each(['rent', 'progress-ttl', 'continuum'] as const)(
+    'stops keeping where every workflow is one call: %s',
+    (rule) => {
+      const subject = retention(rule);
+      const kept = Array.from({ length: 100 }, (_, index) =>
+        subject.ended(call(`w${index}`, 0, [`p${index}`]), completed(10), 'c1', QUEUE, index * 1_000),
+      );
+      expect(kept[0]).toBeDefined();
+      expect(kept.slice(64).every((each) => each === undefined)).toBe(true);
+    },
+  );
+
   it('keeps nothing after the last stage, after a failure, or while others go first', () => {
     const subject = retention();
     teach(subject, 1);

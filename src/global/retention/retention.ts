@@ -1,4 +1,4 @@
-import type { KeptContext, NodeSpec } from '../../model/fleet.js';
+import type { EngineSpec, KeptContext } from '../../model/fleet.js';
 import { LruMap } from '../../model/lru-map.js';
 import { type Stage, type StageOutcome, sessionOf } from '../../model/stage.js';
 import { prefixBoundary, sharedBoundaries } from '../prefix-overlap.js';
@@ -118,24 +118,21 @@ function reusedShare(before: Pick<Stage, 'prefixHashes' | 'promptTokens'>, now: 
   return prefixBoundary(sharedBoundaries(known, now.prefixHashes)) / prefixBoundary(known.length);
 }
 
-/** What a rule by name works with on these nodes; nothing for `none`. */
+/** What a rule by name works with on engines with such KV memory, by model; nothing for `none`. */
 export function createRetention(
   name: RetentionRuleName,
-  nodes: readonly NodeSpec[],
+  enginePoolTokens: ReadonlyMap<string, number>,
   serviceTimeMs: ServiceTime | undefined,
 ): Retention | undefined {
   if (name === 'none') return undefined;
-  const enginePoolTokens = enginePoolTokensOf(nodes);
   return new Retention({ rule: RETENTION_RULES[name], enginePoolTokens, recomputeMs: recomputeTime(serviceTimeMs) });
 }
 
-/** KV memory of one engine of each model, the smallest where they differ, in tokens. */
-function enginePoolTokensOf(nodes: readonly NodeSpec[]): Map<string, number> {
+/** KV memory of one engine of each model, the smallest where they differ, in tokens; without models of which none is known. */
+export function enginePoolTokensOf(engines: readonly EngineSpec[]): Map<string, number> {
   const pools = new Map<string, number>();
-  for (const { engines } of nodes) {
-    for (const { model, kvPoolTokens } of engines) {
-      if (Number.isFinite(kvPoolTokens)) pools.set(model, Math.min(pools.get(model) ?? Infinity, kvPoolTokens));
-    }
+  for (const { model, kvPoolTokens } of engines) {
+    if (Number.isFinite(kvPoolTokens)) pools.set(model, Math.min(pools.get(model) ?? Infinity, kvPoolTokens));
   }
   return pools;
 }

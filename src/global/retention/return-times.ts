@@ -6,6 +6,8 @@ const WINDOW = 64;
 const MAX_KINDS = 4096;
 /** With fewer pauses of its own a kind is told by all kinds together, and with fewer than that nobody knows. */
 const MIN_SAMPLES = 8;
+/** Unless so many stages have ended: then it is known that hardly anybody comes back, as where every workflow is one call. */
+const MIN_ENDED = 64;
 
 /** When workflows came back after stages of one kind. */
 export interface ReturnTimes {
@@ -13,7 +15,7 @@ export interface ReturnTimes {
   readonly chance: number;
   /** Share of the context that the next prompt began with, on the mean. */
   readonly reusedShare: number;
-  /** Pauses of those that came back, milliseconds, ascending; never empty. */
+  /** Pauses of those that came back, milliseconds, ascending; empty where nobody did. */
   readonly pausesMs: readonly number[];
 }
 
@@ -32,7 +34,7 @@ class Pauses {
   }
 
   times(): ReturnTimes | undefined {
-    if (this.returned < MIN_SAMPLES) return undefined;
+    if (this.returned < MIN_SAMPLES && this.ended < MIN_ENDED) return undefined;
     this.sorted ??= [...this.ring].sort((a, b) => a - b);
     return { chance: Math.min(1, this.returned / this.ended), reusedShare: this.reusedShare, pausesMs: this.sorted };
   }

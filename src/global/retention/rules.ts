@@ -39,7 +39,9 @@ const continuum: RetentionRule = {
 const progressTtl: RetentionRule = {
   name: 'progress-ttl',
   keepMs: ({ returns }) =>
-    returns === undefined ? UNKNOWN_TTL_MS : returns.pausesMs[Math.floor(0.9 * (returns.pausesMs.length - 1))]! + 1,
+    returns === undefined
+      ? UNKNOWN_TTL_MS
+      : (returns.pausesMs[Math.floor(0.9 * (returns.pausesMs.length - 1))] ?? -1) + 1,
 };
 
 /** Rent against price: the share of an engine's memory that the context takes × the time that it is expected to lie there, against computing it anew × the chance of its return. */
