@@ -143,6 +143,8 @@ async function emulate(args: EmulateArguments): Promise<void> {
     ...rest
   } = args;
   const kvEvents = toKvEvents(kvEventsConfig);
+  // As for vLLM the flag goes first.
+  const apiKeys = apiKey ?? (process.env['VLLM_API_KEY'] ? [process.env['VLLM_API_KEY']] : undefined);
   const options: EmulatorOptions = {
     ...rest,
     devMode: rest.devMode ?? process.env['VLLM_SERVER_DEV_MODE'] === '1',
@@ -153,7 +155,7 @@ async function emulate(args: EmulateArguments): Promise<void> {
     ...(shutdownTimeout === undefined ? {} : { shutdownTimeoutS: shutdownTimeout }),
     ...(servedModelName ? { servedModelNames: servedModelName } : {}),
     ...(kvCacheDtype ? { kvDtype: kvCacheDtype } : {}),
-    ...(apiKey ? { apiKeys: apiKey } : {}),
+    ...(apiKeys ? { apiKeys } : {}),
     ...(device ? { deviceSocket: device } : {}),
     ...(gpus ? { gpuIndices: gpus } : {}),
   };

@@ -1,3 +1,4 @@
+import { engineApiKeys, keyVariables } from '../config/keys.js';
 import { kvcachedName } from '../config/node-specs.js';
 import type { MaestroConfig } from '../config/schema.js';
 import { isSleepCapable } from '../config/sizing.js';
@@ -28,12 +29,15 @@ export function startEngines(
   mayStart: (nodeId: string, engineId: string, over: boolean) => boolean,
 ): StartedEngines {
   const { nodes, stateDir, onExit } = config.fleet;
+  const keys = engineApiKeys(config);
+  const environment = { ...process.env };
+  for (const name of keyVariables(config)) delete environment[name];
   const supervisors = nodes.flatMap((node) => {
     const locks = new StartLocks();
-    return launches(node).map(
+    return launches(node, keys).map(
       (launch) =>
         new EngineSupervisor({
-          ...{ launch, stateDir, clock: wallClock, locks, logger },
+          ...{ launch, stateDir, clock: wallClock, locks, logger, environment },
           mayStart: (over) => mayStart(node.id, launch.engineId, over),
         }),
     );
@@ -47,9 +51,10 @@ export function startEngines(
   return { supervisors, refused, end };
 }
 
-function launches(node: MaestroConfig['fleet']['nodes'][number]): EngineLaunch[] {
+function launches(node: MaestroConfig['fleet']['nodes'][number], keys: ReadonlyMap<string, string>): EngineLaunch[] {
   return node.engines.flatMap((engine): EngineLaunch[] => {
     if (!engine.launch || engine.url === undefined) return [];
+    const apiKey = keys.get(engine.id);
     const { program, weights, args, env, toolCallParser, reasoningParser } = engine.launch;
     return [
       {
@@ -67,6 +72,7 @@ function launches(node: MaestroConfig['fleet']['nodes'][number]): EngineLaunch[]
         ...(engine.maxModelLen === undefined ? {} : { maxModelLen: engine.maxModelLen }),
         ...(engine.kvMemoryBytes === undefined ? {} : { kvMemoryBytes: engine.kvMemoryBytes }),
         ...(engine.kvcached ? { kvcachedName: kvcachedName(engine) } : {}),
+        ...(apiKey === undefined ? {} : { apiKey }),
         ...(toolCallParser === undefined ? {} : { toolCallParser }),
         ...(reasoningParser === undefined ? {} : { reasoningParser }),
       },

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { MaestroError } from '../model/error.js';
 import type { MaestroConfig } from './schema.js';
 
@@ -16,13 +17,35 @@ export function gatewayKeys(config: MaestroConfig, environment: Environment = pr
   }));
 }
 
-/** API keys of the engines that ask for one, by engine id. Throws when a variable is not set. */
+/** API keys of the engines that ask for one, by engine id. Throws when a variable is not set, or a file holds no key. */
 export function engineApiKeys(config: MaestroConfig, environment: Environment = process.env): Map<string, string> {
   const keys = new Map<string, string>();
-  for (const { id, apiKeyEnv } of config.fleet.nodes.flatMap(({ engines }) => engines)) {
-    if (apiKeyEnv !== undefined) keys.set(id, readVariable(apiKeyEnv, `the API key of engine ${id}`, environment));
+  for (const { id, apiKeyEnv, apiKeyFile } of config.fleet.nodes.flatMap(({ engines }) => engines)) {
+    const what = `the API key of engine ${id}`;
+    if (apiKeyEnv !== undefined) keys.set(id, readVariable(apiKeyEnv, what, environment));
+    else if (apiKeyFile !== undefined) keys.set(id, readKeyFile(apiKeyFile, what));
   }
   return keys;
+}
+
+/** Names of the variables that hold keys: no business of the processes that are started here. */
+export function keyVariables(config: MaestroConfig): string[] {
+  const engines = config.fleet.nodes.flatMap((node) => node.engines);
+  return [...config.gateway.keys.map(({ keyEnv }) => keyEnv), ...engines.map(({ apiKeyEnv }) => apiKeyEnv)].filter(
+    (name) => name !== undefined,
+  );
+}
+
+function readKeyFile(path: string, what: string): string {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8').trim();
+  } catch (cause) {
+    const why = (cause as NodeJS.ErrnoException).code ?? 'unreadable';
+    throw new MaestroError('invalid_request', `Cannot read the file ${path}, which should hold ${what}: ${why}.`);
+  }
+  if (/^[\x21-\x7e]+$/.test(text)) return text;
+  throw new MaestroError('invalid_request', `The file ${path} should hold ${what}, one line without spaces.`);
 }
 
 function readVariable(name: string, what: string, environment: Environment): string {

@@ -1,9 +1,12 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_GATEWAY_CONFIG } from '../gateway/config.js';
 import { MaestroError } from '../model/error.js';
 import { GiB } from '../model/units.js';
 import { effectiveConfig } from './effective.js';
-import { engineApiKeys, gatewayKeys } from './keys.js';
+import { engineApiKeys, gatewayKeys, keyVariables } from './keys.js';
 import { checkConfig, defaultConfig, loadConfig, parseConfig } from './load.js';
 import { ConfigError } from './problem.js';
 import { configJsonSchema, configSchema } from './schema.js';
@@ -95,6 +98,10 @@ const WRONG: readonly (readonly [text: string, expected: string])[] = [
   [
     fleet('{id: a, model: qwen3-8b, url: "unix:a.sock"}'),
     '7:41 fleet.nodes[0].engines[0].url: "unix:a.sock" must be a URL such as http://127.0.0.1:8000 or unix:/run/vllm/a.sock',
+  ],
+  [
+    fleet('{id: a, model: qwen3-8b, url: "http://a", apiKeyEnv: K, apiKeyFile: k}'),
+    '7:79 fleet.nodes[0].engines[0].apiKeyFile: apiKeyEnv names the key already',
   ],
   ['fleet: {nodes: [{id: n}, {id: n}]}', '1:31 fleet.nodes[1].id: node id "n" is used twice'],
   [
@@ -284,6 +291,27 @@ describe('secrets', () => {
     const engines = parseConfig(fleet('{id: a, model: m, url: "http://a", apiKeyEnv: ENGINE_KEY}'), 'f.yaml', {});
     expect(engineApiKeys(engines, { ENGINE_KEY: 'k' })).toEqual(new Map([['a', 'k']]));
     expect(() => engineApiKeys(engines, {})).toThrow(/ENGINE_KEY/);
+  });
+
+  it('reads engine API keys from files, and never tells what stands there', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'maestro-keys-'));
+    const file = join(folder, 'key');
+    const engines = parseConfig(fleet(`{id: a, model: m, url: "http://a", apiKeyFile: ${file}}`), 'f.yaml', {});
+    expect(() => engineApiKeys(engines, {})).toThrow(
+      `Cannot read the file ${file}, which should hold the API key of engine a: ENOENT.`,
+    );
+    writeFileSync(file, 'k-1\n');
+    expect(engineApiKeys(engines, {})).toEqual(new Map([['a', 'k-1']]));
+    writeFileSync(file, 'two words\n');
+    expect(() => engineApiKeys(engines, {})).toThrow(
+      /^The file .* should hold the API key of engine a, one line without spaces\.$/,
+    );
+    rmSync(folder, { recursive: true });
+  });
+
+  it('knows which variables hold keys', () => {
+    const text = `${fleet('{id: a, model: m, url: "http://a", apiKeyEnv: ENGINE_KEY}')}gateway: {keys: [{keyEnv: CLIENT_KEY, tenant: t}, {key: written-out, tenant: u}]}`;
+    expect(keyVariables(parseConfig(text, 'f.yaml', {}))).toEqual(['CLIENT_KEY', 'ENGINE_KEY']);
   });
 });
 

@@ -107,6 +107,9 @@ function checkEngine({ fields, path }: Entry, node: Entry, ownModels: readonly N
   }
   if (emulated && indices.length === 0)
     report('gpus', 'an emulated engine needs a GPU', 'Name one by its index, for example gpus: [0].');
+  if (fields['apiKeyEnv'] !== undefined && fields['apiKeyFile'] !== undefined) {
+    report('apiKeyFile', 'apiKeyEnv names the key already', 'Keep one of the two.');
+  }
   if (fields['launch'] !== undefined) checkLaunch(fields, report);
   if (fields['startAsleep'] === true && !emulated) {
     report(

@@ -90,7 +90,10 @@ const engine = z
     residue: bytes()
       .prefault('1GiB')
       .describe('GPU memory that stays taken while the engine sleeps: CUDA context, graphs, NCCL buffers.'),
-    apiKeyEnv: envName().exactOptional().describe('Environment variable that holds the API key of the server.'),
+    apiKeyEnv: envName()
+      .exactOptional()
+      .describe('Environment variable that holds the API key of the server. One that is started here is given it.'),
+    apiKeyFile: z.string().min(1).exactOptional().describe('The same from a file that holds nothing else.'),
   })
   .transform(rename({ kvMemory: 'kvMemoryBytes', residue: 'residueBytes' }));
 

@@ -156,6 +156,8 @@ class Member {
         ...process.env,
         VLLM_SERVER_DEV_MODE: '1',
         NODE_OPTIONS: '',
+        // A key of the user's own servers; nobody would send it to these.
+        VLLM_API_KEY: undefined,
         ...kvcachedEnvironment(this.engine.kvcachedName),
       },
     });

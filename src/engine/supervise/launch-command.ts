@@ -19,6 +19,8 @@ export interface EngineLaunch {
   readonly kvDtype: 'bf16' | 'fp8';
   /** Run with kvcached, under this name in shared memory. */
   readonly kvcachedName?: string;
+  /** What its clients have to send; goes into its environment, for a command line can be read by all. */
+  readonly apiKey?: string;
   readonly toolCallParser?: string;
   readonly reasoningParser?: string;
   /** Further flags, after ours, so that they win. */
@@ -76,6 +78,7 @@ export function launchEnvironment(
     ...base,
     VLLM_SERVER_DEV_MODE: '1',
     ...(launch.gpuIndices.length > 0 ? { CUDA_VISIBLE_DEVICES: launch.gpuIndices.join(',') } : {}),
+    ...(launch.apiKey === undefined ? {} : { VLLM_API_KEY: launch.apiKey }),
     ...kvcachedEnvironment(launch.kvcachedName),
     ...launch.env,
   };

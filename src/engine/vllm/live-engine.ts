@@ -44,7 +44,10 @@ export function openLiveEngine(spec: EngineSpec, options: NodeServiceOptions, ev
       {
         ...{ up, down, metrics, outstanding },
         locked: (message) =>
-          logger.warn({ engineId, message }, 'engine asks for an API key: name it with apiKeyEnv or --api-key-env'),
+          logger.warn(
+            { engineId, message },
+            'engine asks for an API key: name it with apiKeyEnv, apiKeyFile or --api-key-env',
+          ),
         refused: (forMs) => onRefused?.(engineId, forMs),
       },
     ),

@@ -24,7 +24,7 @@ export function checkEngine({ spec, found, exposedAt }: EngineProbe): Finding[] 
         'reachable',
         subject,
         `${spec.url} asks for an API key: ${found.reason}`,
-        'Give its key: apiKeyEnv of the engine in a fleet file, or --api-key-env NAME beside --vllm.',
+        'Give its key: apiKeyEnv or apiKeyFile of the engine in a fleet file, or --api-key-env NAME beside --vllm.',
       ),
     ];
   }
