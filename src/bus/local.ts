@@ -213,6 +213,10 @@ function nodeService(
     ...(options.onRefused ? { onRefused: options.onRefused } : {}),
     apiKey: (engineId) => engineApiKeys?.get(engineId),
     onFound,
+    // Emulated engines end with this process, and of those named by their URL alone no folder is known.
+    ...(config.fleet.nodes.some(({ engines }) => engines.some(({ url }) => url !== undefined))
+      ? { stateDir: config.fleet.stateDir }
+      : {}),
     logger,
   });
 }

@@ -56,6 +56,8 @@ export interface NodeServiceOptions {
   readonly onFound?: () => void;
   /** vLLM's API key of an engine, where it has one. */
   readonly apiKey?: (engineId: string) => string | undefined;
+  /** Folder for what is to outlive this process. Absent: nothing does. */
+  readonly stateDir?: string;
   readonly logger: NodeLogger;
 }
 
@@ -230,6 +232,7 @@ export class NodeService {
     const engine = this.live.get(engineId)!;
     engine.incarnation += 1;
     engine.moving = false;
+    engine.moves.found(found.metrics?.processStartSeconds);
     const spec = this.spec(engineId);
     const limits = discoveredLimits(found, spec);
     const { version, modelNames, level, schedulingPolicy } = found;

@@ -1,5 +1,5 @@
 /** Weights that a level-2 sleep has dropped are read again from a copy in RAM: emulated engines under a node's agent, and real files. */
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { request } from 'undici';
@@ -70,6 +70,7 @@ async function open(specs: ReturnType<typeof testEngine>[]): Promise<NodeService
     clock,
     wallClock: clock,
     manager: { retry: { baseMs: 10, maxMs: 50, maxFailures: 3 }, prefetch: false },
+    stateDir: join(folder, 'state'),
     monitor: { pollMs: 50, downPollMs: 50, probeTimeoutMs: 1000 },
     logger: { info: note('info'), warn: note('warn') },
   });
@@ -151,4 +152,25 @@ it('a restarted agent finds the copies of the one before', async () => {
   const after = await open([...specs]);
   expect(after.view('b')).toMatchObject({ state: 'sleeping-deep', weightFiles: 'host' });
   expect(log.filter(({ message }) => message === 'weights copied into RAM')).toHaveLength(1);
+});
+
+it.each([
+  ['serves when it answers as before', (answer: string) => answer, 'canary done'],
+  ['is not served by when it answers otherwise', (answer: string) => `${answer}, but not quite`, 'canary failed'],
+])('an engine that sleeps without weights while the agent restarts %s', async (_name, remembered, message) => {
+  const service = await start();
+  await request(`${urlOf('b')}/sleep?level=2&mode=wait`, { method: 'POST' });
+  await vi.waitFor(() => expect(service.view('b')?.state).toBe('sleeping-deep'), SOON);
+  await use(service, 'b');
+  expect(service.view('a')?.state).toBe('sleeping-deep');
+  const specs = service.views().map(({ spec }) => spec);
+  await service.stop();
+  const file = join(folder, 'state', 'run', 'a.canary.json');
+  const kept = JSON.parse(readFileSync(file, 'utf8')) as { readonly process: number; readonly answer: string };
+  writeFileSync(file, JSON.stringify({ ...kept, answer: remembered(kept.answer) }));
+  log.length = 0;
+  const after = await open([...specs]);
+  expect(after.view('a')?.state).toBe('sleeping-deep');
+  after.reserve(testDemand('s', 'a'), () => undefined);
+  await vi.waitFor(() => expect(log.map((line) => line.message)).toContain(message), SOON);
 });

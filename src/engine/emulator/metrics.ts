@@ -46,6 +46,10 @@ export class VllmMetrics {
     version: VllmVersion = '0.29.0',
   ) {
     this.registry = new Registry({ engine: '0', model_name: model.servedModelNames[0]! }, createdSeconds);
+    // The one metric of Python's own that says which process this is.
+    const start = new Gauge('process_start_time_seconds', 'Start time of the process since unix epoch in seconds.', {});
+    start.set(createdSeconds);
+    this.registry.families.push(start);
     this.of = declareFamilies(this.registry, tokenBounds(model.maxModelLen));
     for (const source of ['external_prefix_cache', 'mm_cache']) {
       this.registry.counter(`${source}_queries`, 'Queries of a cache that this server does not have.').add(0);

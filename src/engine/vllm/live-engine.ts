@@ -1,7 +1,9 @@
+import { join } from 'node:path';
 import type { EngineSpec } from '../../model/fleet.js';
 import type { EngineEvent } from '../../node/actions.js';
 import type { NodeServiceOptions } from '../../node/service.js';
 import { type KvLimit, kvLimitOf } from '../kvcached/kv-limit.js';
+import { canaryFile } from './canary-file.js';
 import { VllmClient } from './client.js';
 import type { DiscoveredEngine } from './discover.js';
 import type { EngineMetrics } from './metrics.js';
@@ -31,12 +33,18 @@ interface LiveEngineEvents {
 /** Opens nothing yet: the monitor begins when it is started. */
 export function openLiveEngine(spec: EngineSpec, options: NodeServiceOptions, events: LiveEngineEvents): LiveEngine {
   const { engineId, url } = spec;
-  const { wallClock, apiKey, monitor, moveLimits, logger, onRefused } = options;
+  const { wallClock, apiKey, monitor, moveLimits, logger, onRefused, stateDir } = options;
   const client = new VllmClient({ url, apiKey: apiKey?.(engineId), clock: wallClock });
   const { up, down, metrics, outstanding, event } = events;
+  const canary =
+    stateDir === undefined
+      ? undefined
+      : canaryFile(join(stateDir, 'run', `${engineId}.canary.json`), (err) =>
+          logger.warn({ engineId, err }, 'what the engine answers cannot be kept over a restart of this agent'),
+        );
   return {
     client,
-    moves: new EngineMoves(client, { ...DEFAULT_MOVE_LIMITS, ...moveLimits }),
+    moves: new EngineMoves(client, { ...DEFAULT_MOVE_LIMITS, ...moveLimits }, canary),
     monitor: new EngineMonitor(
       client,
       wallClock,

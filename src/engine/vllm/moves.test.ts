@@ -1,4 +1,8 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { canaryFile } from './canary-file.js';
 import { VllmClient } from './client.js';
 import { FakeVllm } from './fake-vllm.js';
 import { DEFAULT_MOVE_LIMITS, EngineMoves } from './moves.js';
@@ -15,7 +19,7 @@ async function engine(sleepMs = DEFAULT_MOVE_LIMITS.sleepMs) {
     () => client.close(),
     () => fake.stop(),
   );
-  return { fake, moves: new EngineMoves(client, { ...DEFAULT_MOVE_LIMITS, sleepMs }) };
+  return { fake, client, moves: new EngineMoves(client, { ...DEFAULT_MOVE_LIMITS, sleepMs }) };
 }
 
 const posts = (fake: FakeVllm) =>
@@ -70,6 +74,35 @@ describe('EngineMoves', () => {
     expect((await fresh.canary('tiny')).ok).toBe(false);
     found.answer = ' five, six';
     expect((await fresh.canary('tiny')).ok).toBe(true);
+  });
+
+  it('keeps the answer of a process over a restart of the agent, and takes none of another process', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'maestro-canary-'));
+    const path = join(folder, 'run', 'e.canary.json');
+    const failures: unknown[] = [];
+    const memory = canaryFile(path, (error) => failures.push(error));
+    const { fake, client } = await engine();
+    const agent = () => new EngineMoves(client, DEFAULT_MOVE_LIMITS, memory);
+    const first = agent();
+    first.found(1000);
+    await first.sleep(2, 'wait', 'tiny');
+    fake.answer = ' other words';
+    const again = agent();
+    again.found(1000);
+    expect((await again.canary('tiny')).ok).toBe(false);
+    // A process that started later answers for itself.
+    again.found(2000);
+    expect((await again.canary('tiny')).ok).toBe(true);
+    fake.level = 0;
+    await again.sleep(2, 'wait', 'tiny');
+    expect(JSON.parse(readFileSync(path, 'utf8'))).toEqual({ process: 2000, answer: ' other words' });
+    writeFileSync(path, '{"process":20');
+    expect(memory.recall(2000)).toBeUndefined();
+    rmSync(folder, { recursive: true });
+    writeFileSync(folder, '');
+    memory.keep(2000, 'x');
+    expect(failures).toHaveLength(1);
+    rmSync(folder);
   });
 
   it('stops the recipe where a step fails, and never wakes the KV cache over unread weights', async () => {

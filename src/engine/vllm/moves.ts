@@ -1,3 +1,4 @@
+import type { CanaryMemory } from './canary-file.js';
 import { type CallFailure, isRefusal, type Reply, type VllmClient } from './client.js';
 
 /** Wall-time limits of moves; a 70B model read from a slow disk takes minutes. */
@@ -17,17 +18,27 @@ const CANARY_TOKENS = 6;
  */
 export class EngineMoves {
   private canaryAnswer: string | undefined;
+  /** When the engine's process started, as it says itself. */
+  private process: number | undefined;
 
   constructor(
     private readonly client: VllmClient,
     private readonly limits: MoveLimits = DEFAULT_MOVE_LIMITS,
+    private readonly memory?: CanaryMemory,
   ) {}
+
+  /** The engine has been found. Another process may have other weights, so what an earlier one answered says nothing of it. One that does not say when it started is taken for the same. */
+  found(process: number | undefined): void {
+    if (process === undefined || process === this.process) return;
+    this.process = process;
+    this.canaryAnswer = this.memory?.recall(process);
+  }
 
   async sleep(level: 1 | 2, mode: 'abort' | 'wait' | 'keep', model: string): Promise<Reply<void>> {
     const { client, limits } = this;
     if (level === 2 && this.canaryAnswer === undefined) {
       const canary = await client.canary({ model, maxTokens: CANARY_TOKENS, timeoutMs: limits.canaryMs });
-      if (canary.ok) this.canaryAnswer = canary.value;
+      if (canary.ok) this.remember(canary.value);
       else if (!isRefusal(canary.failure)) return canary;
     }
     const slept = await client.sleep(level, mode, limits.sleepMs);
@@ -62,6 +73,11 @@ export class EngineMoves {
     }
     if (answer.value === expected) return done;
     return failure(`canary answered ${JSON.stringify(answer.value)} in place of ${JSON.stringify(expected)}`);
+  }
+
+  private remember(answer: string): void {
+    this.canaryAnswer = answer;
+    if (this.process !== undefined) this.memory?.keep(this.process, answer);
   }
 
   /** The order matters: the weights must be mapped to be read into, and KV comes last so that nothing runs on empty weights. */
