@@ -10,8 +10,8 @@ import type { ApiKey } from './config.js';
 import type { GatewayContext } from './context.js';
 import { type Ending, outcomeOf, reportEnd } from './ended-request.js';
 import { REJECTION_KINDS, refusalAnswer } from './engine-refusal.js';
-import { copyAnswerHeaders, upstreamHeaders } from './headers.js';
-import { HeldStream, UNBUFFERED } from './held-stream.js';
+import { answerHeaders, upstreamHeaders } from './headers.js';
+import { HeldStream } from './held-stream.js';
 import { bodyTooLarge, checkHeaders, type Intake, takeIn } from './intake.js';
 import { scanBody } from './json-scan.js';
 import { takeRoom } from './open-room.js';
@@ -278,11 +278,9 @@ export class Exchange implements StageListener, UpstreamSink {
     this.phase = 'flowing';
     this.ttftMs = this.context.clock.nowMs() - this.arrivalMs;
     this.rememberResponse();
-    if (this.held?.begun) return true;
-    const answer = this.maestroHeaders();
-    if (streamed) answer.push(...UNBUFFERED);
-    copyAnswerHeaders(headers, streamed, answer);
-    this.writer.begin(status, answer, streamed);
+    const own = this.maestroHeaders();
+    if (this.held?.begun) this.held.goOn(this.writer, own);
+    else this.writer.begin(status, answerHeaders(own, headers, streamed), streamed);
     return true;
   }
 

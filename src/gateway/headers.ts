@@ -58,6 +58,16 @@ export function upstreamHeaders(
   return headers;
 }
 
+/** Headers with which caches and proxies let a stream through as it comes. */
+export const UNBUFFERED = ['cache-control', 'no-cache', 'x-accel-buffering', 'no'] as const;
+
+/** The head of an answer: our own headers, to which those of the engine are added. */
+export function answerHeaders(own: string[], upstream: IncomingHttpHeaders, streamed: boolean): string[] {
+  if (streamed) own.push(...UNBUFFERED);
+  copyAnswerHeaders(upstream, streamed, own);
+  return own;
+}
+
 /** Adds the engine's answer headers that the client gets to `to`. A streamed answer may lose a frame, so its length is not passed on. */
 export function copyAnswerHeaders(upstream: IncomingHttpHeaders, streamed: boolean, to: string[]): void {
   const { connection } = upstream;

@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { AnswerWriter } from './answer-writer.js';
+import { UNBUFFERED } from './headers.js';
 
 /** A line that begins with a colon is a comment: clients skip it (WHATWG HTML, "Interpreting an event stream"). vLLM 0.32 writes the same on request. */
 const COMMENT = Buffer.from(': keep-alive\n\n');
@@ -12,6 +13,8 @@ export class HeldStream {
   /** The client has got the head of its answer: what fails from now on is told by an event. */
   begun = false;
   private dueMs: number;
+  /** Names and values in turn that stand in the head. */
+  private told: readonly string[] = [];
 
   /**
    * @param wallMs When it was found waiting, wall milliseconds.
@@ -32,12 +35,21 @@ export class HeldStream {
     if (res.destroyed || res.writableLength > 0) return false;
     if (!this.begun) {
       this.begun = true;
-      writer.begin(200, [...headers(), 'content-type', 'text/event-stream; charset=utf-8', ...UNBUFFERED], true);
+      this.told = headers();
+      writer.begin(200, [...this.told, 'content-type', 'text/event-stream; charset=utf-8', ...UNBUFFERED], true);
     }
     writer.write(COMMENT);
     return true;
   }
-}
 
-/** Headers with which caches and proxies let a stream through as it comes. */
-export const UNBUFFERED = ['cache-control', 'no-cache', 'x-accel-buffering', 'no'] as const;
+  /** The engine's stream begins: what `headers` say by now and the head did not, such as the engine, goes before it as a comment. */
+  goOn(writer: AnswerWriter, headers: readonly string[]): void {
+    let comment = '';
+    for (let index = 0; index < headers.length; index += 2) {
+      const [name, value] = [headers[index]!, headers[index + 1]!];
+      const at = this.told.indexOf(name);
+      if (at < 0 || this.told[at + 1] !== value) comment += `: ${name}: ${value}\n`;
+    }
+    if (comment) writer.write(Buffer.from(`${comment}\n`, 'latin1'));
+  }
+}

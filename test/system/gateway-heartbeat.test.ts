@@ -43,7 +43,11 @@ afterEach(async () => {
 });
 
 /** Posts a request that the levels hold until two comments have come; gives what follows them. */
-async function heldThen(path: string, body: object, next: () => void): Promise<{ answer: Response; rest: string }> {
+async function heldThen(
+  path: string,
+  body: object,
+  next: () => void,
+): Promise<{ answer: Response; told: string; rest: string }> {
   rig.scheduling.onSubmit = () => {};
   const answer = await fetch(rig.url + path, {
     method: 'POST',
@@ -51,15 +55,16 @@ async function heldThen(path: string, body: object, next: () => void): Promise<{
     body: JSON.stringify(body),
   });
   let text = '';
-  let told = false;
+  let waits = true;
   const decoder = new TextDecoder();
   for await (const piece of answer.body!) {
     text += decoder.decode(piece as Uint8Array, { stream: true });
-    if (told || !text.startsWith(COMMENT + COMMENT)) continue;
-    told = true;
+    if (!waits || !text.startsWith(COMMENT + COMMENT)) continue;
+    waits = false;
     next();
   }
-  return { answer, rest: text.replace(/^(: keep-alive\n\n)+/, '') };
+  const [, told = '', rest = ''] = /^(?:: keep-alive\n\n)+((?:: .*\n)*\n)?([\s\S]*)$/.exec(text)!;
+  return { answer, told, rest };
 }
 
 const startHeld = () => rig.scheduling.start(rig.scheduling.submitted.at(-1)!);
@@ -76,8 +81,12 @@ describe('a stream that waits', () => {
         res.end(contentFrame('b', 'stop') + USAGE_FRAME + DONE_FRAME),
       );
     };
-    const { answer, rest } = await heldThen('/v1/chat/completions', STREAM, startHeld);
+    const { answer, told, rest } = await heldThen('/v1/chat/completions', STREAM, startHeld);
     expect(answer.status).toBe(200);
+    expect(answer.headers.get('x-maestro-engine')).toBeNull();
+    expect(told).toBe(
+      ': x-maestro-queue-ms: 12\n: x-maestro-node: node-1\n: x-maestro-engine: engine-1\n: x-maestro-policy: fcfs\n\n',
+    );
     expect(Object.fromEntries(answer.headers)).toMatchObject({
       'content-type': 'text/event-stream; charset=utf-8',
       'cache-control': 'no-cache',
@@ -342,7 +351,9 @@ fleet:
       body: JSON.stringify({ ...STREAM, model: 'llama-3.1-8b' }),
     });
     expect(answer.headers.get('x-maestro-engine')).toBeNull();
-    expect(await answer.text()).toMatch(/^(: keep-alive\n\n)+(data: \{.*\}\n\n)+data: \[DONE\]\n\n$/);
+    expect(await answer.text()).toMatch(
+      /^(: keep-alive\n\n)+(: x-maestro-.*\n)+: x-maestro-cold-start-ms: \d+\n\n(data: \{.*\}\n\n)+data: \[DONE\]\n\n$/,
+    );
     const record = served.scheduling.explain(answer.headers.get('x-request-id')!);
     expect(record!.coldStartMs).toBeGreaterThan(50);
   } finally {

@@ -1,5 +1,6 @@
 import { StringDecoder } from 'node:string_decoder';
 import { createParser } from 'eventsource-parser';
+import { ERROR_TABLE } from '../../src/model/error.js';
 
 /** What a stage's answer told its client. Times are clock milliseconds. */
 export interface StageAnswer {
@@ -48,7 +49,12 @@ export class AnswerReader {
   private errorText = '';
   private nowMs = 0;
   private readonly decoder = new StringDecoder('utf8');
-  private readonly parser = createParser({ onEvent: ({ data }) => this.onFrame(data) });
+  /** What Maestro knew too late for a header and tells in comments, by name. */
+  readonly told = new Map<string, string>();
+  private readonly parser = createParser({
+    onEvent: ({ data }) => this.onFrame(data),
+    onComment: (text) => this.onComment(text),
+  });
 
   onStart(httpStatus: number): void {
     this.httpStatus = httpStatus;
@@ -66,7 +72,7 @@ export class AnswerReader {
     if (this.httpStatus !== 200) return this.refused();
     if (this.streamError) {
       const { message, code } = this.streamError;
-      return this.answer(midStreamOutcome(code), message ?? String(code ?? 'error frame'));
+      return this.answer(this.brokenOutcome(code), message ?? String(code ?? 'error frame'));
     }
     if (!this.done) return this.answer('engine_failed', 'the stream ended without [DONE]');
     return this.answer('completed');
@@ -75,6 +81,18 @@ export class AnswerReader {
   /** The connection broke, or the client gave up. */
   fail(outcome: string, error: string): StageAnswer {
     return this.answer(outcome, error);
+  }
+
+  private onComment(text: string): void {
+    const [, name, value] = /^(x-maestro-[a-z-]+): (.*)$/.exec(text) ?? [];
+    if (name !== undefined && value !== undefined) this.told.set(name, value);
+  }
+
+  /** A stream that was told to wait, and then failed before its first token, has the outcome of the status that it would have had. */
+  private brokenOutcome(code: string | number | null | undefined): string {
+    const known = ERROR_TABLE[code as keyof typeof ERROR_TABLE]?.httpStatus ?? Number(code);
+    const waited = this.firstTokenMs === undefined && (known < 500 || known === 503);
+    return waited ? refusedOutcome(known, String(code)) : midStreamOutcome(code);
   }
 
   private onFrame(data: string): void {

@@ -42,9 +42,9 @@ export class StageClient {
     const stageId = this.wireId(stage.row.request_id);
     const body = this.body(stage, maxTokens);
     const startMs = clock.nowMs();
-    const { answer, headers } = await this.exchange(body, this.headers(stage, stageId));
+    const { answer, headers, told } = await this.exchange(body, this.headers(stage, stageId));
     const answered = (name: string) => {
-      const value = headers[name];
+      const value = told.get(name) ?? headers[name];
       return typeof value === 'string' && value !== '' ? value : undefined;
     };
     const numeric = (name: string) => {
@@ -89,7 +89,11 @@ export class StageClient {
   private exchange(
     body: string,
     headers: Record<string, string>,
-  ): Promise<{ answer: StageAnswer; headers: Record<string, string | string[] | undefined> }> {
+  ): Promise<{
+    answer: StageAnswer;
+    headers: Record<string, string | string[] | undefined>;
+    told: ReadonlyMap<string, string>;
+  }> {
     const { clock, stageTimeoutMs } = this.options;
     return new Promise((resolve) => {
       const reader = new AnswerReader();
@@ -106,7 +110,7 @@ export class StageClient {
       const settle = (answer: StageAnswer) => {
         timer.cancel();
         this.cancels.delete(cancel);
-        resolve({ answer, headers: answerHeaders });
+        resolve({ answer, headers: answerHeaders, told: reader.told });
       };
       this.pool.dispatch(
         { path: this.path, method: 'POST', headers, body },

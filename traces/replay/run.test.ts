@@ -61,10 +61,11 @@ function complete({ body }: Seen, response: ServerResponse): void {
   response.writeHead(200, {
     'content-type': 'text/event-stream',
     'x-maestro-queue-ms': '12.5',
-    'x-maestro-node': 'node-a',
-    'x-maestro-engine': 'engine-1',
+    'x-maestro-node': 'node-of-the-head',
     'x-maestro-policy': 'maestro',
   });
+  // As Maestro does for a stream that has waited: what it knew too late for the head.
+  response.write(': keep-alive\n\n: x-maestro-node: node-a\n: x-maestro-engine: engine-1\n\n');
   response.write('data: {"choices":[{"delta":{"role":"assistant","content":""}}]}\n\n');
   response.write('data: {"choices":[{"delta":{"content":"word "}}]}\n\n');
   response.end(`data: {"choices":[],"usage":{"prompt_tokens":77,"completion_tokens":${tokens}}}\n\ndata: [DONE]\n\n`);
