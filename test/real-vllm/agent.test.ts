@@ -4,13 +4,14 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { request } from 'undici';
+import { Agent, request } from 'undici';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { StageRecord } from '../../sim/report/types.js';
 import { WallClock } from '../../src/bus/wall-clock.js';
 import { WeightStore } from '../../src/engine/staging/weight-store.js';
 import { groupMembers } from '../../src/engine/supervise/process-table.js';
 import { VllmClient } from '../../src/engine/vllm/client.js';
+import { engineAddress } from '../../src/model/engine-address.js';
 import { readTrace } from '../../traces/reader.js';
 import { runReplay } from '../../traces/replay/run.js';
 import type { TraceRow } from '../../traces/schema.js';
@@ -58,8 +59,17 @@ describe.skipIf(given === undefined)('an agent with two real vLLM servers', { ti
     const { statusCode, body } = await post('/v1/chat/completions', chat(engine, more));
     return { status: statusCode, text: await body.text() };
   }
+  const dispatchers = new Map<string, Agent>();
+  /** Asks an engine itself, behind the agent's back. */
+  const ask = (engine: EngineId, path: string, options: NonNullable<Parameters<typeof request>[1]> = {}) => {
+    const { origin, socketPath } = engineAddress(fleet.url(engine));
+    if (socketPath === undefined) return request(origin + path, options);
+    const dispatcher = dispatchers.get(socketPath) ?? new Agent({ connect: { socketPath }, keepAliveTimeout: 1_000 });
+    dispatchers.set(socketPath, dispatcher);
+    return request(origin + path, { ...options, dispatcher });
+  };
   const control = async (engine: EngineId, path: string, body?: object) => {
-    const sentOff = await request(fleet.url(engine) + path, {
+    const sentOff = await ask(engine, path, {
       method: 'POST',
       ...(body ? { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } } : {}),
     });
@@ -67,7 +77,7 @@ describe.skipIf(given === undefined)('an agent with two real vLLM servers', { ti
     return sentOff.statusCode;
   };
   const isSleeping = async (engine: EngineId) => {
-    const { body } = await request(`${fleet.url(engine)}/is_sleeping`);
+    const { body } = await ask(engine, '/is_sleeping');
     return ((await body.json()) as { is_sleeping: boolean }).is_sleeping;
   };
 

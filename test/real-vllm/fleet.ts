@@ -15,7 +15,7 @@ export interface Installed {
 const ENTRY = [join(import.meta.dirname, '../../dist/src/cli/main.js')];
 
 /**
- * Two models that share one GPU of which the account knows, and that does not exist: together awake they need 2.25 GiB of 2. On a CPU nothing is freed by a sleep; what
+ * Two models, one behind a port and one behind a socket, that share one GPU of which the account knows, and that does not exist: together awake they need 2.25 GiB of 2. On a CPU nothing is freed by a sleep; what
  * Maestro decides, and what it asks of vLLM, is the same.
  */
 export function realFleet(installed: Installed, folder: string): AgentProcess {
@@ -64,5 +64,6 @@ export function realFleet(installed: Installed, folder: string): AgentProcess {
       };
     },
     folder,
+    ['b'],
   );
 }

@@ -34,11 +34,13 @@ export class AgentProcess {
    * @param entry Arguments of Node that run Maestro's command line.
    * @param config The fleet file, for the folder of this agent and the addresses of the engines.
    * @param folder Where it keeps its files; removed with it.
+   * @param sockets Engines that listen on a Unix socket in that folder, and not on a port.
    */
   constructor(
     private readonly entry: readonly string[],
     private readonly config: (folder: string, urls: Readonly<Record<EngineId, string>>) => AgentConfig,
     readonly folder = mkdtempSync(join(tmpdir(), 'maestro-agent-')),
+    private readonly sockets: readonly EngineId[] = [],
   ) {}
 
   async start(onExit: 'keep' | 'stop' = 'keep'): Promise<void> {
@@ -75,7 +77,9 @@ export class AgentProcess {
   }
 
   url(engine: EngineId): string {
-    return `http://127.0.0.1:${this.ports[engine]}`;
+    return this.sockets.includes(engine)
+      ? `unix:${join(this.folder, `${engine}.sock`)}`
+      : `http://127.0.0.1:${this.ports[engine]}`;
   }
 
   /** The API server of an engine, by the agent's own record; undefined while none is started. */

@@ -165,7 +165,7 @@ it.each([
   expect(service.view('a')?.state).toBe('sleeping-deep');
   const specs = service.views().map(({ spec }) => spec);
   await service.stop();
-  const file = join(folder, 'state', 'run', 'a.canary.json');
+  const file = join(folder, 'state', 'canary', 'a.json');
   const kept = JSON.parse(readFileSync(file, 'utf8')) as { readonly process: number; readonly answer: string };
   writeFileSync(file, JSON.stringify({ ...kept, answer: remembered(kept.answer) }));
   log.length = 0;

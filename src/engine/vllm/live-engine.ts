@@ -39,7 +39,7 @@ export function openLiveEngine(spec: EngineSpec, options: NodeServiceOptions, ev
   const canary =
     stateDir === undefined
       ? undefined
-      : canaryFile(join(stateDir, 'run', `${engineId}.canary.json`), (err) =>
+      : canaryFile(join(stateDir, 'canary', `${engineId}.json`), (err) =>
           logger.warn({ engineId, err }, 'what the engine answers cannot be kept over a restart of this agent'),
         );
   return {

@@ -78,7 +78,7 @@ describe('EngineMoves', () => {
 
   it('keeps the answer of a process over a restart of the agent, and takes none of another process', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'maestro-canary-'));
-    const path = join(folder, 'run', 'e.canary.json');
+    const path = join(folder, 'canary', 'e.json');
     const failures: unknown[] = [];
     const memory = canaryFile(path, (error) => failures.push(error));
     const { fake, client } = await engine();
