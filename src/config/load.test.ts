@@ -54,6 +54,7 @@ const WRONG: readonly (readonly [text: string, expected: string])[] = [
     'parameters: {m: {caps: {max_output_tokens: 5}}}',
     'parameters.m.caps.max_output_tokens: the name must be written max_tokens',
   ],
+  ['parameters: {"a b": {}}', '1:14 parameters.a b: the name must be that of a served model, or *'],
   ['parameters: {m: {caps: {n: many}}}', '1:28 parameters.m.caps.n: must be a number, not "many"'],
   ['parameters: {m: {drop: [user], fixed: {user: x}}}', '1:40 parameters.m.fixed.user: drop speaks of "user" already'],
   ['parameters: {m: {refuse: [user, user]}}', '1:33 parameters.m.refuse[1]: refuse speaks of "user" already'],

@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import { modelName } from './fields.js';
 
 /** A top-level field of a request body. */
 const parameter = () =>
@@ -45,4 +44,7 @@ const rules = z.strictObject({
 });
 
 /** What requests may ask of a model. `*` stands for every model; what a model's own rules say of a field goes before. */
-export const parametersSchema = z.record(z.union([z.literal('*'), modelName()]), rules.describe('Rules of one model.'));
+export const parametersSchema = z.record(
+  z.string().regex(/^(\*|[A-Za-z0-9][A-Za-z0-9._:/-]{0,126})$/, { error: 'must be that of a served model, or *' }),
+  rules.describe('Rules of one model.'),
+);
