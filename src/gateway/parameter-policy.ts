@@ -76,7 +76,7 @@ function rulesOf(
     ...drop.map((name) => rule(name, 'drop')),
     ...Object.keys(fixed).map((name) => rule(name, 'fixed', JSON.stringify(fixed[name]))),
     ...Object.keys({ ...defaults, ...caps }).map((name) => {
-      const text = name in defaults ? JSON.stringify(defaults[name]) : undefined;
+      const text = Object.hasOwn(defaults, name) ? JSON.stringify(defaults[name]) : undefined;
       return rule(name, 'bounded', text, caps[name]);
     }),
   ];
