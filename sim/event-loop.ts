@@ -28,9 +28,10 @@ export class EventLoop {
     if (event) this.heap.remove(event);
   }
 
-  /** Moves an event to another time; false when it has fired. */
-  move(event: Scheduled, atMs: number): boolean {
-    return this.heap.rekey(event, Math.max(this.nowMs, atMs));
+  /** Moves an event to another time; one that has fired, or was cancelled, is set anew. */
+  move(event: Scheduled, atMs: number): void {
+    const dueMs = Math.max(this.nowMs, atMs);
+    if (!this.heap.pushAgain(event, dueMs)) this.heap.rekey(event, dueMs);
   }
 
   soon(run: () => void): void {

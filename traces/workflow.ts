@@ -94,10 +94,12 @@ export function waitMs(row: TraceRow): number {
   return isRoot(row) ? 0 : (row.delay ?? 0) + (row.tool_wait_ms ?? 0);
 }
 
+const NO_RUNS: readonly never[] = [];
+
 /** The prefix blocks of a row as runs of consecutive ids, whichever way they are written. */
 export function hashRunsOf(row: TraceRow): readonly (readonly [firstId: number, count: number])[] {
   if (row.hash_runs) return row.hash_runs;
-  return toRuns(row.hash_ids ?? []);
+  return row.hash_ids === undefined ? NO_RUNS : toRuns(row.hash_ids);
 }
 
 /** Block size of Mooncake's traces, which do not carry it. */

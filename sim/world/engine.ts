@@ -30,7 +30,6 @@ export class SimEngine {
     this.setTimer();
   };
   private readonly timerFires = () => {
-    this.timer = undefined;
     this.timerMs = Number.POSITIVE_INFINITY;
     this.advance();
     this.reschedule();
@@ -58,7 +57,6 @@ export class SimEngine {
   /** The process has died and starts anew: nothing of what it did is left. */
   restart(): void {
     this.loop.cancel(this.timer);
-    this.timer = undefined;
     this.timerMs = Number.POSITIVE_INFINITY;
     this.engine = newEngine(this.spec);
   }
@@ -92,12 +90,9 @@ export class SimEngine {
     const nextMs = this.engine.nextEventMs();
     if (nextMs === this.timerMs) return;
     this.timerMs = nextMs;
-    if (nextMs === Number.POSITIVE_INFINITY) {
-      this.loop.cancel(this.timer);
-      this.timer = undefined;
-    } else if (!this.timer || !this.loop.move(this.timer, nextMs)) {
-      this.timer = this.loop.at(nextMs, this.timerFires);
-    }
+    if (nextMs === Number.POSITIVE_INFINITY) this.loop.cancel(this.timer);
+    else if (this.timer) this.loop.move(this.timer, nextMs);
+    else this.timer = this.loop.at(nextMs, this.timerFires);
   }
 
   private advance(): void {

@@ -58,7 +58,6 @@ export class SimNode {
   private polling = false;
   private readonly runPump = () => this.pump();
   private readonly timerFires = () => {
-    this.timer = undefined;
     this.timerMs = Number.POSITIVE_INFINITY;
     this.pumpSoon();
   };
@@ -202,12 +201,9 @@ export class SimNode {
     const nextMs = manager.nextTickMs();
     if (nextMs === this.timerMs) return;
     this.timerMs = nextMs;
-    if (nextMs === Number.POSITIVE_INFINITY) {
-      loop.cancel(this.timer);
-      this.timer = undefined;
-    } else if (!this.timer || !loop.move(this.timer, nextMs)) {
-      this.timer = loop.at(nextMs, this.timerFires);
-    }
+    if (nextMs === Number.POSITIVE_INFINITY) loop.cancel(this.timer);
+    else if (this.timer) loop.move(this.timer, nextMs);
+    else this.timer = loop.at(nextMs, this.timerFires);
   }
 
   private carryOut(action: NodeAction): void {

@@ -1,11 +1,9 @@
 import type { BatchEngineConfig, EngineEvent } from './batch-types.js';
 import { DecodeSet } from './decode-set.js';
 import { BlockPool } from './kv-blocks.js';
-import { RunningList, type Sequence, WaitingQueue } from './sequence.js';
+import { NO_BLOCKS, RunningList, type Sequence, WaitingQueue } from './sequence.js';
 import { StepRun } from './step-run.js';
 import { type StepCost, stepCostOf } from './step-time.js';
-
-const NOTHING_CACHED: number[] = [];
 
 /**
  * The scheduler of one engine, with the run of steps under way. Its caller owns time and decides what is allowed to run.
@@ -238,7 +236,7 @@ export class BatchCore {
       const total = sequence.promptTokens + sequence.generated;
       const hits =
         sequence.keys.length === 0
-          ? NOTHING_CACHED
+          ? NO_BLOCKS
           : // The last token is always computed, to have something to sample from.
             this.pool.match(sequence.keys, Math.floor((total - 1) / this.blockTokens));
       const hitTokens = hits.length * this.blockTokens;
@@ -271,7 +269,7 @@ export class BatchCore {
     sequence.targetTokens = total;
     sequence.computed = hitTokens;
     sequence.chunkTokens = chunk;
-    sequence.named = hits === NOTHING_CACHED ? [] : hits;
+    sequence.named = hits;
     sequence.keysSeen = hits.length;
     this.running.append(sequence);
     this.prefilling.push(sequence);
@@ -364,7 +362,7 @@ export class BatchCore {
   private releaseBlocks(sequence: Sequence): void {
     this.pool.give(sequence.blocks - sequence.named.length);
     if (sequence.named.length > 0) this.pool.release(sequence.named);
-    sequence.named = [];
+    sequence.named = NO_BLOCKS;
     sequence.keysSeen = 0;
     sequence.blocks = 0;
   }

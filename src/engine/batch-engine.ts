@@ -3,7 +3,7 @@ import { clear } from '../model/clear.js';
 import { BatchCore } from './batch-core.js';
 import type { BatchEngineConfig, EngineEvent, EngineRequest, EngineStats } from './batch-types.js';
 import { FrontDoor, VLLM_FRONT_END } from './front-end.js';
-import type { Sequence } from './sequence.js';
+import { NO_BLOCKS, type Sequence } from './sequence.js';
 
 export type { BatchEngineConfig, EngineEvent, EngineRequest, EngineStats } from './batch-types.js';
 
@@ -336,7 +336,7 @@ function newSequence(request: EngineRequest, outputTokens: number, nowMs: number
     targetTokens: 0,
     chunkTokens: 0,
     blocks: 0,
-    named: [],
+    named: NO_BLOCKS,
     keysSeen: 0,
     cachedTokens: 0,
     scheduledMs: -1,

@@ -1,5 +1,8 @@
 import type { HeapEntry } from '../model/heap.js';
 
+/** The named blocks of all sequences that hold none. Nothing is ever added to it: a sequence with hashes gets a list of its own when it is admitted. */
+export const NO_BLOCKS: number[] = [];
+
 /**
  * One request inside the engine:
  * - `waiting`: holds no KV; new, or preempted and to be computed again;

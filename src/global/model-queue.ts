@@ -201,6 +201,7 @@ export class ModelQueue {
 
   /** Has a blocked stage been passed for as long as makes a waiting one overdue? */
   private isWaitedFor(nowMs: number): boolean {
+    if (this.blocked.length === 0) return false;
     const { interactiveOverdueMs, batchOverdueMs } = this.discipline;
     return this.blocked.some(
       ({ kind, blockedSinceMs }) =>

@@ -86,19 +86,19 @@ export class GlobalScheduler {
 
   /** A dispatched stage has ended. Ended stages are forgotten; unknown ones are ignored. Returns what is to be kept of it. */
   complete(stageId: string, outcome: StageOutcome, nowMs: number): KeptContext | undefined {
-    const queued = this.stages.get(stageId);
-    if (!queued || !this.remove(stageId, outcome, nowMs)) return undefined;
+    const queued = this.remove(stageId, outcome, nowMs);
+    if (!queued) return undefined;
     return this.returning.ended(queued, outcome, this.queue(queued.stage.model), nowMs);
   }
 
   /** The stage is no longer wanted, wherever it is. True when it was here. */
   cancel(stageId: string, nowMs: number): boolean {
-    return this.remove(stageId, undefined, nowMs);
+    return this.remove(stageId, undefined, nowMs) !== undefined;
   }
 
-  private remove(stageId: string, outcome: StageOutcome | undefined, nowMs: number): boolean {
+  private remove(stageId: string, outcome: StageOutcome | undefined, nowMs: number): QueuedStage | undefined {
     const queued = this.stages.get(stageId);
-    if (!queued) return false;
+    if (!queued) return undefined;
     this.stages.delete(stageId);
     if (queued.place === 'dispatched') {
       const queue = this.queue(queued.stage.model);
@@ -111,7 +111,7 @@ export class GlobalScheduler {
       this.returning.gone(queued.stage);
     }
     this.config.traffic?.stageEnded(stageId, outcome, nowMs);
-    return true;
+    return queued;
   }
 
   /** A cluster could not start the stage: it goes back and keeps its age. Tried again after a short pause, so that nothing spins. */

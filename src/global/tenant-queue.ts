@@ -30,7 +30,8 @@ export class TenantQueue {
   private readonly eligible = new StableHeap<Tenant>();
   private readonly paused = new StableHeap<Tenant>();
   private readonly active = new StableHeap<Tenant>();
-  private readonly remembered = new LruMap<string, number>(REMEMBERED_TENANTS);
+  /** Those without waiting stages as well, as they are: most come back soon. */
+  private readonly remembered = new LruMap<string, Tenant>(REMEMBERED_TENANTS);
   /** Virtual time of the queue: where a new tenant starts. Never goes back. */
   private virtualMs = 0;
   private waiting = 0;
@@ -80,7 +81,9 @@ export class TenantQueue {
     if (first) this.virtualMs = Math.max(this.virtualMs, first.value.virtualMs);
     const tenant = this.tenants.get(tenantName);
     if (!tenant) {
-      this.remembered.set(tenantName, Math.max(this.virtualMs, this.remembered.peek(tenantName) ?? 0) + serviceMs);
+      const absent = this.recall(tenantName);
+      absent.virtualMs += serviceMs;
+      this.remembered.set(tenantName, absent);
       return;
     }
     tenant.virtualMs += serviceMs;
@@ -90,25 +93,28 @@ export class TenantQueue {
   }
 
   private activate(name: string): Tenant {
-    const tenant: Tenant = {
-      name,
-      stages: new StableHeap(),
-      virtualMs: Math.max(this.virtualMs, this.remembered.peek(name) ?? 0),
-      eligible: undefined,
-      paused: undefined,
-      active: undefined,
-    };
+    const tenant = this.recall(name);
     tenant.active = this.active.push(tenant, tenant.virtualMs);
     this.tenants.set(name, tenant);
     return tenant;
   }
 
+  /** A tenant without waiting stages, at the virtual time at which it would come back now. */
+  private recall(name: string): Tenant {
+    const tenant = this.remembered.peek(name) ?? newTenant(name);
+    tenant.virtualMs = Math.max(this.virtualMs, tenant.virtualMs);
+    return tenant;
+  }
+
   private deactivate(tenant: Tenant): void {
     this.tenants.delete(tenant.name);
-    this.remembered.set(tenant.name, tenant.virtualMs);
+    this.remembered.set(tenant.name, tenant);
     this.active.remove(tenant.active!);
     if (tenant.eligible) this.eligible.remove(tenant.eligible);
     if (tenant.paused) this.paused.remove(tenant.paused);
+    tenant.eligible = undefined;
+    tenant.paused = undefined;
+    tenant.active = undefined;
     this.resume();
   }
 
@@ -140,4 +146,8 @@ export class TenantQueue {
     const first = this.active.peek();
     return (first ? first.key : this.virtualMs) + this.slackMs;
   }
+}
+
+function newTenant(name: string): Tenant {
+  return { name, stages: new StableHeap(), virtualMs: 0, eligible: undefined, paused: undefined, active: undefined };
 }

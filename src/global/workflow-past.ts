@@ -12,6 +12,24 @@ interface Party {
 const MAX_AGENTS = 128;
 const MAX_ROLES = 64;
 
+/** Before the first stage of any workflow. Most workflows of clients that name none have one. */
+const NOTHING_YET: WorkflowPast = {
+  ofAgent: undefined,
+  ofRole: undefined,
+  ofWorkflow: undefined,
+  ofParents: undefined,
+  agentIndex: 0,
+  generation: 0,
+  lastPromptTokens: undefined,
+  firstPromptTokens: undefined,
+  agentToolCalled: undefined,
+  toolShare: undefined,
+  toolRun: 0,
+  lastToolCalled: undefined,
+  lastRole: undefined,
+  beforeLastRole: undefined,
+};
+
 /**
  * What the calls of one workflow have shown so far: the detailed part of a stage's context. There are thousands of workflows, nearly all of a few agents,
  * so these stand in plain lists, the last used one last: a map of their own for each workflow costs more than all that is in it.
@@ -49,6 +67,10 @@ export class WorkflowMemory {
     }
     const agent = this.agent(stage);
     const role = this.role(stage.role);
+    if (this.firstPromptTokens === undefined) {
+      this.count(stage, agent, role);
+      return NOTHING_YET;
+    }
     const past: WorkflowPast = {
       ofAgent: agent.outputs,
       ofRole: role.outputs,
@@ -65,10 +87,7 @@ export class WorkflowMemory {
       lastRole: this.lastRole,
       beforeLastRole: this.beforeLastRole,
     };
-    agent.begun += 1;
-    role.begun += 1;
-    agent.lastPromptTokens = stage.promptTokens;
-    this.firstPromptTokens ??= stage.promptTokens;
+    this.count(stage, agent, role);
     return past;
   }
 
@@ -92,6 +111,13 @@ export class WorkflowMemory {
     this.toolRun = toolCalled ? this.toolRun + 1 : 0;
     this.lastToolCalled = toolCalled;
     this.agent(stage).toolCalled = toolCalled;
+  }
+
+  private count({ promptTokens }: Stage, agent: Party, role: Party): void {
+    agent.begun += 1;
+    role.begun += 1;
+    agent.lastPromptTokens = promptTokens;
+    this.firstPromptTokens ??= promptTokens;
   }
 
   private agent(stage: Stage): Party {

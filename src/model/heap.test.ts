@@ -32,6 +32,16 @@ describe('StableHeap', () => {
     expect(heap.remove(oldest)).toBe(false);
   });
 
+  it('takes an entry back as the youngest of its equals, once it has left', () => {
+    const heap = new StableHeap<string>();
+    const entry = heap.push('comes back', 1);
+    expect(heap.pushAgain(entry, 2)).toBe(false);
+    expect(heap.pop()).toBe('comes back');
+    heap.push('older', 2);
+    expect(heap.pushAgain(entry, 2)).toBe(true);
+    expect([heap.pop(), heap.pop(), heap.pop()]).toEqual(['older', 'comes back', undefined]);
+  });
+
   it('agrees with a sorted array under random pushes, pops, removals and re-keyings', () => {
     const command = fc.tuple(
       fc.constantFrom('push', 'push', 'pop', 'remove', 'rekey'),

@@ -23,10 +23,18 @@ export class StableHeap<T> {
   }
 
   push(value: T, key: number): HeapEntry<T> {
-    const slot: Slot<T> = { value, key, sequence: this.sequence++, index: this.slots.length };
-    this.slots.push(slot);
-    this.siftUp(slot.index);
+    const slot: Slot<T> = { value, key, sequence: 0, index: -1 };
+    this.enter(slot);
     return slot;
+  }
+
+  /** Puts an entry that has left back in, under this key and as the youngest among equals, so that what comes and goes for ever needs one entry. False when it has not left. */
+  pushAgain(entry: HeapEntry<T>, key: number): boolean {
+    const slot = entry as Slot<T>;
+    if (slot.index >= 0) return false;
+    slot.key = key;
+    this.enter(slot);
+    return true;
   }
 
   peek(): HeapEntry<T> | undefined {
@@ -61,6 +69,13 @@ export class StableHeap<T> {
   /** All values, in no particular order. */
   *values(): IterableIterator<T> {
     for (const slot of this.slots) yield slot.value;
+  }
+
+  private enter(slot: Slot<T>): void {
+    slot.sequence = this.sequence++;
+    slot.index = this.slots.length;
+    this.slots.push(slot);
+    this.siftUp(slot.index);
   }
 
   private removeAt(index: number): void {

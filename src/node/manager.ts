@@ -158,10 +158,9 @@ export class NodeManager {
   /** Ends a lease, by lease id or stage id, with what was truly used. A second call does nothing. */
   release(id: string, use: LeaseUse, nowMs: number): void {
     this.nowMs = nowMs;
-    const stageId = this.leases.has(id) ? id : id.slice(0, id.lastIndexOf('~'));
-    const held = this.leases.get(stageId);
-    if (!held || (stageId !== id && held.lease.leaseId !== id)) return;
-    this.leases.delete(stageId);
+    const held = this.leases.get(id) ?? this.leases.get(id.slice(0, id.lastIndexOf('~')));
+    if (!held || (held.lease.stageId !== id && held.lease.leaseId !== id)) return;
+    this.leases.delete(held.lease.stageId);
     const record = this.engines.get(held.lease.engineId)!;
     record.reservations.end(held, use, nowMs);
     record.leaseEnded(held, nowMs);
