@@ -1,21 +1,20 @@
-import { LruMap } from '../model/lru-map.js';
+import { floatsWithRoom } from '../model/flat.js';
+import { LruPlaces, NO_PLACE } from '../model/lru-places.js';
 import { DEFAULT_TENANT, type Identity } from './identity.js';
-
-interface Workflow {
-  deadlineAtMs: number;
-  arrivalMs: number;
-  lastSeenMs: number;
-}
 
 /** Remembers when each running workflow arrived, which is where its deadline counts from. Memory is bounded. */
 export class WorkflowClock {
-  private readonly workflows: LruMap<string, Workflow>;
+  private readonly workflows: LruPlaces<string>;
+  /** By place, milliseconds. */
+  private arrivals = new Float64Array();
+  private deadlines = new Float64Array();
+  private lastSeen = new Float64Array();
 
   constructor(
     capacity: number,
     private readonly idleMs: number,
   ) {
-    this.workflows = new LruMap(capacity);
+    this.workflows = new LruPlaces(capacity);
   }
 
   /** When the workflow of this request must be done. Its first request starts the count, and so does one after a long silence. */
@@ -23,16 +22,17 @@ export class WorkflowClock {
     const { tenant, workflowId } = identity;
     // No name holds a line break.
     const key = tenant === DEFAULT_TENANT ? workflowId : `${tenant}\n${workflowId}`;
-    let workflow = this.workflows.get(key);
-    if (!workflow || nowMs - workflow.lastSeenMs > this.idleMs) {
-      workflow = { arrivalMs: nowMs, deadlineAtMs: nowMs + identity.deadlineMs, lastSeenMs: nowMs };
-      this.workflows.set(key, workflow);
-    } else {
-      workflow.lastSeenMs = nowMs;
-      if (identity.deadlineExplicit) workflow.deadlineAtMs = workflow.arrivalMs + identity.deadlineMs;
-    }
-    const { deadlineAtMs } = workflow;
+    const known = this.workflows.get(key);
+    const place = known === NO_PLACE ? this.workflows.add(key) : known;
+    if (known === NO_PLACE || nowMs - this.lastSeen[place]! > this.idleMs) {
+      this.arrivals = floatsWithRoom(this.arrivals, place);
+      this.deadlines = floatsWithRoom(this.deadlines, place);
+      this.lastSeen = floatsWithRoom(this.lastSeen, place);
+      this.arrivals[place] = nowMs;
+      this.deadlines[place] = nowMs + identity.deadlineMs;
+    } else if (identity.deadlineExplicit) this.deadlines[place] = this.arrivals[place]! + identity.deadlineMs;
+    this.lastSeen[place] = nowMs;
     if (identity.sessionFinal) this.workflows.delete(key);
-    return deadlineAtMs;
+    return this.deadlines[place]!;
   }
 }

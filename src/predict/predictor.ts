@@ -7,14 +7,16 @@ import type { Contestant, ContestMedians, ContestState } from './contest.js';
 import type { KeyedWindowsState } from './keyed-windows.js';
 import { NextRoles } from './next-roles.js';
 import { type LengthEstimate, OutputLengths, type OutputLengthsState } from './output-length.js';
-import { RemainingWork, type TrailedStage, type WorkFeatures, workScale } from './remaining-work.js';
+import { NO_NOTE, RemainingWork, type WorkFeatures, workScale } from './remaining-work.js';
 import { ModelSuccession, type SuccessionEvent } from './retraining/succession.js';
 import type { NextRole, RoleTransitionsState } from './role-transitions.js';
 import type { RunningStatisticsState } from './running-statistics.js';
+import { SaidWork } from './said-work.js';
 import { type ServiceTimeModel, ServiceTimes } from './service-time.js';
 import { servingModel } from './serving-model.js';
 import type { StageModel } from './stage-model.js';
 import { ToolIntent, type ToolIntentState } from './tool-intent.js';
+import type { StageKind } from './work-trails.js';
 
 export interface PredictorConfig {
   /** Share of calls that may outgrow their KV bound, in (0, 1). */
@@ -77,6 +79,8 @@ interface OpenPrediction {
   /** The median that served. */
   readonly saidTokens: number;
   readonly medians: ContestMedians;
+  /** What was said to be left from it on, by {@link workScale}; undefined where the model has not learned that. */
+  readonly work: ContestMedians | undefined;
 }
 
 /** Where nobody asks what is left of a workflow. */
@@ -102,8 +106,8 @@ export class OnlinePredictor {
   private watcher: CallWatcher | undefined;
   /** What the model said of stages that have not ended: it is judged by what it said, not by what it would say by now. */
   private open = new LruMap<string, OpenPrediction>(MAX_OPEN);
-  /** What was said to be left from stages on whose workflows have not ended, by {@link workScale}. */
-  private openWork = new LruMap<string, ContestMedians>(MAX_OPEN);
+  /** The same of stages that have ended in workflows that have not. */
+  private readonly saidWork = new SaidWork();
 
   constructor(config: Partial<PredictorConfig> = {}) {
     this.config = { ...DEFAULT_PREDICTOR_CONFIG, ...config };
@@ -111,9 +115,12 @@ export class OnlinePredictor {
     this.lengths = new OutputLengths(maxCells);
     this.tools = new ToolIntent(maxCells);
     this.services = new ServiceTimes(serviceTimeMs);
-    this.remaining = new RemainingWork({ maxCells, maxWorkflows }, this.services, (stage, toEndMs) =>
-      this.workLearned(stage, toEndMs),
-    );
+    this.remaining = new RemainingWork({ maxCells, maxWorkflows }, this.services, {
+      learned: (kind, toEndMs, note) => this.workLearned(kind, toEndMs, note),
+      forgotten: (note) => {
+        if (note !== NO_NOTE) this.saidWork.take(note);
+      },
+    });
     this.learnsRemainingWork = this.config.learnsRemainingWork || this.config.model !== undefined;
     if (learnsNextRoles) this.nextRoles = new NextRoles({ maxCells, maxWorkflows });
     this.calibration = new BoundCalibration({ targetOverflow, maxRoles: maxCells });
@@ -134,8 +141,11 @@ export class OnlinePredictor {
     const limit = Math.max(1, stage.maxTokens);
     const q50 = clampTokens(length.q50, limit);
     const boundTokens = clampTokens(length.q95 * calibration.factor(calibrationKey(stage)), limit);
-    if (modelled)
-      this.open.set(stage.stageId, { boundTokens, saidTokens: q50, medians: mediansOf(modelled.length, lookup) });
+    const toEndMs = saidToEnd(work, modelled?.toEndMs);
+    if (modelled) {
+      const medians = mediansOf(modelled.length, lookup);
+      this.open.set(stage.stageId, { boundTokens, saidTokens: q50, medians, work: toEndMs && onWorkScale(toEndMs) });
+    }
     const outputTokens = {
       q30: clampTokens(length.q30, limit),
       q50,
@@ -164,7 +174,10 @@ export class OnlinePredictor {
             },
       ),
       serviceMs,
-      remainingMs: Math.max(0, this.toEndMs(stage, work, modelled?.toEndMs) - serviceMs),
+      remainingMs: Math.max(
+        0,
+        (serving && toEndMs ? toEndMs[serving.remaining.winner(stage)] : (work.medianMs ?? 0)) - serviceMs,
+      ),
       source: length.source,
     };
   }
@@ -185,9 +198,10 @@ export class OnlinePredictor {
     const { serving } = this.models;
     serving?.estimates.observe(stage, context, outcome);
     // What the model before said must not teach the calibration of the one that follows.
-    if (this.models.observe(stage, context, outcome)) {
+    const succeeded = this.models.observe(stage, context, outcome);
+    if (succeeded) {
       this.open = new LruMap(MAX_OPEN);
-      this.openWork = new LruMap(MAX_OPEN);
+      this.saidWork.revoke();
     }
     if (outputTokens === undefined) return;
     if (serving && open) {
@@ -200,7 +214,9 @@ export class OnlinePredictor {
     this.calibration.observe(role, outputTokens > boundTokens);
     this.lengths.observe(stage, context, outputTokens);
     this.services.observe(stage, outcome);
-    if (this.learnsRemainingWork) this.remaining.observe(stage, context, outcome);
+    if (!this.learnsRemainingWork) return;
+    const note = open?.work && !succeeded ? this.saidWork.keep(open.work) : NO_NOTE;
+    this.remaining.observe(stage, context, outcome, note);
   }
 
   /** The workflow is over or counts as over: what it did becomes history for the remaining work of others. */
@@ -262,22 +278,9 @@ export class OnlinePredictor {
     if (state.model.calibration) serving.calibration.restore(state.model.calibration);
   }
 
-  /** What is left from a stage on, by the model or by the medians, whichever has erred less on such workflows. */
-  private toEndMs(stage: Stage, { medianMs = 0 }: WorkFeatures, modelledMs: number | undefined): number {
-    const { serving } = this.models;
-    if (!serving || modelledMs === undefined) return medianMs;
-    const blendMs = Math.expm1((Math.log1p(modelledMs) + Math.log1p(medianMs)) / 2);
-    const saidMs: ContestMedians = { model: modelledMs, lookup: medianMs, blend: blendMs };
-    const [model, lookup, blend] = [workScale(modelledMs), workScale(medianMs), workScale(blendMs)];
-    this.openWork.set(stage.stageId, { model, lookup, blend });
-    return saidMs[serving.remaining.winner(stage)];
-  }
-
-  private workLearned(stage: TrailedStage, toEndMs: number): void {
-    const said = this.openWork.peek(stage.stageId);
-    if (!said) return;
-    this.openWork.delete(stage.stageId);
-    this.models.serving?.remaining.observe(stage, said, workScale(toEndMs));
+  private workLearned(kind: StageKind, toEndMs: number, note: number): void {
+    const said = note === NO_NOTE ? undefined : this.saidWork.take(note);
+    if (said) this.models.serving?.remaining.observe(kind, said, workScale(toEndMs));
   }
 
   private memoryOf(
@@ -350,7 +353,17 @@ function mediansOf(model: LengthEstimate, lookup: LengthEstimate): ContestMedian
   return { model: model.q50, lookup: lookup.q50, blend: middle(model.q50, lookup.q50) };
 }
 
-/** The middle of two lengths, by their logarithms. */
+/** What is left from a stage on, by model, medians and both; undefined where the model says nothing. */
+function saidToEnd({ medianMs = 0 }: WorkFeatures, modelledMs: number | undefined): ContestMedians | undefined {
+  if (modelledMs === undefined) return undefined;
+  return { model: modelledMs, lookup: medianMs, blend: middle(modelledMs, medianMs) };
+}
+
+function onWorkScale({ model, lookup, blend }: ContestMedians): ContestMedians {
+  return { model: workScale(model), lookup: workScale(lookup), blend: workScale(blend) };
+}
+
+/** The middle of two lengths or times, by their logarithms. */
 function middle(a: number, b: number): number {
   return Math.expm1((Math.log1p(a) + Math.log1p(b)) / 2);
 }

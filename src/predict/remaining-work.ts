@@ -1,9 +1,10 @@
 import { KeyMemo } from '../model/key-memo.js';
-import { LruMap } from '../model/lru-map.js';
+import { NO_PLACE } from '../model/lru-places.js';
 import type { Stage, StageContext, StageOutcome } from '../model/stage.js';
 import { KeyedWindows, type KeyedWindowsState } from './keyed-windows.js';
 import { logBin } from './log-bin.js';
 import type { ServiceTimes } from './service-time.js';
+import { type StageKind, WorkTrails } from './work-trails.js';
 
 /** What is known of a workflow's work before a stage: the input of the trained models. */
 export interface WorkFeatures {
@@ -18,35 +19,24 @@ export function workScale(leftMs: number): number {
   return Math.log(1000 + leftMs);
 }
 
-/** What is remembered of a stage until its workflow ends. */
-export type TrailedStage = Pick<Stage, 'stageId' | 'template' | 'model' | 'role'>;
+/** Says nothing of a stage. */
+export const NO_NOTE = -1;
 
-/** One ended stage of a workflow that is still running. */
-interface TrailStage {
-  readonly stage: TrailedStage;
-  readonly invocationIndex: number;
-  /** Service of the workflow before this stage arrived. */
-  readonly beforeMs: number;
-  /** Service that this stage added to its workflow: its own, less the share that ran beside a sibling. */
-  readonly addedMs: number;
-  /** On the gateway's clock. */
-  readonly endMs: number;
+/** Hears of the stages of workflows that have ended. */
+export interface WorkListener {
+  /** What the workflow had left when the stage arrived, and what {@link RemainingWork.observe} was told of it. */
+  learned(kind: StageKind, toEndMs: number, note: number): void;
+  /** Of this one nothing will be learned. */
+  forgotten(note: number): void;
 }
 
-interface Trail {
-  readonly stages: TrailStage[];
-  attainedMs: number;
-  /** Up to when some stage of the workflow was in service, on the gateway's clock. */
-  coveredUntilMs: number;
-}
+const NOBODY: WorkListener = { learned: () => undefined, forgotten: () => undefined };
 
 /** Samples that an estimate needs. Recorded workflows rank worse with fewer. */
 const MIN_SAMPLES = 20;
 /** The coarsest estimates are better than nothing much earlier. */
 const MIN_SAMPLES_COARSE = 5;
 const WINDOW_SAMPLES = 128;
-/** Stages after which a workflow's trail keeps its end only; longer ones rank by the last bins anyway. */
-const MAX_TRAIL_STAGES = 1024;
 const GLOBAL_KEY = 'g';
 
 /**
@@ -59,59 +49,60 @@ const GLOBAL_KEY = 'g';
  */
 export class RemainingWork {
   private readonly history: KeyedWindows;
-  private readonly trails: LruMap<string, Trail>;
+  private readonly trails: WorkTrails;
+  /** Of the stage that was noted last: of the next one more often than not. */
+  private kind: StageKind = { template: '', model: '', role: '' };
 
-  /** @param onLearned Is told what every workflow that has ended had left when each of its stages arrived. */
+  /** @param listener Is told what every workflow that has ended had left when each of its stages arrived. */
   constructor(
     limits: { readonly maxCells: number; readonly maxWorkflows: number },
     private readonly services: ServiceTimes,
-    private readonly onLearned: (stage: TrailedStage, toEndMs: number) => void = () => undefined,
+    private readonly listener = NOBODY,
   ) {
     this.history = new KeyedWindows(limits.maxCells, WINDOW_SAMPLES);
-    this.trails = new LruMap(limits.maxWorkflows);
+    this.trails = new WorkTrails(
+      limits.maxWorkflows,
+      (trail) => this.learn(trail),
+      (note) => listener.forgotten(note),
+    );
   }
 
   features(stage: Stage, context: StageContext): WorkFeatures {
-    const attainedMs = this.trails.peek(stage.workflowId)?.attainedMs ?? 0;
+    const trail = this.trails.peek(stage.workflowId);
+    const attainedMs = trail === NO_PLACE ? 0 : this.trails.attainedMs(trail);
     return { attainedMs, medianMs: this.medianToEnd(stage, context) };
   }
 
   /**
    * Notes a completed stage. What counts is its service time on an idle engine, so that a slow afternoon does not teach long workflows, and of that the
    * share which did not run beside siblings: of a fan-out the longest counts.
+   *
+   * @param note A number that comes back when the workflow has ended.
    */
-  observe(stage: Stage, context: StageContext, outcome: StageOutcome): void {
+  observe(stage: Stage, context: StageContext, outcome: StageOutcome, note = NO_NOTE): void {
     const { outputTokens = 0, cachedTokens = 0, promptTokens = stage.promptTokens } = outcome;
     const isolatedMs = this.services.serviceMs(stage.model, promptTokens, cachedTokens, outputTokens);
     const endMs = stage.arrivalMs + outcome.durationMs;
     const startMs = endMs - (outcome.serviceMs ?? outcome.durationMs);
-    const { stageId, template, model, role, workflowId } = stage;
-    const trail = this.trails.get(workflowId);
-    const coveredUntilMs = trail?.coveredUntilMs ?? Number.NEGATIVE_INFINITY;
+    const { trails } = this;
+    const { workflowId } = stage;
+    const known = trails.get(workflowId);
+    const coveredUntilMs = known === NO_PLACE ? Number.NEGATIVE_INFINITY : trails.coveredUntilMs(known);
     const busyMs = Math.max(1, endMs - startMs);
     const newMs = Math.max(0, endMs - Math.max(startMs, coveredUntilMs));
     const addedMs = isolatedMs * Math.min(1, newMs / busyMs);
+    const beforeMs = known === NO_PLACE ? 0 : trails.attainedBefore(known, stage.arrivalMs);
     const { invocationIndex } = context;
-    const beforeMs = trail ? attainedBefore(trail, stage.arrivalMs) : 0;
-    const ended: TrailStage = { stage: { stageId, template, model, role }, invocationIndex, beforeMs, addedMs, endMs };
-    if (!trail) {
-      // Most workflows of clients that name none have one stage: the list is made for it.
-      const evicted = this.trails.set(workflowId, { stages: [ended], attainedMs: addedMs, coveredUntilMs: endMs });
-      if (evicted) this.learn(evicted[1]);
-      return;
-    }
-    trail.coveredUntilMs = Math.max(coveredUntilMs, endMs);
-    trail.attainedMs += addedMs;
-    trail.stages.push(ended);
-    if (trail.stages.length > MAX_TRAIL_STAGES) trail.stages.shift();
+    const trail = known === NO_PLACE ? trails.begin(workflowId) : known;
+    trails.push(trail, { kind: this.kindOf(stage), invocationIndex, beforeMs, addedMs, endMs, note });
   }
 
   /** The workflow is over (or idle for so long that it counts as over): its trail becomes history. */
   workflowEnded(workflowId: string): void {
     const trail = this.trails.peek(workflowId);
-    if (!trail) return;
-    this.trails.delete(workflowId);
+    if (trail === NO_PLACE) return;
     this.learn(trail);
+    this.trails.end(workflowId);
   }
 
   /** What ended workflows have taught; the trails of running ones are not saved. */
@@ -123,13 +114,21 @@ export class RemainingWork {
     this.history.restore(state);
   }
 
-  private learn(trail: Trail): void {
-    for (const { stage, invocationIndex, beforeMs } of trail.stages) {
-      const toEndMs = trail.attainedMs - beforeMs;
-      for (const key of keysOf(stage.template, stage.role, invocationIndex)) this.history.add(key, toEndMs);
-      this.onLearned(stage, toEndMs);
+  private learn(trail: number): void {
+    const attainedMs = this.trails.attainedMs(trail);
+    this.trails.visit(trail, (kind, invocationIndex, beforeMs, note) => {
+      const toEndMs = attainedMs - beforeMs;
+      for (const key of keysOf(kind.template, kind.role, invocationIndex)) this.history.add(key, toEndMs);
+      this.listener.learned(kind, toEndMs, note);
       this.history.add(GLOBAL_KEY, toEndMs);
-    }
+    });
+  }
+
+  private kindOf({ template, model, role }: Stage): StageKind {
+    const { kind } = this;
+    if (kind.template === template && kind.model === model && kind.role === role) return kind;
+    this.kind = { template, model, role };
+    return this.kind;
   }
 
   private medianToEnd({ template, role }: Stage, { invocationIndex }: StageContext): number | undefined {
@@ -146,15 +145,6 @@ export class RemainingWork {
     const window = this.history.peek(key);
     return window && window.count >= minSamples ? window.quantile(0.5) : undefined;
   }
-}
-
-/** Service that the workflow had attained when a stage arrived: all but that of stages which ended later. */
-function attainedBefore({ stages, attainedMs }: Trail, arrivalMs: number): number {
-  let beforeMs = attainedMs;
-  for (let index = stages.length - 1; index >= 0 && stages[index]!.endMs > arrivalMs; index--) {
-    beforeMs -= stages[index]!.addedMs;
-  }
-  return beforeMs;
 }
 
 const ROLE = new KeyMemo((template, role) => `${template}\n${role}`);

@@ -37,8 +37,11 @@ export function trainingTable(history: CallHistory, statistics: RunningStatistic
   const rows = new Map<string, number>();
   const services = new ServiceTimes();
   const limits = { maxCells: MAX_CELLS, maxWorkflows: MAX_WORKFLOWS };
-  const work = new RemainingWork(limits, services, ({ stageId }, toEndMs) => {
-    logRemaining[rows.get(stageId)!] = Math.log1p(toEndMs);
+  const work = new RemainingWork(limits, services, {
+    learned: (_kind, toEndMs, row) => {
+      logRemaining[row] = Math.log1p(toEndMs);
+    },
+    forgotten: () => undefined,
   });
   let row = 0;
   for (const event of events) {
@@ -54,7 +57,7 @@ export function trainingTable(history: CallHistory, statistics: RunningStatistic
       statistics.observe(stage, context, tokens, called);
       if (tokens === undefined) continue;
       services.observe(stage, outcome);
-      work.observe(stage, context, outcome);
+      work.observe(stage, context, outcome, rows.get(stage.stageId)!);
       continue;
     }
     fillFeatures(

@@ -1,0 +1,38 @@
+import { FreePlaces, floatsWithRoom } from '../model/flat.js';
+import { CONTESTANTS, type ContestMedians } from './contest.js';
+
+const WIDTH = CONTESTANTS.length;
+
+/** What was said to be left of workflows that have not ended, each under a number; in one flat array, for there are thousands. */
+export class SaidWork {
+  private readonly places = new FreePlaces();
+  private numbers = new Float64Array();
+  private readonly found = { model: 0, lookup: 0, blend: 0 };
+
+  /** Keeps it; returns its number. */
+  keep({ model, lookup, blend }: ContestMedians): number {
+    const place = this.places.take();
+    const at = WIDTH * place;
+    this.numbers = floatsWithRoom(this.numbers, at + WIDTH - 1);
+    this.numbers[at] = model;
+    this.numbers[at + 1] = lookup;
+    this.numbers[at + 2] = blend;
+    return place;
+  }
+
+  /** Gives it back, until the next call, and forgets it; undefined where it does not hold any more. */
+  take(place: number): ContestMedians | undefined {
+    this.places.give(place);
+    const { found, numbers } = this;
+    const at = WIDTH * place;
+    found.model = numbers[at]!;
+    found.lookup = numbers[at + 1]!;
+    found.blend = numbers[at + 2]!;
+    return Number.isNaN(found.model) ? undefined : found;
+  }
+
+  /** Nothing that has been said holds any more. */
+  revoke(): void {
+    this.numbers.fill(Number.NaN);
+  }
+}
