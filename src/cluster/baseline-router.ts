@@ -30,7 +30,7 @@ export class BaselineRouter extends ClusterRouter {
     this.limits = { ...DEFAULT_ROUTER_CONFIG, ...config };
   }
 
-  override update(view: EngineView, nowMs: number): void {
+  override update(view: EngineView, nowMs?: number): void {
     super.update(view, nowMs);
     const { engineId, model } = view.spec;
     let views = this.byModel.get(model);

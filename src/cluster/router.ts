@@ -95,7 +95,7 @@ export class ClusterRouter {
   }
 
   /** The newest state of an engine; an older one than what is known is ignored. */
-  update(view: EngineView, _nowMs: number): void {
+  update(view: EngineView, _nowMs?: number): void {
     const { engineId, model } = view.spec;
     let engine = this.engines.get(engineId);
     if (engine && view.version < engine.view.version) return;

@@ -111,11 +111,11 @@ export class ClusterService {
    * Models whose capacity has changed since the last call; undefined where nothing has happened. It is asked for when a stage waits, and not told at every change:
    * while there is room, nobody needs to know how much.
    */
-  capacityChanges(): CapacityChanges | undefined {
+  capacityChanges(nowMs: number): CapacityChanges | undefined {
     if (!this.told) return undefined;
     this.told = false;
     this.fetchViews();
-    return this.options.router.capacityChanges(this.options.clock.nowMs());
+    return this.options.router.capacityChanges(nowMs);
   }
 
   models(): ReadonlyMap<string, ModelPresence> {
@@ -128,6 +128,7 @@ export class ClusterService {
     prediction: Prediction,
     orderKey: number,
     excluded: ReadonlySet<string>,
+    nowMs: number,
     listener: PlacementListener,
   ): void {
     const placement: Placement = {
@@ -143,7 +144,7 @@ export class ClusterService {
       waitTimer: undefined,
     };
     this.placements.set(stage.stageId, placement);
-    this.tryPlace(placement);
+    this.tryPlace(placement, nowMs);
   }
 
   firstToken(stageId: string): void {
@@ -151,7 +152,7 @@ export class ClusterService {
   }
 
   /** Ends whatever the stage has here: a lease, a hold or nothing. `answered`: whether the engine did its part, where that is known. */
-  finish(stageId: string, use: LeaseUse, answered?: boolean): void {
+  finish(stageId: string, use: LeaseUse, nowMs: number, answered?: boolean): void {
     const placement = this.placements.get(stageId);
     if (!placement) return;
     this.placements.delete(stageId);
@@ -160,7 +161,7 @@ export class ClusterService {
     if (state === 'leased') {
       node?.release(stageId, use);
       if (engineId && answered !== undefined) node?.reportAnswer(engineId, answered);
-      if (engineId) this.options.router.ended(stageId, engineId, this.options.clock.nowMs());
+      if (engineId) this.options.router.ended(stageId, engineId, nowMs);
     } else if (state === 'held') {
       node?.cancel(stageId);
       this.options.router.dropped(stageId);
@@ -178,23 +179,22 @@ export class ClusterService {
     const placement = this.placements.get(stageId);
     const engineId = placement?.engineId;
     if (engineId) placement.node?.reportUnreachable(engineId);
-    this.finish(stageId, {});
+    this.finish(stageId, {}, this.options.clock.nowMs());
   }
 
   private requeue(stageId: string): boolean {
     const placement = this.placements.get(stageId);
     if (placement?.state !== 'leased' || !placement.listener.requeue()) return false;
-    this.finish(stageId, {});
+    this.finish(stageId, {}, this.options.clock.nowMs());
     return true;
   }
 
-  private tryPlace(placement: Placement): void {
-    const { router, clock } = this.options;
+  private tryPlace(placement: Placement, nowMs: number): void {
+    const { router } = this.options;
     const { stage } = placement;
     placement.state = 'placing';
     placement.node = undefined;
     for (let attempt = 0; attempt < MAX_TRIES_PER_DISPATCH; attempt++) {
-      const nowMs = clock.nowMs();
       this.fetchViews();
       const place = router.place(stage, placement.prediction, nowMs, placement.excluded);
       placement.explanation = place.explanation;
@@ -264,7 +264,7 @@ export class ClusterService {
       return;
     }
     this.leaveEngine(placement);
-    this.tryPlace(placement);
+    this.tryPlace(placement, this.options.clock.nowMs());
   }
 
   /** A wait for one engine is worth only so much: after twice the expected wait the stage looks elsewhere. */
@@ -273,7 +273,7 @@ export class ClusterService {
       if (placement.state !== 'held') return;
       placement.node?.cancel(placement.stage.stageId);
       this.leaveEngine(placement);
-      this.tryPlace(placement);
+      this.tryPlace(placement, this.options.clock.nowMs());
     });
   }
 
@@ -299,9 +299,8 @@ export class ClusterService {
   }
 
   private absorb(views: readonly EngineView[]): void {
-    const nowMs = this.options.clock.nowMs();
     for (const view of views) {
-      this.options.router.update(view, nowMs);
+      this.options.router.update(view);
       this.served.update(view);
     }
   }

@@ -190,7 +190,7 @@ export class Exchange implements StageListener, UpstreamSink {
     if (this.settled || res.destroyed) return;
     if (this.phase === 'waiting') {
       // An error that comes before any content becomes our own answer; its event is not needed then.
-      if (this.call?.errorFirst || !this.beginAnswer()) return;
+      if (this.call?.errorFirst || !this.beginAnswer(this.quietSinceMs)) return;
       this.handle?.firstToken();
     }
     if (this.writer.write(bytes)) return;
@@ -253,12 +253,13 @@ export class Exchange implements StageListener, UpstreamSink {
   }
 
   private complete(readFacts: () => AnswerFacts, rest: Buffer | undefined): void {
-    if (this.phase === 'waiting' && !this.beginAnswer()) return;
+    const nowMs = this.context.clock.nowMs();
+    if (this.phase === 'waiting' && !this.beginAnswer(nowMs)) return;
     this.writer.end(rest);
     // An engine that has answered in full has read the whole request, so nothing holds on to its bytes.
     if (this.pooledRoom) this.context.rooms.give(this.pooledRoom);
     this.pooledRoom = undefined;
-    this.settle('completed', undefined, this.res.statusCode, readFacts);
+    this.settle('completed', undefined, this.res.statusCode, readFacts, nowMs);
   }
 
   private passRefusal(body: Buffer, headers: string[], status: number, kind: OutcomeKind, reason: string): void {
@@ -268,7 +269,7 @@ export class Exchange implements StageListener, UpstreamSink {
   }
 
   /** Sends the head of the answer, unless a heartbeat has. False when the request has failed, because what comes is not the stream that has begun. */
-  private beginAnswer(): boolean {
+  private beginAnswer(nowMs: number): boolean {
     const { status, headers, streamed } = this.call!.head!;
     if (this.held?.begun && !streamed) {
       const error = new MaestroError('engine_failed', 'The engine did not answer with a stream.');
@@ -276,7 +277,7 @@ export class Exchange implements StageListener, UpstreamSink {
       return false;
     }
     this.phase = 'flowing';
-    this.ttftMs = this.context.clock.nowMs() - this.arrivalMs;
+    this.ttftMs = nowMs - this.arrivalMs;
     this.rememberResponse();
     const own = this.maestroHeaders();
     if (this.held?.begun) this.held.goOn(this.writer, own);
@@ -372,8 +373,13 @@ export class Exchange implements StageListener, UpstreamSink {
   }
 
   /** Fixes how the request ends: once. Where all went well the client's last bytes leave before the others hear of it. */
-  private settle(kind: OutcomeKind, reason: string | undefined, httpStatus: number, readFacts = noFacts): void {
-    const nowMs = this.context.clock.nowMs();
+  private settle(
+    kind: OutcomeKind,
+    reason: string | undefined,
+    httpStatus: number,
+    readFacts = noFacts,
+    nowMs = this.context.clock.nowMs(),
+  ): void {
     this.phase = 'sending';
     if (this.res.writableLength > 0) this.blockedSinceMs ??= this.context.wallClock.nowMs();
     const serviceMs = this.start ? nowMs - this.leftQueueMs : undefined;

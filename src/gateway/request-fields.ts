@@ -14,6 +14,8 @@ const OPEN_BRACE = 0x7b;
 /** Values longer than this are not decoded. */
 const MAX_DECODED_BYTES = 16 * 1024;
 
+type Writable<T> = { -readonly [Field in keyof T]: T[Field] };
+
 /** What the gateway understands of one request body. */
 export interface RequestFields {
   /** Name as the client wrote it. */
@@ -25,7 +27,8 @@ export interface RequestFields {
   readonly maxTokens: number | undefined;
   /** Answers that are asked for: `n`, or `best_of` where that is larger, for each prompt of the request. */
   readonly choices: number;
-  readonly features: StageFeatures;
+  /** What the body alone tells. */
+  readonly features: Writable<StageFeatures>;
   /** Bytes of the last message, its frame included. */
   readonly lastMessageBytes: number;
   /** Prompt length when it is given as token ids. */
@@ -167,7 +170,7 @@ function isTokenIds(body: Buffer, prompt: JsonRange): boolean {
   return byte >= ZERO && byte <= NINE;
 }
 
-function readFeatures(body: Buffer, scan: BodyScan, stream: boolean, route: InferenceRoute): StageFeatures {
+function readFeatures(body: Buffer, scan: BodyScan, stream: boolean, route: InferenceRoute): Writable<StageFeatures> {
   const toolsOffered = scan.fields.tools?.elements ?? 0;
   const listed = scan.messageOffsets.length / 2;
   // The Responses API takes a text as its input, which is one message of the user.
@@ -183,7 +186,9 @@ function readFeatures(body: Buffer, scan: BodyScan, stream: boolean, route: Infe
     temperature: typeof temperature === 'number' ? temperature : undefined,
     reasoning: readReasoning(body, scan),
     stream,
+    lastMessageTokens: undefined,
     lastTool: lastMessageKind === 'tool' ? lastToolCalled(body, scan) : undefined,
+    textGrams: undefined,
   };
 }
 

@@ -55,18 +55,18 @@ export interface Stage {
   /** Upper bound on the output: the smaller of the request's limit and the room the model's context leaves. Of each answer, where several are asked for. */
   readonly maxTokens: number;
   /** Answers to the prompt that are asked for at once (`n`); each takes KV memory of its own. Absent: one. */
-  readonly choices?: number;
+  readonly choices?: number | undefined;
   /** The request names the limit itself, so vLLM refuses it where prompt and limit exceed the context; without, an answer is cut there. */
-  readonly outputLimited?: boolean;
+  readonly outputLimited?: boolean | undefined;
   /** Bytes that the queued request holds in memory. */
   readonly bodyBytes: number;
   /** Hashes of the growing prompt prefix, oldest first, for prefix affinity; empty when unknown. */
   readonly prefixHashes: readonly string[];
   readonly features: StageFeatures;
   /** The client says that this is the last call of its workflow. */
-  readonly finalStage?: boolean;
+  readonly finalStage?: boolean | undefined;
   /** The only engine that can serve it: it continues a response which that engine keeps. */
-  readonly onlyEngineId?: string;
+  readonly onlyEngineId?: string | undefined;
 }
 
 /** Output tokens of finished calls of one kind. Never changed: each further call makes a new one. */

@@ -154,25 +154,22 @@ export class OnlinePredictor {
     };
     const cachedTokens = this.services.expectedCachedTokens(stage);
     const serviceMs = this.services.serviceMs(stage.model, stage.promptTokens, cachedTokens, q50);
+    // The forecasts of a node are of one answer each; several at once hold their bound.
+    const forecast = stage.choices
+      ? undefined
+      : {
+          kind: FORECAST.of(stage.template, stage.model, stage.role),
+          mean: outputTokens.mean,
+          q50,
+          q95: outputTokens.q95,
+        };
+    const { kvTokens, kvBytes } = this.memoryOf(stage, q50, boundTokens, cachedTokens, forecast);
     return {
       // The model has a say only where the request leaves the choice to the answer.
       toolProbability: modelled?.toolProbability ?? this.tools.probability(stage),
       outputTokens,
-      // The forecasts of a node are of one answer each; several at once hold their bound.
-      ...this.memoryOf(
-        stage,
-        q50,
-        boundTokens,
-        cachedTokens,
-        stage.choices
-          ? undefined
-          : {
-              kind: FORECAST.of(stage.template, stage.model, stage.role),
-              mean: outputTokens.mean,
-              q50,
-              q95: outputTokens.q95,
-            },
-      ),
+      kvTokens,
+      kvBytes,
       serviceMs,
       remainingMs: Math.max(
         0,
@@ -292,27 +289,33 @@ export class OnlinePredictor {
   ): Pick<Prediction, 'kvTokens' | 'kvBytes'> {
     const { model, promptTokens, choices = 1 } = stage;
     const memory = this.config.kvMemory?.(model);
+    if (!memory) return { kvTokens: this.evenTokens(stage, q50, boundTokens, forecast), kvBytes: undefined };
     // All answers share the prompt; each has the rest of its own.
     const ofAll = (tokens: (sequence: number) => number, outputTokens: number) => {
       const one = tokens(promptTokens + outputTokens);
       return choices === 1 ? one : one + (choices - 1) * (one - tokens(promptTokens));
     };
-    const kvBytes = memory && {
+    const kvBytes = {
       q50: ofAll((tokens) => memory.bytes(tokens), q50),
       bound: ofAll((tokens) => memory.bytes(tokens), boundTokens),
       shared: memory.sharedBytes(cachedTokens),
     };
-    if (!memory || memory.isEven) {
-      return {
-        kvTokens: { q50: this.blockTokens(stage, q50), bound: this.blockTokens(stage, boundTokens), forecast },
-        kvBytes,
-      };
-    }
+    if (memory.isEven) return { kvTokens: this.evenTokens(stage, q50, boundTokens, forecast), kvBytes };
     const poolTokens = (tokens: number) => memory.poolTokens(tokens);
     const bound = ofAll(poolTokens, boundTokens);
     const prompt = poolTokens(promptTokens);
     const share = { promptTokens: prompt, perOutputToken: (bound - prompt) / (choices * boundTokens) };
     return { kvTokens: { q50: ofAll(poolTokens, q50), bound, forecast, share }, kvBytes };
+  }
+
+  /** Of a model whose tokens all take the same, or that is not known. */
+  private evenTokens(
+    stage: Stage,
+    q50: number,
+    boundTokens: number,
+    forecast: OutputForecast | undefined,
+  ): Prediction['kvTokens'] {
+    return { q50: this.blockTokens(stage, q50), bound: this.blockTokens(stage, boundTokens), forecast };
   }
 
   /** Whole blocks of the prompt, which all answers share, and of the answers; of each further answer one more block is begun. */

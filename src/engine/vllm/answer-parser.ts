@@ -234,9 +234,12 @@ function hexDigit(byte: number | undefined): number {
   return lower >= 0x61 && lower <= 0x66 ? lower - 0x57 : -1;
 }
 
+/** Fields by name, without what objects inherit, so that no name finds anything there. A bare `Object.create(null)` would be a hash table, which is slow to write. */
+const HeaderFields = (() => {}) as unknown as new () => Record<string, string | string[]>;
+HeaderFields.prototype = Object.create(null);
+
 function readHeaders(lines: readonly string[]): IncomingHttpHeaders {
-  // Without a prototype, so that no name finds anything there.
-  const headers: Record<string, string | string[]> = Object.create(null);
+  const headers = new HeaderFields();
   for (const line of lines) {
     const { name, value } = fieldOf(line);
     const before = headers[name];
