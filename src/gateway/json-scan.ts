@@ -115,6 +115,14 @@ export function membersOf(body: Buffer): JsonMember[] {
   return new Scanner(body, Number.POSITIVE_INFINITY).members();
 }
 
+/**
+ * Where the value of `key` begins in the object that starts at `start`; -1 when it is absent. Unlike {@link findMember} it does not look for the value's end, which a prompt has far away.
+ * The object was scanned before.
+ */
+export function memberStart(body: Buffer, start: number, key: string): number {
+  return new Scanner(body, Number.POSITIVE_INFINITY).memberStart(start, key);
+}
+
 /** Where each element of the array that starts at `start` begins. The array was scanned before. */
 export function elementsOf(body: Buffer, start: number): number[] {
   return new Scanner(body, Number.POSITIVE_INFINITY).elementsOf(start);
@@ -160,16 +168,22 @@ class Scanner {
   }
 
   findMember(start: number, wanted: string): JsonRange | undefined {
+    const valueStart = this.memberStart(start, wanted);
+    if (valueStart < 0) return undefined;
+    const elements = this.skipValue(1);
+    return { start: valueStart, end: this.position, elements };
+  }
+
+  /** The position is then at the value. */
+  memberStart(start: number, wanted: string): number {
     this.position = start;
-    if (this.next() !== OPEN_BRACE) return undefined;
+    if (this.next() !== OPEN_BRACE) return -1;
     this.position++;
-    if (this.next() === CLOSE_BRACE) return undefined;
+    if (this.next() === CLOSE_BRACE) return -1;
     for (;;) {
-      const key = this.readKey();
-      const valueStart = this.position;
-      const elements = this.skipValue(1);
-      if (key === wanted) return { start: valueStart, end: this.position, elements };
-      if (this.next() !== COMMA) return undefined;
+      if (this.readKey() === wanted) return this.position;
+      this.skipValue(1);
+      if (this.next() !== COMMA) return -1;
       this.position++;
     }
   }

@@ -1,4 +1,6 @@
-import { type BodyScan, elementsOf, findMember } from './json-scan.js';
+import { type BodyScan, elementsOf, findMember, memberStart } from './json-scan.js';
+
+const OPEN_BRACKET = 0x5b;
 
 /** Results of tools that ran side by side stand between the last message and the calls; further back nobody looks. */
 const MAX_MESSAGES_BACK = 16;
@@ -20,18 +22,19 @@ export function lastToolCalled(body: Buffer, { messageOffsets }: BodyScan): stri
 }
 
 function toolOf(body: Buffer, start: number): string | undefined {
-  const type = textOf(body, start, 'type');
-  if (type === '"function_call"') return nameOf(body, start);
-  if (textOf(body, start, 'role') !== '"assistant"') return undefined;
+  // What a tool said may be long: the role stands before it, and who has one calls by its message.
+  const role = textOf(body, start, 'role');
+  if (role === undefined) return textOf(body, start, 'type') === '"function_call"' ? nameOf(body, start) : undefined;
+  if (role !== '"assistant"') return undefined;
   const calls = findMember(body, start, 'tool_calls');
   if (calls && calls.elements > 0) {
     const call = elementsOf(body, calls.start).at(-1)!;
     const called = findMember(body, call, 'function');
     return called && nameOf(body, called.start);
   }
-  const content = findMember(body, start, 'content');
-  if (!content || content.elements === 0) return undefined;
-  const use = elementsOf(body, content.start).findLast((part) => textOf(body, part, 'type') === '"tool_use"');
+  const content = memberStart(body, start, 'content');
+  if (body[content] !== OPEN_BRACKET) return undefined;
+  const use = elementsOf(body, content).findLast((part) => textOf(body, part, 'type') === '"tool_use"');
   return use === undefined ? undefined : nameOf(body, use);
 }
 

@@ -1,6 +1,6 @@
 import { MaestroError } from '../model/error.js';
 import type { StageFeatures } from '../model/stage.js';
-import { type BodyScan, findMember, type JsonRange, type WantedField } from './json-scan.js';
+import { type BodyScan, findMember, type JsonRange, memberStart, type WantedField } from './json-scan.js';
 import { lastToolCalled } from './last-tool.js';
 import type { InferenceRoute } from './routes.js';
 
@@ -10,6 +10,7 @@ const MINUS = 0x2d;
 const ZERO = 0x30;
 const NINE = 0x39;
 const OPEN_BRACE = 0x7b;
+const OPEN_BRACKET = 0x5b;
 
 /** Values longer than this are not decoded. */
 const MAX_DECODED_BYTES = 16 * 1024;
@@ -243,9 +244,9 @@ export function messageKind(body: Buffer, scan: BodyScan, index: number): StageF
 
 /** Anthropic's messages carry what a tool answered as the user's content. */
 function holdsToolResult(body: Buffer, start: number): boolean {
-  const content = findMember(body, start, 'content');
-  if (!content || content.elements === 0) return false;
-  const type = findMember(body, content.start + 1, 'type');
+  const content = memberStart(body, start, 'content');
+  if (body[content] !== OPEN_BRACKET) return false;
+  const type = findMember(body, content + 1, 'type');
   return type !== undefined && decodeRange(body, type) === 'tool_result';
 }
 

@@ -235,8 +235,11 @@ function hexDigit(byte: number | undefined): number {
 }
 
 /** Fields by name, without what objects inherit, so that no name finds anything there. A bare `Object.create(null)` would be a hash table, which is slow to write. */
-const HeaderFields = (() => {}) as unknown as new () => Record<string, string | string[]>;
-HeaderFields.prototype = Object.create(null);
+class HeaderFields {
+  [name: string]: string | string[];
+}
+Object.setPrototypeOf(HeaderFields.prototype, null);
+Reflect.deleteProperty(HeaderFields.prototype, 'constructor');
 
 function readHeaders(lines: readonly string[]): IncomingHttpHeaders {
   const headers = new HeaderFields();
