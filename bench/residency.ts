@@ -9,9 +9,9 @@ import { rowOf, scenarioOf } from '../sim/sweep/run-cell.js';
 import type { SweepCell, SweepWorkload } from '../sim/sweep/types.js';
 import type { SimScenario } from '../sim/types.js';
 import { sleepersOf } from '../sim/world/first-state.js';
-import { renderTable } from '../src/cli/output.js';
 import { wakeMs } from '../src/engine/weight-moves.js';
 import { scriptFlags } from './flags.js';
+import { mean, printTable } from './print.js';
 import { loadWorkload } from './slo/load.js';
 import { SHIPPED } from './slo/sources.js';
 import { readSpec } from './slo/spec.js';
@@ -64,26 +64,11 @@ for (const load of values.loads?.split(',').map(Number) ?? spec.loads) {
   }
   rows.push([`${load}`, 'lower bound', '', mean(bounds).toFixed(0), mean(bounds).toFixed(0), '']);
 }
-console.log(
+printTable(
   `${values.workload}, class deadlines, ${POLICY}, seeds ${seeds.join(', ')}; request-seconds a run, mean of the seeds`,
+  ['load', 'residency', 'in time %', 'held for weights s', 'waiting while asleep s', 'calls held'],
+  rows,
 );
-console.log(
-  renderTable(
-    [
-      { title: 'load', align: 'right' },
-      { title: 'residency', align: 'left' },
-      { title: 'in time %', align: 'right' },
-      { title: 'held for weights s', align: 'right' },
-      { title: 'waiting while asleep s', align: 'right' },
-      { title: 'calls held', align: 'right' },
-    ],
-    rows,
-  ),
-);
-
-function mean(numbers: readonly number[]): number {
-  return numbers.reduce((sum, each) => sum + each, 0) / numbers.length;
-}
 
 function plain(node: NonNullable<SweepCell['node']>): Partial<SweepCell> {
   return { node: { weights: 'lru', prefetch: false, retention: 'none', ...node }, placement: 'least-loaded' };

@@ -7,25 +7,15 @@ import { turnRuleWaitMs } from '../sim/bound/turn-rule.js';
 import { leastTurnWaitMs, type TurnModel } from '../sim/bound/turns.js';
 import { runSimulation } from '../sim/simulation.js';
 import type { SimScenario } from '../sim/types.js';
-import { renderTable } from '../src/cli/output.js';
 import { sleepMs, wakeMs } from '../src/engine/weight-moves.js';
 import { EDF_SJF_LATE_LAST } from '../src/global/order/late-last.js';
 import { SeededRng } from '../src/model/rng.js';
-import { testScenario } from '../test/sim-scenario.js';
+import { ONE_AT_A_TIME, TURN_MODELS, testScenario } from '../test/sim-scenario.js';
 import type { TraceRow } from '../traces/schema.js';
 import { groupWorkflows, type TraceWorkflow } from '../traces/workflow.js';
 import { scriptFlags } from './flags.js';
+import { mean, printTable } from './print.js';
 
-const MODELS = ['llama-3.1-8b', 'qwen3-8b', 'qwen2.5-7b'] as const;
-const FLEET = `
-fleet:
-  nodes:
-    - id: n
-      gpus: { type: h100-sxm, count: 1 }
-      hostMemory: 256GiB
-      engines:
-${MODELS.map((model, at) => `        - { id: e${at}, model: ${model}, gpus: [0], kvMemory: 40GiB, maxModelLen: 8192, startAsleep: ${at > 0} }`).join('\n')}
-`;
 const OUTPUT_TOKENS = 500;
 /** More calls of each model make the search long. */
 const CALLS_PER_MODEL = 25;
@@ -43,7 +33,7 @@ const values = scriptFlags(
   },
 );
 const seeds = Array.from({ length: Number(values.seeds) }, (_, index) => Number(values['first-seed']) + index);
-const models = MODELS.map(turnModel);
+const models = TURN_MODELS.map(turnModel);
 const rows: string[][] = [];
 for (const busy of BUSY) {
   const cases = seeds.map((seed) => callsOf(busy, seed));
@@ -66,18 +56,10 @@ for (const busy of BUSY) {
     ]);
   }
 }
-console.log(`three models take turns on one GPU; seconds that ${MODELS.length * CALLS_PER_MODEL} calls wait together`);
-console.log(
-  renderTable(
-    [
-      { title: 'calls running', align: 'right' },
-      { title: 'rule', align: 'left' },
-      { title: 'wait s', align: 'right' },
-      { title: 'of the best', align: 'right' },
-      { title: 'held for weights s', align: 'right' },
-    ],
-    rows,
-  ),
+printTable(
+  `three models take turns on one GPU; seconds that ${models.length * CALLS_PER_MODEL} calls wait together`,
+  ['calls running', 'rule', 'wait s', 'of the best', 'held for weights s'],
+  rows,
 );
 
 function callsOf(busy: number, seed: number): TraceWorkflow[] {
@@ -103,7 +85,7 @@ function turnCalls(workflows: readonly TraceWorkflow[]) {
 }
 
 function scenarioOf(workflows: readonly TraceWorkflow[], minResidencyMs: number): SimScenario {
-  return testScenario(FLEET, workflows, { minResidencyMs, policy: EDF_SJF_LATE_LAST });
+  return testScenario(ONE_AT_A_TIME, workflows, { minResidencyMs, policy: EDF_SJF_LATE_LAST });
 }
 
 /** A call alone, and the moves of its engine. */
@@ -127,8 +109,4 @@ function play(workflows: readonly TraceWorkflow[], minResidencyMs: number): { wa
 
 function ofBest(waits: readonly number[], best: readonly number[]): string {
   return mean(waits.map((wait, at) => wait / best[at]!)).toFixed(2);
-}
-
-function mean(numbers: readonly number[]): number {
-  return numbers.reduce((sum, each) => sum + each, 0) / numbers.length;
 }

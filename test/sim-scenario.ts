@@ -54,6 +54,18 @@ ${engines.join('\n')}
 /** An M/G/1 server. */
 export const ONE_SEAT = oneSeatEngines(1);
 
+/** Three models on one GPU, one engine each, of which one fits at a time. */
+export const TURN_MODELS = ['llama-3.1-8b', 'qwen3-8b', 'qwen2.5-7b'] as const;
+export const ONE_AT_A_TIME = `
+fleet:
+  nodes:
+    - id: n
+      gpus: { type: h100-sxm, count: 1 }
+      hostMemory: 256GiB
+      engines:
+${TURN_MODELS.map((model, at) => `        - { id: e${at}, model: ${model}, gpus: [0], kvMemory: 40GiB, maxModelLen: 8192, startAsleep: ${at > 0} }`).join('\n')}
+`;
+
 /** Two nodes; models that take turns on a GPU, and one that both nodes have. */
 export const SMALL_FLEET = `
 fleet:

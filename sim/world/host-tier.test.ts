@@ -1,22 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { GiB } from '../../src/model/units.js';
-import { testScenario } from '../../test/sim-scenario.js';
+import { ONE_AT_A_TIME, TURN_MODELS, testScenario } from '../../test/sim-scenario.js';
 import type { TraceRow } from '../../traces/schema.js';
 import { groupWorkflows } from '../../traces/workflow.js';
 import { runSimulation } from '../simulation.js';
 import { nodesOf } from '../sweep/node-variant.js';
 
-const MODELS = ['llama-3.1-8b', 'qwen3-8b', 'qwen2.5-7b'] as const;
-/** One model fits at a time. */
-const FLEET = `
-fleet:
-  nodes:
-    - id: n
-      gpus: { type: h100-sxm, count: 1 }
-      hostMemory: 256GiB
-      engines:
-${MODELS.map((model, at) => `        - { id: e${at}, model: ${model}, gpus: [0], kvMemory: 40GiB, maxModelLen: 8192, startAsleep: ${at > 0} }`).join('\n')}
-`;
 /** No weights can be pinned: of 38 GiB 34 are for copies, which is two of the three. */
 const SMALL_HOST = { hostMemoryBytes: 38 * GiB, staging: { folder: '/ram', memoryBytes: 34 * GiB } };
 
@@ -24,13 +13,13 @@ const SMALL_HOST = { hostMemoryBytes: 38 * GiB, staging: { folder: '/ram', memor
 const CALLS = groupWorkflows(
   Array.from({ length: 30 }, (_, index): TraceRow => {
     const id = `r${index}`;
-    const model = MODELS[index % MODELS.length]!;
+    const model = TURN_MODELS[index % TURN_MODELS.length]!;
     return { request_id: id, workflow_id: id, timestamp: index * 20_000, input_length: 100, output_length: 20, model };
   }),
 );
 
 function coldStarts(staging: boolean) {
-  const scenario = testScenario(FLEET, CALLS, { node: { prefetch: false } });
+  const scenario = testScenario(ONE_AT_A_TIME, CALLS, { node: { prefetch: false } });
   const nodes = nodesOf(
     scenario.nodes.map((node) => ({ ...node, ...SMALL_HOST })),
     { staging },

@@ -46,16 +46,12 @@ export function checkSeed(seed: number): string[] {
   );
 }
 
-/** What must hold however a run went: nothing is lost, doubled, left behind, before its cause, promised twice, or beyond the memory that is there (where the run was sampled). */
+/** What must hold however a run went: nothing is lost, doubled, left behind, before its cause, promised twice, or beyond the memory that is there (KV tokens where the run was sampled). */
 export function violations(
   workflows: readonly TraceWorkflow[],
   { workflows: records, stages, counters, fleet }: SimResult,
 ): string[] {
   const wrong: string[] = [];
-  for (const { atMs, nodeId, gpu, usedBytes, totalBytes } of fleet.hbm ?? []) {
-    if (usedBytes > totalBytes)
-      wrong.push(`GPU ${gpu} of node ${nodeId} holds ${usedBytes} of ${totalBytes} bytes at ${atMs} ms`);
-  }
   for (const { atMs, engineId, kvReservedTokens, kvPoolTokens } of fleet.samples) {
     if (kvReservedTokens > kvPoolTokens) {
       wrong.push(`engine ${engineId} has promised ${kvReservedTokens} of ${kvPoolTokens} KV tokens at ${atMs} ms`);
