@@ -3,17 +3,21 @@ import { LruMap } from '../model/lru-map.js';
 import type { Stage } from '../model/stage.js';
 import { thousandths } from './keyed-windows.js';
 
-/** Two ways to foretell a length or what is left of a workflow, and the middle of both. */
-export const CONTESTANTS = ['model', 'lookup', 'blend'] as const;
-export type Contestant = (typeof CONTESTANTS)[number];
+/** Ways to foretell a length: the model's median, the middle of it and the model's mean, looking up, the middle of looking up and the model's median. */
+export const LENGTH_CONTESTANTS = ['model', 'average', 'lookup', 'blend'] as const;
+export type LengthContestant = (typeof LENGTH_CONTESTANTS)[number];
+
+/** Ways to foretell what is left of a workflow. */
+export const WORK_CONTESTANTS = ['model', 'lookup', 'blend'] as const;
+export type WorkContestant = (typeof WORK_CONTESTANTS)[number];
 
 /** What each would have said of a call: tokens of its answer, or what is left after it, on a scale of its own. */
-export type ContestMedians = Readonly<Record<Contestant, number>>;
+export type Said<Name extends string> = Readonly<Record<Name, number>>;
 
 interface ErrorRecord {
   calls: number;
-  /** Running mean absolute errors, in the order of {@link CONTESTANTS}. */
-  readonly errors: [number, number, number];
+  /** Running mean absolute errors, in the order of the contestants. */
+  readonly errors: number[];
 }
 
 /** Calls that err alike. */
@@ -24,35 +28,39 @@ export type ContestState = readonly (readonly [key: string, calls: number, error
 
 /** Calls after which errors speak. */
 const MIN_CALLS = 20;
-/** Weight of the newest call: about the last hundred count. */
-const ERROR_WEIGHT = 0.02;
+/** Another must err by so much less than the one that serves at first: smaller leads are chance. Measured on the recorded traces, as is the next. */
+const CLEAR_LEAD = 0.98;
+/** Weight of the newest call: about the last two hundred count. */
+const ERROR_WEIGHT = 0.01;
 
 /**
- * Which estimate serves a role: the one that has erred less on it, or on its template while the role is new. A model that was trained elsewhere is
+ * Which estimate serves a role: the one that has clearly erred less on it, or on its template while the role is new. A model that was trained elsewhere is
  * then never worse for long than looking things up.
  */
-export class EstimateContest {
+export class EstimateContest<Name extends string> {
   private readonly records: LruMap<string, ErrorRecord>;
 
   /** @param first Which one serves a template until errors speak. */
   constructor(
     maxCells: number,
-    private readonly first: (template: string) => Contestant,
+    private readonly names: readonly Name[],
+    private readonly first: (template: string) => Name,
   ) {
     this.records = new LruMap(maxCells);
   }
 
-  winner(stage: Kind): Contestant {
+  winner(stage: Kind): Name {
+    const first = this.first(stage.template);
     const errors = this.settled(roleKey(stage)) ?? this.settled(templateKey(stage));
-    if (!errors) return this.first(stage.template);
+    if (!errors) return first;
     let best = 0;
     for (let index = 1; index < errors.length; index++) if (errors[index]! < errors[best]!) best = index;
-    return CONTESTANTS[best]!;
+    return errors[best]! < CLEAR_LEAD * errors[this.names.indexOf(first)]! ? this.names[best]! : first;
   }
 
-  observe(stage: Kind, medians: ContestMedians, truth: number): void {
-    this.count(roleKey(stage), medians, truth);
-    this.count(templateKey(stage), medians, truth);
+  observe(stage: Kind, said: Said<Name>, truth: number): void {
+    this.count(roleKey(stage), said, truth);
+    this.count(templateKey(stage), said, truth);
   }
 
   state(): ContestState {
@@ -60,23 +68,24 @@ export class EstimateContest {
   }
 
   restore(state: ContestState): void {
-    for (const [key, calls, [model = 0, lookup = 0, blend = 0]] of state) {
-      this.records.set(key, { calls, errors: [model, lookup, blend] });
+    for (const [key, calls, errors] of state) {
+      // What was saved of other contestants says nothing of these.
+      if (errors.length === this.names.length) this.records.set(key, { calls, errors: [...errors] });
     }
   }
 
-  private count(key: string, { model, lookup, blend }: ContestMedians, truth: number): void {
+  private count(key: string, said: Said<Name>, truth: number): void {
     let record = this.records.get(key);
     if (!record) {
-      record = { calls: 0, errors: [0, 0, 0] };
+      record = { calls: 0, errors: this.names.map(() => 0) };
       this.records.set(key, record);
     }
     record.calls += 1;
     const weight = Math.max(ERROR_WEIGHT, 1 / record.calls);
     const { errors } = record;
-    errors[0] += weight * (Math.abs(model - truth) - errors[0]);
-    errors[1] += weight * (Math.abs(lookup - truth) - errors[1]);
-    errors[2] += weight * (Math.abs(blend - truth) - errors[2]);
+    for (let index = 0; index < errors.length; index++) {
+      errors[index]! += weight * (Math.abs(said[this.names[index]!] - truth) - errors[index]!);
+    }
   }
 
   private settled(key: string): readonly number[] | undefined {

@@ -1,8 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { FIRST_CONTEXT, makeStage } from '../../test/stage-fixture.js';
 import type { Stage, StageContext, WorkflowPast } from '../model/stage.js';
-import { FEATURE_NAMES, FEATURE_SCHEMA_HASH, FEATURES, fillFeatures } from './features.js';
-import type { WorkFeatures } from './remaining-work.js';
+import { FEATURE_NAMES, FEATURE_SCHEMA_HASH, FEATURES, fillFeatures, type OnlineFeatures } from './features.js';
 import type { RunningFeatures } from './running-statistics.js';
 
 const SEEN: RunningFeatures = {
@@ -17,7 +16,10 @@ const SEEN: RunningFeatures = {
   textOverSeen: -0.3,
   toolRate: 0.4,
 };
-const WORK: WorkFeatures = { attainedMs: 5000, medianMs: 800 };
+const ONLINE: OnlineFeatures = {
+  work: { attainedMs: 5000, medianMs: 800 },
+  lookup: { q30: 50, q50: 60, q95: 90, mean: 61, source: 'workflow', historyQ50: 70 },
+};
 const PAST: WorkflowPast = {
   ofAgent: { calls: 2, lastTokens: 10, beforeLastTokens: 20, meanTokens: 15, maxTokens: 20 },
   ofRole: { calls: 3, lastTokens: 30, beforeLastTokens: 10, meanTokens: 20, maxTokens: 30 },
@@ -35,9 +37,9 @@ const PAST: WorkflowPast = {
   beforeLastRole: undefined,
 };
 
-function featuresOf(stage: Stage, context: StageContext): Record<string, number> {
+function featuresOf(stage: Stage, context: StageContext, online = ONLINE): Record<string, number> {
   const values = new Float64Array(FEATURES.length + 1).fill(-99);
-  fillFeatures(stage, context, SEEN, WORK, values, 1);
+  fillFeatures(stage, context, SEEN, online, values, 1);
   expect(values[0]).toBe(-99);
   return Object.fromEntries(FEATURE_NAMES.map((name, index) => [name, values[index + 1]!]));
 }
@@ -89,6 +91,7 @@ describe('the features', () => {
       ...{ fresh: -Math.log(211), prompt_over_first: Math.log(1001) - Math.log(501), agent_tool_called: 0 },
       ...{ agent_over_seen: Math.log(16) - 5, seen_phase_q50: 4.75, seen_prompt_q50: 4.5 },
       ...{ attained: Math.log(5001), seen_remaining: 6.75, seen_tool_q50: 4.25, live_stages: 2, text_over_seen: -0.3 },
+      ...{ lookup_q50: Math.log(61), history_q50: Math.log(71) },
     });
     expect(Object.values(features).filter(Number.isNaN)).toEqual([]);
   });
@@ -110,9 +113,15 @@ describe('the features', () => {
     expect(missing).not.toContain('stage_index');
   });
 
+  it('do not take the median of all calls for one of this call', () => {
+    const lookup = { ...ONLINE.lookup, source: 'global' as const, historyQ50: undefined };
+    const features = featuresOf(makeStage({}), FIRST_CONTEXT, { ...ONLINE, lookup });
+    expect(features).toMatchObject({ lookup_q50: Number.NaN, history_q50: Number.NaN });
+  });
+
   /** A new schema makes every trained model unusable, the shipped one too: train it again, then note the new hash here. */
   it('have a schema that does not change by accident', () => {
     expect(new Set(FEATURE_NAMES).size).toBe(FEATURE_NAMES.length);
-    expect(FEATURE_SCHEMA_HASH).toMatchInlineSnapshot(`"bc8cc992"`);
+    expect(FEATURE_SCHEMA_HASH).toMatchInlineSnapshot(`"a19646c8"`);
   });
 });

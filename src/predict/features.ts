@@ -1,7 +1,14 @@
 import type { OutputTrail, Stage, StageContext } from '../model/stage.js';
 import { logBin } from './log-bin.js';
+import type { LookedUpLength } from './output-length.js';
 import type { WorkFeatures } from './remaining-work.js';
 import { type RunningFeatures, roundedLog } from './running-statistics.js';
+
+/** What is learned online of a call, whether a trained model serves or not. */
+export interface OnlineFeatures {
+  readonly work: WorkFeatures;
+  readonly lookup: LookedUpLength;
+}
 
 /** One input of the trained models. */
 export interface FeatureDefinition {
@@ -57,6 +64,7 @@ export const FEATURES: readonly FeatureDefinition[] = [
   ...define('log', 'tokens, in steps of 0.25', 'seen_tool_q50'),
   ...define('number', 'stages', 'live_stages'),
   ...define('number', 'logarithm of a ratio', 'text_over_seen'),
+  ...define('log', 'tokens', 'lookup_q50', 'history_q50'),
 ];
 
 export const FEATURE_NAMES: readonly string[] = FEATURES.map((feature) => feature.name);
@@ -79,7 +87,7 @@ export function fillFeatures(
   stage: Stage,
   context: StageContext,
   seen: RunningFeatures,
-  work: WorkFeatures,
+  { work, lookup }: OnlineFeatures,
   into: Float64Array,
   offset = 0,
 ): void {
@@ -128,6 +136,9 @@ export function fillFeatures(
   put(seen.toolQ50);
   put(context.liveStages);
   put(seen.textOverSeen);
+  // Of all calls or of none: that says nothing of this one.
+  put(lookup.source === 'global' || lookup.source === 'prior' ? Number.NaN : log(lookup.q50));
+  put(log(lookup.historyQ50));
 }
 
 function putTrail(trail: OutputTrail | undefined, put: (value: number) => void, withBeforeLast: boolean): void {

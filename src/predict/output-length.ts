@@ -15,6 +15,12 @@ export interface LengthEstimate {
   readonly source: LengthSource;
 }
 
+/** What looking up says of a call, and what it rests on. */
+export interface LookedUpLength extends LengthEstimate {
+  /** Median of earlier calls of this kind, without the agent's last answer; undefined while calls of this role are new. */
+  readonly historyQ50: number | undefined;
+}
+
 export type LengthSource =
   | 'model'
   | 'blend'
@@ -27,7 +33,7 @@ export type LengthSource =
   | 'prior';
 
 /** Answers of an agent whose name, model and template nobody has seen: the middle of the recorded multi-agent traces. */
-const PRIOR: LengthEstimate = { q30: 100, q50: 200, q95: 1500, mean: 400, source: 'prior' };
+const PRIOR: LookedUpLength = { q30: 100, q50: 200, q95: 1500, mean: 400, source: 'prior', historyQ50: undefined };
 
 /** Calls that an estimator remembers. Long enough for a q95, short enough to follow a changed prompt within a few hundred calls. */
 const WINDOW_CALLS = 128;
@@ -79,10 +85,11 @@ export class OutputLengths {
     this.repeats = new LruMap(maxCells);
   }
 
-  estimate(stage: Stage, context: StageContext): LengthEstimate {
+  estimate(stage: Stage, context: StageContext): LookedUpLength {
     const fromHistory = this.fromHistory(stage, context);
     const last = lastOf(context);
     if (last === undefined) return fromHistory;
+    const { historyQ50 } = fromHistory;
     const repeat = this.repeats.peek(modelRoleKey(stage));
     if (!repeat || repeat.logRatios.count < MIN_CALLS) {
       // Nothing is known of this agent's habits yet: its last answer is the middle, the history's spread stays around it.
@@ -93,6 +100,7 @@ export class OutputLengths {
         q95: Math.max(fromHistory.q95, fromHistory.q95 * scale),
         mean: fromHistory.mean * scale,
         source: 'workflow',
+        historyQ50,
       };
     }
     if (repeat.medianErrorTokens < repeat.repeatErrorTokens) return fromHistory;
@@ -100,7 +108,8 @@ export class OutputLengths {
     const at = (q: number) => base * Math.exp(repeat.logRatios.quantile(q));
     const q50 = at(0.5);
     // The mean of a heavy tail stands above its median by as much as it does in the history.
-    return { q30: at(0.3), q50, q95: at(0.95), mean: q50 * meanOverMedian(fromHistory), source: 'workflow' };
+    const mean = q50 * meanOverMedian(fromHistory);
+    return { q30: at(0.3), q50, q95: at(0.95), mean, source: 'workflow', historyQ50 };
   }
 
   /** Learns the true length of a call. Call it with the context that the call was predicted with. */
@@ -151,7 +160,7 @@ export class OutputLengths {
     repeat.logRatios.add(Math.log(Math.max(1, outputTokens)) - Math.log(Math.max(1, lastTokens)));
   }
 
-  private fromHistory(stage: Stage, context: StageContext): LengthEstimate {
+  private fromHistory(stage: Stage, context: StageContext): LookedUpLength {
     return (
       this.fromWindow(this.layers.peek(layerKey(stage, context)), 'agent-layer') ??
       this.fromWindow(this.windows.peek(templateRoleKey(stage)), 'template-role') ??
@@ -162,14 +171,16 @@ export class OutputLengths {
     );
   }
 
-  private fromWindow(window: WindowQuantiles | undefined, source: LengthSource): LengthEstimate | undefined {
+  private fromWindow(window: WindowQuantiles | undefined, source: LengthSource): LookedUpLength | undefined {
     if (!window || window.count < MIN_CALLS) return undefined;
+    const q50 = window.quantile(0.5);
     return {
       q30: window.quantile(0.3),
-      q50: window.quantile(0.5),
+      q50,
       q95: window.quantile(0.95),
       mean: window.mean,
       source,
+      historyQ50: source === 'global' ? undefined : q50,
     };
   }
 }

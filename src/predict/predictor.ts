@@ -3,7 +3,7 @@ import type { KvMemory } from '../model/kv-memory.js';
 import { LruMap } from '../model/lru-map.js';
 import type { OutputForecast, Prediction, Stage, StageContext, StageOutcome } from '../model/stage.js';
 import { BoundCalibration, type CalibrationState } from './calibration.js';
-import type { Contestant, ContestMedians, ContestState } from './contest.js';
+import type { ContestState, LengthContestant, Said, WorkContestant } from './contest.js';
 import type { KeyedWindowsState } from './keyed-windows.js';
 import { NextRoles } from './next-roles.js';
 import { type LengthEstimate, OutputLengths, type OutputLengthsState } from './output-length.js';
@@ -78,9 +78,9 @@ interface OpenPrediction {
   readonly boundTokens: number;
   /** The median that served. */
   readonly saidTokens: number;
-  readonly medians: ContestMedians;
+  readonly medians: Said<LengthContestant>;
   /** What was said to be left from it on, by {@link workScale}; undefined where the model has not learned that. */
-  readonly work: ContestMedians | undefined;
+  readonly work: Said<WorkContestant> | undefined;
 }
 
 /** Where nobody asks what is left of a workflow. */
@@ -134,12 +134,13 @@ export class OnlinePredictor {
     const lookup = this.lengths.estimate(stage, context);
     const { serving } = this.models;
     const work = this.learnsRemainingWork ? this.remaining.features(stage, context) : NO_WORK;
-    const modelled = serving?.estimates.estimate(stage, context, work);
+    const online = { work, lookup };
+    const modelled = serving?.estimates.estimate(stage, context, online);
     const length = serving && modelled ? contested(serving.contest.winner(stage), modelled.length, lookup) : lookup;
     const calibration = serving && modelled ? serving.calibration : this.calibration;
-    this.models.predict(stage, context, work, modelled?.length ?? lookup);
+    this.models.predict(stage, context, online, modelled?.length ?? lookup);
     const limit = Math.max(1, stage.maxTokens);
-    const q50 = clampTokens(length.q50, limit);
+    const q50 = nearestTokens(length.q50, limit);
     const boundTokens = clampTokens(length.q95 * calibration.factor(calibrationKey(stage)), limit);
     const toEndMs = saidToEnd(work, modelled?.toEndMs);
     if (modelled) {
@@ -147,10 +148,10 @@ export class OnlinePredictor {
       this.open.set(stage.stageId, { boundTokens, saidTokens: q50, medians, work: toEndMs && onWorkScale(toEndMs) });
     }
     const outputTokens = {
-      q30: clampTokens(length.q30, limit),
+      q30: nearestTokens(length.q30, limit),
       q50,
       q95: clampTokens(length.q95, limit),
-      mean: clampTokens(length.mean, limit),
+      mean: nearestTokens(length.mean, limit),
     };
     const cachedTokens = this.services.expectedCachedTokens(stage);
     const serviceMs = this.services.serviceMs(stage.model, stage.promptTokens, cachedTokens, q50);
@@ -326,7 +327,12 @@ export class OnlinePredictor {
   }
 }
 
-/** Whole tokens, at least one, never above what the request allows. */
+/** What is expected, in whole tokens, at least one, never above what the request allows. */
+function nearestTokens(tokens: number, limit: number): number {
+  return Math.min(limit, Math.max(1, Math.round(tokens)));
+}
+
+/** What must be enough, in whole tokens. */
 function clampTokens(tokens: number, limit: number): number {
   return Math.min(limit, Math.max(1, Math.ceil(tokens)));
 }
@@ -339,8 +345,12 @@ function calibrationKey({ model, role }: Stage): string {
 }
 
 /** The estimate that has erred less on such stages. The upper quantile is the model's in any case, so that its calibration stays valid. */
-function contested(winner: Contestant, model: LengthEstimate, lookup: LengthEstimate): LengthEstimate {
+function contested(winner: LengthContestant, model: LengthEstimate, lookup: LengthEstimate): LengthEstimate {
   if (winner === 'model') return model;
+  if (winner === 'average') {
+    const q50 = middle(model.q50, model.mean);
+    return { ...model, q30: Math.min(q50, model.q30), q50, q95: Math.max(q50, model.q95) };
+  }
   const blend = (a: number, b: number) => (winner === 'lookup' ? b : middle(a, b));
   const q50 = blend(model.q50, lookup.q50);
   return {
@@ -352,17 +362,22 @@ function contested(winner: Contestant, model: LengthEstimate, lookup: LengthEsti
   };
 }
 
-function mediansOf(model: LengthEstimate, lookup: LengthEstimate): ContestMedians {
-  return { model: model.q50, lookup: lookup.q50, blend: middle(model.q50, lookup.q50) };
+function mediansOf(model: LengthEstimate, lookup: LengthEstimate): Said<LengthContestant> {
+  return {
+    model: model.q50,
+    average: middle(model.q50, model.mean),
+    lookup: lookup.q50,
+    blend: middle(model.q50, lookup.q50),
+  };
 }
 
 /** What is left from a stage on, by model, medians and both; undefined where the model says nothing. */
-function saidToEnd({ medianMs = 0 }: WorkFeatures, modelledMs: number | undefined): ContestMedians | undefined {
+function saidToEnd({ medianMs = 0 }: WorkFeatures, modelledMs: number | undefined): Said<WorkContestant> | undefined {
   if (modelledMs === undefined) return undefined;
   return { model: modelledMs, lookup: medianMs, blend: middle(modelledMs, medianMs) };
 }
 
-function onWorkScale({ model, lookup, blend }: ContestMedians): ContestMedians {
+function onWorkScale({ model, lookup, blend }: Said<WorkContestant>): Said<WorkContestant> {
   return { model: workScale(model), lookup: workScale(lookup), blend: workScale(blend) };
 }
 

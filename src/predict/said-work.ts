@@ -1,7 +1,7 @@
 import { FreePlaces, floatsWithRoom } from '../model/flat.js';
-import { CONTESTANTS, type ContestMedians } from './contest.js';
+import { type Said, WORK_CONTESTANTS, type WorkContestant } from './contest.js';
 
-const WIDTH = CONTESTANTS.length;
+const WIDTH = WORK_CONTESTANTS.length;
 
 /** What was said to be left of workflows that have not ended, each under a number; in one flat array, for there are thousands. */
 export class SaidWork {
@@ -10,7 +10,7 @@ export class SaidWork {
   private readonly found = { model: 0, lookup: 0, blend: 0 };
 
   /** Keeps it; returns its number. */
-  keep({ model, lookup, blend }: ContestMedians): number {
+  keep({ model, lookup, blend }: Said<WorkContestant>): number {
     const place = this.places.take();
     const at = WIDTH * place;
     this.numbers = floatsWithRoom(this.numbers, at + WIDTH - 1);
@@ -21,7 +21,7 @@ export class SaidWork {
   }
 
   /** Gives it back, until the next call, and forgets it; undefined where it does not hold any more. */
-  take(place: number): ContestMedians | undefined {
+  take(place: number): Said<WorkContestant> | undefined {
     this.places.give(place);
     const { found, numbers } = this;
     const at = WIDTH * place;

@@ -1,14 +1,20 @@
 import { BoundCalibration } from './calibration.js';
-import { EstimateContest } from './contest.js';
+import {
+  EstimateContest,
+  LENGTH_CONTESTANTS,
+  type LengthContestant,
+  WORK_CONTESTANTS,
+  type WorkContestant,
+} from './contest.js';
 import { ModelEstimates, type StageModel } from './stage-model.js';
 
 /** A trained model with all that is learned about it while it serves. */
 export interface ServingModel {
   readonly estimates: ModelEstimates;
   readonly calibration: BoundCalibration;
-  readonly contest: EstimateContest;
+  readonly contest: EstimateContest<LengthContestant>;
   /** Whether model or medians tell what is left of a workflow. */
-  readonly remaining: EstimateContest;
+  readonly remaining: EstimateContest<WorkContestant>;
 }
 
 /** A model that has not served yet. */
@@ -24,7 +30,11 @@ export function servingModel(
     calibration: new BoundCalibration({
       ...{ targetOverflow, maxRoles: maxCells, initialLogOffset: boundLogOffset, newRoleLogOffset: boundLogOffset },
     }),
-    contest: new EstimateContest(maxCells, (template) => (lookups.has(template) ? 'lookup' : 'model')),
-    remaining: new EstimateContest(maxCells, (template) => (remaining.has(template) ? 'model' : 'lookup')),
+    contest: new EstimateContest(maxCells, LENGTH_CONTESTANTS, (template) =>
+      lookups.has(template) ? 'lookup' : 'model',
+    ),
+    remaining: new EstimateContest(maxCells, WORK_CONTESTANTS, (template) =>
+      remaining.has(template) ? 'model' : 'lookup',
+    ),
   };
 }

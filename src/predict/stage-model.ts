@@ -1,10 +1,9 @@
 import type { Stage, StageContext, StageOutcome } from '../model/stage.js';
 import { choosesTool, taughtToolCall } from './examples.js';
-import { FEATURE_NAMES, FEATURE_SCHEMA_HASH, fillFeatures } from './features.js';
+import { FEATURE_NAMES, FEATURE_SCHEMA_HASH, fillFeatures, type OnlineFeatures } from './features.js';
 import { answeredOutputs, correctionsOf, requiredEnsembles } from './onnx/check-model.js';
 import { OPTIONAL_STAGE_OUTPUTS, STAGE_OUTPUTS, type TreeModel } from './onnx/model.js';
 import type { LengthEstimate } from './output-length.js';
-import type { WorkFeatures } from './remaining-work.js';
 import { RunningStatistics, type RunningStatisticsState } from './running-statistics.js';
 import { type ServingRules, servingRules, withRepeats } from './serving-rules.js';
 import { Forest } from './trees/forest.js';
@@ -76,8 +75,8 @@ export class ModelEstimates {
   }
 
   /** Undefined where the model is out of service. */
-  estimate(stage: Stage, context: StageContext, work: WorkFeatures): ModelEstimate | undefined {
-    fillFeatures(stage, context, this.statistics.features(stage, context), work, this.row);
+  estimate(stage: Stage, context: StageContext, online: OnlineFeatures): ModelEstimate | undefined {
+    fillFeatures(stage, context, this.statistics.features(stage, context), online, this.row);
     // A fifth of the trees tell whether a tool is called, which is no question where none can be.
     const asksForTool = this.model.rules.toolIntent && choosesTool(stage);
     const predicted = this.model.evaluate(this.row, asksForTool ? TOOL_OUTPUT : LENGTH_OUTPUTS, stage.template);

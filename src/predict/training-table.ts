@@ -1,5 +1,6 @@
 import { type CallHistory, taughtTokens, taughtToolCall } from './examples.js';
 import { FEATURE_NAMES, fillFeatures } from './features.js';
+import { OutputLengths } from './output-length.js';
 import { RemainingWork } from './remaining-work.js';
 import type { RunningStatistics } from './running-statistics.js';
 import { ServiceTimes } from './service-time.js';
@@ -35,6 +36,7 @@ export function trainingTable(history: CallHistory, statistics: RunningStatistic
   const logRemaining = new Float64Array(calls.length).fill(Number.NaN);
   const order = new Int32Array(calls.length);
   const rows = new Map<string, number>();
+  const lengths = new OutputLengths(MAX_CELLS);
   const services = new ServiceTimes();
   const limits = { maxCells: MAX_CELLS, maxWorkflows: MAX_WORKFLOWS };
   const work = new RemainingWork(limits, services, {
@@ -56,6 +58,7 @@ export function trainingTable(history: CallHistory, statistics: RunningStatistic
     if (event.kind === 'end') {
       statistics.observe(stage, context, tokens, called);
       if (tokens === undefined) continue;
+      lengths.observe(stage, context, tokens);
       services.observe(stage, outcome);
       work.observe(stage, context, outcome, rows.get(stage.stageId)!);
       continue;
@@ -64,7 +67,7 @@ export function trainingTable(history: CallHistory, statistics: RunningStatistic
       stage,
       context,
       statistics.features(stage, context),
-      work.features(stage, context),
+      { work: work.features(stage, context), lookup: lengths.estimate(stage, context) },
       values,
       row * width,
     );

@@ -1,6 +1,6 @@
 import type { Stage, StageContext, StageOutcome } from '../../model/stage.js';
+import type { OnlineFeatures } from '../features.js';
 import type { LengthEstimate } from '../output-length.js';
-import type { WorkFeatures } from '../remaining-work.js';
 import type { ServingModel } from '../serving-model.js';
 import { ModelTrial } from './trial.js';
 
@@ -42,8 +42,8 @@ export class ModelSuccession {
   }
 
   /** @param said What is said of the call without the challenger. */
-  predict(stage: Stage, context: StageContext, work: WorkFeatures, said: LengthEstimate): void {
-    this.running?.trial.predict(stage, context, work, said);
+  predict(stage: Stage, context: StageContext, online: OnlineFeatures, said: LengthEstimate): void {
+    this.running?.trial.predict(stage, context, online, said);
   }
 
   /** Answers whether another model serves from now on. */

@@ -1,8 +1,8 @@
 import { LruMap } from '../../model/lru-map.js';
 import type { Stage, StageContext, StageOutcome } from '../../model/stage.js';
 import { taughtTokens } from '../examples.js';
+import type { OnlineFeatures } from '../features.js';
 import type { LengthEstimate } from '../output-length.js';
-import type { WorkFeatures } from '../remaining-work.js';
 import type { ModelEstimates } from '../stage-model.js';
 
 export type TrialWinner = 'challenger' | 'champion';
@@ -31,8 +31,8 @@ export class ModelTrial {
   constructor(private readonly challenger: ModelEstimates) {}
 
   /** @param champion What the champion says of the call; what was learned online where there is no champion, or it has no answer. */
-  predict(stage: Stage, context: StageContext, work: WorkFeatures, champion: LengthEstimate): void {
-    const challenger = this.challenger.estimate(stage, context, work)?.length;
+  predict(stage: Stage, context: StageContext, online: OnlineFeatures, champion: LengthEstimate): void {
+    const challenger = this.challenger.estimate(stage, context, online)?.length;
     if (challenger) this.open.set(stage.stageId, { champion, challenger });
   }
 
