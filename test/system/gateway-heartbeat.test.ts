@@ -130,6 +130,26 @@ describe('a stream that waits', () => {
     expect(rig.scheduling.submitted[0]!.placements).toBe(2);
   });
 
+  it('of HTTP/1.0 comes without chunks and ends with its connection', async () => {
+    await start();
+    rig.scheduling.onSubmit = () => {};
+    rig.script = ({ res }) => {
+      beginStream(res);
+      res.end(contentFrame('a', 'stop') + DONE_FRAME);
+    };
+    const socket = rig.rawRequest(rawChat(chatBody({ stream: true })).replace('HTTP/1.1', 'HTTP/1.0'));
+    let text = '';
+    socket.on('data', (bytes: Buffer) => {
+      text += String(bytes);
+    });
+    await until(() => text.includes(COMMENT));
+    startHeld();
+    await once(socket, 'close');
+    expect(text.slice(text.indexOf('\r\n\r\n') + 4)).toMatch(
+      /^(: keep-alive\n\n)+(: x-maestro-.*\n)+\ndata: \{.*\}\n\ndata: \[DONE\]\n\n$/,
+    );
+  });
+
   it('ends at once when its client leaves', async () => {
     await start();
     rig.scheduling.onSubmit = () => {};
