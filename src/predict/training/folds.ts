@@ -51,12 +51,6 @@ export interface CorrectedPart {
 /** A correction must take so much off the loss of what was kept back, or it is chance and not worth its time. */
 const LEAST_GAIN = 0.005;
 
-/**
- * Numbers of trees whose loss on calls kept back differs by less are equal, and the greatest is taken: one fold is chance, and where the loss is flat more trees
- * serve the rare kinds of calls better. Measured on the recorded traces.
- */
-const EQUAL_LOSS = 0.005;
-
 /** One table with its folds, binned once for all outputs of a model. */
 export class FoldedTable {
   private readonly folds: readonly Fold[];
@@ -82,8 +76,10 @@ export class FoldedTable {
   /**
    * Finds the number of trees at which rows that were kept back are predicted best, over all folds together, and trains as many on all rows.
    * Without folds all trees are kept.
+   *
+   * @param equalLoss Losses that differ by no more than this part are equal; of equal ones the most trees are taken.
    */
-  train(target: Float64Array, params: GbdtParams): CrossFitted {
+  train(target: Float64Array, params: GbdtParams, equalLoss = 0): CrossFitted {
     const { weights } = this;
     const rule = objectiveRule(params);
     const losses = new Float64Array(params.trees);
@@ -104,7 +100,7 @@ export class FoldedTable {
       }
       return trained.ensemble;
     });
-    const trees = tried.length === 0 ? params.trees : mostTrees(losses, leastLoss);
+    const trees = tried.length === 0 ? params.trees : mostTrees(losses, leastLoss, equalLoss);
     const unseen = new Float64Array(target.length).fill(Number.NaN);
     const cut = tried.map((ensemble) => firstTrees(ensemble, trees));
     this.folds.forEach((fold, index) => {
@@ -172,10 +168,10 @@ export class FoldedTable {
   }
 }
 
-/** The greatest number of trees that does as well as any, by the loss after each. */
-export function mostTrees(losses: Float64Array, leastLoss: number): number {
+/** The greatest number of trees that does as well as the best, by the loss after each. */
+export function mostTrees(losses: Float64Array, leastLoss: number, equalLoss: number): number {
   const best = Math.min(...losses);
-  const enough = best + EQUAL_LOSS * (best - leastLoss);
+  const enough = best + equalLoss * (best - leastLoss);
   return 1 + losses.findLastIndex((loss) => loss <= enough);
 }
 
