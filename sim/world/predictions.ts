@@ -76,7 +76,9 @@ export class Predictions {
   observe(stage: Stage, context: StageContext, outcome: StageOutcome): void {
     if (this.mode.kind === 'told') return;
     this.online.observe(stage, context, outcome);
-    if (outcome.outputTokens !== undefined) this.roleLengths.add(roleKey(stage), outcome.outputTokens);
+    if (this.mode.kind === 'role-median' && outcome.outputTokens !== undefined) {
+      this.roleLengths.add(roleKey(stage), outcome.outputTokens);
+    }
   }
 
   workflowEnded(workflowId: string): void {

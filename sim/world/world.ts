@@ -11,6 +11,7 @@ import { planFaults } from './faults.js';
 import { buildFleet, type SimFleet } from './fleet.js';
 import { GlobalLevel, type GlobalListener } from './global-level.js';
 import { type Job, newJob } from './job.js';
+import type { Link } from './link.js';
 import { NextUses } from './next-uses.js';
 import type { NodeListener, SimNode } from './node.js';
 import { nodeConfigOf } from './node-config.js';
@@ -21,7 +22,10 @@ import { engineBlocks, stageOf } from './stages.js';
 
 const IDLE_CHECK_MS = 5_000;
 
-/** The whole house in virtual time: clients and gateway here, the three levels below. Decisions are those of `src`; this only carries events to them. */
+/**
+ * The whole house in virtual time: clients and gateway here, the three levels below. Decisions are those of `src`; this only carries events to them. What is sent over a link that takes
+ * time has a function of its own (`send…`): what a closure captures is allocated whenever the function around it is called, also where nothing is sent.
+ */
 export class World implements NodeListener, ClusterListener, GlobalListener {
   private readonly loop = new EventLoop();
   private readonly predictions: Predictions;
@@ -175,10 +179,11 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
     job.priority = priority;
     job.state = 'placing';
     job.attempt += 1;
-    if (cluster.links.down.immediate) {
-      cluster.place(job);
-      return;
-    }
+    if (cluster.links.down.immediate) cluster.place(job);
+    else this.sendToCluster(cluster, job);
+  }
+
+  private sendToCluster(cluster: SimCluster, job: Job): void {
     const { attempt } = job;
     const incarnation = this.global.incarnation;
     cluster.links.down.send(() => {
@@ -192,13 +197,14 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
     this.tellCapacity(cluster, cluster.router.capacityChanges(this.loop.nowMs));
   }
 
-  private tellCapacity({ links }: SimCluster, changes: CapacityChanges): void {
-    if (links.up.immediate) {
-      this.global.capacityChanged(changes);
-      return;
-    }
+  private tellCapacity({ links: { up } }: SimCluster, changes: CapacityChanges): void {
+    if (up.immediate) this.global.capacityChanged(changes);
+    else this.sendCapacity(up, changes);
+  }
+
+  private sendCapacity(up: Link, changes: CapacityChanges): void {
     let told = false;
-    links.up.send(() => {
+    up.send(() => {
       if (told) return;
       told = true;
       this.global.capacityChanged(changes);
@@ -277,7 +283,11 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
     job.state = 'answered';
     const { up } = job.cluster!.links;
     if (up.immediate) this.end(job, 'completed');
-    else up.send(() => this.end(job, 'completed'));
+    else this.sendEnd(up, job);
+  }
+
+  private sendEnd(up: Link, job: Job): void {
+    up.send(() => this.end(job, 'completed'));
   }
 
   /** The stage is over, however it ended: everybody learns of it, and its workflow goes on or fails. */
