@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { findMember, scanBody, type WantedField } from './json-scan.js';
+import { findMember, memberStart, scanBody, type WantedField } from './json-scan.js';
 
 const scan = (text: string, maxDepth = 50) => scanBody(Buffer.from(text), maxDepth);
 
@@ -104,5 +104,16 @@ describe('findMember', () => {
     expect(text.subarray(range.start, range.end).toString()).toBe('"user"');
     expect(findMember(text, 1, 'name')).toBeUndefined();
     expect(findMember(text, 39, 'role')).toBeUndefined();
+  });
+});
+
+describe('memberStart', () => {
+  it('finds where a value begins, and does not read on to its end', () => {
+    const text = '{"role" : "user", "n":[1], "content":"begun and never ended';
+    expect(memberStart(Buffer.from(text), 0, 'role')).toBe(text.indexOf('"user"'));
+    expect(memberStart(Buffer.from(text), 0, 'content')).toBe(text.indexOf('"begun'));
+    expect(memberStart(Buffer.from('{"a":1}'), 0, 'b')).toBe(-1);
+    expect(memberStart(Buffer.from('{}'), 0, 'b')).toBe(-1);
+    expect(memberStart(Buffer.from('[1]'), 0, 'b')).toBe(-1);
   });
 });
