@@ -12,7 +12,7 @@ export class LruPlaces<K extends string | number> {
   private readonly places: LruMap<K, number>;
   private readonly free = new FreePlaces();
 
-  /** @param onEvicted Is told of a key that has to leave for another one, before its place is used again. */
+  /** @param onEvicted Is told of a key that had to leave for another one, before its place is used again. */
   constructor(
     maxSize: number,
     private readonly onEvicted: (place: number, key: K) => void = () => undefined,
@@ -37,15 +37,12 @@ export class LruPlaces<K extends string | number> {
   /** Takes a place for a key that is not known. */
   add(key: K): number {
     const { places, free } = this;
-    if (places.size >= places.maxSize) {
-      const oldest = places.oldest();
-      if (oldest) {
-        this.onEvicted(oldest[1], oldest[0]);
-        this.delete(oldest[0]);
-      }
-    }
     const place = free.take();
-    places.set(key, place);
+    const evicted = places.set(key, place);
+    if (evicted) {
+      this.onEvicted(evicted[1], evicted[0]);
+      free.give(evicted[1]);
+    }
     return place;
   }
 
