@@ -73,6 +73,19 @@ describe('a predictor with a model', () => {
     expect(overflows / 2500).toBeLessThan(0.06);
   });
 
+  it('takes the middle of median and mean where that errs less than either the median or the lookup', () => {
+    const predictor = new OnlinePredictor({ model: fixed(0, 0, Math.log1p(99), 9, Math.log1p(899)) });
+    let said = predictor.predict(makeStage(), FIRST_CONTEXT);
+    expect(said.outputTokens.q50).toBe(99);
+    for (let call = 0; call < 300; call++) {
+      const stage = makeStage({ stageId: `s${call}` });
+      said = predictor.predict(stage, FIRST_CONTEXT);
+      // Long runs of one length, then of another: looking up is always late.
+      predictor.observe(stage, FIRST_CONTEXT, completed(call % 150 < 75 ? 250 : 350));
+    }
+    expect(said).toMatchObject({ source: 'model', outputTokens: { q30: 1, q50: 299, mean: 899 } });
+  });
+
   it('lets the lookup speak where the model errs more than that, and keeps its bounds calibrated', () => {
     const predictor = new OnlinePredictor({ blockTokens: 1, model: fixed(0, 3, 3, 3.5, 3) });
     for (let call = 0; call < 40; call++) {
