@@ -157,9 +157,10 @@ export class SimNode {
     });
   }
 
+  /** What nobody has and nobody has been promised: an engine that is waking up takes its memory in a moment. */
   private freeBytes(gpu: number): number {
     const { totalBytes, usedBytes } = this.device.snapshot().gpus[gpu]!;
-    return totalBytes - usedBytes;
+    return Math.min(totalBytes - usedBytes, this.manager.ledger.gpuFreeBytes(gpu));
   }
 
   private process(engineId: string): EngineProcess {
