@@ -14,7 +14,7 @@ import type { Clock, Timer } from '../model/clock.js';
 import { MaestroError } from '../model/error.js';
 import type { Lease, PlaceExplanation } from '../model/fleet.js';
 import type { OutcomeKind, Prediction, SloClass, Stage, StageContext, StageOutcome } from '../model/stage.js';
-import { OUTCOME_KINDS, outcomeOfOneAnswer } from '../model/stage.js';
+import { OUTCOME_KINDS, outcomeOfOneAnswer, servedFor } from '../model/stage.js';
 import type { EngineEndpoint } from '../node/service.js';
 import type { DecisionLog } from '../observe/decision-log.js';
 import type { NextModels } from '../predict/next-models.js';
@@ -384,23 +384,4 @@ export class GlobalService implements Scheduling {
     }
     this.pumpSoon();
   }
-}
-
-/** The outcome with the service time as it was here; written out, because copying objects of unknown shape costs ten times as much. */
-function servedFor(outcome: StageOutcome, serviceMs: number): StageOutcome {
-  const { kind, reason, httpStatus, promptTokens, cachedTokens, outputTokens } = outcome;
-  const { finishReason, toolCalled, ttftMs, durationMs } = outcome;
-  return {
-    kind,
-    reason,
-    httpStatus,
-    promptTokens,
-    cachedTokens,
-    outputTokens,
-    finishReason,
-    toolCalled,
-    ttftMs,
-    durationMs,
-    serviceMs,
-  };
 }

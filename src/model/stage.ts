@@ -218,3 +218,22 @@ export function outcomeOfOneAnswer({ choices = 1 }: Stage, outcome: StageOutcome
   if (choices === 1 || outputTokens === undefined) return outcome;
   return { ...outcome, outputTokens: Math.ceil(outputTokens / choices) };
 }
+
+/** The outcome with the service time as it was measured here; written out, because a copy of an object of unknown shape goes through V8's runtime. */
+export function servedFor(outcome: StageOutcome, serviceMs: number): StageOutcome {
+  const { kind, reason, httpStatus, promptTokens, cachedTokens, outputTokens } = outcome;
+  const { finishReason, toolCalled, ttftMs, durationMs } = outcome;
+  return {
+    kind,
+    reason,
+    httpStatus,
+    promptTokens,
+    cachedTokens,
+    outputTokens,
+    finishReason,
+    toolCalled,
+    ttftMs,
+    durationMs,
+    serviceMs,
+  };
+}

@@ -26,7 +26,7 @@ const NONE = -1;
 
 /**
  * The ended stages of the workflows that are still running, the last of each workflow first. There are thousands of workflows, most of one stage where clients name none, and each is looked
- * at again only when it ends. So all of it lies in a few flat arrays: as objects, what is remembered of them was a fifth of the CPU of a small request.
+ * at again only when it ends. So all of it lies in a few flat arrays: objects, and the boxed numbers in them, the garbage collector would have to move twice.
  */
 export class WorkTrails {
   private readonly workflows: LruPlaces<string>;
