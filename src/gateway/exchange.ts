@@ -373,20 +373,15 @@ export class Exchange implements StageListener, UpstreamSink {
   }
 
   /** Fixes how the request ends: once. Where all went well the client's last bytes leave before the others hear of it. */
-  private settle(
-    kind: OutcomeKind,
-    reason: string | undefined,
-    httpStatus: number,
-    readFacts = noFacts,
-    nowMs = this.context.clock.nowMs(),
-  ): void {
+  private settle(kind: OutcomeKind, reason: string | undefined, status: number, facts = noFacts, atMs?: number): void {
+    const nowMs = atMs ?? this.context.clock.nowMs();
     this.phase = 'sending';
     if (this.res.writableLength > 0) this.blockedSinceMs ??= this.context.wallClock.nowMs();
     const serviceMs = this.start ? nowMs - this.leftQueueMs : undefined;
     const { arrivalMs, ttftMs } = this;
-    const ending = { kind, reason, httpStatus, ttftMs, durationMs: nowMs - arrivalMs, serviceMs };
-    if (kind === 'completed') writeBatch.afterwards(() => this.account(ending, readFacts()));
-    else this.account(ending, readFacts());
+    const ending = { kind, reason, httpStatus: status, ttftMs, durationMs: nowMs - arrivalMs, serviceMs };
+    if (kind === 'completed') writeBatch.afterwards(() => this.account(ending, facts()));
+    else this.account(ending, facts());
   }
 
   /** Tells the levels, the counters and the log how the request ended. */
