@@ -19,6 +19,7 @@ describe('the command line of a benchmark', () => {
       '--sedes: not a flag of this benchmark; did you mean --seeds? (--help lists them)',
     );
     expect(() => read('--colour')).toThrow('--colour: not a flag of this benchmark (--help lists them)');
+    expect(() => read('--no-quick')).toThrow('--no-quick: not a flag of this benchmark');
     expect(() => read('--seeds')).toThrow('--seeds');
   });
 

@@ -20,7 +20,7 @@ export function readFlags<const T extends Record<string, Flag>>(
   const names = Object.keys(flags);
   for (const arg of args) {
     if (arg === '--help' || arg === '-h') throw new HelpAsked(help(about, flags));
-    const name = /^--(?:no-)?([^=]+)/.exec(arg)?.[1];
+    const name = /^--([^=]+)/.exec(arg)?.[1];
     if (name === undefined || name in flags) continue;
     const meant = nearest(name, names);
     throw new Error(
