@@ -114,9 +114,9 @@ export async function serve(options: ServeOptions): Promise<Served> {
         ? startReplayThread({ nodes, classes, rttMs: {}, ...rules, node: { retention: rules.retention } })
         : undefined,
       telemetry: (nodeId: string) => {
-        if (fleet) return () => deviceReading(fleet, nodeId);
+        if (fleet) return { usedBytes: () => deviceReading(fleet, nodeId), refresh: async () => {} };
         const watch = watches.get(nodeId);
-        return watch && (() => watch.usedBytes());
+        return watch && { usedBytes: () => watch.usedBytes(), refresh: () => watch.refresh() };
       },
       failedGpus: (nodeId: string) => {
         const watch = watches.get(nodeId);

@@ -205,7 +205,8 @@ describe('NodeService', () => {
     const { fakes: fake, engines } = await fakes('a', 'b');
     fake['b']!.level = 1;
     let used = [52 * GiB, 0];
-    const service = await started(testNode(engines), { telemetry: () => used });
+    const telemetry = { usedBytes: () => used, refresh: async () => {} };
+    const service = await started(testNode(engines), { telemetry });
     expect(service.gpuMemory()[0]).toMatchObject({ gpu: 0, usedBytes: 52 * GiB });
     const end = outcome(service, 's1', 'b');
     await vi.waitFor(() => expect(fake['a']!.level).toBe(1));
@@ -216,6 +217,25 @@ describe('NodeService', () => {
     expect(fake['b']!.level).toBe(1);
     used = [2 * GiB, 0];
     expect((await end).kind).toBe('grant');
+  });
+
+  it('looks at the device when a sleep has ended, and not only when the next poll is due', async () => {
+    const { fakes: fake, engines } = await fakes('a', 'b');
+    fake['b']!.level = 1;
+    let looks = 0;
+    const used = () => (fake['a']!.level === 0 ? 52 * GiB : 2 * GiB);
+    let seen = used();
+    const telemetry = {
+      usedBytes: () => [seen, 0],
+      refresh: async () => {
+        looks += 1;
+        seen = used();
+      },
+    };
+    const service = await started(testNode(engines), { telemetry });
+    expect((await outcome(service, 's1', 'b')).kind).toBe('grant');
+    // Nothing but that look has told of the room.
+    expect(looks).toBeGreaterThan(0);
   });
 
   it('follows when somebody else puts an engine to sleep or wakes it', async () => {

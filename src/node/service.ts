@@ -25,8 +25,13 @@ import { type HoldEnd, OpenHolds } from './open-holds.js';
 import type { EngineGauges, NodeStats } from './stats.js';
 import { saneReading } from './telemetry.js';
 
-/** HBM in use per GPU, by the driver or the emulated device; undefined when there is no reading now. */
-export type GpuTelemetry = () => readonly number[] | undefined;
+/** What the driver or the emulated device tells of a node's GPUs. */
+export interface GpuTelemetry {
+  /** HBM in use per GPU; undefined when there is no reading now. */
+  readonly usedBytes: () => readonly number[] | undefined;
+  /** Looks now and not at the next poll; resolves when `usedBytes` tells what that look saw. Never rejects. */
+  readonly refresh: () => Promise<void>;
+}
 
 /** Where an engine is reached: the agent's own connections. */
 export interface EngineEndpoint {
@@ -77,7 +82,7 @@ export class NodeService {
   private timer: Timer | undefined;
   private timerDueMs = Number.POSITIVE_INFINITY;
   private stopped = false;
-  private readonly readTelemetry = () => saneReading(this.options.telemetry?.(), this.gpuCapacityBytes);
+  private readonly readTelemetry = () => saneReading(this.options.telemetry?.usedBytes(), this.gpuCapacityBytes);
 
   constructor(private readonly options: NodeServiceOptions) {
     const { spec, telemetry, manager } = options;
@@ -259,8 +264,7 @@ export class NodeService {
       const counters = { running, waiting, preemptionsTotal: preemptionsTotal ?? 0, kvUsage: kvUsage ?? 0 };
       this.event({ kind: 'counters', engineId, ...counters });
     }
-    const reading = this.readTelemetry();
-    if (reading) this.event({ kind: 'telemetry', gpuUsedBytes: reading });
+    this.tellTelemetry();
     const { failedGpus } = this.options;
     if (failedGpus) this.event({ kind: 'failed-gpus', gpus: failedGpus() });
     void this.reconcileSleep(engineId, metrics);
@@ -375,7 +379,7 @@ export class NodeService {
           : await moves.canary(model);
     if (this.stopped || engine.incarnation !== incarnation) return;
     engine.moving = false;
-    const fields = { ...action, wallMs: Math.round(this.options.wallClock.nowMs() - startedMs) };
+    const fields = { ...logged(action), wallMs: Math.round(this.options.wallClock.nowMs() - startedMs) };
     if (reply.ok) {
       this.options.logger.info(fields, `${action.kind} done`);
     } else {
@@ -383,7 +387,24 @@ export class NodeService {
       if (reply.failure.kind === 'refused') return engine.monitor.reportRefused();
     }
     this.event({ kind: MOVE_EVENTS[action.kind][reply.ok ? 'done' : 'failed'], engineId });
+    void this.lookAtGpus();
+  }
+
+  /** A move has ended: what waits for its memory is not left to wait for the next poll as well. */
+  private async lookAtGpus(): Promise<void> {
+    await this.options.telemetry?.refresh();
+    if (!this.stopped) this.tellTelemetry();
+  }
+
+  private tellTelemetry(): void {
     const reading = this.readTelemetry();
     if (reading) this.event({ kind: 'telemetry', gpuUsedBytes: reading });
   }
+}
+
+/** Fields of a move's log line. Files play no part in a wake from level 1, whose weights are in host memory. */
+function logged(action: NodeAction): object {
+  if (action.kind !== 'wake' || action.level !== 1) return action;
+  const { from: _, ...rest } = action;
+  return rest;
 }

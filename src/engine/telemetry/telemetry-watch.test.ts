@@ -49,6 +49,37 @@ describe('TelemetryWatch', () => {
     watch.stop();
   });
 
+  it('looks at once when asked, with a look that begins afterwards, and keeps its interval from there', async () => {
+    const { source, watch, pass } = await watched([reading(5 * GIB)]);
+    let release = () => {};
+    const slow = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const read = source.read.bind(source);
+    let looks = 0;
+    source.read = async () => {
+      looks += 1;
+      const seen = await read();
+      if (looks === 1) await slow;
+      return seen;
+    };
+    // This one sees what was before.
+    await pass(1000);
+    source.next = [reading(1 * GIB)];
+    const asked = watch.refresh();
+    release();
+    await asked;
+    expect(looks).toBe(2);
+    expect(watch.usedBytes()).toEqual([1 * GIB]);
+    await pass(999);
+    expect(looks).toBe(2);
+    await pass(1);
+    expect(looks).toBe(3);
+    watch.stop();
+    await watch.refresh();
+    expect(looks).toBe(3);
+  });
+
   const REFUSED: [string, readonly GpuReading[] | Error, string][] = [
     ['a source that fails', new Error('no driver'), 'failed'],
     ['a GPU that is not listed', [reading(0, 80 * GIB, 3)], 'missing-gpu'],

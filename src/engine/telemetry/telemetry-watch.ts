@@ -56,7 +56,7 @@ export class TelemetryWatch {
   private readAtMs = Number.NEGATIVE_INFINITY;
   private timer: Timer | undefined;
   private stopped = true;
-  private reading = false;
+  private underWay: Promise<void> | undefined;
   /** The problem that was told last; the same one is told once. */
   private told: TelemetryRefusal | undefined;
 
@@ -74,6 +74,12 @@ export class TelemetryWatch {
   stop(): void {
     this.stopped = true;
     this.timer?.cancel();
+  }
+
+  /** Looks now. A look that is under way already may have seen what was before, so another one follows it. */
+  async refresh(): Promise<void> {
+    await this.underWay;
+    if (!this.stopped) await this.poll();
   }
 
   /** The last good readings in order of GPU index, while they are fresh. */
@@ -95,9 +101,17 @@ export class TelemetryWatch {
     return [...this.failed];
   }
 
-  private async poll(): Promise<void> {
-    if (this.reading) return;
-    this.reading = true;
+  /** Looks, unless a look is under way; the next one is due an interval after it. */
+  private poll(): Promise<void> {
+    this.timer?.cancel();
+    this.underWay ??= this.look().then(() => {
+      this.underWay = undefined;
+      if (!this.stopped) this.timer = this.options.clock.after(this.intervalMs, () => void this.poll());
+    });
+    return this.underWay;
+  }
+
+  private async look(): Promise<void> {
     const { source, clock, gpuBytes } = this.options;
     try {
       const seen = await source.read();
@@ -114,8 +128,6 @@ export class TelemetryWatch {
     } catch (error) {
       this.refuse('failed', error instanceof Error ? error.message : String(error));
     }
-    this.reading = false;
-    if (!this.stopped) this.timer = clock.after(this.intervalMs, () => void this.poll());
   }
 
   /** Whatever else a GPU tells: one that has fallen off the bus tells no sane memory. */
