@@ -9,6 +9,8 @@ export interface ClosedLoop {
   readonly concurrency: number;
   /** Lengths are drawn evenly between this share of the longest and the longest itself. 1: all equal. */
   readonly shortestShare: number;
+  /** Requests for each one in flight. Default 10, as in the public benchmark scripts. */
+  readonly rounds?: number;
 }
 
 export interface ClosedLoopResult {
@@ -17,12 +19,11 @@ export interface ClosedLoopResult {
   readonly tpotMs: number;
 }
 
-/** Requests for each one in flight, as in the public benchmark scripts. */
 const ROUNDS = 10;
 
 /**
  * A closed loop on one engine, as `vllm bench serve --max-concurrency` and its relatives run it: all places start at once, and whenever
- * a request ends the next one starts. The burst at the start is part of the result: it is a tenth of the requests, and what makes
+ * a request ends the next one starts. The burst at the start is part of the result: with ten rounds it is a tenth of the requests, and what makes
  * mean times to first token grow with the concurrency.
  */
 export function runClosedLoop(config: BatchEngineConfig, loop: ClosedLoop): ClosedLoopResult {
@@ -30,7 +31,7 @@ export function runClosedLoop(config: BatchEngineConfig, loop: ClosedLoop): Clos
   const engine = new BatchEngine(config);
   const rng = new SeededRng(1);
   const draw = (longest: number) => Math.max(1, Math.round(longest * (1 - (1 - shortestShare) * rng.next())));
-  const requests = Array.from({ length: ROUNDS * concurrency }, () => ({
+  const requests = Array.from({ length: (loop.rounds ?? ROUNDS) * concurrency }, () => ({
     promptTokens: draw(loop.promptTokens),
     outputTokens: draw(loop.outputTokens),
     startMs: 0,

@@ -33,6 +33,8 @@ export interface SiliconOptions {
   readonly gpuMemoryUtilization?: number;
   /** See {@link ClosedLoop}. Default 0.8, the `--random-range-ratio` of the public InferenceMAX scripts. */
   readonly shortestShare?: number;
+  /** Requests for each one in flight. Default 10. */
+  readonly rounds?: number;
 }
 
 export interface Partition {
@@ -147,7 +149,11 @@ export function planSiliconRow(cells: Cells, options: SiliconOptions = {}): RowP
       numGpuBlocks: Math.floor(poolTokens / DEFAULT_BLOCK_TOKENS),
       prefixCaching: false,
     },
-    loop: { promptTokens, outputTokens, concurrency, shortestShare: options.shortestShare ?? 0.8 },
+    loop: {
+      ...{ promptTokens, outputTokens, concurrency },
+      shortestShare: options.shortestShare ?? 0.8,
+      ...(options.rounds === undefined ? {} : { rounds: options.rounds }),
+    },
   };
 }
 

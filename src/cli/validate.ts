@@ -9,12 +9,14 @@ import { type Latencies, parseRun, type ReplayResult, replayRun } from '../../si
 import { SILICON_COLUMNS, type SiliconRow, validateSilicon } from '../../sim/validate/silicon.js';
 import { type GroupSummary, type SiliconSummary, summariseSilicon } from '../../sim/validate/summary.js';
 import { MaestroError } from '../model/error.js';
+import { positiveInteger } from './numbers.js';
 import { type Column, printJson, progressLine, renderTable } from './output.js';
 
 interface SiliconFlags {
   readonly json?: boolean;
   readonly gpuMemoryUtilization?: number;
   readonly shortestShare?: number;
+  readonly rounds?: number;
 }
 
 /** `maestro validate …`: the simulated engine against what was measured on real ones. */
@@ -41,6 +43,7 @@ export function registerValidate(program: Command): void {
       'lengths are drawn between this share of isl and osl and all of it (default: 0.8)',
       share,
     )
+    .option('--rounds <n>', 'requests that were sent for each one in flight (default: 10)', positiveInteger)
     .option('--json', 'print rows[] and summary as one JSON document')
     .addHelpText('after', '\nExample:\n  $ maestro validate silicon measured_latency.csv\n')
     .action(silicon);
