@@ -60,7 +60,10 @@ async function examineFleet(file: string | undefined): Promise<Finding[]> {
   );
   const modelPath = modelPathOf(config.prediction.model);
   const modelFile = modelPath === undefined ? undefined : await modelFileOf(modelPath);
-  return await examine(nodes, modelFile, engineApiKeys(config));
+  const launches = config.fleet.nodes.flatMap(({ engines }) =>
+    engines.flatMap(({ id, launch }) => (launch === undefined ? [] : [[id, launch] as const])),
+  );
+  return await examine(nodes, modelFile, engineApiKeys(config), new Map(launches));
 }
 
 const MARKS: Readonly<Record<Severity, readonly [string, 'green' | 'yellow' | 'red']>> = {

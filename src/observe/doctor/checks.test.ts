@@ -6,6 +6,7 @@ import { checkEngine, isLoopback } from './engine-checks.js';
 import type { Finding } from './finding.js';
 import { checkGpus } from './gpu-checks.js';
 import { checkHostMemory, checkNodeVersion, checkOnnx, checkOpenFiles } from './host-checks.js';
+import { probeLaunch } from './launch-checks.js';
 import { checkStaging } from './staging-checks.js';
 
 const GIB = 1024 ** 3;
@@ -139,6 +140,34 @@ describe('engines', () => {
     const found = { reason: 'GET /v1/models: 401 Unauthorized', status: 401 };
     const [finding] = checkEngine({ spec, found, exposedAt: [] });
     expect(finding).toMatchObject({ severity: 'problem', fix: expect.stringContaining('--api-key-env') });
+  });
+
+  it.each([
+    ['can', {}, ['ok launch']],
+    ['has no such program', { programFound: false }, ['problem launch']],
+    ['has no such weights', { weightsFound: false }, ['problem launch']],
+  ])('an engine that is not there yet, and that Maestro starts, on a host that %s', (_name, seen, expected) => {
+    const launch = {
+      program: ['vllm', 'serve'],
+      weights: '/models/a',
+      programFound: true,
+      weightsFound: true,
+      ...seen,
+    };
+    const findings = checkEngine({ spec, found: { reason: 'connect ECONNREFUSED' }, exposedAt: [], launch });
+    expect(brief(findings)).toEqual(expected);
+    const odd = { reason: 'GET /health: 500', status: 500 };
+    expect(brief(checkEngine({ spec, found: odd, exposedAt: [], launch }))).toEqual(['problem reachable']);
+  });
+
+  it('looks for the program where a shell would, and for weights that are named by a path', async () => {
+    const probe = (program: string, weights: string) => probeLaunch({ program: [program], weights });
+    expect(await probe('node', 'org/model')).toMatchObject({ programFound: true, weightsFound: undefined });
+    expect(await probe(process.execPath, import.meta.dirname)).toMatchObject({
+      programFound: true,
+      weightsFound: true,
+    });
+    expect(await probe('no-such-program', '/no/such')).toMatchObject({ programFound: false, weightsFound: false });
   });
 
   it('an engine that does not answer is told with the reason', () => {

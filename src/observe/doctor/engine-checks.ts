@@ -3,6 +3,7 @@ import type { DiscoveredEngine } from '../../engine/vllm/discover.js';
 import { engineAddress } from '../../model/engine-address.js';
 import type { EngineSpec } from '../../model/fleet.js';
 import { type Finding, ok, problem, warning } from './finding.js';
+import { checkLaunch, type LaunchProbe } from './launch-checks.js';
 
 /** What was seen of an engine. */
 export interface EngineProbe {
@@ -11,12 +12,14 @@ export interface EngineProbe {
   readonly found: DiscoveredEngine | { readonly reason: string; readonly status?: number | undefined };
   /** Addresses of this host, other than loopback, at which its development endpoints answered; or its socket, where all may write to it. */
   readonly exposedAt: readonly string[];
+  /** Where Maestro starts it. */
+  readonly launch?: LaunchProbe | undefined;
 }
 
 /** vLLM versions whose behaviour the conformance suite has been run against. */
 const KNOWN_VERSIONS = ['0.29', '0.32'];
 
-export function checkEngine({ spec, found, exposedAt }: EngineProbe): Finding[] {
+export function checkEngine({ spec, found, exposedAt, launch }: EngineProbe): Finding[] {
   const subject = spec.engineId;
   if ('reason' in found && (found.status === 401 || found.status === 403)) {
     return [
@@ -29,6 +32,7 @@ export function checkEngine({ spec, found, exposedAt }: EngineProbe): Finding[] 
     ];
   }
   if ('reason' in found) {
+    if (launch && found.status === undefined) return checkLaunch(subject, spec.url, launch);
     return [
       problem(
         'reachable',

@@ -14,6 +14,7 @@ import { exposedAddresses } from './exposure.js';
 import { type Finding, problem } from './finding.js';
 import { checkGpus } from './gpu-checks.js';
 import { checkHostMemory, checkNodeVersion, checkOnnx, checkOpenFiles } from './host-checks.js';
+import { type PlannedLaunch, probeLaunch } from './launch-checks.js';
 import { checkModel, examineModel } from './model-checks.js';
 import { checkStaging } from './staging-checks.js';
 
@@ -21,11 +22,13 @@ import { checkStaging } from './staging-checks.js';
  * Looks at this host, at the prediction model, and at every engine of the nodes. Changes nothing; asks each server a few questions.
  *
  * @param modelFile Undefined where no model is to predict.
+ * @param launches Of engines that Maestro starts, by id.
  */
 export async function examine(
   nodes: readonly NodeSpec[],
   modelFile: string | undefined,
   apiKeys: ReadonlyMap<string, string> = new Map(),
+  launches: ReadonlyMap<string, PlannedLaunch> = new Map(),
 ): Promise<Finding[]> {
   const engines = nodes.flatMap((node) => node.engines);
   const local = nodes.filter((node) => node.engines.some(({ url }) => isLocal(url)));
@@ -35,7 +38,7 @@ export async function examine(
     examineHost(local),
     ...local.map(examineStaging),
     ...local.filter(({ gpus }) => gpus.length > 0).map(examineGpus),
-    ...engines.map((engine) => examineEngine(engine, apiKeys.get(engine.engineId))),
+    ...engines.map((engine) => examineEngine(engine, apiKeys.get(engine.engineId), launches.get(engine.engineId))),
   ]);
   return parts.flat();
 }
@@ -93,7 +96,11 @@ async function examineGpus(node: NodeSpec): Promise<Finding[]> {
   return checkGpus(node, seen);
 }
 
-async function examineEngine(spec: EngineSpec, apiKey: string | undefined): Promise<Finding[]> {
+async function examineEngine(
+  spec: EngineSpec,
+  apiKey: string | undefined,
+  launch: PlannedLaunch | undefined,
+): Promise<Finding[]> {
   const client = new VllmClient({ url: spec.url, apiKey });
   try {
     const [found, exposedAt] = await Promise.all([discoverEngine(client), exposedAddresses(spec.url)]);
@@ -101,6 +108,7 @@ async function examineEngine(spec: EngineSpec, apiKey: string | undefined): Prom
       spec,
       found: found.ok ? found.value : { reason: found.failure.message, status: found.failure.status },
       exposedAt,
+      launch: launch && (await probeLaunch(launch)),
     });
   } finally {
     await client.close();
