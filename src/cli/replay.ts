@@ -24,6 +24,7 @@ interface ReplayArguments {
   readonly key?: string;
   readonly warmup: number;
   readonly agenticContext?: boolean;
+  readonly recordedLengths?: boolean;
 }
 
 /** `maestro replay`: plays a trace against a live endpoint and reports how its workflows fared. */
@@ -48,6 +49,10 @@ export function registerReplay(program: Command): void {
     .option('--model-map <map>', 'served models for recorded ones: a=b,c=d; * stands for all others')
     .option('--warmup <ms>', 'workflows that arrive earlier are not counted', nonNegative, 0)
     .option('--agentic-context', "tell the workflow in the body's vllm_xargs.agentic_context too, for vLLM's router")
+    .option(
+      '--recorded-lengths',
+      'make a real engine answer as long as recorded (min_tokens, ignore_eos); max_tokens then tells the length',
+    )
     .option('--key <key>', 'API key (default: $MAESTRO_API_KEY)')
     .option('--out <dir>', 'write report.html, report.md and report.json there')
     .option('--json', 'print the report as one JSON document')
@@ -86,6 +91,7 @@ async function replay(path: string, options: ReplayArguments): Promise<void> {
     modelFor,
     headers,
     agenticContext: options.agenticContext,
+    recordedLengths: options.recordedLengths,
     // Two replays against one server must not share workflows.
     runId: `r${startedAt.getTime().toString(36)}`,
     onProgress: (now) => progress.update(describe(now)),

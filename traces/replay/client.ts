@@ -21,6 +21,8 @@ export interface StageClientOptions {
   readonly stageTimeoutMs: number;
   /** Tells the workflow in `vllm_xargs.agentic_context` too, for routers that read it there. */
   readonly agenticContext: boolean;
+  /** Makes a real engine answer with exactly the recorded number of tokens, which tells the server the length in `max_tokens`. */
+  readonly recordedLengths: boolean;
 }
 
 /** Sends stages as streamed chat completions over one connection pool and tells how each of them went. Retries nothing. */
@@ -38,7 +40,9 @@ export class StageClient {
 
   async send(stage: StageRequest): Promise<StageRecord> {
     const { clock, startedMs } = this.options;
-    const maxTokens = stage.row.max_tokens ?? Math.max(this.options.defaultMaxTokens, stage.row.output_length);
+    const { recordedLengths, defaultMaxTokens } = this.options;
+    const { output_length: outputTokens, max_tokens: limit = Math.max(defaultMaxTokens, outputTokens) } = stage.row;
+    const maxTokens = recordedLengths ? Math.max(1, outputTokens) : limit;
     const stageId = this.wireId(stage.row.request_id);
     const body = this.body(stage, maxTokens);
     const startMs = clock.nowMs();
@@ -144,6 +148,7 @@ export class StageClient {
       stream: true,
       stream_options: { include_usage: true },
       max_tokens: maxTokens,
+      ...(this.options.recordedLengths && { min_tokens: maxTokens, ignore_eos: true }),
       ...(row.temperature !== undefined && { temperature: row.temperature }),
       ...(row.response_format === 'json_object' && { response_format: { type: 'json_object' } }),
       // An emulated engine answers with exactly so many tokens and counts the prompt as recorded; a real one ignores both.

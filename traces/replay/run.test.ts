@@ -22,6 +22,8 @@ interface Seen {
     model: string;
     messages: { content: string }[];
     max_tokens: number;
+    min_tokens?: number;
+    ignore_eos?: boolean;
     stream: boolean;
     vllm_xargs: { maestro_output_tokens: number; maestro_prompt_tokens: number; agentic_context?: string };
   };
@@ -163,6 +165,16 @@ describe('runReplay', () => {
     expect(contexts[0]!['deadline']).toBeGreaterThan(80);
     expect(contexts[0]!['deadline']).toBeLessThanOrEqual(90);
     expect(contexts[1]).toMatchObject({ session_id: 'run7.w', agent_id: 'a-b', expected_resume: false });
+  });
+
+  it('makes a real engine answer as long as recorded when asked', async () => {
+    const { target, seen } = await serve(complete);
+    await runReplay({ trace: ROWS, target, clock, recordedLengths: true });
+    expect(seen.length).toBeGreaterThan(0);
+    for (const { body } of seen) {
+      const tokens = body.vllm_xargs.maestro_output_tokens;
+      expect(body).toMatchObject({ max_tokens: tokens, min_tokens: tokens, ignore_eos: true });
+    }
   });
 
   it('records refusals and cut streams as failures and sends each stage once', async () => {

@@ -31,6 +31,8 @@ export interface ReplayOptions {
   readonly stageTimeoutMs?: number | undefined;
   /** See {@link StageClient}: the workflow in the body too. */
   readonly agenticContext?: boolean | undefined;
+  /** See {@link StageClient}: answers of a real engine as long as recorded. */
+  readonly recordedLengths?: boolean | undefined;
   readonly isolatedMs?: ((workflow: TraceWorkflow) => number | undefined) | undefined;
   /** Called whenever a stage ends. */
   readonly onProgress?: ((progress: ReplayProgress) => void) | undefined;
@@ -58,6 +60,7 @@ export async function runReplay(options: ReplayOptions): Promise<ReplayResult> {
     runId: options.runId,
     stageTimeoutMs: options.stageTimeoutMs ?? DEFAULT_STAGE_TIMEOUT_MS,
     agenticContext: options.agenticContext ?? false,
+    recordedLengths: options.recordedLengths ?? false,
   });
   const scheduler = new ReplayScheduler({
     workflows,
