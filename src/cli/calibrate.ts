@@ -76,7 +76,7 @@ async function calibrate(given: string, options: CalibrateArguments): Promise<vo
   const fit = fitCosts(measured.prefill, measured.decode);
   const snippet = stringify({ measured: rounded(fit) });
   if (options.out !== undefined) await writeFile(options.out, snippet);
-  if (options.json) printJson({ url, model: modelNames[0], ...measured, ...fit });
+  if (options.json) printJson({ url, model: modelNames[0], samples: measured, ...fit });
   else process.stdout.write(`${report(measured, fit)}\n\n${snippet}`);
 }
 

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { afterEach, expect, it } from 'vitest';
 import { parseConfig } from '../../src/config/load.js';
@@ -19,7 +20,7 @@ afterEach(async () => {
 });
 
 function maestro(...args: string[]): ChildProcess {
-  return spawn(process.execPath, ['--import', 'tsx', MAIN, ...args], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+  return spawn(process.execPath, ['--import', 'tsx', MAIN, ...args], { stdio: ['ignore', 'pipe', 'inherit', 'ipc'] });
 }
 
 it('maestro calibrate writes costs that the fleet file takes, near those of the engine', async () => {
@@ -39,8 +40,15 @@ it('maestro calibrate writes costs that the fleet file takes, near those of the 
     '--repeats',
     '1',
   ];
-  const [code] = await once(maestro('calibrate', url, ...points, '--out', out), 'exit');
+  const run = maestro('calibrate', url, ...points, '--out', out, '--json');
+  const [printed, [code]] = await Promise.all([text(run.stdout!), once(run, 'exit')]);
   expect(code).toBe(0);
+  const { samples, costs: told } = JSON.parse(printed) as {
+    samples: { prefill: { promptTokens: number }[]; decode: { batch: number }[] };
+    costs: Record<string, number>;
+  };
+  expect(samples.prefill).toHaveLength(2);
+  expect(samples.decode.map(({ batch }) => batch)).toEqual([1, 4, 1, 4]);
   const measured = (await readFile(out, 'utf8')).replaceAll('\n', '\n          ');
   const fleet = `
 fleet:
@@ -60,4 +68,5 @@ fleet:
   expect(costs.stepMs).toBeGreaterThan(1);
   expect(costs.stepMs).toBeLessThan(60);
   expect(costs.prefillMsPerToken).toBeGreaterThan(0);
+  expect(Object.keys(told)).toEqual(Object.keys(costs));
 });

@@ -38,7 +38,7 @@ interface Answer {
   readonly sentMs: number;
 }
 
-/** Asks a running engine, which nobody else uses meanwhile, for prompts of several lengths and batches of several sizes, and keeps the medians. */
+/** Asks a running engine, which nobody else uses meanwhile, for prompts of several lengths and batches of several sizes, and keeps the medians. The first of each is not counted. */
 export async function measureEngine(options: MeasureOptions): Promise<Measurements> {
   const dispatcher = dispatcherTo(options.url);
   return measure(options, dispatcher).finally(() => dispatcher.destroy());
@@ -63,6 +63,8 @@ async function measure(options: MeasureOptions, dispatcher: Agent): Promise<Meas
   const prefill: PrefillSample[] = [];
   for (const tokens of promptTokens) {
     const answers: Answer[] = [];
+    // Kernels are compiled or chosen when a shape comes first.
+    await ask(tokens, 1);
     for (let repeat = 0; repeat < repeats; repeat++) answers.push(await ask(tokens, 1));
     prefill.push({
       promptTokens: median(answers.map((answer) => answer.promptTokens)),
@@ -74,6 +76,7 @@ async function measure(options: MeasureOptions, dispatcher: Agent): Promise<Meas
   for (const context of contextTokens) {
     for (const batch of batches) {
       const runs: DecodeSample[] = [];
+      await Promise.all(Array.from({ length: batch }, () => ask(context, 2)));
       for (let repeat = 0; repeat < repeats; repeat++) {
         const startedMs = nowMs();
         const answers = await Promise.all(Array.from({ length: batch }, () => ask(context, outputTokens)));
