@@ -32,7 +32,7 @@ export function checkCapacity(config: MaestroConfig): Finding[] {
 }
 
 function checkEngine({ engine, sizing, path }: Sized, node: NodeConfig): Finding[] {
-  const { llm, gpu, tp, weightBytes, kvPoolBytes, maxModelLen } = sizing;
+  const { llm, gpu, tp, weightBytes, kvPoolBytes, workspaceBytes, maxModelLen } = sizing;
   const error = (field: string, message: string, fix: string): Finding => ({
     path: [...path, field],
     at: 'value',
@@ -51,9 +51,10 @@ function checkEngine({ engine, sizing, path }: Sized, node: NodeConfig): Finding
     return [error('gpus', `${llm.attentionHeads} attention heads cannot be split over ${tp} GPUs`, fix)];
   }
   const othersBytes = Math.max(0, ...engine.gpus.map((gpuIndex) => residueBytes(node, gpuIndex)));
-  const neededBytes = weightBytes + kvPoolBytes + othersBytes;
+  const neededBytes = weightBytes + kvPoolBytes + workspaceBytes + othersBytes;
   if (neededBytes > gpu.memoryBytes || weightBytes + othersBytes >= gpu.memoryBytes) {
-    const parts = `${formatBytes(weightBytes)} weights + ${formatBytes(kvPoolBytes)} KV + ${formatBytes(othersBytes)} residue of the engines on it`;
+    const workspace = workspaceBytes === 0 ? '' : ` + ${formatBytes(workspaceBytes)} workspace`;
+    const parts = `${formatBytes(weightBytes)} weights + ${formatBytes(kvPoolBytes)} KV${workspace} + ${formatBytes(othersBytes)} residue of the engines on it`;
     return [
       error(
         engine.kvMemoryBytes === undefined ? 'model' : 'kvMemory',
@@ -102,7 +103,7 @@ function checkAwakeTogether(node: NodeConfig, sized: readonly Sized[]): Finding[
     if (!last || awake.length < 2) return [];
     const neededBytes =
       residueBytes(node, gpuIndex) +
-      awake.reduce((sum, { sizing }) => sum + sizing.weightBytes + sizing.kvPoolBytes, 0);
+      awake.reduce((sum, { sizing }) => sum + sizing.weightBytes + sizing.workspaceBytes + sizing.kvPoolBytes, 0);
     if (neededBytes <= last.sizing.gpu.memoryBytes) return [];
     const list = awake.map(({ engine }) => engine.id).join(', ');
     return [

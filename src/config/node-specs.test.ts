@@ -86,6 +86,18 @@ describe('toNodeSpecs', () => {
     expect(spec.maxModelLen).toBeGreaterThan(spec.kvPoolTokens - 32);
   });
 
+  it('reckons the workspace of a real engine, never so that it fits its GPU no more, and none of an emulated one', () => {
+    const workspace = (engine: string) =>
+      (specOf(`model: llama-3.1-8b, gpus: [0], ${engine}`).workspaceBytes ?? 0) / GiB;
+    expect(workspace('kvMemory: 40GiB')).toBe(0);
+    // Measured on an H200: 2.5 to 2.9 GiB beside weights and KV, 1.15 of them also asleep.
+    expect(workspace('kvMemory: 40GiB, url: "http://h:1"')).toBeGreaterThan(1);
+    expect(workspace('kvMemory: 40GiB, url: "http://h:1"')).toBeLessThan(2);
+    expect(workspace('kvMemory: 64GiB, url: "http://h:1"')).toBeLessThan(0.1);
+    expect(workspace('kvMemory: 40GiB, url: "http://h:1", workspace: 3GiB')).toBe(3);
+    expect(() => workspace('kvMemory: 64GiB, url: "http://h:1", workspace: 3GiB')).toThrow(/3 GiB workspace/);
+  });
+
   it('leaves open what a running server has to tell', () => {
     expect(specOf('model: qwen3-8b, gpus: [0], url: "http://h:1"')).toMatchObject({
       url: 'http://h:1',

@@ -141,6 +141,7 @@ function toEngineSpec(
     weightDtype: engine.dtype,
     kvDtype: engine.kvDtype,
     weightBytes: sizing.weightBytes,
+    workspaceBytes: sizing.workspaceBytes,
     kvPoolBytes: sizing.kvPoolBytes,
     kvBytesPerToken: sizing.kvBytesPerToken,
     kvPoolTokens: stated ? sizing.kvPoolTokens : Number.POSITIVE_INFINITY,

@@ -90,12 +90,17 @@ const engine = z
     residue: bytes()
       .prefault('1GiB')
       .describe('GPU memory that stays taken while the engine sleeps: CUDA context, graphs, NCCL buffers.'),
+    workspace: bytes()
+      .exactOptional()
+      .describe(
+        'GPU memory that it takes while awake, beside weights, KV memory and residue: activations, sampling. Default: for a real engine an estimate by its model, at most what is left of its GPU; for an emulated one 0.',
+      ),
     apiKeyEnv: envName()
       .exactOptional()
       .describe('Environment variable that holds the API key of the server. One that is started here is given it.'),
     apiKeyFile: z.string().min(1).exactOptional().describe('The same from a file that holds nothing else.'),
   })
-  .transform(rename({ kvMemory: 'kvMemoryBytes', residue: 'residueBytes' }));
+  .transform(rename({ kvMemory: 'kvMemoryBytes', residue: 'residueBytes', workspace: 'workspaceBytes' }));
 
 const gpuList = z
   .union([

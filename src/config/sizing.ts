@@ -1,6 +1,13 @@
 import type { GpuSpec } from '../model/gpu.js';
 import type { LlmSpec } from '../model/llm.js';
-import { kvBytesForSequence, kvBytesPerToken, kvPoolBytes, kvPoolTokens, weightBytesPerGpu } from '../model/memory.js';
+import {
+  kvBytesForSequence,
+  kvBytesPerToken,
+  kvPoolBytes,
+  kvPoolTokens,
+  overheadBytesPerGpu,
+  weightBytesPerGpu,
+} from '../model/memory.js';
 import type { Catalogue } from './catalogue.js';
 import type { EngineConfig, NodeConfig } from './schema.js';
 
@@ -15,6 +22,8 @@ export interface EngineSizing {
   readonly tp: number;
   readonly weightBytes: number;
   readonly kvPoolBytes: number;
+  /** Taken while it is awake, beside weights, KV pool and residue. */
+  readonly workspaceBytes: number;
   readonly kvBytesPerToken: number;
   readonly kvPoolTokens: number;
   readonly maxModelLen: number;
@@ -46,17 +55,30 @@ export function sizeEngine(engine: EngineConfig, node: NodeConfig, catalogue: Ca
     kvPoolBytes(gpu, llm, engine.dtype, tp, GPU_MEMORY_UTILIZATION, { maxNumSeqs: engine.maxNumSeqs }) -
     residueOfOthers(engine, node);
   const poolBytes = Math.max(0, engine.kvMemoryBytes ?? defaultPoolBytes());
+  const weightBytes = weightBytesPerGpu(llm, engine.dtype, tp);
+  const leftBytes = gpu.memoryBytes - weightBytes - poolBytes - residueOfOthers(engine, node) - engine.residueBytes;
   const maxModelLen = engine.maxModelLen ?? longestSequence(llm, poolBytes, engine.kvDtype, tp);
   return {
     llm,
     gpu,
     tp,
-    weightBytes: weightBytesPerGpu(llm, engine.dtype, tp),
+    weightBytes,
     kvPoolBytes: poolBytes,
+    workspaceBytes: engine.workspaceBytes ?? defaultWorkspaceBytes(engine, llm, tp, leftBytes),
     kvBytesPerToken: kvBytesPerToken(llm, engine.kvDtype, tp),
     kvPoolTokens: kvPoolTokens(poolBytes, llm, engine.kvDtype, tp, maxModelLen),
     maxModelLen,
   };
+}
+
+/**
+ * What vLLM takes beside weights and KV is not all given back by a sleep; what is, is the workspace. An emulated engine takes none. The estimate never makes an engine unfit
+ * for its GPU: a server that has started fits.
+ */
+function defaultWorkspaceBytes(engine: EngineConfig, llm: LlmSpec, tp: number, leftBytes: number): number {
+  if (engine.url === undefined) return 0;
+  const overheadBytes = overheadBytesPerGpu(llm, tp, { maxNumSeqs: engine.maxNumSeqs });
+  return Math.max(0, Math.min(overheadBytes - engine.residueBytes, leftBytes));
 }
 
 /** The longest sequence that the model allows and the pool holds, as `--max-model-len auto` finds it. */

@@ -66,6 +66,8 @@ export interface EngineSpec {
   readonly kvPoolTokens: number;
   /** HBM that stays taken while the engine sleeps (context, graphs, NCCL). */
   readonly residueBytes: number;
+  /** HBM that it takes while it is not asleep, beside weights, KV pool and residue: activations, sampling. Default 0. */
+  readonly workspaceBytes?: number;
   readonly maxNumSeqs: number;
   readonly maxModelLen: number;
   /** Largest batch that still meets the TPOT targets of the classes on it; Infinity when unknown. */

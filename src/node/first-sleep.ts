@@ -50,8 +50,8 @@ export function isCrowded(
 ): boolean {
   return spec.gpuIndices.some((gpu) => {
     let bytes = 0;
-    for (const { gpuIndices, residueBytes, weightBytes, kvPoolBytes } of engines) {
-      if (gpuIndices.includes(gpu)) bytes += residueBytes + weightBytes + kvPoolBytes;
+    for (const { gpuIndices, residueBytes, weightBytes, workspaceBytes = 0, kvPoolBytes } of engines) {
+      if (gpuIndices.includes(gpu)) bytes += residueBytes + weightBytes + workspaceBytes + kvPoolBytes;
     }
     return bytes > gpuBytes(gpu);
   });

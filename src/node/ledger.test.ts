@@ -40,6 +40,27 @@ describe('MemoryLedger', () => {
     ]);
   });
 
+  it('charges the workspace of an engine while it is not asleep, and starts and wakes none without room for it', () => {
+    const ledger = ledgerOf(
+      200,
+      { ...footprint('a', [0], 30, 20), workspaceBytes: 2 * GiB },
+      footprint('b', [0], 0, 27),
+    );
+    expect(ledger.startBytes('a')).toBe(53 * GiB);
+    ledger.found('a', 0);
+    expect(ledger.gpuUsedBytes(0)).toBe(53 * GiB);
+    // One more GiB than there is.
+    expect(ledger.canStart('b', 0)).toBe(false);
+    expect(ledger.beginSleep('a', 1)).toBe(true);
+    expect(ledger.sleepFreesBytes('a')).toBe(52 * GiB);
+    ledger.sleepDone('a');
+    expect(ledger.gpuUsedBytes(0)).toBe(1 * GiB);
+    expect(ledger.hostUsedBytes).toBe(30 * GiB);
+    ledger.found('b', 0);
+    expect(ledger.wakeBytes('a')).toBe(52 * GiB);
+    expect(ledger.canWake('a')).toBe(false);
+  });
+
   it('refuses a wake until the victim is confirmed asleep', () => {
     const ledger = ledgerOf(200, footprint('a', [0], 30, 20), footprint('b', [0], 30, 20));
     ledger.found('a', 0);

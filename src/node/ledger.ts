@@ -9,12 +9,14 @@ export interface EngineFootprint {
   readonly kvPoolBytes: number;
   /** Stays in HBM while the engine sleeps (context, graphs, NCCL). */
   readonly residueBytes: number;
+  /** Taken beside weights and KV while the engine is not asleep (activations, sampling). Default 0. */
+  readonly workspaceBytes?: number;
 }
 
 /**
  * What an engine is charged for:
  * - `absent`: no process, nothing; - `asleep`: its residue;
- * - `falling-asleep`, `waking`, `awake`: residue, weights and KV pool, because a transition is charged on both sides until it is confirmed.
+ * - `falling-asleep`, `waking`, `awake`: residue, weights, workspace and KV pool, because a transition is charged on both sides until it is confirmed.
  */
 export type MemoryPhase = 'absent' | 'asleep' | 'falling-asleep' | 'waking' | 'awake';
 
@@ -27,8 +29,8 @@ export interface GpuNeed {
 interface Account {
   readonly gpuIndices: readonly number[];
   readonly residueBytes: number;
-  /** Per GPU. */
-  readonly weightBytes: number;
+  /** Per GPU: weights and workspace. */
+  readonly awakeBytes: number;
   readonly kvPoolBytes: number;
   /** Pinned host copies of all ranks. */
   readonly pinBytes: number;
@@ -65,7 +67,7 @@ export class MemoryLedger {
     this.accounts.set(engineId, {
       gpuIndices,
       residueBytes: Math.ceil(footprint.residueBytes),
-      weightBytes: Math.ceil(footprint.weightBytes),
+      awakeBytes: Math.ceil(footprint.weightBytes) + Math.ceil(footprint.workspaceBytes ?? 0),
       kvPoolBytes: Math.ceil(footprint.kvPoolBytes),
       kvBytes: Math.ceil(footprint.kvPoolBytes),
       pinBytes: Math.ceil(footprint.weightBytes) * gpuIndices.length,
@@ -105,21 +107,21 @@ export class MemoryLedger {
 
   /** HBM per GPU that a wake of this engine with so much KV still has to find: 0 when it is charged already. */
   wakeBytes(engineId: string, kvBytes = this.account(engineId).kvBytes): number {
-    const { phase, weightBytes } = this.account(engineId);
-    return phase === 'asleep' ? weightBytes + kvBytes : 0;
+    const { phase, awakeBytes } = this.account(engineId);
+    return phase === 'asleep' ? awakeBytes + kvBytes : 0;
   }
 
   /** HBM per GPU that comes free when the engine has gone to sleep. */
   sleepFreesBytes(engineId: string): number {
     const account = this.account(engineId);
-    return account.phase === 'absent' || account.phase === 'asleep' ? 0 : account.weightBytes + account.kvBytes;
+    return account.phase === 'absent' || account.phase === 'asleep' ? 0 : account.awakeBytes + account.kvBytes;
   }
 
   canWake(engineId: string, kvBytes = this.account(engineId).kvBytes): boolean {
     const account = this.account(engineId);
     if (account.phase === 'waking') return true;
     if (account.phase !== 'asleep') return false;
-    return account.gpuIndices.every((gpu) => account.weightBytes + kvBytes <= this.gpuFreeBytes(gpu));
+    return account.gpuIndices.every((gpu) => account.awakeBytes + kvBytes <= this.gpuFreeBytes(gpu));
   }
 
   /** Is there host RAM for this level of sleep? */
@@ -131,8 +133,8 @@ export class MemoryLedger {
 
   /** HBM per GPU that a process takes at its start, which ends awake. */
   startBytes(engineId: string): number {
-    const { residueBytes, weightBytes, kvPoolBytes } = this.account(engineId);
-    return residueBytes + weightBytes + kvPoolBytes;
+    const { residueBytes, awakeBytes, kvPoolBytes } = this.account(engineId);
+    return residueBytes + awakeBytes + kvPoolBytes;
   }
 
   /** Charges a process that is to start. It may do so without room, where nothing makes room and vLLM itself is to judge. */
@@ -145,7 +147,7 @@ export class MemoryLedger {
   canStart(engineId: string, level: FoundLevel): boolean {
     const account = this.account(engineId);
     if (account.phase !== 'absent') return false;
-    const hbmBytes = account.residueBytes + (level === 0 ? account.weightBytes + account.kvPoolBytes : 0);
+    const hbmBytes = account.residueBytes + (level === 0 ? account.awakeBytes + account.kvPoolBytes : 0);
     const hostBytes = level === 1 ? account.pinBytes : 0;
     return (
       hostBytes <= this.hostCapacityBytes - this.hostUsed &&
@@ -273,5 +275,5 @@ export class MemoryLedger {
 
 function hbmCharge(account: Account, phase: MemoryPhase): number {
   if (phase === 'absent') return 0;
-  return phase === 'asleep' ? account.residueBytes : account.residueBytes + account.weightBytes + account.kvBytes;
+  return phase === 'asleep' ? account.residueBytes : account.residueBytes + account.awakeBytes + account.kvBytes;
 }
