@@ -10,12 +10,18 @@ interface Slot<T> extends HeapEntry<T> {
   index: number;
 }
 
+/** Keys that there is room for at first; doubled whenever it is used up. */
+const FIRST_ROOM = 8;
+
 /**
  * A 4-ary min-heap on a numeric key. Items with equal keys leave in the order in which they came (FIFO-stable), which the
- * simulator needs for byte-identical reruns. `push`, `pop`, `remove` and `rekey` cost log n.
+ * simulator needs for byte-identical reruns. `push`, `pop`, `remove` and `rekey` cost log n. Keys stand side by side as well: what is
+ * compared with is then not fetched from wherever an entry lies, which in a large fleet is cold memory.
  */
 export class StableHeap<T> {
   private readonly slots: Slot<T>[] = [];
+  /** The key of each slot, at its index. */
+  private keys = new Float64Array(FIRST_ROOM);
   private sequence = 0;
 
   get size(): number {
@@ -61,6 +67,7 @@ export class StableHeap<T> {
     const slot = entry as Slot<T>;
     if (slot.index < 0 || this.slots[slot.index] !== slot) return false;
     slot.key = key;
+    this.keys[slot.index] = key;
     this.siftUp(slot.index);
     this.siftDown(slot.index);
     return true;
@@ -72,10 +79,17 @@ export class StableHeap<T> {
   }
 
   private enter(slot: Slot<T>): void {
+    const index = this.slots.length;
+    if (index === this.keys.length) {
+      const keys = new Float64Array(2 * index);
+      keys.set(this.keys);
+      this.keys = keys;
+    }
     slot.sequence = this.sequence++;
-    slot.index = this.slots.length;
+    slot.index = index;
     this.slots.push(slot);
-    this.siftUp(slot.index);
+    this.keys[index] = slot.key;
+    this.siftUp(index);
   }
 
   private removeAt(index: number): void {
@@ -84,50 +98,63 @@ export class StableHeap<T> {
     removed.index = -1;
     if (last === removed) return;
     this.slots[index] = last;
+    this.keys[index] = this.keys[this.slots.length]!;
     last.index = index;
     this.siftUp(index);
     this.siftDown(last.index);
   }
 
   private siftUp(start: number): void {
-    const { slots } = this;
+    const { slots, keys } = this;
     let index = start;
     const moving = slots[index]!;
+    const key = keys[index]!;
     while (index > 0) {
-      const parentIndex = (index - 1) >> 2;
-      const parent = slots[parentIndex]!;
-      if (!before(moving, parent)) break;
-      slots[index] = parent;
-      parent.index = index;
-      index = parentIndex;
+      const parent = (index - 1) >> 2;
+      if (!this.goesBefore(key, moving, parent)) break;
+      this.move(parent, index);
+      index = parent;
     }
-    slots[index] = moving;
-    moving.index = index;
+    if (index !== start) this.place(moving, key, index);
   }
 
   private siftDown(start: number): void {
-    const { slots } = this;
+    const { slots, keys } = this;
+    const { length } = slots;
     let index = start;
     const moving = slots[index]!;
+    const key = keys[index]!;
     for (;;) {
       const firstChild = 4 * index + 1;
-      if (firstChild >= slots.length) break;
+      if (firstChild >= length) break;
       let best = firstChild;
-      const end = Math.min(firstChild + 4, slots.length);
+      const end = Math.min(firstChild + 4, length);
       for (let child = firstChild + 1; child < end; child++) {
-        if (before(slots[child]!, slots[best]!)) best = child;
+        const childKey = keys[child]!;
+        const bestKey = keys[best]!;
+        if (childKey < bestKey || (childKey === bestKey && slots[child]!.sequence < slots[best]!.sequence))
+          best = child;
       }
-      const bestSlot = slots[best]!;
-      if (!before(bestSlot, moving)) break;
-      slots[index] = bestSlot;
-      bestSlot.index = index;
+      if (this.goesBefore(key, moving, best)) break;
+      this.move(best, index);
       index = best;
     }
-    slots[index] = moving;
-    moving.index = index;
+    if (index !== start) this.place(moving, key, index);
   }
-}
 
-function before<T>(a: Slot<T>, b: Slot<T>): boolean {
-  return a.key < b.key || (a.key === b.key && a.sequence < b.sequence);
+  /** Does the slot with this key leave before the one at `other`? */
+  private goesBefore(key: number, slot: Slot<T>, other: number): boolean {
+    const otherKey = this.keys[other]!;
+    return key < otherKey || (key === otherKey && slot.sequence < this.slots[other]!.sequence);
+  }
+
+  private move(from: number, to: number): void {
+    this.place(this.slots[from]!, this.keys[from]!, to);
+  }
+
+  private place(slot: Slot<T>, key: number, index: number): void {
+    this.slots[index] = slot;
+    this.keys[index] = key;
+    slot.index = index;
+  }
 }
