@@ -81,9 +81,9 @@ export class GlobalLevel {
       if (keep) this.listener.keep(job, keep);
       predictions.observe(stage, context, outcome);
     } else scheduler.cancel(stage.stageId, nowMs);
-    tracker.end(stage, outcome, nowMs);
+    const isOver = tracker.end(stage, outcome, nowMs);
     predictions.nextModels?.stageEnded(stage, outcome.kind === 'completed', nowMs);
-    if (stage.finalStage && tracker.finishWorkflow(stage.workflowId)) predictions.workflowEnded(stage.workflowId);
+    if (isOver) predictions.workflowEnded(stage.workflowId);
     this.pumpIfWaiting();
   }
 

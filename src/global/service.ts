@@ -365,9 +365,9 @@ export class GlobalService implements Scheduling {
     } else {
       scheduler.cancel(stage.stageId, nowMs);
     }
-    tracker.end(stage, learned, nowMs);
+    const isOver = tracker.end(stage, learned, nowMs);
     if (this.names.several) this.options.nextModels.stageEnded(stage, settled.kind === 'completed', nowMs);
-    if (stage.finalStage && tracker.finishWorkflow(stage.workflowId)) this.workflowEnded(stage.workflowId);
+    if (isOver) this.workflowEnded(stage.workflowId);
     this.outcomes[settled.kind] += 1;
     record.outcome = settled;
     decisionLog.close(record, nowMs);

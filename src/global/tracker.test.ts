@@ -60,6 +60,20 @@ describe('WorkflowTracker', () => {
     expect(tracker.size).toBe(0);
   });
 
+  it('ends a workflow with the stage that its client calls the last, unless another is under way', () => {
+    const tracker = new WorkflowTracker();
+    const last = makeStage({ finalStage: true });
+    tracker.begin(makeStage(), 0);
+    tracker.begin(last, 0);
+    expect(tracker.end(last, completed(1), 10)).toBe(false);
+    tracker.begin(last, 20);
+    expect(tracker.workflow('workflow-1')).toMatchObject({ stages: 3, liveStages: 2, lastOutputTokens: 1 });
+    expect(tracker.end(makeStage(), completed(2), 30)).toBe(false);
+    expect(tracker.end(last, completed(3), 40)).toBe(true);
+    expect(tracker.end(last, completed(3), 50)).toBe(false);
+    expect(tracker.size).toBe(0);
+  });
+
   it('forgets the quietest workflow beyond its limit and reports it', () => {
     const tracker = new WorkflowTracker({ maxWorkflows: 2 });
     for (const workflowId of ['a', 'b', 'a', 'c']) tracker.begin(makeStage({ workflowId }), 0);

@@ -96,23 +96,19 @@ export class WorkflowTracker {
     workflow.attainedServiceMs = before.attainedServiceMs;
   }
 
-  /** Counts the end of a stage, however it ended. A rejected stage never happened: the client may send it again. */
-  end(stage: Stage, outcome: StageOutcome, nowMs: number): void {
+  /**
+   * Counts the end of a stage, however it ended. True when its workflow is over with it: the client had called the stage the last one, and no other is under way. What is forgotten then
+   * learns nothing more.
+   */
+  end(stage: Stage, outcome: StageOutcome, nowMs: number): boolean {
     const workflow = this.workflows.get(stage.workflowId);
-    if (!workflow || workflow.liveStages === 0) return;
-    workflow.liveStages -= 1;
-    workflow.lastSeenMs = nowMs;
-    if (outcome.kind === 'rejected') {
-      workflow.stages -= 1;
-      workflow.memory.undo(stage);
-      return;
+    if (!workflow) return false;
+    if (stage.finalStage && workflow.liveStages <= 1) {
+      this.forget(workflow);
+      return true;
     }
-    workflow.lastEndMs = nowMs;
-    workflow.attainedServiceMs += outcome.serviceMs ?? 0;
-    if (outcome.kind !== 'completed') return;
-    workflow.memory.end(stage, outcome.outputTokens, outcome.toolCalled);
-    if (outcome.outputTokens === undefined) return;
-    workflow.lastOutputTokens = outcome.outputTokens;
+    if (workflow.liveStages > 0) endStage(workflow, stage, outcome, nowMs);
+    return false;
   }
 
   /** The workflow said that it is over. False when nothing is known of it or stages of it are still alive. */
@@ -178,4 +174,21 @@ export class WorkflowTracker {
     if (count === 0) this.tenants.delete(tenant);
     else this.tenants.set(tenant, count);
   }
+}
+
+/** A rejected stage never happened: the client may send it again. */
+function endStage(workflow: WorkflowState, stage: Stage, outcome: StageOutcome, nowMs: number): void {
+  workflow.liveStages -= 1;
+  workflow.lastSeenMs = nowMs;
+  if (outcome.kind === 'rejected') {
+    workflow.stages -= 1;
+    workflow.memory.undo(stage);
+    return;
+  }
+  workflow.lastEndMs = nowMs;
+  workflow.attainedServiceMs += outcome.serviceMs ?? 0;
+  if (outcome.kind !== 'completed') return;
+  workflow.memory.end(stage, outcome.outputTokens, outcome.toolCalled);
+  if (outcome.outputTokens === undefined) return;
+  workflow.lastOutputTokens = outcome.outputTokens;
 }
