@@ -5,7 +5,7 @@
  * a folder with a sub-folder for each source, named like the formats of `maestro trace import`; without it the shipped traces are judged, which lack
  * two of the ten sources that the goals are means of. Takes some minutes. `--drift` instead trains on all sources but one, and judges the one that was left out
  * from its first call on; that takes as long for each source. `--text` (with `--traces`) lets the models see hashed words of the last messages, where the importers
- * know them (chatdev, marble, tau-bench). `--sources chatdev,marble` judges only these.
+ * know them (chatdev, marble, tau-bench), `--embedder DIR` what a sentence embedder says of them (minutes to hours of its own). `--sources chatdev,marble` judges only these.
  */
 import { goalsOf, sourceOf } from '../sim/predict/goals.js';
 import { InputForest } from '../sim/predict/input-forest.js';
@@ -15,6 +15,7 @@ import { judgeUnseen } from '../sim/predict/judge-unseen.js';
 import { predictionReport } from '../sim/predict/report.js';
 import { traceCalls } from '../sim/predict/trace-calls.js';
 import { MaestroError } from '../src/model/error.js';
+import { loadEmbedder } from '../src/predict/embedder/service.js';
 import { type CallHistory, filterHistory } from '../src/predict/examples.js';
 import { keptBack } from '../src/predict/training/split.js';
 import { DEFAULT_TRAINING } from '../src/predict/training/train-model.js';
@@ -32,6 +33,7 @@ const flags = scriptFlags(
       default: false,
       help: 'let the models see hashed words of the last messages (with --traces)',
     },
+    embedder: { type: 'string', help: 'the same with a sentence embedder: folder with model.onnx and tokenizer.json' },
     json: { type: 'boolean', default: false, help: 'print the figures as JSON' },
     seed: { type: 'string', default: String(DEFAULT_TRAINING.seed), help: 'of splits and training' },
     trees: { type: 'string', default: String(DEFAULT_TRAINING.trees), help: 'trees of an output' },
@@ -51,7 +53,9 @@ const options = {
   leaves: Number(flags.leaves),
   learningRate: Number(flags['learning-rate']),
 };
-const folder = flags.traces === undefined ? SHIPPED : await traceFolder(flags.traces, flags.text);
+const embedder = flags.embedder === undefined ? undefined : await loadEmbedder(flags.embedder);
+const folder =
+  flags.traces === undefined ? SHIPPED : await traceFolder(flags.traces, { textGrams: flags.text, embedder });
 const histories = new Map<string, CallHistory>();
 const asked = flags.sources?.split(',') ?? (flags.traces === undefined ? SHIPPED_SOURCES : SOURCES);
 for (const source of asked) {

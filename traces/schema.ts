@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { MAX_TEXT_GRAMS, TEXT_GRAMS } from '../src/model/text-grams.js';
+import { TEXT_VECTOR_SIZE } from '../src/model/text-vector.js';
 
 /** Version of the canonical trace format, the value of `maestro_trace` in a header row. */
 export const TRACE_VERSION = 1;
@@ -72,6 +73,13 @@ export const traceRowSchema = z.strictObject({
     .max(MAX_TEXT_GRAMS)
     .optional()
     .describe('Hashed words of the last message and their pairs; as confidential as the text itself.'),
+  text_vector: z
+    .strictObject({
+      embedder: z.string().max(64),
+      values: z.array(z.number().min(-10).max(10)).length(TEXT_VECTOR_SIZE),
+    })
+    .optional()
+    .describe('What a sentence embedder says of the last message; as confidential as the text itself.'),
   last_tool: id.optional().describe('The tool whose result is the last message before the call.'),
   cached_tokens: tokens.optional().describe('Prompt tokens that the recorded server had in its prefix cache.'),
   max_tokens: z.int().min(1).optional(),

@@ -17,5 +17,6 @@ export function stageFeaturesOf(row: TraceRow): StageFeatures {
     lastMessageTokens: row.last_message_tokens,
     lastTool: row.last_tool,
     textGrams: row.text_grams,
+    textVector: row.text_vector,
   };
 }

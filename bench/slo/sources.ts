@@ -17,11 +17,14 @@ export interface TraceFolder {
   readonly foreign: boolean;
 }
 
+/** What is kept of the texts of a source. */
+type KeptTexts = Pick<NonNullable<Parameters<typeof importTrace>[2]>, 'textGrams' | 'embedder'>;
+
 /** The shipped traces. */
 export const SHIPPED: TraceFolder = { open: readTrace, skipped: [], foreign: false };
 
-/** Sources in a folder with one subfolder each, named like the formats of `maestro trace import`; with hashed words of last messages where asked for. */
-export async function traceFolder(directory: string, textGrams = false): Promise<TraceFolder> {
+/** Sources in a folder with one subfolder each, named like the formats of `maestro trace import`; with what `kept` asks for of last messages. */
+export async function traceFolder(directory: string, kept: KeptTexts = {}): Promise<TraceFolder> {
   const known = IMPORTERS.map(({ format }) => format);
   const entries = await readdir(directory, { withFileTypes: true }).catch((cause: Error) => {
     throw new MaestroError('invalid_request', `${directory} cannot be read: ${cause.message}`, { cause });
@@ -35,7 +38,7 @@ export async function traceFolder(directory: string, textGrams = false): Promise
     open: async (path) => {
       const format = basename(path).replace(/\.jsonl(\.gz)?$/, '');
       if (!found.includes(format)) throw new MaestroError('not_found', `no folder ${format}`);
-      const trace = opened.get(format) ?? importSound(format, directory, skipped, textGrams);
+      const trace = opened.get(format) ?? importSound(format, directory, skipped, kept);
       opened.set(format, trace);
       return await trace;
     },
@@ -45,10 +48,10 @@ export async function traceFolder(directory: string, textGrams = false): Promise
 }
 
 /** Imports the files of a source but those that are damaged, which it adds to `skipped`. */
-async function importSound(format: string, directory: string, skipped: string[], textGrams: boolean): Promise<Trace> {
+async function importSound(format: string, directory: string, skipped: string[], kept: KeptTexts): Promise<Trace> {
   for (let files = await dataFiles([join(directory, format)]); files.length > 0; ) {
     try {
-      return await importTrace(format, files, { textGrams });
+      return await importTrace(format, files, kept);
     } catch (error) {
       if (!(error instanceof BadFile)) throw error;
       skipped.push(`file ${relative(directory, error.path)}${error.message.slice(error.path.length)}`);

@@ -10,6 +10,7 @@ import { describeIssue } from '../../traces/validator.js';
 import { groupWorkflows } from '../../traces/workflow.js';
 import { writeTrace } from '../../traces/writer.js';
 import { MaestroError } from '../model/error.js';
+import { type Embedder, loadEmbedder } from '../predict/embedder/service.js';
 import { printJson } from './output.js';
 
 /** `maestro trace …`: import public traces, check them, look into them, compose workloads. */
@@ -43,6 +44,10 @@ function registerImport(trace: Command): void {
       '--text-grams',
       'keep hashed words of the last messages (chatdev, marble, metagpt-rsp-cache, tau-bench): for predictors that read text',
     )
+    .option(
+      '--embedder <dir>',
+      'keep what a sentence embedder says of the last messages of the same sources: folder with model.onnx and tokenizer.json',
+    )
     .addHelpText(
       'after',
       `\nFormats:\n${formats}\n\nExample:\n  $ maestro trace import agentic-mooncake traces/examples/agentic-mooncake.jsonl -o report.jsonl.gz\n`,
@@ -51,16 +56,28 @@ function registerImport(trace: Command): void {
       async (
         format: string,
         files: string[],
-        options: { output: string; limitWorkflows?: number; textGrams?: boolean; seed: number },
+        options: { output: string; limitWorkflows?: number; textGrams?: boolean; embedder?: string; seed: number },
       ) => {
+        const embedder = options.embedder === undefined ? undefined : await openEmbedder(options.embedder);
         const imported = await importTrace(format, files, {
           seed: options.seed,
           textGrams: options.textGrams === true,
+          embedder,
           ...(options.limitWorkflows !== undefined && { limitWorkflows: options.limitWorkflows }),
         });
+        await embedder?.close();
         await save(options.output, imported);
       },
     );
+}
+
+async function openEmbedder(folder: string): Promise<Embedder> {
+  try {
+    return await loadEmbedder(folder);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new MaestroError('invalid_request', `--embedder ${folder} cannot be used: ${why}`);
+  }
 }
 
 function registerCheck(trace: Command): void {

@@ -1,3 +1,5 @@
+import type { TextVector } from './text-vector.js';
+
 /** What a class promises: the deadline is for the whole workflow, the latency targets are for each stage. */
 export interface SloClass {
   readonly name: string;
@@ -27,6 +29,8 @@ export interface StageFeatures {
   readonly lastTool?: string | undefined;
   /** Hashed words of the last message, see `textGrams`. Absent where texts are not looked at. */
   readonly textGrams?: readonly number[] | undefined;
+  /** What a sentence embedder says of the last message. Absent where none is asked, or where it was not ready in time. */
+  readonly textVector?: TextVector | undefined;
 }
 
 /** One LLM call of a workflow, as it enters the house. Times are on the clock of the process that holds it. */

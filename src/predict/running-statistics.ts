@@ -82,7 +82,7 @@ export class RunningStatistics {
       promptQ50: quantile(this.finer.peek(promptKey(stage)), 0.5),
       toolQ50: stage.features.lastTool === undefined ? Number.NaN : quantile(this.finer.peek(afterKey(stage)), 0.5),
       toolRate: this.toolRate(toolKey(stage, context)) ?? this.toolRate(modelKey(stage)) ?? Number.NaN,
-      textOverSeen: this.text.estimate(stage.features.textGrams),
+      textOverSeen: this.text.estimate(stage.features),
     };
   }
 
@@ -95,8 +95,8 @@ export class RunningStatistics {
   ): void {
     if (outputTokens !== undefined) {
       const logTokens = Math.log1p(outputTokens);
-      const { textGrams } = stage.features;
-      if (textGrams) this.text.observe(textGrams, logTokens - this.exactMedian(stage));
+      const { textGrams, textVector } = stage.features;
+      if (textGrams || textVector) this.text.observe(stage.features, logTokens - this.exactMedian(stage));
       this.windows.add(ownKey(stage), logTokens);
       this.windows.add(roleKey(stage), logTokens);
       this.windows.add(modelKey(stage), logTokens);

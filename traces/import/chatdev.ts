@@ -1,9 +1,9 @@
-import { textGrams } from '../../src/model/text-grams.js';
 import type { TraceRow } from '../schema.js';
 import { type ChatDevRun, parseChatDevLog } from './chatdev-log.js';
 import { readTexts, type TraceImporter } from './importer.js';
 import { fingerprint, slug, stem, UniqueNames } from './names.js';
 import { rebaseRecordedTimes } from './rows.js';
+import { type KeptText, textFields } from './text-fields.js';
 import { TokenCounter, VOCABULARY } from './tokens.js';
 
 /**
@@ -13,7 +13,8 @@ import { TokenCounter, VOCABULARY } from './tokens.js';
 export const chatdev: TraceImporter = {
   format: 'chatdev',
   summary: 'ChatDev WareHouse run logs: chains of role-playing chats with token counts (data CC BY-NC 4.0)',
-  async read(files, { limitWorkflows, textGrams: keepsText }) {
+  async read(files, options) {
+    const { limitWorkflows } = options;
     const rows: TraceRow[] = [];
     const names = new UniqueNames();
     const counter = new TokenCounter();
@@ -24,7 +25,7 @@ export const chatdev: TraceImporter = {
         const run = parseChatDevLog(text);
         // An aborted run has a log, but no usage record of a call.
         if (run.calls.length === 0) continue;
-        rows.push(...runRows(run, names.take(`chatdev-${fingerprint(stem(origin))}`), counter, keepsText));
+        rows.push(...runRows(run, names.take(`chatdev-${fingerprint(stem(origin))}`), counter, options));
         taken += 1;
       }
     }
@@ -44,7 +45,7 @@ export const chatdev: TraceImporter = {
   },
 };
 
-function runRows(run: ChatDevRun, workflowId: string, counter: TokenCounter, keepsText: boolean): TraceRow[] {
+function runRows(run: ChatDevRun, workflowId: string, counter: TokenCounter, kept: KeptText): TraceRow[] {
   const model = run.model
     ?.replace('ModelType.', '')
     .toLowerCase()
@@ -71,7 +72,7 @@ function runRows(run: ChatDevRun, workflowId: string, counter: TokenCounter, kee
       ...(cut && { finish_reason: 'length' }),
       last_message_kind: 'user',
       ...(lastTokens !== undefined && { last_message_tokens: lastTokens }),
-      ...(keepsText && call.openedWith !== undefined && { text_grams: textGrams(call.openedWith) }),
+      ...textFields(kept, () => call.openedWith),
       ...(call.maxTokens !== undefined && { max_tokens: Math.max(1, call.maxTokens) }),
       ...(run.temperature !== undefined && { temperature: run.temperature }),
       recorded_at_ms: call.loggedAtMs,

@@ -4,6 +4,7 @@ import { MaestroError } from '../../src/model/error.js';
 import type { Rng } from '../../src/model/rng.js';
 import { BadFile, readLines } from '../lines.js';
 import type { Trace } from '../schema.js';
+import type { KeptText } from './text-fields.js';
 
 /** One file of a source, as the importers see it. */
 export interface SourceFile {
@@ -14,11 +15,9 @@ export interface SourceFile {
   lines(): AsyncIterable<string>;
 }
 
-export interface ImportOptions {
+export interface ImportOptions extends KeptText {
   /** Take only the first so many workflows, in the source's order. */
   readonly limitWorkflows: number;
-  /** Keep hashed words of last messages, where the source has their texts and the importer knows how. */
-  readonly textGrams: boolean;
   /** For values that are drawn because the source does not record them. */
   readonly rng: Rng;
 }

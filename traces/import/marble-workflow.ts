@@ -1,6 +1,6 @@
-import { textGrams } from '../../src/model/text-grams.js';
 import type { TraceRow } from '../schema.js';
 import type { MarbleRun } from './marble.js';
+import { type KeptText, textFields } from './text-fields.js';
 
 /** What the benchmark's config says about a task. */
 export interface MarbleConfig {
@@ -22,7 +22,7 @@ export interface MarbleBuild {
   readonly task: string;
   readonly model: string | undefined;
   readonly count: (text: string) => number;
-  readonly keepsText: boolean;
+  readonly kept: KeptText;
   readonly nextBlockId: number;
 }
 
@@ -209,7 +209,7 @@ class WorkflowRows {
         ...(model !== undefined && { model }),
         task,
         ...(call.toolCalled !== undefined && { tool_called: call.toolCalled }),
-        ...(this.build.keepsText && { text_grams: textGrams(call.text()) }),
+        ...textFields(this.build.kept, () => call.text()),
         derived: ['wait_for:rule', 'input_length:count:o200k_base', 'hash_runs:rule'],
       },
       outputTokens: call.outputTokens,

@@ -36,7 +36,8 @@ const SCENARIOS: readonly (readonly [RegExp, string])[] = [
 export const marble: TraceImporter = {
   format: 'marble',
   summary: 'MARBLE (MultiAgentBench) run results: JSONL of iterations with agent results and summaries',
-  async read(files, { limitWorkflows, textGrams: keepsText, rng }) {
+  async read(files, kept) {
+    const { limitWorkflows, rng } = kept;
     const runs: { readonly run: MarbleRun; readonly origin: string }[] = [];
     const configs = new Map<string, MarbleConfig>();
     for (const file of files) {
@@ -75,7 +76,7 @@ export const marble: TraceImporter = {
         task: `marble-${fingerprint(run.task.trim())}`,
         model: modelOf(origin),
         count: (text) => counter.count(text),
-        keepsText,
+        kept,
         nextBlockId,
       });
       drafts.push(...built.rows);

@@ -1,7 +1,7 @@
-import { textGrams } from '../../src/model/text-grams.js';
 import type { TraceRow } from '../schema.js';
 import { badSource, isObject, parseJson, readRecords, type TraceImporter } from './importer.js';
 import { fingerprint } from './names.js';
+import { type KeptText, textFields } from './text-fields.js';
 import { TokenCounter, VOCABULARY } from './tokens.js';
 
 /** Roles that fill in the fields of a document, by the names of the fields. */
@@ -49,7 +49,8 @@ const WORDING_CHARACTERS = 90;
 export const metagptRspCache: TraceImporter = {
   format: 'metagpt-rsp-cache',
   summary: 'MetaGPT response cache: JSON of prompts and answers, one stage each',
-  async read(files, { limitWorkflows, textGrams: keepsText }) {
+  async read(files, options) {
+    const { limitWorkflows } = options;
     const rows: TraceRow[] = [];
     const counter = new TokenCounter();
     for (const file of files) {
@@ -60,7 +61,7 @@ export const metagptRspCache: TraceImporter = {
         if (!pairs) throw badSource(file, number, 'neither a prompt with its response nor a map of them');
         for (const [prompt, response] of pairs) {
           if (rows.length === limitWorkflows) break;
-          rows.push(pairRow(rows.length + 1, prompt, response, counter, keepsText));
+          rows.push(pairRow(rows.length + 1, prompt, response, counter, options));
         }
       }
     }
@@ -87,13 +88,7 @@ function pairsOf(record: unknown): readonly (readonly [prompt: string, response:
   return Object.entries(record);
 }
 
-function pairRow(
-  number: number,
-  prompt: string,
-  response: unknown,
-  counter: TokenCounter,
-  keepsText: boolean,
-): TraceRow {
+function pairRow(number: number, prompt: string, response: unknown, counter: TokenCounter, kept: KeptText): TraceRow {
   const messages = messagesOf(prompt);
   const last = messages.at(-1)!;
   const structured = typeof response !== 'string';
@@ -109,7 +104,7 @@ function pairRow(
     tool_called: structured,
     last_message_kind: last.role,
     last_message_tokens: counter.count(last.content),
-    ...(keepsText && { text_grams: textGrams(last.content) }),
+    ...textFields(kept, () => last.content),
     derived: [
       `input_length:count:${VOCABULARY}`,
       `output_length:count:${VOCABULARY}`,

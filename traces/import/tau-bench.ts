@@ -1,9 +1,9 @@
 import { z } from 'zod';
-import { textGrams } from '../../src/model/text-grams.js';
 import type { TraceRow } from '../schema.js';
 import { badSource, readRecords, type TraceImporter } from './importer.js';
 import { slug, stem, UniqueNames } from './names.js';
 import { BLOCK_TOKENS, PrefixBlocks } from './rows.js';
+import { type KeptText, textFields } from './text-fields.js';
 import { TokenCounter, VOCABULARY } from './tokens.js';
 
 const message = z.object({
@@ -31,7 +31,8 @@ const TOOLS_BY_DOMAIN: Readonly<Record<string, number>> = { airline: 14, retail:
 export const tauBench: TraceImporter = {
   format: 'tau-bench',
   summary: 'tau-bench trajectories: JSON of episodes of a tool-calling agent and a simulated user',
-  async read(files, { limitWorkflows, textGrams: keepsText }) {
+  async read(files, kept) {
+    const { limitWorkflows } = kept;
     const rows: TraceRow[] = [];
     const names = new UniqueNames();
     const counter = new TokenCounter();
@@ -51,9 +52,7 @@ export const tauBench: TraceImporter = {
         const template = domain === undefined ? 'tau-bench' : `tau-bench-${domain}`;
         const task = `${template}-${parsed.data.task_id}`;
         const workflowId = names.take(`${task}/${parsed.data.trial}`);
-        rows.push(
-          ...episodeRows(parsed.data, { workflowId, template, task, model, domain, keepsText, counter, blocks }),
-        );
+        rows.push(...episodeRows(parsed.data, { workflowId, template, task, model, domain, kept, counter, blocks }));
         taken += 1;
       }
     }
@@ -85,7 +84,7 @@ interface Build {
   readonly task: string;
   readonly model: string | undefined;
   readonly domain: string | undefined;
-  readonly keepsText: boolean;
+  readonly kept: KeptText;
   readonly counter: TokenCounter;
   readonly blocks: PrefixBlocks;
 }
@@ -133,7 +132,7 @@ function episodeRows(source: Episode, build: Build): TraceRow[] {
         last_message_kind: before.kind,
         last_message_tokens: before.tokens,
         ...(before.kind === 'tool' && lastTool !== undefined && { last_tool: lastTool }),
-        ...(build.keepsText && lastText !== '' && { text_grams: textGrams(lastText) }),
+        ...textFields(build.kept, () => lastText),
         derived: [
           ...DERIVED,
           ...(byAgent ? ['finish_reason:rule'] : []),

@@ -3,6 +3,7 @@ import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { MaestroError } from '../../model/error.js';
+import { TEXT_VECTOR_SIZE } from '../../model/text-vector.js';
 import type { PooledBoundState } from '../../node/pooled-bound.js';
 import { FEATURE_SCHEMA_HASH } from '../features.js';
 import { METADATA_KEY, type TreeModel } from '../onnx/model.js';
@@ -31,7 +32,12 @@ const samples = z.array(z.tuple([z.string(), z.array(z.number())]));
 const rates = z.array(z.tuple([z.string(), z.number(), z.number()]));
 const calibration = z.strictObject({ pooled: z.tuple([z.number(), z.number()]), roles: rates });
 const contest = z.array(z.tuple([z.string(), z.number(), z.array(z.number())]));
-const text = z.strictObject({ calls: z.number(), grams: z.array(z.tuple([z.number(), z.number(), z.number()])) });
+const weights = z.array(z.number()).length(TEXT_VECTOR_SIZE);
+const text = z.strictObject({
+  calls: z.number(),
+  grams: z.array(z.tuple([z.number(), z.number(), z.number()])),
+  vector: z.strictObject({ embedder: z.string(), weights, squares: weights }).optional(),
+});
 const kvRecord = z.tuple([z.number(), z.number(), z.number(), z.number(), z.number()]);
 const nodeState = z.strictObject({
   ...{ margin: z.number(), all: kvRecord, kinds: z.array(z.tuple([z.string(), kvRecord])) },
