@@ -41,11 +41,9 @@ async function doctor(options: DoctorArguments): Promise<void> {
     throw new MaestroError('invalid_request', 'Give --fleet or --vllm, not both.');
   }
   const findings = options.vllm
-    ? await examine(
-        discoveredNodes(options.vllm),
-        await modelFileOf(defaultModelPath()),
-        vllmApiKeys(options.vllm, options.apiKeyEnv),
-      )
+    ? await examine(discoveredNodes(options.vllm), await modelFileOf(defaultModelPath()), {
+        apiKeys: vllmApiKeys(options.vllm, options.apiKeyEnv),
+      })
     : await examineFleet(options.fleet);
   if (options.json) printJson({ ok: !has(findings, 'problem'), findings });
   else print(findings);
@@ -63,7 +61,12 @@ async function examineFleet(file: string | undefined): Promise<Finding[]> {
   const launches = config.fleet.nodes.flatMap(({ engines }) =>
     engines.flatMap(({ id, launch }) => (launch === undefined ? [] : [[id, launch] as const])),
   );
-  return await examine(nodes, modelFile, engineApiKeys(config), new Map(launches));
+  const { embedder: folder, embedderWaitMs: waitMs } = config.prediction;
+  return await examine(nodes, modelFile, {
+    apiKeys: engineApiKeys(config),
+    launches: new Map(launches),
+    ...(folder === undefined ? {} : { embedder: { folder, waitMs } }),
+  });
 }
 
 const MARKS: Readonly<Record<Severity, readonly [string, 'green' | 'yellow' | 'red']>> = {

@@ -24,6 +24,7 @@ import { exportTotal } from '../observe/metrics.js';
 import { keepLearned, prepareLivePrediction } from '../predict/live/service.js';
 import { RetrainingService } from '../predict/retraining/service.js';
 import { watchGpus } from './gpu-telemetry.js';
+import { liveTextVectors } from './live-text-vectors.js';
 import { modelPathOf } from './package-files.js';
 import { rehearse } from './rehearsal.js';
 import { startReplayThread } from './replay-thread.js';
@@ -139,6 +140,13 @@ export async function serve(options: ServeOptions): Promise<Served> {
       () =>
         [...watches.values()].reduce((sum, { refused }) => sum + Object.values(refused).reduce((a, b) => a + b, 0), 0),
     );
+    const textVectors = liveTextVectors(config.prediction, wallClock, logger);
+    exportTotal(
+      metrics.registry,
+      'maestro_embedder_late_total',
+      'Texts that the sentence embedder did not answer in time; when it rises, raise prediction.embedderWait or leave prediction.embedder out',
+      () => textVectors?.late ?? 0,
+    );
     const gateway = createGateway({
       scheduling,
       clock,
@@ -146,6 +154,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
       config: gatewayConfig(config),
       logger,
       metrics,
+      textVectors,
     });
     const keeper = stateFile === undefined ? undefined : keepLearned(levels, stateFile, wallClock, logger);
     const retraining =
@@ -161,6 +170,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
       stopping = true;
       await gateway.close(drainMs);
       await levels.stop();
+      await textVectors?.close();
       await keeper?.close();
       await retraining?.close();
       for (const watch of watches.values()) watch.stop();

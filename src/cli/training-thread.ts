@@ -1,6 +1,6 @@
-import { Worker } from 'node:worker_threads';
 import type { RecordedCall } from '../predict/retraining/recorded-calls.js';
 import type { TrainingThread } from '../predict/retraining/service.js';
+import { threadOf } from './thread.js';
 
 export type TrainingRequest =
   | { readonly kind: 'add'; readonly calls: readonly RecordedCall[] }
@@ -12,7 +12,7 @@ const MAX_MEMORY_MB = 1024;
 
 /** The thread on which models are trained on the fleet's own calls. */
 export function startTrainingThread(): TrainingThread {
-  const worker = newWorker();
+  const worker = threadOf(import.meta.url, 'training-thread-main', { maxOldGenerationSizeMb: MAX_MEMORY_MB });
   // An idle thread must not keep the process alive, and what it says when it dies is told to whoever asks next.
   worker.unref();
   let death: Error | undefined;
@@ -41,14 +41,4 @@ export function startTrainingThread(): TrainingThread {
       await worker.terminate();
     },
   };
-}
-
-function newWorker(): Worker {
-  const fromSource = import.meta.url.endsWith('.ts');
-  const file = new URL(fromSource ? './training-thread-main.ts' : './training-thread-main.js', import.meta.url);
-  const options = { resourceLimits: { maxOldGenerationSizeMb: MAX_MEMORY_MB } };
-  if (!fromSource) return new Worker(file, options);
-  // A thread does not inherit a loader of TypeScript; the one of the development tools takes a line to register.
-  const code = `import('tsx/esm/api').then(({ register }) => { register(); return import(${JSON.stringify(file.href)}); });`;
-  return new Worker(code, { ...options, eval: true });
 }

@@ -143,6 +143,18 @@ const prediction = z
       .describe(
         'Hash the words of the last message for the predictor. It pays where a role is asked very different things; a model must have been trained with them, by `retrainEvery` for example.',
       ),
+    embedder: z
+      .string()
+      .min(1)
+      .exactOptional()
+      .describe(
+        'Folder of a sentence embedder (`model.onnx` and `tokenizer.json`, as sentence-transformers exports them), which is asked what last messages are about, on a thread of its own. Absent: none.',
+      ),
+    embedderWait: duration()
+      .prefault('20ms')
+      .describe(
+        'What a request waits for the embedder at most; then it goes on without. An embedder that is late 20 times in a row is asked no more.',
+      ),
     retrainEvery: z
       .int()
       .min(500)
@@ -151,6 +163,7 @@ const prediction = z
         'Completed calls after which a model is trained on the last 20,000 on a thread of its own, and serves where it proves better. Absent: never.',
       ),
   })
+  .transform(rename({ embedderWait: 'embedderWaitMs' }))
   .prefault({});
 
 const observe = z

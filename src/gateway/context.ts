@@ -3,6 +3,7 @@ import type { QueueBudget } from '../model/bounded-queue.js';
 import type { Clock } from '../model/clock.js';
 import type { Logger } from '../observe/log.js';
 import type { GatewayMetrics } from '../observe/metrics.js';
+import type { TextVectors } from '../predict/text-vectors/service.js';
 import type { GatewayConfig } from './config.js';
 import type { ConversationIndex } from './conversation-index.js';
 import type { KeyRing } from './keys.js';
@@ -31,4 +32,6 @@ export interface GatewayContext {
   readonly budget: QueueBudget;
   readonly rooms: RoomPool;
   readonly responses: ResponseHomes;
+  /** What a sentence embedder says of last messages; undefined where none is asked. */
+  readonly textVectors: TextVectors | undefined;
 }

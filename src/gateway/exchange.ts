@@ -18,6 +18,7 @@ import { takeRoom } from './open-room.js';
 import { ownShortage } from './own-shortage.js';
 import { readBody } from './read-body.js';
 import type { InferenceRoute, PathIdentity } from './routes.js';
+import { submitUnderstood } from './text-vector.js';
 import { overdue } from './timeouts.js';
 import { priorityText, upstreamBody } from './upstream-body.js';
 import { UpstreamCall, type UpstreamEnd, type UpstreamSink } from './upstream-call.js';
@@ -115,13 +116,14 @@ export class Exchange implements StageListener, UpstreamSink {
     const { arrivalMs } = this;
     const { requestId, route, path, req } = this.request;
     try {
-      this.submit(takeIn(this.context, { requestId, req, route, path, key, arrivalMs }, body, room));
+      const intake = takeIn(this.context, { requestId, req, route, path, key, arrivalMs }, body, room);
+      submitUnderstood(this.context.textVectors, intake, this);
     } catch (thrown) {
       this.refuse(thrown);
     }
   }
 
-  private submit(intake: Intake): void {
+  submit(intake: Intake): void {
     const { length } = intake.body;
     if (length !== this.reservedBytes) this.reservedBytes = takeRoom(this.context.budget, length, this.reservedBytes);
     this.intake = intake;
@@ -327,7 +329,7 @@ export class Exchange implements StageListener, UpstreamSink {
     else this.fail(new MaestroError('shutting_down', 'This gateway is closing.'), 'rejected', 'shutting_down');
   }
 
-  private refuse(thrown: unknown): void {
+  refuse(thrown: unknown): void {
     const error = MaestroError.from(thrown);
     if (error.code === 'internal') this.context.logger.error({ err: error.cause, requestId: this.request.requestId });
     this.fail(error, error.code === 'internal' ? 'internal' : 'rejected', error.reason ?? error.code);

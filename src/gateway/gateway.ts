@@ -8,6 +8,7 @@ import type { Clock, Timer } from '../model/clock.js';
 import { MaestroError } from '../model/error.js';
 import type { Logger } from '../observe/log.js';
 import { GatewayMetrics } from '../observe/metrics.js';
+import type { TextVectors } from '../predict/text-vectors/service.js';
 import { sendError } from './answers.js';
 import type { GatewayConfig } from './config.js';
 import { capConnections } from './connection-cap.js';
@@ -36,6 +37,8 @@ export interface GatewayOptions {
   readonly metrics: GatewayMetrics;
   /** Real time, for what concerns sockets. */
   readonly wallClock?: Clock;
+  /** What a sentence embedder says of last messages. */
+  readonly textVectors?: TextVectors | undefined;
 }
 
 /** The running front door. */
@@ -78,9 +81,9 @@ class HttpGateway implements Gateway {
   private onIdle: (() => void) | undefined;
 
   constructor(options: GatewayOptions) {
-    const { config, scheduling, clock, logger, metrics, wallClock = new WallClock() } = options;
+    const { config, scheduling, clock, logger, metrics, textVectors, wallClock = new WallClock() } = options;
     this.context = {
-      ...{ config, scheduling, clock, wallClock, logger, metrics },
+      ...{ config, scheduling, clock, wallClock, logger, metrics, textVectors },
       keys: new KeyRing(config.keys),
       conversations: new ConversationIndex(config.maxWorkflows),
       workflows: new WorkflowClock(config.maxWorkflows, config.workflowIdleMs),

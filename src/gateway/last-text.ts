@@ -5,8 +5,8 @@ import { isObject } from './request-fields.js';
 /** Longer messages are not decoded: predictors do without their words. */
 const MAX_MESSAGE_BYTES = 256 * 1024;
 
-/** Hashed words of the last message, in any of the APIs; undefined where it has none, or is long. */
-export function lastMessageGrams(body: Buffer, { messageOffsets, fields }: BodyScan): number[] | undefined {
+/** Text of the last message, in any of the APIs; undefined where it is long or broken, and empty where it has none. */
+export function lastMessageText(body: Buffer, { messageOffsets, fields }: BodyScan): string | undefined {
   const start = messageOffsets.at(-2) ?? (fields.prompt ?? fields.input)?.start;
   const end = messageOffsets.at(-1) ?? (fields.prompt ?? fields.input)?.end;
   if (start === undefined || end === undefined || end - start > MAX_MESSAGE_BYTES) return undefined;
@@ -17,7 +17,12 @@ export function lastMessageGrams(body: Buffer, { messageOffsets, fields }: BodyS
     // The engine will say what is wrong inside a string.
     return undefined;
   }
-  const grams = textGrams(textOf(message));
+  return textOf(message);
+}
+
+/** Hashed words of the last message; undefined where it has none, or is long. */
+export function lastMessageGrams(body: Buffer, scan: BodyScan): number[] | undefined {
+  const grams = textGrams(lastMessageText(body, scan) ?? '');
   return grams.length === 0 ? undefined : grams;
 }
 

@@ -190,6 +190,7 @@ function readFeatures(body: Buffer, scan: BodyScan, stream: boolean, route: Infe
     lastMessageTokens: undefined,
     lastTool: lastMessageKind === 'tool' ? lastToolCalled(body, scan) : undefined,
     textGrams: undefined,
+    textVector: undefined,
   };
 }
 

@@ -22,6 +22,7 @@ import {
 import type { SloClass, Stage, StageOutcome } from '../../src/model/stage.js';
 import { createLogger } from '../../src/observe/log.js';
 import type { GatewayMetrics } from '../../src/observe/metrics.js';
+import type { TextVectors } from '../../src/predict/text-vectors/service.js';
 
 export const CLASSES: readonly SloClass[] = [
   { name: 'interactive', kind: 'interactive', deadlineMs: 60_000, ttftMs: 2000, tpotMs: 100, weight: 1 },
@@ -132,6 +133,7 @@ export interface Rig {
 }
 
 export interface RigOptions {
+  readonly textVectors?: TextVectors;
   readonly config?: Partial<Omit<GatewayConfig, 'timeouts'>> & { readonly timeouts?: Partial<GatewayTimeouts> };
   readonly upstreamModel?: string;
   readonly logLines?: (line: string) => void;
@@ -182,6 +184,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
       ...(logLines ? { destination: { write: logLines } } : {}),
     }),
     metrics,
+    textVectors: options.textVectors,
   });
   await gateway.listen(0, '127.0.0.1');
   const rig: Rig = {

@@ -9,6 +9,7 @@ import { NvidiaSmiSource } from '../../engine/telemetry/nvidia-smi.js';
 import { VllmClient } from '../../engine/vllm/client.js';
 import { discoverEngine } from '../../engine/vllm/discover.js';
 import type { EngineSpec, NodeSpec } from '../../model/fleet.js';
+import { type AskedEmbedder, examineEmbedder } from './embedder-checks.js';
 import { checkEngine, isLocal } from './engine-checks.js';
 import { exposedAddresses } from './exposure.js';
 import { type Finding, problem } from './finding.js';
@@ -18,27 +19,35 @@ import { type PlannedLaunch, probeLaunch } from './launch-checks.js';
 import { checkModel, examineModel } from './model-checks.js';
 import { checkStaging } from './staging-checks.js';
 
+/** What is known of the set-up beside its nodes. */
+export interface Known {
+  /** By engine id, as are the launches of engines that Maestro starts. */
+  readonly apiKeys?: ReadonlyMap<string, string>;
+  readonly launches?: ReadonlyMap<string, PlannedLaunch>;
+  /** Undefined where none is to be asked. */
+  readonly embedder?: AskedEmbedder;
+}
+
 /**
  * Looks at this host, at the prediction model, and at every engine of the nodes. Changes nothing; asks each server a few questions.
  *
  * @param modelFile Undefined where no model is to predict.
- * @param launches Of engines that Maestro starts, by id.
  */
 export async function examine(
   nodes: readonly NodeSpec[],
   modelFile: string | undefined,
-  apiKeys: ReadonlyMap<string, string> = new Map(),
-  launches: ReadonlyMap<string, PlannedLaunch> = new Map(),
+  { apiKeys, launches, embedder }: Known = {},
 ): Promise<Finding[]> {
   const engines = nodes.flatMap((node) => node.engines);
   const local = nodes.filter((node) => node.engines.some(({ url }) => isLocal(url)));
   const parts = await Promise.all([
     [checkNodeVersion(process.versions.node), checkOnnx(loadOnnx()), checkOpenFiles(readLimits())],
     [modelFile === undefined ? checkModel(undefined) : await examineModel(modelFile)],
+    embedder ? [await examineEmbedder(embedder)] : [],
     examineHost(local),
     ...local.map(examineStaging),
     ...local.filter(({ gpus }) => gpus.length > 0).map(examineGpus),
-    ...engines.map((engine) => examineEngine(engine, apiKeys.get(engine.engineId), launches.get(engine.engineId))),
+    ...engines.map((engine) => examineEngine(engine, apiKeys?.get(engine.engineId), launches?.get(engine.engineId))),
   ]);
   return parts.flat();
 }
