@@ -19,6 +19,22 @@ describe('weight moves', () => {
     expect(seconds).toBeLessThan(1.1 * to);
   });
 
+  // Measured on one H200, vLLM 0.26.0 (docs/simulator-truth.md): milliseconds.
+  it.each([
+    ['llama-3.1-8b', [355, 416], [450, 481]],
+    ['qwen3-14b', [645, 673], [762, 799]],
+  ] as const)('swaps %s in the time measured on an H200, within 15 %%', (name, slept, woke) => {
+    const gpu = findGpu('h200-sxm')!;
+    const bytes = weightBytesPerGpu(findLlm(name)!, 'bf16', 1);
+    for (const [time, [from, to]] of [
+      [sleepMs(gpu, bytes, 1), slept],
+      [wakeMs(gpu, bytes), woke],
+    ] as const) {
+      expect(time).toBeGreaterThan(0.85 * from);
+      expect(time).toBeLessThan(1.15 * to);
+    }
+  });
+
   it('sleeps a 30B in the measured 2.8 s, far slower before its host buffers are pinned, and drops weights at once', () => {
     const bytes = weightBytesPerGpu(findLlm('qwen3-coder-30b-a3b')!, 'bf16', 1);
     expect(sleepMs(A100, bytes, 1) / 2780).toBeCloseTo(1, 0);
