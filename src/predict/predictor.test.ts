@@ -208,6 +208,28 @@ describe('OnlinePredictor: remaining work', () => {
     expect(at(2)).toEqual({ toEndMs: 500, remainingMs: 0 });
   });
 
+  it('is told apart by the model where each has been seen often enough', () => {
+    const predictor = new OnlinePredictor({ serviceTimeMs: (_model, _prompt, _cached, output) => output });
+    const run = (model: string, workflow: number, tokens: number) => {
+      for (const invocationIndex of [0, 1]) {
+        const stage = makeStage({ workflowId: `${model}-${workflow}`, model, arrivalMs: 1000 * invocationIndex });
+        const outcome = { ...completed(tokens), durationMs: 900, serviceMs: 900 };
+        predictor.observe(stage, { ...FIRST_CONTEXT, invocationIndex }, outcome);
+      }
+      predictor.workflowEnded(`${model}-${workflow}`);
+    };
+    const left = (model: string) => {
+      const { serviceMs, remainingMs } = predictor.predict(makeStage({ model, workflowId: 'new' }), FIRST_CONTEXT);
+      return serviceMs + remainingMs;
+    };
+    for (let workflow = 0; workflow < 19; workflow++) run('terse', workflow, 100);
+    for (let workflow = 0; workflow < 30; workflow++) run('wordy', workflow, 1000);
+    expect(left('wordy')).toBeCloseTo(2000, 6);
+    expect(left('terse')).toBeCloseTo(2000, 6);
+    run('terse', 19, 100);
+    expect(left('terse')).toBeCloseTo(200, 6);
+  });
+
   it('counts siblings that ran side by side once', () => {
     const predictor = new OnlinePredictor({ serviceTimeMs });
     for (let run = 0; run < 25; run++) {

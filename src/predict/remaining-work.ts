@@ -41,7 +41,7 @@ const GLOBAL_KEY = 'g';
 
 /**
  * What a workflow still has to do from a stage on, the stage itself included, learned without a declared graph: the median of the service milliseconds that
- * earlier workflows had left when a stage of the same (template, role, invocation index) arrived, with back-off to (template, role),
+ * earlier workflows had left when a stage of the same (template, role, invocation index, model) arrived, with back-off to the same without the model, (template, role),
  * the template and all. A workflow teaches when it has ended; nothing is read ahead of time.
  *
  * The stage is included because the sum of two medians, of its own time and of what follows, ranks workflows worse: siblings of a fan-out end together, and long
@@ -118,7 +118,7 @@ export class RemainingWork {
     const attainedMs = this.trails.attainedMs(trail);
     this.trails.visit(trail, (kind, invocationIndex, beforeMs, note) => {
       const toEndMs = attainedMs - beforeMs;
-      for (const key of keysOf(kind.template, kind.role, invocationIndex)) this.history.add(key, toEndMs);
+      for (const key of keysOf(kind, invocationIndex)) this.history.add(key, toEndMs);
       this.listener.learned(kind, toEndMs, note);
       this.history.add(GLOBAL_KEY, toEndMs);
     });
@@ -131,10 +131,11 @@ export class RemainingWork {
     return this.kind;
   }
 
-  private medianToEnd({ template, role }: Stage, { invocationIndex }: StageContext): number | undefined {
-    const [fine, ofRole, ofTemplate] = keysOf(template, role, invocationIndex);
+  private medianToEnd(stage: Stage, { invocationIndex }: StageContext): number | undefined {
+    const [ofModel, ofIndex, ofRole, ofTemplate] = keysOf(stage, invocationIndex);
     return (
-      this.median(fine, MIN_SAMPLES) ??
+      this.median(ofModel, MIN_SAMPLES) ??
+      this.median(ofIndex, MIN_SAMPLES) ??
       this.median(ofRole, MIN_SAMPLES) ??
       this.median(ofTemplate, MIN_SAMPLES_COARSE) ??
       this.median(GLOBAL_KEY, MIN_SAMPLES_COARSE)
@@ -148,8 +149,14 @@ export class RemainingWork {
 }
 
 const ROLE = new KeyMemo((template, role) => `${template}\n${role}`);
-const FINE = new KeyMemo((template, role, bin) => `${template}\n${role}\n${bin}`);
+const INDEX = new KeyMemo((template, role, bin) => `${template}\n${role}\n${bin}`);
+const MODEL = new KeyMemo((ofIndex, model) => `${ofIndex}\n${model}`);
 
-function keysOf(template: string, name: string, invocationIndex: number): readonly [string, string, string] {
-  return [FINE.of(template, name, String(logBin(invocationIndex))), ROLE.of(template, name), template];
+/** From the finest to the coarsest. */
+function keysOf(
+  { template, role, model }: StageKind,
+  invocationIndex: number,
+): readonly [string, string, string, string] {
+  const ofIndex = INDEX.of(template, role, String(logBin(invocationIndex)));
+  return [MODEL.of(ofIndex, model), ofIndex, ROLE.of(template, role), template];
 }
