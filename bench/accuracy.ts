@@ -19,7 +19,7 @@ import { loadEmbedder } from '../src/predict/embedder/service.js';
 import { type CallHistory, filterHistory } from '../src/predict/examples.js';
 import { keptBack } from '../src/predict/training/split.js';
 import { DEFAULT_TRAINING } from '../src/predict/training/train-model.js';
-import { scriptFlags } from './flags.js';
+import { count, orEnd, positive, scriptFlags } from './flags.js';
 import { SHIPPED, traceFolder } from './slo/sources.js';
 
 const flags = scriptFlags(
@@ -46,13 +46,13 @@ const SOURCES = ['chatdev', 'dylan', 'kv-cache-tester', 'marble', 'tau-bench', '
 const SHIPPED_SOURCES = SOURCES.filter((source) => source !== 'chatdev' && source !== 'who-and-when');
 const KEPT_BACK = 0.3;
 
-const options = {
+const options = orEnd(() => ({
   ...DEFAULT_TRAINING,
-  seed: Number(flags.seed),
-  trees: Number(flags.trees),
-  leaves: Number(flags.leaves),
-  learningRate: Number(flags['learning-rate']),
-};
+  seed: count('--seed', flags.seed),
+  trees: count('--trees', flags.trees),
+  leaves: count('--leaves', flags.leaves),
+  learningRate: positive('--learning-rate', flags['learning-rate']),
+}));
 const embedder = flags.embedder === undefined ? undefined : await loadEmbedder(flags.embedder);
 const folder =
   flags.traces === undefined ? SHIPPED : await traceFolder(flags.traces, { textGrams: flags.text, embedder });

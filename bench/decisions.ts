@@ -17,7 +17,7 @@ import type { Prediction, SloClass, Stage, StageContext, StageOutcome } from '..
 import { OnlinePredictor } from '../src/predict/predictor.js';
 import { makeView } from '../test/engine-view-fixture.js';
 import { makePrediction, makeStage } from '../test/stage-fixture.js';
-import { scriptFlags } from './flags.js';
+import { count, orEnd, scriptFlags } from './flags.js';
 
 const flags = scriptFlags('npm run bench:decisions -- [flags]\nWhat a scheduling decision costs.', {
   policy: { type: 'string', default: 'maestro', help: 'the ordering' },
@@ -25,6 +25,7 @@ const flags = scriptFlags('npm run bench:decisions -- [flags]\nWhat a scheduling
   json: { type: 'boolean', default: false, help: 'print the figures as JSON' },
 });
 
+const timeMs = orEnd(() => count('--time', flags.time));
 const policy = findOrderingPolicy(flags.policy);
 if (!policy) throw new Error(`--policy ${flags.policy}: must be one of ${ORDERING_POLICY_NAMES.join(', ')}`);
 
@@ -197,7 +198,7 @@ interface Row {
 }
 
 async function measure(task: string, queuedStages: number | undefined, nodes: number | undefined, run: () => void) {
-  const bench = new Bench({ time: Number(flags.time), warmupTime: Number(flags.time) / 2 });
+  const bench = new Bench({ time: timeMs, warmupTime: timeMs / 2 });
   bench.add(task, run);
   await bench.run();
   const result = bench.tasks[0]!.result;

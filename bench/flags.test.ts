@@ -1,3 +1,5 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { count, HelpAsked, positive, readFlags } from './flags.js';
 
@@ -33,5 +35,18 @@ describe('the command line of a benchmark', () => {
     expect(positive('--load', '0.5')).toBe(0.5);
     for (const text of ['', '0', '-1', 'x', '1.5']) expect(() => count('--seeds', text)).toThrow('--seeds: ');
     for (const text of ['', '0', '-1', 'x']) expect(() => positive('--load', text)).toThrow('--load: ');
+  });
+
+  it('is never read as a number without being checked', () => {
+    const scripts = readdirSync(import.meta.dirname, { recursive: true, encoding: 'utf8' }).filter(
+      (path) => path.endsWith('.ts') && !path.endsWith('flags.test.ts'),
+    );
+    expect(scripts).toEqual(expect.arrayContaining(['accuracy.ts', 'turns.ts']));
+    const unchecked = scripts.filter((path) =>
+      /Number\((flags|values)\b|\b(flags|values)[^\n]*map\(Number\)/.test(
+        readFileSync(join(import.meta.dirname, path), 'utf8'),
+      ),
+    );
+    expect(unchecked).toEqual([]);
   });
 });

@@ -12,7 +12,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { availableParallelism, cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Pool, request } from 'undici';
-import { scriptFlags } from './flags.js';
+import { count, orEnd, positive, scriptFlags } from './flags.js';
 
 interface Target {
   readonly name: string;
@@ -48,8 +48,10 @@ const flags = scriptFlags(
     json: { type: 'boolean', default: false, help: 'print the figures as JSON' },
   },
 );
-const rounds = Number(flags.rounds);
-const seconds = Number(flags.seconds);
+const { rounds, seconds } = orEnd(() => ({
+  rounds: count('--rounds', flags.rounds),
+  seconds: positive('--seconds', flags.seconds),
+}));
 
 const children: ChildProcess[] = [];
 const scratch = mkdtempSync(join(tmpdir(), 'maestro-bench-'));

@@ -22,7 +22,7 @@ import { predictRow } from '../src/predict/trees/evaluate.js';
 import { type Corrections, Forest } from '../src/predict/trees/forest.js';
 import { trainOnBins } from '../src/predict/trees/train.js';
 import { DEFAULT_GBDT_PARAMS, type GbdtParams } from '../src/predict/trees/types.js';
-import { scriptFlags } from './flags.js';
+import { count, orEnd, scriptFlags } from './flags.js';
 
 const flags = scriptFlags(
   'npm run bench:predict -- [flags]\nWhat a prediction costs, by the evaluators that can serve it.',
@@ -34,7 +34,7 @@ const flags = scriptFlags(
 
 const FEATURES = FEATURE_NAMES.length;
 const TRAINING_ROWS = 8000;
-const CALLS = Number(flags.rows);
+const CALLS = orEnd(() => count('--rows', flags.rows));
 const BATCH = 64;
 /** Goals of the issue, for all outputs of a stage: 50 trees × 15 leaves, and 200 × 31. */
 const SHAPES = [

@@ -10,7 +10,7 @@ import type { SweepCell, SweepWorkload } from '../sim/sweep/types.js';
 import type { SimScenario } from '../sim/types.js';
 import { sleepersOf } from '../sim/world/first-state.js';
 import { wakeMs } from '../src/engine/weight-moves.js';
-import { scriptFlags } from './flags.js';
+import { count, orEnd, positive, scriptFlags } from './flags.js';
 import { mean, printTable } from './print.js';
 import { loadWorkload } from './slo/load.js';
 import { SHIPPED } from './slo/sources.js';
@@ -45,10 +45,15 @@ if (!found) {
   process.exit(2);
 }
 const workload = await loadWorkload(found, spec, values.quick ? 'quick' : 'full', SHIPPED);
-const firstSeed = Number(values['first-seed'] ?? spec.firstSeed);
-const seeds = Array.from({ length: Number(values.seeds) }, (_, index) => firstSeed + index);
+const { seeds, loads } = orEnd(() => {
+  const first = values['first-seed'] === undefined ? spec.firstSeed : count('--first-seed', values['first-seed']);
+  return {
+    seeds: Array.from({ length: count('--seeds', values.seeds) }, (_, index) => first + index),
+    loads: values.loads?.split(',').map((load) => positive('--loads', load)) ?? spec.loads,
+  };
+});
 const rows: string[][] = [];
-for (const load of values.loads?.split(',').map(Number) ?? spec.loads) {
+for (const load of loads) {
   const bounds: number[] = [];
   for (const [name, change] of VARIANTS) {
     const runs = seeds.map((seed) => run(workload, load, seed, change, name === 'value' ? bounds : undefined));

@@ -7,6 +7,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createServer, request, type ServerResponse } from 'node:http';
 import { fileURLToPath } from 'node:url';
+import { count, orEnd } from './flags.js';
 
 const SELF = fileURLToPath(import.meta.url);
 const MAIN = fileURLToPath(new URL('../dist/src/cli/main.js', import.meta.url));
@@ -16,7 +17,7 @@ const STREAMS_PER_PROCESS = 2_500;
 const [role = 'bench', first = '10000', second = ''] = process.argv.slice(2).filter((argument) => argument !== '--');
 if (role === 'engine') engine();
 else if (role === 'client') await client(Number(first), second);
-else await bench(Number(/^\d+$/.test(role) ? role : first));
+else await bench(orEnd(() => count('N', role === 'bench' ? first : role)));
 
 /** Answers every stream with one event, and nothing more until it is told to end: `POST /end`. */
 function engine(): void {

@@ -13,7 +13,7 @@ import { SeededRng } from '../src/model/rng.js';
 import { ONE_AT_A_TIME, TURN_MODELS, testScenario } from '../test/sim-scenario.js';
 import type { TraceRow } from '../traces/schema.js';
 import { groupWorkflows, type TraceWorkflow } from '../traces/workflow.js';
-import { scriptFlags } from './flags.js';
+import { count, orEnd, scriptFlags } from './flags.js';
 import { mean, printTable } from './print.js';
 
 const OUTPUT_TOKENS = 500;
@@ -32,7 +32,10 @@ const values = scriptFlags(
     'first-seed': { type: 'string', default: '1', help: 'the first of them' },
   },
 );
-const seeds = Array.from({ length: Number(values.seeds) }, (_, index) => Number(values['first-seed']) + index);
+const seeds = orEnd(() => {
+  const first = count('--first-seed', values['first-seed']);
+  return Array.from({ length: count('--seeds', values.seeds) }, (_, index) => first + index);
+});
 const models = TURN_MODELS.map(turnModel);
 const rows: string[][] = [];
 for (const busy of BUSY) {

@@ -15,7 +15,7 @@ import { selectRows, type TrainingTable, trainingTable } from '../../src/predict
 import { predictBatch } from '../../src/predict/trees/evaluate.js';
 import { trainGbdt } from '../../src/predict/trees/train.js';
 import { DEFAULT_GBDT_PARAMS } from '../../src/predict/trees/types.js';
-import { scriptFlags } from '../flags.js';
+import { count, orEnd, scriptFlags } from '../flags.js';
 import { SHIPPED, traceFolder } from '../slo/sources.js';
 
 const flags = scriptFlags(
@@ -29,7 +29,12 @@ const flags = scriptFlags(
   },
 );
 const SOURCES = ['marble', 'dylan', 'kv-cache-tester', 'tau-bench'];
-const settings = { trees: Number(flags.trees), leaves: Number(flags.leaves), learningRate: 0.05 };
+const { seed, ...settings } = orEnd(() => ({
+  seed: count('--seed', flags.seed),
+  trees: count('--trees', flags.trees),
+  leaves: count('--leaves', flags.leaves),
+  learningRate: 0.05,
+}));
 
 const own: Record<string, number> = {};
 const minLeafRows: Record<string, number> = {};
@@ -62,7 +67,7 @@ async function prepare(source: string): Promise<void> {
   const { rows } = await folder.open(`traces/data/${source}.jsonl.gz`);
   const history = traceCalls(rows);
   const table = trainingTable(history, new RunningStatistics(65_536));
-  const isKept = keptBack(history, 'task', 0.3, Number(flags.seed));
+  const isKept = keptBack(history, 'task', 0.3, seed);
   const part = (kept: boolean) =>
     selectRows(
       table,

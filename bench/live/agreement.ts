@@ -16,7 +16,7 @@ import { defaultModelPath } from '../../src/cli/package-files.js';
 import { sweepWorkload } from '../../src/cli/sweep-workload.js';
 import { runReplay } from '../../traces/replay/run.js';
 import type { TraceRow } from '../../traces/schema.js';
-import { scriptFlags } from '../flags.js';
+import { count, orEnd, positive, scriptFlags } from '../flags.js';
 import { openCell } from './cell.js';
 import { type Agreement, agreementOf, renderAgreement } from './compare.js';
 import { TARGETS } from './targets.js';
@@ -32,12 +32,18 @@ const flags = scriptFlags(
   },
 );
 
-const limit = flags['limit-workflows'];
-const read = await readWorkload(limit === undefined ? undefined : Number(limit));
+const { limit, loads } = orEnd(() => {
+  const given = flags['limit-workflows'];
+  return {
+    limit: given === undefined ? undefined : count('--limit-workflows', given),
+    loads: flags.loads.split(',').map((load) => positive('--loads', load)),
+  };
+});
+const read = await readWorkload(limit);
 const workload: Workload = { ...read, fleet: { ...read.fleet, scheduling: { policy: flags.policy } } };
 const dir = mkdtempSync(join(tmpdir(), 'maestro-agreement-'));
 const results: Agreement[] = [];
-for (const load of flags.loads.split(',').map(Number)) {
+for (const load of loads) {
   const rows = atLoad(workload.rows, load);
   const simulated = simulate(rows);
   process.stderr.write(`load ${load}: simulated, now live\n`);
