@@ -11,10 +11,13 @@ export function liveTextVectors(
   log: Logger,
 ): TextVectors | undefined {
   if (embedder === undefined) return undefined;
-  log.info({ embedder, waitMs }, 'a sentence embedder reads last messages');
-  return new TextVectors({
+  const vectors = new TextVectors({
     ...{ waitMs, clock, source: startEmbedderThread(embedder) },
     onOutOfService: (reason) =>
       log.warn({ embedder, reason }, 'the sentence embedder is out of service; requests are predicted without it'),
   });
+  void vectors.start().then(() => {
+    if (vectors.outOfService === undefined) log.info({ embedder, waitMs }, 'a sentence embedder reads last messages');
+  });
+  return vectors;
 }

@@ -32,6 +32,9 @@ async function start() {
       close: async () => undefined,
     },
   });
+  const starting = textVectors.start();
+  asked.shift()!.answer();
+  await starting;
   rig = await startRig({ textVectors });
   const nextAsked = () =>
     new Promise<void>((resolve) => {

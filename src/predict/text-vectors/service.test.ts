@@ -3,8 +3,9 @@ import { ManualClock } from '../../model/clock.js';
 import type { TextVector } from '../../model/text-vector.js';
 import { TextVectors } from './service.js';
 
-/** A source whose answers the test gives. */
-function rig(waitMs = 10) {
+/** A source whose answers the test gives, ready unless said otherwise. */
+async function rig(isReady = true) {
+  const waitMs = 10;
   const clock = new ManualClock();
   const asked: { texts: readonly string[]; answer(): void; fail(why: string): void }[] = [];
   const reasons: string[] = [];
@@ -20,6 +21,11 @@ function rig(waitMs = 10) {
       close,
     },
   });
+  const starting = vectors.start();
+  if (isReady) {
+    asked.shift()!.answer();
+    await starting;
+  }
   const answers: [string, TextVector | undefined][] = [];
   const read = (text: string) => vectors.read(text, (vector) => answers.push([text, vector]));
   return { clock, asked, reasons, vectors, answers, read, close };
@@ -32,8 +38,19 @@ const settled = async () => {
 };
 
 describe('TextVectors', () => {
+  it('lets nothing wait until the embedder has been loaded, and says what is wrong with it', async () => {
+    const { asked, answers, read, vectors, reasons, clock } = await rig(false);
+    for (let text = 0; text < 30; text++) read('early');
+    clock.advance(10);
+    expect(answers).toHaveLength(30);
+    expect(vectors.late).toBe(0);
+    asked[0]!.fail('no model.onnx');
+    await settled();
+    expect(reasons).toEqual(['no model.onnx']);
+  });
+
   it('answers when the vector is there, and at once when the text comes again', async () => {
-    const { asked, answers, read } = rig();
+    const { asked, answers, read } = await rig();
     read('hello');
     await settled();
     expect(answers).toEqual([]);
@@ -46,7 +63,7 @@ describe('TextVectors', () => {
   });
 
   it('lets a request go on without a vector when the time is up, and remembers what comes late', async () => {
-    const { asked, answers, read, clock, vectors } = rig();
+    const { asked, answers, read, clock, vectors } = await rig();
     read('slow');
     await settled();
     clock.advance(9);
@@ -62,7 +79,7 @@ describe('TextVectors', () => {
   });
 
   it('reads together what comes while a run is under way, each text once, and not what nobody waits for any more', async () => {
-    const { asked, answers, read, clock } = rig();
+    const { asked, answers, read, clock } = await rig();
     read('first');
     await settled();
     for (const text of ['a', 'b', 'a']) read(text);
@@ -77,7 +94,7 @@ describe('TextVectors', () => {
   });
 
   it('answers at once where a text has no words, and where too many wait', async () => {
-    const { asked, answers, read } = rig();
+    const { asked, answers, read } = await rig();
     read(' … ');
     expect(answers).toEqual([[' … ', undefined]]);
     for (let text = 0; text < 8; text++) read(`in the run ${text}`);
@@ -90,7 +107,7 @@ describe('TextVectors', () => {
   });
 
   it('goes out of service when it is late twenty times in a row, and nothing waits then', async () => {
-    const { asked, answers, read, clock, reasons, vectors } = rig();
+    const { asked, answers, read, clock, reasons, vectors } = await rig();
     for (let text = 0; text < 19; text++) {
       read(`late ${text}`);
       clock.advance(10);
@@ -115,7 +132,7 @@ describe('TextVectors', () => {
   });
 
   it('goes out of service when it fails, and lets all go on that wait', async () => {
-    const { asked, answers, read, reasons } = rig();
+    const { asked, answers, read, reasons } = await rig();
     read('one');
     await settled();
     read('two');
@@ -129,7 +146,7 @@ describe('TextVectors', () => {
   });
 
   it('lets all go on when it is closed, and is not out of service by that', async () => {
-    const { answers, read, reasons, vectors, close } = rig();
+    const { answers, read, reasons, vectors, close } = await rig();
     read('one');
     await vectors.close();
     expect(answers).toEqual([['one', undefined]]);

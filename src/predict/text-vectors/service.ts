@@ -28,6 +28,9 @@ const MAX_REMEMBERED = 4096;
 /** Texts in a row that were not ready in time, after which the embedder goes: a machine out of breath is slow now and then. */
 const MAX_LATE = 20;
 
+/** What an embedder reads first: a first run is slower than all that follow. */
+const FIRST_TEXT = 'the first text';
+
 /** A text that is being read, and the requests that wait for it. */
 interface Reading {
   readonly key: string;
@@ -43,6 +46,7 @@ export class TextVectors {
   private readonly remembered = new LruMap<string, TextVector>(MAX_REMEMBERED);
   private readonly readings = new Map<string, Reading>();
   private readonly queue: Reading[] = [];
+  private isReady = false;
   private isRunning = false;
   private lateInARow = 0;
   private lateTexts = 0;
@@ -60,9 +64,19 @@ export class TextVectors {
     return this.lateTexts;
   }
 
+  /** Waits until the embedder has been loaded and has run once. Until then no request waits for it. Never rejects. */
+  async start(): Promise<void> {
+    try {
+      await this.options.source.embed([FIRST_TEXT]);
+      this.isReady = true;
+    } catch (error) {
+      this.retire(messageOf(error));
+    }
+  }
+
   /** Calls back once: at once where the vector is known or will not come, else when it is there or the time is up. */
   read(text: string, done: (vector: TextVector | undefined) => void): void {
-    const part = this.reason === undefined ? embeddedPart(text) : undefined;
+    const part = this.isReady && this.reason === undefined ? embeddedPart(text) : undefined;
     if (part === undefined) {
       done(undefined);
       return;
@@ -122,7 +136,7 @@ export class TextVectors {
       try {
         this.settle(batch, await this.options.source.embed(batch.map(({ text }) => text)));
       } catch (error) {
-        this.retire(error instanceof Error ? error.message : String(error));
+        this.retire(messageOf(error));
       }
     }
     this.isRunning = false;
@@ -154,4 +168,8 @@ export class TextVectors {
     this.readings.clear();
     for (const { waiting } of readings) for (const waiter of [...waiting]) waiter(undefined);
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
