@@ -55,6 +55,11 @@ export interface Gateway {
 
 /** How often open requests are checked against their time limits, wall milliseconds: the precision of every limit. */
 const SWEEP_MS = 100;
+/**
+ * Bytes that a request or an answer may hold before its other end is stopped. Node stops and starts a client's socket around every body longer than its own
+ * 16 KiB, which costs two system calls; as much as one read brings at most does not.
+ */
+const HIGH_WATER_BYTES = 64 * 1024;
 /** After the drain time, how long the last error events may take to reach their clients. */
 const FAREWELL_MS = 250;
 
@@ -100,6 +105,7 @@ class HttpGateway implements Gateway {
       requestTimeout: timeouts.requestBodyMs,
       keepAliveTimeout: timeouts.keepAliveMs,
       connectionsCheckingInterval: 1000,
+      highWaterMark: HIGH_WATER_BYTES,
       noDelay: true,
       keepAlive: true,
       keepAliveInitialDelay: 30_000,
