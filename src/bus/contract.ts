@@ -120,6 +120,7 @@ export interface EngineSnapshot {
   readonly state: EngineState;
   /** Where its weights are. */
   readonly weights: Residency;
+  /** Seats taken, held back for a wake included. */
   readonly leases: number;
   /** Requests inside the engine, by its own gauges; undefined until it has been asked. */
   readonly running: number | undefined;

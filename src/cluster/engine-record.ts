@@ -20,7 +20,7 @@ export interface LeaseTime {
 export interface EngineRecord {
   view: EngineView;
   costs: EngineCosts;
-  /** Stages placed here that the newest view does not hold yet. */
+  /** Seats of stages placed here that the newest view does not hold yet. */
   pendingLeases: number;
   pendingKvTokens: number;
   /** Nothing has been heard of the engine for too long. */
@@ -79,7 +79,7 @@ export function isAsleep(engine: EngineRecord): boolean {
   return Number.isFinite(readyInMs);
 }
 
-/** Leases of the newest view and what was placed since. */
+/** Seats taken by the newest view and by what was placed since. */
 export function leasesOf(engine: EngineRecord): number {
   return engine.view.leases + engine.pendingLeases;
 }

@@ -29,6 +29,15 @@ describe('ClusterRouter.place', () => {
     expect(made.capacity(0).models.get('model-a')!.starts).toBe(5 + 10 + 10);
   });
 
+  it('counts a seat for every answer that a stage asks for', () => {
+    const made = router([makeView('n0/free')]);
+    place(made, { choices: 4 });
+    expect(made.capacity(0).models.get('model-a')!.starts).toBe(10 - 4);
+    place(made, { choices: 8 });
+    expect(made.capacity(0).models.get('model-a')!.starts).toBe(0);
+    expect(place(made)).toMatchObject({ kind: 'bounce', reason: 'no-room' });
+  });
+
   it('goes to the engine that has the prompt cached, unless its queue outweighs that', () => {
     const prefixHashes = Array.from({ length: 10 }, (_, index) => `h${index}`);
     const stage = { prefixHashes, promptTokens: 20_000 };

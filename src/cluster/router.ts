@@ -177,7 +177,7 @@ export class ClusterRouter {
     // As it was scored, before the stage itself counts there.
     const queueMs = awaited ? QUEUE_WAIT.delayMs(request, awaited.engine) : 0;
     const { engineId, nodeId } = chosen.engine.view.spec;
-    chosen.engine.pendingLeases += 1;
+    chosen.engine.pendingLeases += stage.choices ?? 1;
     const kvTokens = Math.min(prediction.kvTokens.bound, chosen.engine.view.kvPoolTokens);
     chosen.engine.pendingKvTokens += kvTokens;
     this.put(chosen.engine);

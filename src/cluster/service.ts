@@ -234,6 +234,7 @@ export class ClusterService {
       sloClass: stage.sloClass,
       interactive: this.options.interactiveClasses.has(stage.sloClass),
       promptTokens: stage.promptTokens,
+      sequences: stage.choices,
       kvTokens,
       forecast: placement.prediction.kvTokens.forecast,
       share: placement.prediction.kvTokens.share,

@@ -120,7 +120,7 @@ export interface EngineView {
   readonly observedAtMs: number;
   /** Seats that new work may use now: the smaller of the spec's and what the engine's counters have taught. */
   readonly seats: number;
-  /** Leases held, running or held back for a wake. */
+  /** Seats that leases take, running or held back for a wake: one for each answer that a stage asks for. */
   readonly leases: number;
   readonly reservedKvTokens: number;
   /** Contexts of workflows in a tool call that are kept for their return; taken for everybody else. Absent: nothing is kept. */
@@ -146,6 +146,8 @@ export interface Demand {
   readonly sloClass: string;
   readonly interactive: boolean;
   readonly promptTokens: number;
+  /** Answers that the engine writes at once for it, each in a seat of its own. Absent: one. */
+  readonly sequences?: number | undefined;
   /** KV tokens to promise: the calibrated bound. */
   readonly kvTokens: number;
   /** Lets the node hold less for its calls together than the sum of their bounds; absent: the bound is held. */

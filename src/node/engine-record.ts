@@ -136,10 +136,12 @@ export class EngineRecord {
     this.use.used(nowMs);
   }
 
-  /** Is there a seat, counting the small look-ahead that hides the round trip, and KV room? */
+  /**
+   * Is there a seat, counting the small look-ahead that hides the round trip, and KV room? A demand of several sequences needs one free seat too, and then takes as many as it
+   * has: were it to wait for all of them, those who need one would take each as it comes free.
+   */
   fits(demand: Demand): 'fits' | 'seats-full' | 'kv-full' {
-    const { leases } = this.reservations;
-    if (leases >= this.seatLimit.seats + this.config.lookAhead) return 'seats-full';
+    if (this.reservations.seats >= this.seatLimit.seats + this.config.lookAhead) return 'seats-full';
     return this.tokensWith(demand) <= this.kvLimitTokens ? 'fits' : 'kv-full';
   }
 

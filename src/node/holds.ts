@@ -16,8 +16,9 @@ export class HoldQueue {
   private readonly batch = new StableHeap<Hold>();
   private readonly entries = new Map<string, HeapEntry<Hold>>();
   private sinceSumMs = 0;
-  /** KV tokens that all of them ask for. */
+  /** KV tokens and seats that all of them ask for. */
   kvTokens = 0;
+  seats = 0;
 
   get size(): number {
     return this.entries.size;
@@ -43,6 +44,7 @@ export class HoldQueue {
   add(hold: Hold): void {
     this.sinceSumMs += hold.sinceMs;
     this.kvTokens += hold.demand.kvTokens;
+    this.seats += hold.demand.sequences ?? 1;
     this.entries.set(hold.demand.stageId, this.heapOf(hold).push(hold, hold.demand.orderKey));
   }
 
@@ -59,6 +61,7 @@ export class HoldQueue {
     this.entries.delete(stageId);
     this.sinceSumMs -= hold.sinceMs;
     this.kvTokens -= hold.demand.kvTokens;
+    this.seats -= hold.demand.sequences ?? 1;
     return this.heapOf(hold).remove(entry);
   }
 

@@ -54,6 +54,8 @@ const NOTHING: Moments = { mean: 0, variance: 0 };
 /** The leases of one engine in sums: seats taken, KV tokens held, prompts not yet prefilled. What is held is an entry here, not memory in vLLM. */
 export class KvReservations {
   leases = 0;
+  /** Sequences that all leases have running at once, by which engines count. */
+  seats = 0;
   pendingPrefillTokens = 0;
   /** Of all leases: their bounds, and the part of them that is certain: prompts, and whole bounds where nothing is forecast. */
   private boundTokens = 0;
@@ -165,6 +167,7 @@ export class KvReservations {
 
   private count({ demand, moments }: HeldLease, sign: 1 | -1): void {
     this.leases += sign;
+    this.seats += sign * (demand.sequences ?? 1);
     this.boundTokens += sign * demand.kvTokens;
     this.certainTokens += sign * (moments ? promptShare(demand) : demand.kvTokens);
     // Sums of fractions drift; every idle moment begins them anew.

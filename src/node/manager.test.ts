@@ -50,6 +50,34 @@ describe('reserve and release', () => {
     expect(kinds).toEqual(['grant', 'grant', 'grant', 'hold']);
   });
 
+  it('counts a seat for every answer that a stage asks for, and asks for one free one', () => {
+    const manager = new NodeManager(testNode([testEngine('a', { seats: 4 })]), { lookAhead: 0 });
+    bringUp(manager, { a: 0 });
+    const ask = (stageId: string, sequences?: number) =>
+      manager.reserve(testDemand(stageId, 'a', { sequences }), 1).kind;
+    expect([ask('s1'), ask('s2', 2), ask('s3', 3), ask('s4', 2)]).toEqual(['grant', 'grant', 'grant', 'hold']);
+    // Six seats are taken and two are waited for.
+    expect(manager.view('a')).toMatchObject({ seats: 4, leases: 8 });
+    manager.release('s2', {}, 2);
+    expect(brief(manager.tick(2))).toEqual([]);
+    manager.release('s1', {}, 3);
+    expect(brief(manager.tick(3))).toEqual(['grant s4']);
+    expect(manager.view('a')).toMatchObject({ leases: 5 });
+    manager.release('s3', {}, 4);
+    manager.release('s4', {}, 4);
+    expect(manager.view('a')).toMatchObject({ leases: 0 });
+  });
+
+  it('learns seats in the sequences by which engines count', () => {
+    const manager = new NodeManager(testNode([testEngine('a', { seats: 100 })]), { lookAhead: 0, seatDecrease: 0.5 });
+    bringUp(manager, { a: 0 });
+    for (let stage = 0; stage < 4; stage++) manager.reserve(testDemand(`s${stage}`, 'a', { sequences: 10 }), 1);
+    const counters = { running: 40, waiting: 0, kvUsage: 0.5 };
+    manager.engineEvent({ kind: 'counters', engineId: 'a', ...counters, preemptionsTotal: 0 }, 1_000);
+    manager.engineEvent({ kind: 'counters', engineId: 'a', ...counters, running: 30, preemptionsTotal: 5 }, 20_000);
+    expect(manager.view('a')).toMatchObject({ seats: 20 });
+  });
+
   it('holds when the KV pool is promised away, and refuses what can never fit', () => {
     const manager = sharedNode();
     manager.reserve(testDemand('s1', 'a', { kvTokens: 9000 }), 1);

@@ -362,7 +362,7 @@ export class NodeManager {
     const { kvPoolTokens } = record.spec;
     record.reservations.inUseTokens = Number.isFinite(kvPoolTokens) ? Math.ceil(event.kvUsage * kvPoolTokens) : 0;
     if (record.residency.state !== 'running') return;
-    const fresh = record.seatLimit.observe(event, record.reservations.leases, nowMs);
+    const fresh = record.seatLimit.observe(event, record.reservations.seats, nowMs);
     record.countPreemptions(fresh, nowMs);
     this.preemptions += fresh;
     if (record.holds.size > 0) this.mayGrant(record);

@@ -10,7 +10,7 @@ export interface SeatLimitConfig {
 }
 
 /**
- * How many requests an engine is given at once: no more than its specification says, and no more than its own counters teach. Requests that keep
+ * How many sequences an engine is given at once: no more than its specification says, and no more than its own counters teach. Requests that keep
  * waiting inside while no more of them run show that the engine is full at the number running; preemptions show that it was given too much. While the
  * limit binds and neither is seen, it is probed up again, one seat a step (additive increase, multiplicative decrease).
  */
@@ -30,8 +30,8 @@ export class SeatLimit {
     return Math.min(this.specSeats, this.learned);
   }
 
-  /** Takes one reading; `leases` is what we have given the engine. Returns how many preemptions are new. */
-  observe(counters: EngineCounters, leases: number, nowMs: number): number {
+  /** Takes one reading; `given` is how many sequences we have given the engine. Returns how many preemptions are new. */
+  observe(counters: EngineCounters, given: number, nowMs: number): number {
     const { running, waiting, preemptionsTotal } = counters;
     const before = this.previousPreemptions ?? preemptionsTotal;
     const newPreemptions = Math.max(0, preemptionsTotal - before);
@@ -39,10 +39,10 @@ export class SeatLimit {
     const stuck = waiting > lookAhead && this.previousWaiting > lookAhead && running <= this.previousRunning;
     if (nowMs - this.lastStepMs >= stepMs) {
       if (newPreemptions > 0) {
-        this.setLearned(Math.min(this.seats, Math.max(running, leases)) * decrease, nowMs);
+        this.setLearned(Math.min(this.seats, Math.max(running, given)) * decrease, nowMs);
       } else if (stuck) {
         if (running < this.seats) this.setLearned(running, nowMs);
-      } else if (this.learned < this.specSeats && leases >= this.learned && waiting <= lookAhead) {
+      } else if (this.learned < this.specSeats && given >= this.learned && waiting <= lookAhead) {
         this.setLearned(this.learned + 1, nowMs);
       }
     }

@@ -32,7 +32,7 @@ export function buildView(context: ReclaimContext, record: EngineRecord, nowMs: 
     version: record.version,
     observedAtMs: record.observedAtMs,
     seats: record.seatLimit.seats,
-    leases: reservations.leases + record.holds.size,
+    leases: reservations.seats + record.holds.seats,
     // The margin may grow under leases that are out; what the pool has not cannot be held.
     reservedKvTokens: Math.min(reservations.reservedTokens, spec.kvPoolTokens),
     keptKvTokens: record.kept.tokens,

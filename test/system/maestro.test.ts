@@ -125,6 +125,17 @@ describe('a request on its way through all levels', () => {
     expect(record.prediction.kvTokens.bound).toBeGreaterThan(320);
   });
 
+  it('counts a seat for every answer that a call asks for, until it ends', async () => {
+    const seats = () => engine('small-1').leases + engine('small-2').leases;
+    const left = new AbortController();
+    const call = client.chat.completions.create({ ...chat('llama-3.1-8b', 4000), n: 5 }, { signal: left.signal });
+    const ended = expect(call).rejects.toThrow();
+    await until(() => seats() === 5, 'five seats taken');
+    left.abort();
+    await ended;
+    await until(() => seats() === 0, 'all seats free');
+  });
+
   it('takes a call that says it is the last for the end of its workflow', async () => {
     const send = (final: boolean) =>
       client.chat.completions
