@@ -48,6 +48,11 @@ export const gatewaySchema = z
       .describe(
         'A streamed request that has waited so long for its first event, in the queue, for a model to wake or for its engine, gets its headers and an SSE comment, and another after each such time; what fails then is told by an event. 0: never.',
       ),
+    heartbeatWhole: duration()
+      .prefault('0s')
+      .describe(
+        'The same for a request whose answer comes whole: the interim response `102 Processing`, which leaves the status open. Only where all clients and proxies know interim responses; some take it for the answer. 0: never.',
+      ),
     maxOpenRequests: z.int().positive().default(10_000).describe('Requests held open at once, queued or running.'),
     maxOpenBytes: bytes().prefault('1GiB').describe('Size of their bodies together.'),
     maxConnectionsPerAddress: z
@@ -58,5 +63,12 @@ export const gatewaySchema = z
         'Connections that one address may have open. Absent: any number, as behind a load balancer, whose clients all have its address.',
       ),
   })
-  .transform(rename({ bodyLimit: 'bodyLimitBytes', headerLimit: 'headerLimitBytes', heartbeat: 'heartbeatMs' }))
+  .transform(
+    rename({
+      bodyLimit: 'bodyLimitBytes',
+      headerLimit: 'headerLimitBytes',
+      heartbeat: 'heartbeatMs',
+      heartbeatWhole: 'heartbeatWholeMs',
+    }),
+  )
   .prefault({});

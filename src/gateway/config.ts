@@ -67,6 +67,8 @@ export interface GatewayConfig {
   readonly maxJsonDepth: number;
   /** A streamed request that has waited so long for its first event gets a comment, and another after each such time; 0: none. Wall milliseconds. */
   readonly heartbeatMs: number;
+  /** The same of a request whose answer comes whole, which gets interim responses. */
+  readonly heartbeatWholeMs: number;
   /** Hash the words of last messages for the predictor. */
   readonly readsText: boolean;
   /** An SSE frame up to this size is held until it is complete; a longer one passes uninspected. */
@@ -91,6 +93,7 @@ export const DEFAULT_GATEWAY_CONFIG: GatewayConfig = {
   maxChoices: 128,
   maxJsonDepth: 100,
   heartbeatMs: 15 * SECOND_MS,
+  heartbeatWholeMs: 0,
   readsText: false,
   maxFrameBytes: 256 * 1024,
   workflowIdleMs: 30 * MINUTE_MS,

@@ -11,7 +11,7 @@ import type { GatewayContext } from './context.js';
 import { type Ending, outcomeOf, reportEnd } from './ended-request.js';
 import { REJECTION_KINDS, refusalAnswer } from './engine-refusal.js';
 import { answerHeaders, upstreamHeaders } from './headers.js';
-import { HeldStream } from './held-stream.js';
+import { HeldAnswer } from './held-answer.js';
 import { bodyTooLarge, checkHeaders, type Intake, takeIn } from './intake.js';
 import { scanBody } from './json-scan.js';
 import { takeRoom } from './open-room.js';
@@ -69,7 +69,7 @@ export class Exchange implements StageListener, UpstreamSink {
   private call: UpstreamCall | undefined;
   private outcome: StageOutcome | undefined;
   private watchesDrain = false;
-  private held: HeldStream | undefined;
+  private held: HeldAnswer | undefined;
   private reservedBytes: number | undefined;
 
   constructor(
@@ -304,7 +304,7 @@ export class Exchange implements StageListener, UpstreamSink {
   checkTimeouts(nowMs: number, wallMs: number): void {
     const late = overdue(this, this.context.config.timeouts, nowMs, wallMs);
     if (late === undefined) {
-      if (this.streamRequested && (this.phase === 'queued' || this.phase === 'waiting')) this.keepAlive(wallMs);
+      if (this.phase === 'queued' || this.phase === 'waiting') this.keepAlive(wallMs);
     } else if (late.kind === 'idle-client') {
       this.abortUpstream('client');
       if (!this.settled) this.settle('client_cancelled', 'idle-write', 499);
@@ -314,12 +314,14 @@ export class Exchange implements StageListener, UpstreamSink {
     }
   }
 
-  /** Shows the client of a stream that has not begun that somebody is there. */
+  /** Shows a client who has nothing to read yet that somebody is there. */
   private keepAlive(wallMs: number): void {
     const { config, metrics } = this.context;
-    if (config.heartbeatMs === 0) return;
-    this.held ??= new HeldStream(wallMs, config.heartbeatMs);
-    if (this.held.beat(wallMs, this.res, this.writer, () => this.maestroHeaders())) metrics.heartbeatSent();
+    const everyMs = this.streamRequested ? config.heartbeatMs : config.heartbeatWholeMs;
+    if (everyMs === 0) return;
+    this.held ??= new HeldAnswer(wallMs, everyMs);
+    const writer = this.streamRequested ? this.writer : undefined;
+    if (this.held.beat(wallMs, this.res, writer, () => this.maestroHeaders())) metrics.heartbeatSent();
   }
 
   /** Ends the request because the gateway closes. */

@@ -66,7 +66,7 @@ export class GatewayMetrics {
 
   private readonly heartbeats = new Counter({
     name: 'maestro_heartbeats_total',
-    help: 'Comments sent in streams that had not begun; when it rises, requests wait long for an engine or in it',
+    help: 'Comments in streams that had not begun, and interim responses; when it rises, requests wait long for an engine or in it',
     registers: [this.registry],
   });
 

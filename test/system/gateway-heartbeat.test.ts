@@ -14,6 +14,7 @@ import { EnginePath } from '../../src/engine/vllm/data-path.js';
 import { MaestroError } from '../../src/model/error.js';
 import {
   beginStream,
+  COMPLETION,
   chatBody,
   contentFrame,
   DONE_FRAME,
@@ -175,6 +176,72 @@ describe('no comment', () => {
     const answer = await postChat(rig, chatBody(fields));
     expect(answer.status).toBe(429);
     expect(await answer.json()).toMatchObject({ error: { code: 'queue_timeout' } });
+  });
+});
+
+describe('an answer that comes whole', () => {
+  const INTERIM = 'HTTP/1.1 102 Processing\r\n\r\n';
+  const config = { heartbeatMs: 0, heartbeatWholeMs: 1 };
+
+  /** Holds a request until two signs of life were due; gives what follows the interim responses. */
+  async function rawHeld(request: string, next: () => void, awaited = INTERIM + INTERIM): Promise<string> {
+    rig.scheduling.onSubmit = () => {};
+    const socket = rig.rawRequest(request);
+    let text = '';
+    socket.on('data', (bytes: Buffer) => {
+      text += String(bytes);
+    });
+    await until(() => text.startsWith(awaited) && rig.scheduling.submitted.length === 1);
+    next();
+    await until(() => rig.gateway.openRequests === 0 && text.replaceAll(INTERIM, '').endsWith('}'));
+    socket.destroy();
+    return text.replaceAll(INTERIM, '');
+  }
+
+  it('is announced by interim responses, and is what it is without them', async () => {
+    await start({ config });
+    rig.script = ({ res }) => sendCompletion(res);
+    const text = await rawHeld(rawChat(chatBody()), startHeld);
+    expect(text).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
+    expect(JSON.parse(text.slice(text.indexOf('\r\n\r\n')))).toEqual(COMPLETION);
+    expect(rig.scheduling.submitted[0]!.outcomes).toMatchObject([{ kind: 'completed', httpStatus: 200 }]);
+  });
+
+  it('keeps its own status when it fails', async () => {
+    await start({ config });
+    const full = new MaestroError('queue_full', 'Full.', { retryAfterMs: 2000 });
+    const text = await rawHeld(rawChat(chatBody()), () => rig.scheduling.submitted[0]!.listener.onReject(full));
+    expect(text).toMatch(/^HTTP\/1\.1 429 Too Many Requests\r\n/);
+    expect(text).toMatch(/\r\nretry-after: 2\r\n/);
+  });
+
+  it('comes without them to a client of HTTP/1.0, which knows none', async () => {
+    await start({ config: { ...config, timeouts: { queueMs: 350 } } });
+    const request = rawChat(chatBody()).replace('HTTP/1.1', 'HTTP/1.0');
+    expect(await rawHeld(request, () => {}, '')).toMatch(/^HTTP\/1\.1 429 /);
+    expect(await rig.metrics.registry.getSingleMetricAsString('maestro_heartbeats_total')).toMatch(/_total 0/);
+  });
+
+  it('is found behind them by fetch and the SDKs of OpenAI and Anthropic', async () => {
+    await start({ config });
+    rig.script = ({ res }) => sendCompletion(res);
+    rig.scheduling.onSubmit = () => {};
+    const beats = async () =>
+      Number(/_total (\d+)/.exec(await rig.metrics.registry.getSingleMetricAsString('maestro_heartbeats_total'))![1]);
+    const held = async <T>(call: Promise<T>): Promise<T> => {
+      const before = await beats();
+      while ((await beats()) < before + 2) await new Promise((resolve) => setImmediate(resolve));
+      startHeld();
+      return call;
+    };
+    const messages = [{ role: 'user' as const, content: 'hello' }];
+    const options = { baseURL: `${rig.url}/v1`, apiKey: 'any', maxRetries: 0 };
+    expect(await (await held(postChat(rig, chatBody()))).json()).toEqual(COMPLETION);
+    expect(await held(new OpenAI(options).chat.completions.create({ model: 'tiny', messages }))).toMatchObject(
+      COMPLETION,
+    );
+    const anthropic = new Anthropic({ ...options, baseURL: rig.url });
+    expect(await held(anthropic.messages.create({ model: 'tiny', max_tokens: 5, messages }))).toMatchObject(COMPLETION);
   });
 });
 

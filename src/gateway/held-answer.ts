@@ -6,10 +6,11 @@ import { UNBUFFERED } from './headers.js';
 const COMMENT = Buffer.from(': keep-alive\n\n');
 
 /**
- * A streamed request whose client has nothing to read yet: it waits in the queue, for a model to wake, or for its engine's first event. It is made when the gateway's
- * sweep finds it waiting, so a request that waits for nothing has none. While it waits, comments keep clients and proxies from giving the connection up.
+ * A request whose client has nothing to read yet: it waits in the queue, for a model to wake, or for its engine. It is made when the gateway's sweep finds it waiting, so a
+ * request that waits for nothing has none. While it waits, comments of a stream, or interim responses where the answer comes whole, keep clients and proxies from giving the
+ * connection up.
  */
-export class HeldStream {
+export class HeldAnswer {
   /** The client has got the head of its answer: what fails from now on is told by an event. */
   begun = false;
   private dueMs: number;
@@ -18,7 +19,7 @@ export class HeldStream {
 
   /**
    * @param wallMs When it was found waiting, wall milliseconds.
-   * @param everyMs Wait before the first comment and between two, wall milliseconds.
+   * @param everyMs Wait before the first sign of life and between two, wall milliseconds.
    */
   constructor(
     wallMs: number,
@@ -27,12 +28,21 @@ export class HeldStream {
     this.dueMs = wallMs + everyMs;
   }
 
-  /** Sends a comment if one is due, and before the first one the head of the answer. True when it did. */
-  beat(wallMs: number, res: ServerResponse, writer: AnswerWriter, headers: () => string[]): boolean {
+  /**
+   * Sends a sign of life if one is due; true when it did. To the client of a stream that is a comment, and before the first one the head of the answer. Without a `writer` the
+   * answer comes whole, and an interim response leaves its status open (RFC 9110, section 15.2).
+   */
+  beat(wallMs: number, res: ServerResponse, writer: AnswerWriter | undefined, headers: () => string[]): boolean {
     if (wallMs < this.dueMs) return false;
     this.dueMs = wallMs + this.everyMs;
     // A client that has not taken the last one needs no further one.
     if (res.destroyed || res.writableLength > 0) return false;
+    if (!writer) {
+      // A client of HTTP/1.0 knows no interim responses.
+      if (res.req.httpVersion !== '1.1') return false;
+      res.writeProcessing();
+      return true;
+    }
     if (!this.begun) {
       this.begun = true;
       this.told = headers();
