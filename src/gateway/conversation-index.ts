@@ -1,5 +1,6 @@
 import { LruMap } from '../model/lru-map.js';
-import { RollingHash } from './rolling-hash.js';
+import type { PromptHashes } from './prompt-hashes.js';
+import { RollingHash, seeded } from './rolling-hash.js';
 
 /** Longer conversations than this are not looked at: the search costs a hash over all their bytes. */
 const MAX_MESSAGES = 2000;
@@ -17,30 +18,27 @@ export class ConversationIndex {
 
   /**
    * The workflow that this request continues, or undefined; either way the request is remembered under it, or under `fallback`.
-   * `messageOffsets` holds start and end of each message; `isAssistant` tells whether a message is the model's own.
+   * `isAssistant` tells whether a message is the model's own.
    */
   resolve(
     tenant: string,
-    body: Buffer,
-    messageOffsets: readonly number[],
+    messageCount: number,
+    hashes: PromptHashes,
     isAssistant: (messageIndex: number) => boolean,
     fallback: string,
   ): string | undefined {
-    const count = messageOffsets.length / 2;
-    if (count === 0 || count > MAX_MESSAGES) return undefined;
-    const hash = new RollingHash();
-    hash.updateText(tenant);
-    const valuesAfter: number[] = [];
-    for (let index = 0; index < count; index++) {
-      hash.update(body, messageOffsets[2 * index]!, messageOffsets[2 * index + 1]!);
-      valuesAfter.push(hash.value());
-    }
+    if (messageCount === 0 || messageCount > MAX_MESSAGES) return undefined;
+    const seed = new RollingHash();
+    seed.updateText(tenant);
+    const number = seed.value();
+    const values = hashes.messages();
+    const after = (count: number) => seeded(values[count - 1]!, number);
     let found: string | undefined;
-    for (let known = count - 1; known >= 1 && found === undefined; known--) {
-      const workflow = this.workflows.get(valuesAfter[known - 1]!);
+    for (let known = messageCount - 1; known >= 1 && found === undefined; known--) {
+      const workflow = this.workflows.get(after(known));
       if (workflow !== undefined && isAssistant(known)) found = workflow;
     }
-    this.workflows.set(valuesAfter[count - 1]!, found ?? fallback);
+    this.workflows.set(after(messageCount), found ?? fallback);
     return found;
   }
 }

@@ -7,10 +7,9 @@ import type { Identity } from './identity.js';
 import type { Intake } from './intake.js';
 import { scanBody } from './json-scan.js';
 import { KeyRing } from './keys.js';
-import { prefixHashes } from './prefix-hashes.js';
+import { PromptHashes } from './prompt-hashes.js';
 import { messageKind, readFields } from './request-fields.js';
 import { ResponseHomes } from './response-homes.js';
-import { RollingHash } from './rolling-hash.js';
 import { type InferenceRoute, matchRoute } from './routes.js';
 import { systemPrompt } from './system-prompt.js';
 import { TokenEstimator } from './token-estimate.js';
@@ -220,10 +219,11 @@ describe('ConversationIndex', () => {
   const resolve = (conversations: ConversationIndex, tenant: string, contents: [string, string][], id: string) => {
     const body = Buffer.from(JSON.stringify({ messages: contents.map(([role, content]) => ({ role, content })) }));
     const scan = scanBody(body, 50);
+    const { messageOffsets } = scan;
     return conversations.resolve(
       tenant,
-      body,
-      scan.messageOffsets,
+      messageOffsets.length / 2,
+      new PromptHashes(body, scan.fields.messages!, undefined, messageOffsets),
       (at) => messageKind(body, scan, at) === 'assistant',
       id,
     );
@@ -277,56 +277,6 @@ describe('systemPrompt', () => {
     ],
   ])('of %j', (document, expected) => {
     expect(promptOf(document)).toBe(expected);
-  });
-});
-
-describe('prefixHashes', () => {
-  const hashes = (text: string, seed = 0) =>
-    prefixHashes(Buffer.from(text), [{ start: 0, end: text.length }], new RollingHash(seed));
-
-  it('of a prompt in parts are those of the first part, then of what follows it', () => {
-    fc.assert(
-      fc.property(fc.integer({ min: 1, max: 30_000 }), fc.nat(30_000), (systemBytes, questionBytes) => {
-        const body = Buffer.concat([Buffer.alloc(systemBytes, 's'), Buffer.alloc(questionBytes, 'q')]);
-        const system = { start: 0, end: systemBytes };
-        const parts = [system, { start: systemBytes, end: body.length }];
-        const alone = prefixHashes(body, [system], new RollingHash());
-        const both = prefixHashes(body, parts, new RollingHash());
-        expect(both.slice(0, alone.length)).toEqual(alone);
-        expect(both).toHaveLength(hashes('x'.repeat(body.length)).length);
-        // Whatever differs in the first part, be it behind its last boundary, makes all that follows differ.
-        body[systemBytes - 1] = 0x53;
-        const other = prefixHashes(body, parts, new RollingHash());
-        expect(other.slice(alone.length).filter((hash) => both.includes(hash))).toEqual([]);
-      }),
-    );
-  });
-
-  it('of a longer prompt begin with those of its beginning, and change where it does', () => {
-    fc.assert(
-      fc.property(fc.nat(60_000), fc.nat(60_000), (shared, more) => {
-        const start = 'abcdefg'.repeat(10_000).slice(0, shared);
-        const short = hashes(start);
-        const long = hashes(start + 'z'.repeat(more));
-        expect(long.slice(0, short.length)).toEqual(short);
-        const other = hashes(`X${start.slice(1)}`);
-        expect(other.filter((hash) => short.includes(hash))).toEqual([]);
-      }),
-      { numRuns: 50 },
-    );
-  });
-
-  it('are few, and dense to an eighth of the length', () => {
-    expect(hashes('x'.repeat(511))).toEqual([]);
-    expect(hashes('x'.repeat(4096))).toHaveLength(8);
-    expect(hashes('x'.repeat(8192))).toHaveLength(16);
-    expect(hashes('x'.repeat(1_000_000)).length).toBeLessThan(80);
-    const distinct = new Set(hashes('x'.repeat(1_000_000)));
-    expect(distinct.size).toBe(hashes('x'.repeat(1_000_000)).length);
-  });
-
-  it('differ by seed', () => {
-    expect(hashes('x'.repeat(600), 1)).not.toEqual(hashes('x'.repeat(600), 2));
   });
 });
 

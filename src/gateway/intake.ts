@@ -8,7 +8,7 @@ import { type Identity, resolveIdentity } from './identity.js';
 import { BODY_CLAIM_FIELDS } from './identity-claims.js';
 import { type BodyScan, scanBody } from './json-scan.js';
 import { lastMessageGrams } from './last-text.js';
-import { bytesOf, FIRST_BLOCK_BYTES, prefixHashes } from './prefix-hashes.js';
+import { PromptHashes } from './prompt-hashes.js';
 import { decodeField, messageKind, type RequestFields, readFields } from './request-fields.js';
 import type { ResponseHome } from './response-homes.js';
 import { RollingHash } from './rolling-hash.js';
@@ -57,7 +57,8 @@ export function takeIn(context: GatewayContext, request: IntakeRequest, sent: Bu
     fields = readFields(body, scan, route, config.maxChoices);
   }
   const home = continuedHome(context, request, body, scan);
-  const identity = identify(context, request, body, scan, home);
+  const hashes = new PromptHashes(body, scan.fields[route.promptField]!, systemField(body, scan), scan.messageOffsets);
+  const identity = identify(context, request, body, scan, home, hashes);
   context.metrics.identityResolved(identity.source, identity.classClamped);
   const promptTokens =
     fields.promptTokens ?? context.tokens.estimate(model.name, fields.promptBytes) + scan.mediaCount * TOKENS_PER_MEDIA;
@@ -80,7 +81,8 @@ export function takeIn(context: GatewayContext, request: IntakeRequest, sent: Bu
     promptTokensExact: fields.promptTokens !== undefined,
     maxTokens: Math.min(fields.maxTokens ?? contextRoom, contextRoom),
     bodyBytes: body.length,
-    prefixHashes: hashPrompt(route, body, scan, identity.tenant, model.name),
+    prefixHashes:
+      route.name === 'embeddings' ? [] : hashes.prefixes(() => prefixSeed(body, scan, identity.tenant, model.name)),
     features,
     // All of them in any case: objects of one shape are read several times as fast.
     finalStage: identity.sessionFinal ? true : undefined,
@@ -155,6 +157,7 @@ function identify(
   body: Buffer,
   scan: BodyScan,
   home: ResponseHome | undefined,
+  hashes: PromptHashes,
 ): Identity {
   const { config, scheduling } = context;
   return resolveIdentity(
@@ -169,8 +172,8 @@ function identify(
         home?.workflowId ??
         context.conversations.resolve(
           tenant,
-          body,
-          scan.messageOffsets,
+          scan.messageOffsets.length / 2,
+          hashes,
           (index) => messageKind(body, scan, index) === 'assistant',
           `auto-${request.requestId}`,
         ),
@@ -190,22 +193,11 @@ function roleOfSystemPrompt(body: Buffer, scan: BodyScan): string | undefined {
 }
 
 /** Prefixes are shared only within one tenant, model, `cache_salt` and set of tools, as in the engines' own prefix caches. */
-function hashPrompt(
-  route: InferenceRoute,
-  body: Buffer,
-  scan: BodyScan,
-  tenant: string,
-  model: string,
-): readonly string[] {
-  const prompt = scan.fields[route.promptField];
-  if (!prompt || route.name === 'embeddings') return [];
-  const system = systemField(body, scan);
-  const parts = system ? [system, prompt] : [prompt];
-  if (bytesOf(parts) < FIRST_BLOCK_BYTES) return [];
+function prefixSeed(body: Buffer, scan: BodyScan, tenant: string, model: string): RollingHash {
   const seed = new RollingHash();
   seed.updateText(`${tenant}\n${model}`);
   const { tools, cache_salt: salt } = scan.fields;
   if (salt) seed.update(body, salt.start, salt.end);
   if (tools) seed.update(body, tools.start, tools.end);
-  return prefixHashes(body, parts, seed);
+  return seed;
 }
