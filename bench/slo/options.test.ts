@@ -11,9 +11,16 @@ describe('parseOptions', () => {
     [['--seeds', '0'], '--seeds: 0 is not a whole number above 0'],
     [['--workloads', 'one-gpu,two-gpus'], '--workloads: no two-gpus; there are one-gpu,'],
     [['--policies', 'lifo'], '--policies: no lifo; there are fcfs,'],
+    [['--loads', '0.9,high'], '--loads: "high" is not a number above 0'],
     [['--parts', 'runs,all'], '--parts: no all; there are runs,'],
   ])('refuses %j and says what it takes', (args, message) => {
     expect(() => parseOptions(args, spec)).toThrow(message);
+  });
+
+  it('reads the loads', () => {
+    const { loads, command } = parseOptions(['--loads', '0.9,1.2'], spec);
+    expect([loads, command]).toEqual([[0.9, 1.2], 'npm run bench:slo -- --loads 0.9,1.2']);
+    expect(parseOptions([], spec).loads).toBeUndefined();
   });
 
   it('says the command that gives the same report', () => {

@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { REPORT_PARTS, type ReportPart } from '../../sim/sweep/plan.js';
-import { count, readFlags } from '../flags.js';
+import { count, positive, readFlags } from '../flags.js';
 import { defaultParts, POLICY_NAMES } from './cells.js';
 import { runsIn, type Size, type SloSpec, type WorkloadSpec } from './spec.js';
 
@@ -14,6 +14,8 @@ export interface SloOptions {
   /** Undefined: those of the workload. */
   readonly policies: readonly string[] | undefined;
   readonly parts: readonly ReportPart[];
+  /** Undefined: those that the spec names, for the main comparison and for what is changed one at a time. */
+  readonly loads: readonly number[] | undefined;
   /** Undefined: as many as the spec says. */
   readonly seeds: number | undefined;
   readonly jobs: number;
@@ -34,6 +36,7 @@ export function parseOptions(args: readonly string[], { workloads }: Pick<SloSpe
     workloads: { type: 'string', help: `of ${names.join(', ')}` },
     policies: { type: 'string', help: 'such as maestro,edf,fcfs; without it those of the workload' },
     parts: { type: 'string', help: `of ${REPORT_PARTS.join(', ')}` },
+    loads: { type: 'string', help: 'such as 0.9,1.2; without it those of the benchmark' },
     seeds: { type: 'string', help: 'how many; without it as many as the benchmark has' },
     jobs: { type: 'string', default: String(availableParallelism()), help: 'runs at a time' },
     'find-capacity': { type: 'boolean', default: false, help: 'find the rate that is load 1, and write nothing' },
@@ -44,7 +47,7 @@ export function parseOptions(args: readonly string[], { workloads }: Pick<SloSpe
   const parts = values.parts === undefined ? undefined : choice('--parts', values.parts, REPORT_PARTS);
   const options = [
     ...(values.quick ? ['--quick'] : []),
-    ...(['workloads', 'policies', 'parts', 'seeds'] as const).flatMap((name) =>
+    ...(['workloads', 'policies', 'parts', 'loads', 'seeds'] as const).flatMap((name) =>
       values[name] === undefined ? [] : [`--${name} ${values[name]}`],
     ),
     ...(values.traces === undefined ? [] : ['--traces (others)']),
@@ -56,6 +59,7 @@ export function parseOptions(args: readonly string[], { workloads }: Pick<SloSpe
     workloads: workloads.filter((each) => wanted?.includes(each.name) ?? runsIn(each, size)),
     policies: values.policies === undefined ? undefined : choice('--policies', values.policies, POLICY_NAMES),
     parts: parts === undefined ? defaultParts(values.quick) : REPORT_PARTS.filter((part) => parts.includes(part)),
+    loads: values.loads?.split(',').map((text) => positive('--loads', text)),
     seeds: values.seeds === undefined ? undefined : count('--seeds', values.seeds),
     jobs: count('--jobs', values.jobs),
     findCapacity: values['find-capacity'],

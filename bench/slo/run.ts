@@ -29,8 +29,12 @@ const QUICK_CAPACITY_SEARCH = { precision: 1.05 };
 
 const given = readSpec();
 const options = orEnd(() => parseOptions(process.argv.slice(2), given));
-const { size, seeds, policies, parts } = options;
-const spec: SloSpec = seeds === undefined ? given : { ...given, seeds: { quick: seeds, full: seeds } };
+const { size, seeds, loads, policies, parts } = options;
+const spec: SloSpec = {
+  ...given,
+  ...(seeds === undefined ? {} : { seeds: { quick: seeds, full: seeds } }),
+  ...(loads === undefined ? {} : { loads: [...loads], variantLoads: [...loads] }),
+};
 const progress = progressLine();
 const { traces } = options;
 const folder = traces === undefined ? SHIPPED : await traceFolder(traces).catch(refuse);
