@@ -100,8 +100,8 @@ export class GlobalLevel {
   }
 
   /** Stages of the model that wait here; none while no process is there. */
-  queuedFor(model: string): number {
-    return this.up ? this.scheduler.queuedFor(model) : 0;
+  waitingFor(model: string): ReturnType<GlobalScheduler['waitingFor']> {
+    return this.up ? this.scheduler.waitingFor(model) : undefined;
   }
 
   setPolicy(policy: OrderingPolicy): void {

@@ -3,6 +3,7 @@ import type { NodeConfig } from '../../src/node/config.js';
 import { EVICTION_POLICIES, type EvictionPolicy } from '../../src/node/evict.js';
 import type { NextModels } from '../../src/predict/next-models.js';
 import type { SimScenario } from '../types.js';
+import type { GlobalLevel } from './global-level.js';
 import { oracleResidency } from './next-uses.js';
 
 /** The settings of every node of a run. */
@@ -13,7 +14,7 @@ export function nodeConfigOf(
     nodes,
     node: { weights = 'lru', prefetch = true, pooledKv = true, firstSleep = true } = {},
   }: SimScenario,
-  queued: (model: string) => number,
+  global: Pick<GlobalLevel, 'waitingFor'>,
   nextModels: NextModels | undefined,
   /** Of `oracle-residency` alone: milliseconds until the model is asked for next. */
   nextUseInMs: (model: string) => number | undefined,
@@ -31,6 +32,7 @@ export function nodeConfigOf(
     pooledKv,
     firstSleep,
     eviction,
-    demand: (model) => ({ queued: queued(model), expected: nextModels?.expected(model) ?? 0 }),
+    demand: (model) => ({ queued: global.waitingFor(model)?.size ?? 0, expected: nextModels?.expected(model) ?? 0 }),
+    firstWaitingKey: (model) => global.waitingFor(model)?.firstKey() ?? Number.POSITIVE_INFINITY,
   };
 }

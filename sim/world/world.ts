@@ -51,12 +51,11 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
     this.global = new GlobalLevel(scenario, this.predictions, foresight, this.loop, this);
     this.weights = new Map(scenario.classes.map(({ name, weight }) => [name, weight]));
     this.arrivals = scenario.arrivals[Symbol.iterator]();
-    const queued = (model: string) => this.global.queuedFor(model);
     if (scenario.node?.weights === 'oracle-residency') {
       this.nextUses = new NextUses(scenario.arrivals, scenario.serviceTimeMs);
     }
     const nextUseInMs = (model: string) => this.nextUses?.inMs(model, this.loop.nowMs);
-    const nodeConfig = nodeConfigOf(scenario, queued, this.predictions.nextModels, nextUseInMs);
+    const nodeConfig = nodeConfigOf(scenario, this.global, this.predictions.nextModels, nextUseInMs);
     this.fleet = buildFleet(scenario, nodeConfig, this.loop, this);
     this.recorder = new Recorder(scenario, this.fleet.nodes, this.loop);
   }

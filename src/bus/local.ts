@@ -13,7 +13,7 @@ import { WorkflowTracker } from '../global/tracker.js';
 import type { Clock } from '../model/clock.js';
 import { type NodeSpec, residencyOf } from '../model/fleet.js';
 import { MINUTE_MS } from '../model/units.js';
-import type { ModelDemand } from '../node/config.js';
+import type { ModelDemand, NodeConfig } from '../node/config.js';
 import { EVICTION_POLICIES } from '../node/evict.js';
 import { type GpuTelemetry, NodeService } from '../node/service.js';
 import { DecisionLog } from '../observe/decision-log.js';
@@ -108,11 +108,14 @@ export function createLocalLevels(options: LocalLevelsOptions): LocalLevels {
   );
   const nextModels = new NextModels(WORKFLOWS_FORESEEN);
   const demand = (model: string): ModelDemand => ({
-    queued: scheduler.queuedFor(model),
+    queued: scheduler.waitingFor(model)?.size ?? 0,
     expected: nextModels.expected(model),
   });
+  const firstWaitingKey = (model: string): number => scheduler.waitingFor(model)?.firstKey() ?? Infinity;
   const onFound = () => facts.learn(nodes.flatMap((node) => node.views().map(({ spec }) => spec)));
-  const nodes: readonly NodeService[] = options.nodes.map((spec) => nodeService(spec, options, demand, onFound));
+  const nodes: readonly NodeService[] = options.nodes.map((spec) =>
+    nodeService(spec, options, { demand, firstWaitingKey }, onFound),
+  );
   const interactiveClasses = new Set(classes.filter(({ kind }) => kind === 'interactive').map(({ name }) => name));
   const clusters = new Map<string, ClusterService>();
   for (const clusterId of new Set(options.nodes.map((node) => node.clusterId))) {
@@ -193,7 +196,7 @@ function decisionFile(path: string | undefined, wallClock: Clock, logger: LocalL
 function nodeService(
   spec: NodeSpec,
   options: LocalLevelsOptions,
-  demand: (model: string) => ModelDemand,
+  waiting: Pick<NodeConfig, 'demand' | 'firstWaitingKey'>,
   onFound: () => void,
 ): NodeService {
   const { config, clock, wallClock, logger, engineApiKeys } = options;
@@ -205,7 +208,7 @@ function nodeService(
     clock,
     wallClock,
     manager: {
-      ...{ lookAhead, minResidencyMs, prefetch, firstSleep, eviction: EVICTION_POLICIES[weights], demand },
+      ...{ lookAhead, minResidencyMs, prefetch, firstSleep, eviction: EVICTION_POLICIES[weights], ...waiting },
       kvState: options.prediction?.state?.nodes?.[spec.nodeId],
     },
     ...(telemetry ? { telemetry } : {}),

@@ -46,6 +46,14 @@ class ClassQueue {
     return queued.fresh ? this.fresh : this.order;
   }
 
+  firstKey(): number {
+    const { order, fresh } = this;
+    return Math.min(
+      order.peek()?.orderKey ?? Number.POSITIVE_INFINITY,
+      fresh.peek()?.orderKey ?? Number.POSITIVE_INFINITY,
+    );
+  }
+
   /** First in the order of the policy, among those that may begin. */
   first(mayBegin: MayBegin): QueuedStage | undefined {
     const first = this.order.peek();
@@ -91,6 +99,12 @@ export class ModelQueue {
   /** What a stage that comes now is expected to wait, milliseconds. */
   expectedWaitMs(nowMs: number): number {
     return this.size * this.seatInterval.expectedMs(nowMs);
+  }
+
+  /** Key of the stage that is first in the order of either class, the blocked ones included; Infinity where none waits. */
+  firstKey(): number {
+    const first = this.blocked[0]?.orderKey ?? Number.POSITIVE_INFINITY;
+    return Math.min(first, this.interactive.firstKey(), this.batch.firstKey());
   }
 
   sizeOf(kind: 'interactive' | 'batch'): number {

@@ -191,9 +191,9 @@ export class GlobalScheduler {
     return this.limits.count;
   }
 
-  /** Stages of the model that wait here. */
-  queuedFor(model: string): number {
-    return this.queues.get(model)?.size ?? 0;
+  /** The stages of the model that wait here; undefined where none has come yet. */
+  waitingFor(model: string): Pick<ModelQueue, 'size' | 'firstKey'> | undefined {
+    return this.queues.get(model);
   }
 
   /** Waiting stages by model. */

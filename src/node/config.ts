@@ -37,7 +37,7 @@ export interface NodeConfig {
   readonly prefetchLeastUses: number;
   /** Put engines to sleep once after their start, before their first stage, so that later sleeps are fast. Off here because it makes every node with more models than fit move by itself. */
   readonly firstSleep: boolean;
-  /** While an interactive stage waits for room that no rung can make yet, busy engines take no new batch stages. */
+  /** While an interactive stage waits for room that no rung can make yet, busy engines take no new batch stages that come after it in the order. */
   readonly pauseBatch: boolean;
   /** Stop batch stages that can be started again, where that costs less than to wait for them. */
   readonly requeueBatch: boolean;
@@ -47,6 +47,8 @@ export interface NodeConfig {
   readonly kvState?: PooledBoundState | undefined;
   /** What the levels above know of the demand for a model. It may be asked at every plan. */
   readonly demand: (model: string) => ModelDemand;
+  /** Order key of the stage that would leave the global queue of a model first; Infinity where none waits. Asked for each model that is to be woken, at every plan. */
+  readonly firstWaitingKey: (model: string) => number;
 }
 
 export const DEFAULT_NODE_CONFIG: NodeConfig = {
@@ -68,4 +70,5 @@ export const DEFAULT_NODE_CONFIG: NodeConfig = {
   requeueBatch: true,
   pooledKv: true,
   demand: () => NO_DEMAND,
+  firstWaitingKey: () => Number.POSITIVE_INFINITY,
 };

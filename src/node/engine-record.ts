@@ -36,8 +36,8 @@ export class EngineRecord {
   kvMoves = true;
   /** KV memory that it keeps for each promised byte: more than 1 while its own counters show that promises were too small. */
   kvMargin = 1;
-  /** Takes no new batch stages: an interactive one waits for the room of whoever empties first. */
-  batchPaused = false;
+  /** Takes no new batch stages later in the order than this: an interactive one waits for the room of whoever empties first. Infinity: takes all. */
+  batchPausedAfter = Number.POSITIVE_INFINITY;
   /** Since when its process, which does not run, wants to start; undefined where none does. */
   startWantedAtMs: number | undefined;
   /** Level of its last sleep, and so of the next one as far as can be told. */
@@ -117,6 +117,11 @@ export class EngineRecord {
   /** Sleep and wake together: what evicting it costs it. */
   reloadMs(): number {
     return this.durations.cycleMs(this.usualLevel, this.weightFiles);
+  }
+
+  /** Place in the global order of the most urgent stage that a wake of it would serve: those that are held, or the first that waits for its model and was not sent for want of room among them. */
+  claimKey(): number {
+    return Math.min(this.holds.first()!.demand.orderKey, this.config.firstWaitingKey(this.spec.model));
   }
 
   /** Demands that are to be expected while it would fall asleep and wake again. */

@@ -29,12 +29,18 @@ export class HoldQueue {
     return this.size * nowMs - this.sinceSumMs;
   }
 
-  /** The first in the global order; without batch stages while those are paused. */
-  first(batchPaused = false): Hold | undefined {
+  /** The first in the global order, without batch stages later in it than the key after which those are paused. */
+  first(batchPausedAfter = Number.POSITIVE_INFINITY): Hold | undefined {
     const interactive = this.interactive.peek();
-    const batch = batchPaused ? undefined : this.batch.peek();
+    const firstBatch = this.batch.peek();
+    const batch = firstBatch && firstBatch.key <= batchPausedAfter ? firstBatch : undefined;
     if (!interactive || !batch) return (interactive ?? batch)?.value;
     return (batch.key < interactive.key ? batch : interactive).value;
+  }
+
+  /** Place in the order of the first interactive one; undefined where all are batch. */
+  firstInteractiveKey(): number | undefined {
+    return this.interactive.peek()?.key;
   }
 
   get(stageId: string): Hold | undefined {

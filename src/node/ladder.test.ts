@@ -39,17 +39,28 @@ describe('the reclaim ladder, least disturbing first', () => {
   });
 
   describe('3: pauses batch stages at their boundary', () => {
-    it('while an interactive stage waits for room, a busy engine takes interactive stages only', () => {
+    it('while an interactive stage waits for room, a busy engine takes interactive stages, and batch stages only before it in the order', () => {
       const manager = node();
       manager.reserve(batch('b1', 'a'), 100);
       manager.reserve(testDemand('s', 'b', { orderKey: 10 }), 100);
       expect(brief(manager.tick(100))).toEqual([]);
-      expect(manager.reserve(batch('b2', 'a', 1), 200)).toMatchObject({ kind: 'hold' });
+      expect(manager.reserve(batch('b0', 'a', 1), 200).kind).toBe('grant');
+      manager.release('b0', {}, 200);
+      expect(manager.reserve(batch('b2', 'a'), 200)).toMatchObject({ kind: 'hold' });
       expect(manager.reserve(testDemand('i1', 'a', { orderKey: 99 }), 200).kind).toBe('grant');
       manager.release('i1', {}, 250);
       // The boundary: the batch stage that ran is over, and the engine sleeps although another batch stage waits for it.
       manager.release('b1', {}, 300);
       expect(brief(manager.tick(300))).toEqual(['sleep a 1']);
+    });
+
+    it('also where an earlier batch stage waits for the same model', () => {
+      const manager = node();
+      manager.reserve(batch('b1', 'a'), 100);
+      manager.reserve(batch('first', 'b', 5), 100);
+      manager.reserve(testDemand('s', 'b', { orderKey: 10 }), 100);
+      manager.tick(100);
+      expect(manager.reserve(batch('b2', 'a'), 200).kind).toBe('hold');
     });
 
     it('and goes on as before when nobody waits any more', () => {
@@ -128,6 +139,29 @@ describe('the reclaim ladder, least disturbing first', () => {
     manager.tick(200);
     manager.engineEvent({ kind: 'wake-failed', engineId: 'b' }, 300);
     expect(brief(manager.tick(300))).toContain('release s engine-failed');
+  });
+});
+
+describe('which sleeping model is woken first', () => {
+  /** `b` and `c` ask for the room of `a`, which is idle; there is room for one of them. */
+  function woken(firstWaitingKey: NodeConfig['firstWaitingKey']): string[] {
+    const manager = new NodeManager(testNode([testEngine('a'), testEngine('b'), testEngine('c')]), {
+      lookAhead: 0,
+      eviction: EVICTION_POLICIES.lru,
+      prefetch: false,
+      firstWaitingKey,
+    });
+    bringUp(manager, { a: 0, b: 1, c: 1 });
+    manager.reserve(testDemand('sb', 'b', { orderKey: 50 }), 100);
+    manager.reserve(testDemand('sc', 'c', { orderKey: 20 }), 100);
+    manager.tick(100);
+    manager.engineEvent({ kind: 'slept', engineId: 'a' }, 200);
+    return brief(manager.tick(200));
+  }
+
+  it('the one with the most urgent stage, held or waiting for it in the queue', () => {
+    expect(woken(() => Number.POSITIVE_INFINITY)).toEqual(['wake c 1']);
+    expect(woken((model) => (model === 'b' ? 5 : 60))).toEqual(['wake b 1']);
   });
 });
 

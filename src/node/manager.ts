@@ -115,9 +115,9 @@ export class NodeManager {
     if (state === 'down') return refuse(engineId, 'engine-down');
     if (state === 'failed' || record.cordoned) return refuse(engineId, 'engine-failed');
     if (demand.kvTokens > record.spec.kvPoolTokens) return refuse(engineId, 'too-large');
-    const paused = record.batchPaused && !demand.interactive;
+    const paused = !demand.interactive && demand.orderKey > record.batchPausedAfter;
     if (state === 'running' && !paused && record.fits(demand) === 'fits') {
-      const first = record.holds.first(record.batchPaused);
+      const first = record.holds.first(record.batchPausedAfter);
       if (!first || demand.orderKey < first.demand.orderKey) {
         return { kind: 'grant', lease: this.grant(record, demand, 0) };
       }
@@ -341,7 +341,7 @@ export class NodeManager {
   private grantHolds(record: EngineRecord): void {
     if (record.residency.state !== 'running') return;
     for (;;) {
-      const hold = record.holds.first(record.batchPaused);
+      const hold = record.holds.first(record.batchPausedAfter);
       if (!hold || record.fits(hold.demand) !== 'fits') return;
       record.holds.remove(hold.demand.stageId);
       this.heldAt.delete(hold.demand.stageId);

@@ -10,6 +10,8 @@ import { Room, type RoomContext } from './room.js';
 import { planStarts } from './start-room.js';
 import { chooseVictims, earliestDueMs, rentPaidMs } from './victims.js';
 
+const NEVER = Number.POSITIVE_INFINITY;
+
 export interface ReclaimContext extends RoomContext {
   readonly config: NodeConfig;
   /** Does the device itself show room for so many bytes more on the engine's GPUs? */
@@ -22,9 +24,11 @@ export type ReclaimStep =
   | { readonly kind: 'wake' | 'grow' | 'shrink'; readonly record: EngineRecord; readonly kvBytes: number }
   | { readonly kind: 'sleep'; readonly record: EngineRecord; readonly level: SleepLevel }
   | {
-      readonly kind: 'first-sleep' | 'start' | 'drain' | 'undrain' | 'pause-batch' | 'resume-batch';
+      readonly kind: 'first-sleep' | 'start' | 'drain' | 'undrain';
       readonly record: EngineRecord;
     }
+  /** Of the batch stages later in the order than `afterKey`; Infinity ends it. */
+  | { readonly kind: 'pause-batch'; readonly record: EngineRecord; readonly afterKey: number }
   | { readonly kind: 'requeue'; readonly record: EngineRecord; readonly stageIds: readonly string[] };
 
 export interface ReclaimPlan {
@@ -34,7 +38,7 @@ export interface ReclaimPlan {
 }
 
 /**
- * Who gets HBM for the stages that are held, most urgent hold first: an engine that sleeps, or an awake one whose KV limit can grow. Room is made by the least
+ * Who gets HBM for the stages that are held, most urgent claim first: an engine that sleeps, or an awake one whose KV limit can grow. Room is made by the least
  * disturbing rung that suffices: KV memory that was lent and is not promised, idle engines, and busy ones last. A busy engine is never put to sleep: it is
  * marked `draining` when a hold is due, takes no new work, and sleeps when its last lease has ended. Room that a more urgent hold waits for is not given to a
  * later one.
@@ -47,12 +51,13 @@ export function planReclaim(context: ReclaimContext, nowMs: number): ReclaimPlan
   let { nextMs } = starts;
   const targets = engines
     .filter((record) => (record.residency.asleep && record.holds.size > 0) || wantsToGrow(record))
-    .sort((a, b) => a.holds.first()!.demand.orderKey - b.holds.first()!.demand.orderKey);
+    .map((record) => ({ record, claimKey: claimKeyOf(record) }))
+    .sort((a, b) => a.claimKey - b.claimKey);
   if (
     targets.length === 0 &&
     steps.length === 0 &&
     starts.waiting.length === 0 &&
-    !engines.some(({ residency, batchPaused }) => residency.state === 'draining' || batchPaused)
+    !engines.some(({ residency, batchPausedAfter }) => residency.state === 'draining' || batchPausedAfter < NEVER)
   ) {
     const early = prefetchTarget(context, room, nowMs);
     if (early) steps.push({ kind: 'wake', record: early, kvBytes: kvWish(early, ledger).leastBytes });
@@ -63,8 +68,8 @@ export function planReclaim(context: ReclaimContext, nowMs: number): ReclaimPlan
   const leaving = new Set<EngineRecord>(starts.steps.map(({ record }) => record));
   const shrunk = new Set<EngineRecord>();
   const wantedDrains = new Set<EngineRecord>();
-  const pausing = new Set<EngineRecord>();
-  for (const target of targets) {
+  const pausedAfter = new Map<EngineRecord, number>();
+  for (const { record: target, claimKey } of targets) {
     const asleep = target.residency.asleep;
     if (asleep && nowMs < target.residency.wakeRetryAtMs) {
       nextMs = Math.min(nextMs, target.residency.wakeRetryAtMs);
@@ -88,9 +93,14 @@ export function planReclaim(context: ReclaimContext, nowMs: number): ReclaimPlan
     const shrinks = giveBack(context, need, lenders);
     if (!shrinks) {
       const others = lenders.filter(({ residency }) => residency.state === 'running');
-      const victims = chooseVictims(context, target.holds.first()!, need, others, nowMs);
-      if (!victims && target.holds.first()!.demand.interactive && config.pauseBatch) {
-        for (const record of others) if (sharesGpu(record, target)) pausing.add(record);
+      const victims = chooseVictims(context, target.holds.first()!, claimKey, need, others, nowMs);
+      const interactiveKey = target.holds.firstInteractiveKey();
+      if (!victims && interactiveKey !== undefined && config.pauseBatch) {
+        for (const record of others) {
+          if (sharesGpu(record, target)) {
+            pausedAfter.set(record, Math.min(pausedAfter.get(record) ?? NEVER, interactiveKey));
+          }
+        }
       }
       if (!victims) {
         nextMs = Math.min(nextMs, earliestDueMs(context, target.holds.first()!, need, others, nowMs));
@@ -124,9 +134,8 @@ export function planReclaim(context: ReclaimContext, nowMs: number): ReclaimPlan
     if (starts.waiting.some((start) => sharesGpu(record, start))) wantedDrains.add(record);
   }
   for (const record of engines) {
-    if (pausing.has(record) !== record.batchPaused) {
-      steps.push({ kind: pausing.has(record) ? 'pause-batch' : 'resume-batch', record });
-    }
+    const afterKey = pausedAfter.get(record) ?? NEVER;
+    if (afterKey !== record.batchPausedAfter) steps.push({ kind: 'pause-batch', record, afterKey });
     if (record.residency.state !== 'draining') continue;
     if (!wantedDrains.has(record)) steps.push({ kind: 'undrain', record });
     else if (record.idle) {
@@ -198,6 +207,11 @@ function prefetchTarget(context: ReclaimContext, room: Room, nowMs: number): Eng
     best = record;
   }
   return best;
+}
+
+/** An awake engine claims for what it holds, a sleeping one also for what waits behind that in the queue. */
+function claimKeyOf(record: EngineRecord): number {
+  return record.residency.asleep ? record.claimKey() : record.holds.first()!.demand.orderKey;
 }
 
 function isMoving(state: EngineState): boolean {

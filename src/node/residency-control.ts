@@ -109,8 +109,14 @@ export class ResidencyControl {
   /** An engine has no lease any more, so that it could sleep or lend its room: of interest unless all engines can do nothing but serve. */
   becameIdle(nowMs: number): void {
     for (const record of this.context.engines) {
-      const { residency, spec, batchPaused } = record;
-      if (residency.state === 'running' && !spec.sleepCapable && !isElastic(record) && !batchPaused) continue;
+      const { residency, spec, batchPausedAfter } = record;
+      if (
+        residency.state === 'running' &&
+        !spec.sleepCapable &&
+        !isElastic(record) &&
+        batchPausedAfter === Number.POSITIVE_INFINITY
+      )
+        continue;
       this.changed(nowMs);
       return;
     }
@@ -243,8 +249,7 @@ export class ResidencyControl {
         break;
       }
       case 'pause-batch':
-      case 'resume-batch':
-        record.batchPaused = step.kind === 'pause-batch';
+        record.batchPausedAfter = step.afterKey;
         this.host.mayGrant(record);
         break;
       case 'requeue':

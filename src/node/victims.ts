@@ -13,6 +13,7 @@ export interface VictimContext {
 export function chooseVictims(
   { ledger, config }: VictimContext,
   hold: Hold,
+  claimKey: number,
   need: readonly GpuNeed[],
   others: readonly EngineRecord[],
   nowMs: number,
@@ -25,7 +26,7 @@ export function chooseVictims(
     if (record.spec.pinned === true || record.sleepLevel(ledger, nowMs) === undefined) continue;
     byId.set(record.spec.engineId, record);
     if (record.idle) idle.push(candidateOf(record, ledger, nowMs));
-    else if (isDue(hold, record, config, nowMs)) dueBusy.push(candidateOf(record, ledger, nowMs));
+    else if (isDue(hold, claimKey, record, config, nowMs)) dueBusy.push(candidateOf(record, ledger, nowMs));
   }
   const chosen =
     idleVictims(config.eviction, need, idle) ??
@@ -66,11 +67,11 @@ export function rentPaidMs(
 
 /**
  * May this hold empty that busy engine? Only after the engine's least residency, which also keeps two engines from changing places
- * for ever, and only if the hold comes earlier in the global order than what the engine was given last, or has waited very long.
+ * for ever, and only if the claim comes earlier in the global order than what the engine was given last, or the hold has waited very long.
  */
-function isDue(hold: Hold, victim: EngineRecord, config: NodeConfig, nowMs: number): boolean {
+function isDue(hold: Hold, claimKey: number, victim: EngineRecord, config: NodeConfig, nowMs: number): boolean {
   if (nowMs - victim.residency.awakeSinceMs < victim.minResidencyMs()) return false;
-  return hold.demand.orderKey < victim.lastGrantOrderKey || nowMs - hold.sinceMs >= config.maxHoldWaitMs;
+  return claimKey < victim.lastGrantOrderKey || nowMs - hold.sinceMs >= config.maxHoldWaitMs;
 }
 
 /** The next moment at which the passing of time alone makes a busy engine due, or an engine's failed sleep may be tried again. */
