@@ -106,10 +106,19 @@ function call(client: EnginePath, index: number): Promise<void> {
   });
 }
 
-/** Requests of the kinds that come most: a single question, a long system prompt, a conversation that goes on; every fourth is streamed. */
+/** A line of a system prompt as agents send it: full of what JSON escapes. */
+const LINE = '\tif (answer === "none") return "ask again";\n';
+
+/**
+ * Requests of the kinds that come most: a single question, a long system prompt, a conversation that goes on; every fourth is streamed. Every sixteenth has a prompt of 40 kB, and a
+ * fourth of these one of 160 kB, which comes in several pieces.
+ */
 function requestOf(index: number): object {
   const messages: object[] = [{ role: 'user', content: 'Hello, how are you?' }];
-  if (index % 8 >= 4) messages.unshift({ role: 'system', content: `You are agent ${index % 3}. `.repeat(60) });
+  const lines = index % 16 === 4 ? (index % 64 === 4 ? 4000 : 1000) : 0;
+  if (index % 8 >= 4) {
+    messages.unshift({ role: 'system', content: `You are agent ${index % 3}. `.repeat(60) + LINE.repeat(lines) });
+  }
   if (index % 8 >= 6)
     messages.push({ role: 'assistant', content: 'Well.' }, { role: 'user', content: `And ${index}?` });
   return { model: MODEL, messages, max_tokens: 64, temperature: 0.7, stream: index % 4 === 3 };
