@@ -130,7 +130,7 @@ function answer(req: IncomingMessage, res: ServerResponse): void {
   req.on('data', (piece: Buffer) => pieces.push(piece));
   req.once('end', () => {
     if (req.url === '/v1/models')
-      sendJson(res, JSON.stringify({ object: 'list', data: [{ id: MODEL, root: MODEL, max_model_len: 32_768 }] }));
+      sendJson(res, JSON.stringify({ object: 'list', data: [{ id: MODEL, root: MODEL, max_model_len: 131_072 }] }));
     else if (req.url === '/health') sendJson(res, '');
     else if (req.method !== 'POST') res.writeHead(404).end();
     else if (Buffer.concat(pieces).includes('"stream":true')) {
