@@ -118,3 +118,6 @@ function parseObjectAt(text: string, start: number): unknown {
   }
   return undefined;
 }
+
+/** Of an answer of which nothing has come. */
+export const noFacts = (): AnswerFacts => ({});

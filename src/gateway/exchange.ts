@@ -3,7 +3,7 @@ import type { StageHandle, StageListener, StageStart } from '../bus/contract.js'
 import { writeBatch } from '../bus/write-batch.js';
 import { MaestroError } from '../model/error.js';
 import type { OutcomeKind, StageOutcome } from '../model/stage.js';
-import type { AnswerFacts } from './answer-facts.js';
+import { type AnswerFacts, noFacts } from './answer-facts.js';
 import { AnswerWriter } from './answer-writer.js';
 import { errorEvent, maestroHeaders, refusalEvent, sendError } from './answers.js';
 import type { ApiKey } from './config.js';
@@ -32,8 +32,6 @@ import { UpstreamCall, type UpstreamEnd, type UpstreamSink } from './upstream-ca
  * - `sending`: the outcome is settled, the last bytes are on their way to the client.
  */
 export type Phase = 'reading' | 'queued' | 'waiting' | 'flowing' | 'sending';
-
-const noFacts = (): AnswerFacts => ({});
 
 export interface ExchangeRequest {
   readonly requestId: string;

@@ -109,3 +109,10 @@ export const MOVE_EVENTS = {
   wake: { done: 'woke', failed: 'wake-failed' },
   canary: { done: 'canary-passed', failed: 'canary-failed' },
 } as const;
+
+/** Fields of a move's log line. Files play no part in a wake from level 1, whose weights are in host memory. */
+export function loggedMove(action: NodeAction): object {
+  if (action.kind !== 'wake' || action.level !== 1) return action;
+  const { from: _, ...rest } = action;
+  return rest;
+}

@@ -17,21 +17,13 @@ import {
   type NodeSpec,
   type ReserveResult,
 } from '../model/fleet.js';
-import { type EngineEvent, MOVE_EVENTS, type NodeAction } from './actions.js';
+import { type EngineEvent, loggedMove, MOVE_EVENTS, type NodeAction } from './actions.js';
 import type { NodeConfig } from './config.js';
 import { knownKvBytes } from './engine-record.js';
 import { NodeManager } from './manager.js';
 import { type HoldEnd, OpenHolds } from './open-holds.js';
 import type { EngineGauges, NodeStats } from './stats.js';
-import { saneReading } from './telemetry.js';
-
-/** What the driver or the emulated device tells of a node's GPUs. */
-export interface GpuTelemetry {
-  /** HBM in use per GPU; undefined when there is no reading now. */
-  readonly usedBytes: () => readonly number[] | undefined;
-  /** Looks now and not at the next poll; resolves when `usedBytes` tells what that look saw. Never rejects. */
-  readonly refresh: () => Promise<void>;
-}
+import { type GpuTelemetry, saneReading } from './telemetry.js';
 
 /** Where an engine is reached: the agent's own connections. */
 export interface EngineEndpoint {
@@ -379,7 +371,7 @@ export class NodeService {
           : await moves.canary(model);
     if (this.stopped || engine.incarnation !== incarnation) return;
     engine.moving = false;
-    const fields = { ...logged(action), wallMs: Math.round(this.options.wallClock.nowMs() - startedMs) };
+    const fields = { ...loggedMove(action), wallMs: Math.round(this.options.wallClock.nowMs() - startedMs) };
     if (reply.ok) {
       this.options.logger.info(fields, `${action.kind} done`);
     } else {
@@ -400,11 +392,4 @@ export class NodeService {
     const reading = this.readTelemetry();
     if (reading) this.event({ kind: 'telemetry', gpuUsedBytes: reading });
   }
-}
-
-/** Fields of a move's log line. Files play no part in a wake from level 1, whose weights are in host memory. */
-function logged(action: NodeAction): object {
-  if (action.kind !== 'wake' || action.level !== 1) return action;
-  const { from: _, ...rest } = action;
-  return rest;
 }
