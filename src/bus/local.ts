@@ -1,6 +1,7 @@
 import { ClusterRouter } from '../cluster/router.js';
 import { ClusterService } from '../cluster/service.js';
 import type { MaestroConfig } from '../config/schema.js';
+import type { GpuTelemetry } from '../engine/telemetry/gpu-source.js';
 import { findOrderingPolicy } from '../global/order/registry.js';
 import { PORTFOLIO_CANDIDATES, PORTFOLIO_PRIOR } from '../global/portfolio/candidates.js';
 import { Portfolio } from '../global/portfolio/portfolio.js';
@@ -16,7 +17,6 @@ import { MINUTE_MS } from '../model/units.js';
 import type { ModelDemand, NodeConfig } from '../node/config.js';
 import { EVICTION_POLICIES } from '../node/evict.js';
 import { NodeService } from '../node/service.js';
-import type { GpuTelemetry } from '../node/telemetry.js';
 import { DecisionLog } from '../observe/decision-log.js';
 import { LineFile } from '../observe/line-file.js';
 import type { Logger } from '../observe/log.js';

@@ -1,6 +1,7 @@
 import type { DataPath } from '../bus/contract.js';
 import { soon } from '../bus/soon.js';
 import { Stager } from '../engine/staging/stager.js';
+import type { GpuTelemetry } from '../engine/telemetry/gpu-source.js';
 import { type DiscoveredEngine, discoveredLimits } from '../engine/vllm/discover.js';
 import { foreignSleep } from '../engine/vllm/foreign-sleep.js';
 import { type LiveEngine, openLiveEngine } from '../engine/vllm/live-engine.js';
@@ -23,7 +24,7 @@ import { knownKvBytes } from './engine-record.js';
 import { NodeManager } from './manager.js';
 import { type HoldEnd, OpenHolds } from './open-holds.js';
 import type { EngineGauges, NodeStats } from './stats.js';
-import { type GpuTelemetry, saneReading } from './telemetry.js';
+import { saneReading } from './telemetry.js';
 
 /** Where an engine is reached: the agent's own connections. */
 export interface EngineEndpoint {

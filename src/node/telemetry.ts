@@ -1,14 +1,6 @@
 import type { EngineRecord } from './engine-record.js';
 import type { MemoryLedger } from './ledger.js';
 
-/** What the driver or the emulated device tells of a node's GPUs. */
-export interface GpuTelemetry {
-  /** HBM in use per GPU; undefined when there is no reading now. */
-  readonly usedBytes: () => readonly number[] | undefined;
-  /** Looks now and not at the next poll; resolves when `usedBytes` tells what that look saw. Never rejects. */
-  readonly refresh: () => Promise<void>;
-}
-
 /** An excess that lasts this long is somebody's memory; a shorter one is a driver that lags behind a sleep. */
 const FOREIGN_SETTLE_MS = 2_000;
 

@@ -32,3 +32,11 @@ export class FakeGpuSource implements GpuSource {
     return this.next;
   }
 }
+
+/** What the driver or the emulated device tells of a node's GPUs. */
+export interface GpuTelemetry {
+  /** HBM in use per GPU; undefined when there is no reading now. */
+  readonly usedBytes: () => readonly number[] | undefined;
+  /** Looks now and not at the next poll; resolves when `usedBytes` tells what that look saw. Never rejects. */
+  readonly refresh: () => Promise<void>;
+}
