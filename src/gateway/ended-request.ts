@@ -1,6 +1,5 @@
 import type { StageStart } from '../bus/contract.js';
 import type { StageOutcome } from '../model/stage.js';
-import type { AnswerFacts } from './answer-facts.js';
 import type { GatewayContext } from './context.js';
 import type { InferenceRoute } from './routes.js';
 
@@ -10,28 +9,6 @@ export interface EndedExchange {
   readonly route: InferenceRoute;
   readonly sloClass: string | undefined;
   readonly start: StageStart | undefined;
-}
-
-/** How a request ends, as the gateway itself sees it. */
-export type Ending = Pick<StageOutcome, 'kind' | 'reason' | 'httpStatus' | 'ttftMs' | 'durationMs' | 'serviceMs'>;
-
-/** The same with what the engine's answer tells. */
-export function outcomeOf(ending: Ending, facts: AnswerFacts): StageOutcome {
-  const { kind, reason, httpStatus, ttftMs, durationMs, serviceMs } = ending;
-  const { promptTokens, cachedTokens, outputTokens, finishReason, toolCalled } = facts;
-  return {
-    kind,
-    reason,
-    httpStatus,
-    promptTokens,
-    cachedTokens,
-    outputTokens,
-    finishReason,
-    toolCalled,
-    ttftMs,
-    durationMs,
-    serviceMs,
-  };
 }
 
 /** Tells counters and log how a request has ended. */

@@ -14,7 +14,7 @@ import type { Clock, Timer } from '../model/clock.js';
 import { MaestroError } from '../model/error.js';
 import type { Lease, PlaceExplanation } from '../model/fleet.js';
 import type { OutcomeKind, Prediction, SloClass, Stage, StageContext, StageOutcome } from '../model/stage.js';
-import { OUTCOME_KINDS, outcomeOfOneAnswer, servedFor } from '../model/stage.js';
+import { OUTCOME_KINDS, outcomeOf, outcomeOfOneAnswer } from '../model/stage.js';
 import type { EngineEndpoint } from '../node/service.js';
 import type { DecisionLog } from '../observe/decision-log.js';
 import type { NextModels } from '../predict/next-models.js';
@@ -356,7 +356,7 @@ export class GlobalService implements Scheduling {
     const { promptTokens, outputTokens } = outcome;
     const usage = { promptTokens, outputTokens, completed: outcome.kind === 'completed' };
     job.cluster?.finish(stage.stageId, usage, nowMs, engineAnswered(outcome));
-    const settled = ran ? servedFor(outcome, nowMs - job.startedMs) : outcome;
+    const settled = ran ? outcomeOf(outcome, outcome, nowMs - job.startedMs) : outcome;
     const learned = outcomeOfOneAnswer(stage, settled);
     if (ran) {
       const keep = scheduler.complete(stage.stageId, learned, nowMs);

@@ -223,10 +223,21 @@ export function outcomeOfOneAnswer({ choices = 1 }: Stage, outcome: StageOutcome
   return { ...outcome, outputTokens: Math.ceil(outputTokens / choices) };
 }
 
-/** The outcome with the service time as it was measured here; written out, because a copy of an object of unknown shape goes through V8's runtime. */
-export function servedFor(outcome: StageOutcome, serviceMs: number): StageOutcome {
-  const { kind, reason, httpStatus, promptTokens, cachedTokens, outputTokens } = outcome;
-  const { finishReason, toolCalled, ttftMs, durationMs } = outcome;
+/** How a stage ended, apart from what the engine's answer tells. */
+export type Ending = Pick<StageOutcome, 'kind' | 'reason' | 'httpStatus' | 'ttftMs' | 'durationMs' | 'serviceMs'>;
+
+/** What the engine's answer tells of itself. */
+export type AnswerPart = Pick<
+  StageOutcome,
+  'promptTokens' | 'cachedTokens' | 'outputTokens' | 'finishReason' | 'toolCalled'
+>;
+
+/** The outcome of an ending and an answer; all fields are written out, because a copy of an object of unknown shape goes through V8's runtime. */
+export function outcomeOf(
+  { kind, reason, httpStatus, ttftMs, durationMs, serviceMs: toldMs }: Ending,
+  { promptTokens, cachedTokens, outputTokens, finishReason, toolCalled }: AnswerPart,
+  serviceMs = toldMs,
+): StageOutcome {
   return {
     kind,
     reason,
