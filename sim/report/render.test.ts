@@ -137,6 +137,14 @@ describe('renderHtml', () => {
     expect(unbalanced(page)).toEqual([]);
   });
 
+  it('has no label at an axis that is wider than the margin', () => {
+    const waits = [1_000, 40_000, 95_000, 119_000, 110_000];
+    const page = html(input({ workflows: [workflow()], stages: waits.map((queueMs) => stage({ queueMs })) }));
+    const labels = [...page.matchAll(/<text x="54" [^>]*class="tick end"[^>]*>([^<]*)/g)].map(([, label]) => label!);
+    expect(labels.length).toBeGreaterThan(20);
+    expect(labels.filter((label) => label.length > 7)).toEqual([]);
+  });
+
   it('is the same to the byte for the same run', () => {
     const size = { workflows: 50, samplesPerEngine: 80, seed: 5 };
     expect(html(sampleRun(size))).toBe(html(sampleRun(size)));

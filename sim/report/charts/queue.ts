@@ -54,6 +54,8 @@ export function queueFigure(report: Report, input: ReportInput): Figure | undefi
       dots.join('')
     );
   });
+  // As on a clock: "1 min 30 s" is wider than the margin.
+  const wait = clockLabels(y.max);
   return {
     title: 'Queue wait over time',
     caption:
@@ -64,7 +66,7 @@ export function queueFigure(report: Report, input: ReportInput): Figure | undefi
       HALF_HEIGHT,
       `Queue wait over time. ${classes.map(({ name, requests }) => `${name} p95 ${formatMs(requests.queueMs.p95)}`).join(', ')}.`,
       warmupShade(input, x.scale, plot),
-      yAxis({ scale: y, format: formatMs }, plot),
+      yAxis({ scale: y, format: wait.format, label: wait.unit }, plot),
       xAxis(x, plot),
       ...lines,
     ),
