@@ -2,6 +2,7 @@ import { ClusterRouter } from '../cluster/router.js';
 import { ClusterService } from '../cluster/service.js';
 import type { MaestroConfig } from '../config/schema.js';
 import type { GpuTelemetry } from '../engine/telemetry/gpu-source.js';
+import type { EngineTls } from '../engine/vllm/engine-tls.js';
 import { findOrderingPolicy } from '../global/order/registry.js';
 import { PORTFOLIO_CANDIDATES, PORTFOLIO_PRIOR } from '../global/portfolio/candidates.js';
 import { Portfolio } from '../global/portfolio/portfolio.js';
@@ -41,6 +42,8 @@ export interface LocalLevelsOptions {
   /** See {@link NodeService}: an engine's port refuses connections. */
   readonly onRefused?: (engineId: string, forMs: number) => void;
   readonly engineApiKeys?: ReadonlyMap<string, string>;
+  /** For engines at `https://` URLs. */
+  readonly engineTls?: EngineTls | undefined;
   /** Service time of a call alone, where model and GPU are known. */
   readonly serviceTimeMs?: ServiceTimeModel | undefined;
   /** A trained model, and what was learned before a restart. */
@@ -200,7 +203,7 @@ function nodeService(
   waiting: Pick<NodeConfig, 'demand' | 'firstWaitingKey'>,
   onFound: () => void,
 ): NodeService {
-  const { config, clock, wallClock, logger, engineApiKeys } = options;
+  const { config, clock, wallClock, logger, engineApiKeys, engineTls } = options;
   const { lookAhead, minResidencyMs, prefetch, firstSleep, weights } = config.scheduling;
   const telemetry = options.telemetry?.(spec.nodeId);
   const failedGpus = options.failedGpus?.(spec.nodeId);
@@ -216,6 +219,7 @@ function nodeService(
     ...(failedGpus ? { failedGpus } : {}),
     ...(options.onRefused ? { onRefused: options.onRefused } : {}),
     apiKey: (engineId) => engineApiKeys?.get(engineId),
+    tls: engineTls,
     onFound,
     // Emulated engines end with this process, and of those named by their URL alone no folder is known.
     ...(config.fleet.nodes.some(({ engines }) => engines.some(({ url }) => url !== undefined))

@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { type Command, InvalidArgumentError } from 'commander';
 import { stringify } from 'yaml';
 import { formatPercent, trimmed } from '../../sim/report/format.js';
+import { WallClock } from '../bus/wall-clock.js';
 import { measureEngine } from '../engine/calibrate/measure.js';
 import { type Calibration, fitCosts, MIN_DECODE_SAMPLES, MIN_PREFILL_SAMPLES } from '../engine/calibration-fit.js';
 import { VllmClient } from '../engine/vllm/client.js';
@@ -10,8 +11,9 @@ import { ENGINE_URL_HINT, parseEngineUrl } from '../model/engine-address.js';
 import { MaestroError } from '../model/error.js';
 import { positiveInteger } from './numbers.js';
 import { printJson, progressLine, renderTable } from './output.js';
+import { type TlsArguments, tlsOfArguments, withTlsOptions } from './tls-options.js';
 
-interface CalibrateArguments {
+interface CalibrateArguments extends TlsArguments {
   readonly prompts: readonly number[];
   readonly batches: readonly number[];
   readonly contexts: readonly number[];
@@ -24,7 +26,7 @@ interface CalibrateArguments {
 
 /** `maestro calibrate`: measures a running engine and fits what work costs on it. */
 export function registerCalibrate(program: Command): void {
-  program
+  const command = program
     .command('calibrate')
     .summary('measure a running engine and write what work costs on it')
     .description(
@@ -37,7 +39,8 @@ export function registerCalibrate(program: Command): void {
     .option('--contexts <tokens>', 'context lengths while decoding, comma-separated', counts, [128, 2048])
     .option('--output <tokens>', 'tokens to decode in each', positiveInteger, 64)
     .option('--repeats <n>', 'of each; the median counts', positiveInteger, 3)
-    .option('--api-key-env <name>', 'environment variable that holds the API key of the server')
+    .option('--api-key-env <name>', 'environment variable that holds the API key of the server');
+  withTlsOptions(command)
     .option('--out <file>', 'write the fleet-file snippet there')
     .option('--json', 'print samples and fit as one JSON document')
     .addHelpText('after', '\nExample:\n  $ maestro calibrate http://127.0.0.1:8000 --out measured.yaml\n')
@@ -48,7 +51,8 @@ async function calibrate(given: string, options: CalibrateArguments): Promise<vo
   if (!parseEngineUrl(given)) throw new MaestroError('invalid_request', `"${given}" ${ENGINE_URL_HINT}.`);
   const url = given.replace(/\/+$/, '');
   const apiKey = options.apiKeyEnv === undefined ? undefined : process.env[options.apiKeyEnv];
-  const client = new VllmClient({ url, apiKey });
+  const tls = tlsOfArguments(options, new WallClock());
+  const client = new VllmClient({ url, apiKey, tls });
   const found = await discoverEngine(client).finally(() => client.close());
   if (!found.ok) {
     throw new MaestroError('invalid_request', `${url} does not answer like a vLLM server: ${found.failure.message}`);
@@ -57,7 +61,7 @@ async function calibrate(given: string, options: CalibrateArguments): Promise<vo
   const fits = (tokens: number) => tokens + options.output + 64 <= (maxModelLen ?? Number.POSITIVE_INFINITY);
   const progress = progressLine();
   const measured = await measureEngine({
-    ...{ url, apiKey, model: modelNames[0]!, nowMs: () => performance.now(), seed: 1 },
+    ...{ url, apiKey, tls, model: modelNames[0]!, nowMs: () => performance.now(), seed: 1 },
     promptTokens: options.prompts.filter(fits),
     batches: options.batches.filter((batch) => batch <= (maxNumSeqs ?? Number.POSITIVE_INFINITY)),
     contextTokens: options.contexts.filter(fits),

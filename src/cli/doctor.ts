@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { WallClock } from '../bus/wall-clock.js';
 import { engineApiKeys } from '../config/keys.js';
 import { loadConfig } from '../config/load.js';
 import { toNodeSpecs } from '../config/node-specs.js';
@@ -10,9 +11,10 @@ import type { Finding, Severity } from '../observe/doctor/finding.js';
 import { modelFileOf } from '../predict/directory/service.js';
 import { paint, printJson } from './output.js';
 import { defaultModelPath, modelPathOf } from './package-files.js';
+import { type TlsArguments, tlsOfArguments, tlsOfConfig, withTlsOptions } from './tls-options.js';
 import { discoveredNodes, parseUrls, vllmApiKeys } from './vllm-urls.js';
 
-interface DoctorArguments {
+interface DoctorArguments extends TlsArguments {
   readonly fleet?: string;
   readonly vllm?: readonly string[];
   readonly apiKeyEnv?: string;
@@ -21,7 +23,7 @@ interface DoctorArguments {
 
 /** `maestro doctor`: what is wrong with this set-up, and how to fix it. */
 export function registerDoctor(program: Command): void {
-  program
+  const command = program
     .command('doctor')
     .summary('say what is wrong with this host and its engines, and how to fix it')
     .description(
@@ -30,7 +32,8 @@ export function registerDoctor(program: Command): void {
     )
     .option('--fleet <file>', 'fleet file whose engines are looked at; emulated ones are left out')
     .option('--vllm <urls>', 'base URLs of vLLM servers, separated by commas; `unix:/PATH` for a socket', parseUrls)
-    .option('--api-key-env <name>', 'environment variable that holds the API key of the --vllm servers')
+    .option('--api-key-env <name>', 'environment variable that holds the API key of the --vllm servers');
+  withTlsOptions(command)
     .option('--json', 'print one JSON document')
     .addHelpText('after', '\nExample:\n  $ maestro doctor --vllm http://127.0.0.1:8000\n')
     .action(doctor);
@@ -43,6 +46,7 @@ async function doctor(options: DoctorArguments): Promise<void> {
   const findings = options.vllm
     ? await examine(discoveredNodes(options.vllm), await modelFileOf(defaultModelPath()), {
         apiKeys: vllmApiKeys(options.vllm, options.apiKeyEnv),
+        tls: tlsOfArguments(options, new WallClock()),
       })
     : await examineFleet(options.fleet);
   if (options.json) printJson({ ok: !has(findings, 'problem'), findings });
@@ -64,6 +68,7 @@ async function examineFleet(file: string | undefined): Promise<Finding[]> {
   const { embedder: folder, embedderWaitMs: waitMs } = config.prediction;
   return await examine(nodes, modelFile, {
     apiKeys: engineApiKeys(config),
+    tls: tlsOfConfig(config, new WallClock()),
     launches: new Map(launches),
     ...(folder === undefined ? {} : { embedder: { folder, waitMs } }),
   });

@@ -17,6 +17,10 @@ interface EmulateArguments {
   readonly host: string;
   readonly port: number;
   readonly uds?: string;
+  readonly sslKeyfile?: string;
+  readonly sslCertfile?: string;
+  readonly sslCaCerts?: string;
+  readonly sslCertReqs?: number;
   readonly timeScale: number;
   readonly servedModelName?: string[];
   readonly llmSpec?: LlmSpec;
@@ -73,6 +77,10 @@ export function registerEmulate(program: Command): void {
     .option('--port <port>', 'port to listen on; 0 picks one', naturalNumber, 8000)
     .option('--host <host>', 'address to listen on', '127.0.0.1')
     .option('--uds <path>', 'Unix socket to listen on, in place of host and port')
+    .option('--ssl-keyfile <file>', 'private key (PEM): serve TLS')
+    .option('--ssl-certfile <file>', 'certificate (PEM) for it')
+    .option('--ssl-ca-certs <file>', 'certificates that sign those of clients')
+    .option('--ssl-cert-reqs <n>', '0: clients need no certificate, 2: they do', naturalNumber)
     .option('--time-scale <x>', 'emulated seconds in one real second', positive, 1)
     .option('--tp <n>', 'GPUs that share the model (vLLM --tensor-parallel-size)', positiveInteger)
     .option('--served-model-name <names...>', 'names under which clients ask for it')
@@ -140,8 +148,15 @@ async function emulate(args: EmulateArguments): Promise<void> {
     exitWithStdin,
     shutdownTimeout,
     kvEventsConfig,
+    sslKeyfile: keyfile,
+    sslCertfile: certfile,
+    sslCaCerts: caCerts,
+    sslCertReqs: certReqs,
     ...rest
   } = args;
+  if ((keyfile === undefined) !== (certfile === undefined)) {
+    throw new MaestroError('invalid_request', '--ssl-keyfile and --ssl-certfile belong together: give both or none.');
+  }
   const kvEvents = toKvEvents(kvEventsConfig);
   // As for vLLM the flag goes first.
   const apiKeys = apiKey ?? (process.env['VLLM_API_KEY'] ? [process.env['VLLM_API_KEY']] : undefined);
@@ -158,6 +173,15 @@ async function emulate(args: EmulateArguments): Promise<void> {
     ...(apiKeys ? { apiKeys } : {}),
     ...(device ? { deviceSocket: device } : {}),
     ...(gpus ? { gpuIndices: gpus } : {}),
+    ...(keyfile === undefined || certfile === undefined
+      ? {}
+      : {
+          ssl: {
+            ...{ keyfile, certfile },
+            ...(caCerts === undefined ? {} : { caCerts }),
+            ...(certReqs === undefined ? {} : { certReqs }),
+          },
+        }),
   };
   const emulator = await launchEmulator(options, new WallClock(args.timeScale), {
     onDeath: (how) => {

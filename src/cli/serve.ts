@@ -10,6 +10,7 @@ import { type EmulatedFleet, startEmulatedFleet } from '../engine/emulator/fleet
 import { serviceTimes } from '../engine/service-times.js';
 import { readGpuDetails } from '../engine/telemetry/nvidia-smi-xml.js';
 import type { TelemetryWatch } from '../engine/telemetry/telemetry-watch.js';
+import type { EngineTls } from '../engine/vllm/engine-tls.js';
 import {
   createGateway,
   createGatewayMetrics,
@@ -30,6 +31,7 @@ import { rehearse } from './rehearsal.js';
 import { startReplayThread } from './replay-thread.js';
 import { ResidueGuard } from './residue-guard.js';
 import { type StartedEngines, startEngines } from './started-engines.js';
+import { tlsOfConfig } from './tls-options.js';
 import { startTrainingThread } from './training-thread.js';
 import { discoveredNodes } from './vllm-urls.js';
 
@@ -39,6 +41,8 @@ export interface ServeOptions {
   readonly vllmUrls?: readonly string[];
   /** API keys of those servers, by engine id. */
   readonly vllmApiKeys?: ReadonlyMap<string, string>;
+  /** For those of them at `https://` URLs. */
+  readonly vllmTls?: EngineTls | undefined;
   readonly port?: number;
   readonly host?: string;
   /** Serve other machines without any key, whatever the config says. */
@@ -91,6 +95,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
   try {
     const urls = new Map(fleet?.engines.map(({ engineId, url }) => [engineId, url]));
     const nodes = options.vllmUrls ? discoveredNodes(options.vllmUrls) : toNodeSpecs(config, urls);
+    const engineTls = options.vllmUrls ? options.vllmTls : tlsOfConfig(config, wallClock, logger);
     const watches = fleet ? new Map<string, TelemetryWatch>() : await watchGpus(config, nodes, wallClock, logger);
     const { scheduling: rules, classes } = config;
     const tunes = rules.policy === 'maestro' && rules.portfolio.cpuShare > 0;
@@ -108,6 +113,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
       clock,
       wallClock,
       logger,
+      engineTls,
       engineApiKeys: options.vllmUrls ? (options.vllmApiKeys ?? new Map()) : engineApiKeys(config),
       serviceTimeMs: serviceTimes(stepShapes(config)),
       prediction,
@@ -180,7 +186,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
     // Engines that run already are found first, so that none is started into their memory.
     await levels.start();
     const launched = options.vllmUrls ? { ...config, fleet: { ...config.fleet, nodes: [] } } : config;
-    started = startEngines(launched, wallClock, logger, levels.mayStart);
+    started = startEngines(launched, wallClock, logger, levels.mayStart, engineTls);
     guard = guardResidues(launched, started, scheduling, wallClock, logger);
     try {
       await listen(gateway, options.port ?? config.listen.port, host);

@@ -5,6 +5,7 @@ import { isSleepCapable } from '../config/sizing.js';
 import type { EngineLaunch } from '../engine/supervise/launch-command.js';
 import { StartLocks } from '../engine/supervise/start-locks.js';
 import { EngineSupervisor } from '../engine/supervise/supervisor.js';
+import type { EngineTls } from '../engine/vllm/engine-tls.js';
 import type { Clock } from '../model/clock.js';
 import type { Logger } from '../observe/log.js';
 
@@ -27,6 +28,7 @@ export function startEngines(
   wallClock: Clock,
   logger: Logger,
   mayStart: (nodeId: string, engineId: string, over: boolean) => boolean,
+  tls?: EngineTls,
 ): StartedEngines {
   const { nodes, stateDir, onExit } = config.fleet;
   const keys = engineApiKeys(config);
@@ -37,7 +39,7 @@ export function startEngines(
     return launches(node, keys).map(
       (launch) =>
         new EngineSupervisor({
-          ...{ launch, stateDir, clock: wallClock, locks, logger, environment },
+          ...{ launch, stateDir, clock: wallClock, locks, logger, environment, tls },
           mayStart: (over) => mayStart(node.id, launch.engineId, over),
         }),
     );

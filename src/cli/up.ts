@@ -1,12 +1,14 @@
 import { type Command, InvalidArgumentError } from 'commander';
+import { WallClock } from '../bus/wall-clock.js';
 import { loadConfig } from '../config/load.js';
 import type { MaestroConfig } from '../config/schema.js';
 import { MaestroError } from '../model/error.js';
 import { demoFleetPath } from './package-files.js';
 import { type Served, serve, stopOnSignal } from './serve.js';
+import { type TlsArguments, tlsOfArguments, withTlsOptions } from './tls-options.js';
 import { parseUrls, vllmApiKeys } from './vllm-urls.js';
 
-interface UpArguments {
+interface UpArguments extends TlsArguments {
   readonly fleet?: string;
   readonly vllm?: readonly string[];
   readonly port?: number;
@@ -20,7 +22,7 @@ export const DRAIN_MS = 30_000;
 
 /** `maestro up`: everything in one process, at real time. */
 export function registerUp(program: Command): void {
-  program
+  const command = program
     .command('up')
     .summary('serve: gateway, three levels and a fleet in one process')
     .description(
@@ -29,7 +31,8 @@ export function registerUp(program: Command): void {
     )
     .option('--fleet <file>', 'fleet and settings, see "maestro config"')
     .option('--vllm <urls>', 'base URLs of vLLM servers, separated by commas; `unix:/PATH` for a socket', parseUrls)
-    .option('--api-key-env <name>', 'environment variable that holds the API key of the --vllm servers')
+    .option('--api-key-env <name>', 'environment variable that holds the API key of the --vllm servers');
+  withTlsOptions(command)
     .option('--port <port>', 'port to listen on; 0 picks a free one (default: 8080)', parsePort)
     .option('--host <host>', 'address to listen on (default: 127.0.0.1)')
     .option('--insecure', 'serve other machines without any key')
@@ -41,11 +44,20 @@ async function up(options: UpArguments): Promise<void> {
   if (options.fleet !== undefined && options.vllm !== undefined) {
     throw new MaestroError('invalid_request', 'Give --fleet or --vllm, not both.');
   }
+  const tls = tlsOfArguments(options, new WallClock());
+  if (tls && options.vllm === undefined) {
+    throw new MaestroError(
+      'invalid_request',
+      '--cacert, --cert and --key go with --vllm; in a fleet file it is fleet.tls.',
+    );
+  }
   const served = await serve({
     config: configFor(options),
     rehearsal: true,
     insecure: options.insecure === true,
-    ...(options.vllm ? { vllmUrls: options.vllm, vllmApiKeys: vllmApiKeys(options.vllm, options.apiKeyEnv) } : {}),
+    ...(options.vllm
+      ? { vllmUrls: options.vllm, vllmApiKeys: vllmApiKeys(options.vllm, options.apiKeyEnv), vllmTls: tls }
+      : {}),
     ...(options.port === undefined ? {} : { port: options.port }),
     ...(options.host === undefined ? {} : { host: options.host }),
   });

@@ -153,6 +153,25 @@ const node = z
 export const fleetSchema = z
   .strictObject({
     nodes: z.array(node).prefault([]).describe('The GPU hosts.'),
+    tls: z
+      .strictObject({
+        ca: z
+          .string()
+          .min(1)
+          .exactOptional()
+          .describe('Certificates that sign those of the servers. Default: those that Node trusts.'),
+        cert: z
+          .string()
+          .min(1)
+          .exactOptional()
+          .describe('Certificate that servers are shown that ask for one (vLLM `--ssl-cert-reqs 2`).'),
+        key: z.string().min(1).exactOptional().describe('Its private key.'),
+      })
+      .refine(({ cert, key }) => (cert === undefined) === (key === undefined), {
+        error: 'must name both cert and key, or none of them',
+      })
+      .exactOptional()
+      .describe('TLS to servers at `https://` URLs: paths of files in PEM form. Files that change are read again.'),
     stateDir: z
       .string()
       .min(1)

@@ -3,6 +3,7 @@ import { soon } from '../bus/soon.js';
 import { Stager } from '../engine/staging/stager.js';
 import type { GpuTelemetry } from '../engine/telemetry/gpu-source.js';
 import { type DiscoveredEngine, discoveredLimits } from '../engine/vllm/discover.js';
+import type { EngineTls } from '../engine/vllm/engine-tls.js';
 import { foreignSleep } from '../engine/vllm/foreign-sleep.js';
 import { type LiveEngine, openLiveEngine } from '../engine/vllm/live-engine.js';
 import type { EngineMetrics } from '../engine/vllm/metrics.js';
@@ -54,6 +55,8 @@ export interface NodeServiceOptions {
   readonly onFound?: () => void;
   /** vLLM's API key of an engine, where it has one. */
   readonly apiKey?: (engineId: string) => string | undefined;
+  /** For engines at `https://` URLs. */
+  readonly tls?: EngineTls | undefined;
   /** Folder for what is to outlive this process. Absent: nothing does. */
   readonly stateDir?: string;
   readonly logger: NodeLogger;

@@ -3,11 +3,14 @@ import { engineAddress } from '../../model/engine-address.js';
 import { MaestroError } from '../../model/error.js';
 import { nextInt, SeededRng } from '../../model/rng.js';
 import type { DecodeSample, PrefillSample } from '../calibration-fit.js';
+import { connectorWith, type EngineTls } from '../vllm/engine-tls.js';
 
 export interface MeasureOptions {
   /** Base URL, without a path; `unix:/PATH` for a socket. */
   readonly url: string;
   readonly apiKey?: string | undefined;
+  /** For an `https://` URL. */
+  readonly tls?: EngineTls | undefined;
   readonly model: string;
   /** Milliseconds that only go forward. */
   readonly nowMs: () => number;
@@ -40,7 +43,7 @@ interface Answer {
 
 /** Asks a running engine, which nobody else uses meanwhile, for prompts of several lengths and batches of several sizes, and keeps the medians. The first of each is not counted. */
 export async function measureEngine(options: MeasureOptions): Promise<Measurements> {
-  const dispatcher = dispatcherTo(options.url);
+  const dispatcher = dispatcherTo(options.url, options.tls);
   return measure(options, dispatcher).finally(() => dispatcher.destroy());
 }
 
@@ -105,12 +108,12 @@ function tooFewTokens(tookMs: number): MaestroError {
 }
 
 /** The way to the engine. Bodies may be silent for long, so only {@link REQUEST_LIMIT_MS} bounds them. */
-function dispatcherTo(url: string): Agent {
+function dispatcherTo(url: string, tls: EngineTls | undefined): Agent {
   const { socketPath } = engineAddress(url);
   return new Agent({
     headersTimeout: 0,
     bodyTimeout: 0,
-    ...(socketPath === undefined ? {} : { connect: { socketPath } }),
+    connect: connectorWith(tls, socketPath === undefined ? {} : { socketPath }),
   });
 }
 

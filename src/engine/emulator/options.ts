@@ -80,6 +80,13 @@ export interface EmulatorOptions {
   readonly port?: number;
   /** Unix socket to listen on, in place of host and port. */
   readonly uds?: string;
+  /** Serve TLS: paths of PEM files. `certReqs` as in Python's `ssl`: 0 asks for no certificate of clients, 1 takes one, 2 insists. */
+  readonly ssl?: {
+    readonly keyfile: string;
+    readonly certfile: string;
+    readonly caCerts?: string;
+    readonly certReqs?: number;
+  };
   readonly timeScale?: number;
   /** Unix socket of the node's device, which other emulators share. Absent: a device of its own. */
   readonly deviceSocket?: string;

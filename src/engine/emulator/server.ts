@@ -1,4 +1,6 @@
+import { readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Clock } from '../../model/clock.js';
 import { BatchEngine } from '../batch-engine.js';
@@ -118,13 +120,8 @@ export class EmulatedVllm {
       ...(options.devMode ? devRoutes(this.context) : []),
       ...emulatorRoutes(this.context),
     ]);
-    this.server = createServer(
-      { keepAliveTimeout: KEEP_ALIVE_MS, requestTimeout: 0, requireHostHeader: false },
-      (request, response) => {
-        void this.serve(request, response);
-      },
-    );
-    this.server.on('connection', (socket) => {
+    this.server = listener(options, (request, response) => void this.serve(request, response));
+    this.server.on('connection', (socket: Socket) => {
       this.sockets.add(socket);
       socket.on('close', () => this.sockets.delete(socket));
     });
@@ -151,7 +148,7 @@ export class EmulatedVllm {
     });
     if (options.uds !== undefined) return `unix:${options.uds}`;
     const { port } = this.server.address() as AddressInfo;
-    return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+    return `${options.ssl ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${port}`;
   }
 
   /**
@@ -245,6 +242,23 @@ export class EmulatedVllm {
     if (scheme?.toLowerCase() === 'bearer' && key !== undefined && keys.includes(key)) return;
     throw new HttpError(401, { error: 'Unauthorized' }, false);
   }
+}
+
+function listener(
+  { ssl }: EmulatorOptions,
+  serve: (request: IncomingMessage, response: ServerResponse) => void,
+): Server {
+  const common = { keepAliveTimeout: KEEP_ALIVE_MS, requestTimeout: 0, requireHostHeader: false };
+  if (!ssl) return createServer(common, serve);
+  const { keyfile, certfile, caCerts, certReqs = 0 } = ssl;
+  return createTlsServer(
+    {
+      ...{ ...common, key: readFileSync(keyfile), cert: readFileSync(certfile) },
+      ...{ requestCert: certReqs > 0, rejectUnauthorized: certReqs === 2 },
+      ...(caCerts === undefined ? {} : { ca: readFileSync(caCerts) }),
+    },
+    serve,
+  );
 }
 
 function isPreflight(request: IncomingMessage): boolean {

@@ -2,6 +2,7 @@ import { openSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Clock, Timer } from '../../model/clock.js';
 import { VllmClient } from '../vllm/client.js';
+import type { EngineTls } from '../vllm/engine-tls.js';
 import { claimAddress } from './claim-address.js';
 import { CrashBackoff, type CrashBackoffConfig, DEFAULT_CRASH_BACKOFF } from './crash-backoff.js';
 import { adoptEngine, type EngineProcess, endGroup, spawnEngine, sweepGroup } from './engine-process.js';
@@ -37,6 +38,8 @@ export interface SupervisorOptions {
   /** Between SIGTERM and SIGKILL. */
   readonly graceMs?: number;
   readonly environment?: Readonly<Record<string, string | undefined>>;
+  /** Where the engine is started with TLS. */
+  readonly tls?: EngineTls | undefined;
 }
 
 /**
@@ -266,12 +269,12 @@ export class EngineSupervisor {
 
   /** Polls until the server answers; false when it has ended or was told to stop. The start ends by force when it takes too long. */
   private async untilServing(process: EngineProcess): Promise<boolean> {
-    const { clock, launch, startLimitMs = DEFAULT_START_LIMIT_MS, graceMs = DEFAULT_GRACE_MS } = this.options;
+    const { clock, launch, tls, startLimitMs = DEFAULT_START_LIMIT_MS, graceMs = DEFAULT_GRACE_MS } = this.options;
     let ended = false;
     void process.ended.then(() => {
       ended = true;
     });
-    const client = new VllmClient({ url: launch.url });
+    const client = new VllmClient({ url: launch.url, tls });
     const untilMs = clock.nowMs() + startLimitMs;
     try {
       while (!ended && this.wanted) {

@@ -3,14 +3,15 @@ import { WallClock } from '../../bus/wall-clock.js';
 import type { Clock } from '../../model/clock.js';
 import { engineAddress } from '../../model/engine-address.js';
 import { EnginePath } from './data-path.js';
+import { connectorWith, type EngineTls, isTlsFailure } from './engine-tls.js';
 
 /** Why a call to an engine failed; an expected outcome, so a value. */
 export interface CallFailure {
   /**
    * `refused`: nobody listens; `unreachable`: no route or name; `timeout`: no answer in time; `reset`: the connection broke;
-   * `http`: an answer with an error status; `protocol`: an answer that is not what it should be.
+   * `tls`: the two ends do not trust each other, as far as can be told; `http`: an answer with an error status; `protocol`: an answer that is not what it should be.
    */
-  readonly kind: 'refused' | 'unreachable' | 'timeout' | 'reset' | 'http' | 'protocol';
+  readonly kind: 'refused' | 'unreachable' | 'timeout' | 'reset' | 'tls' | 'http' | 'protocol';
   readonly status?: number;
   readonly message: string;
 }
@@ -22,6 +23,8 @@ export interface VllmClientOptions {
   readonly url: string;
   /** vLLM's `--api-key`; added to every request, those of the data path included. */
   readonly apiKey?: string | undefined;
+  /** For `https://`; absent: Node's own trust, and no certificate. */
+  readonly tls?: EngineTls | undefined;
   /** Real time. */
   readonly clock?: Clock;
 }
@@ -62,16 +65,22 @@ export class VllmClient {
   readonly dataPath: EnginePath;
   private readonly control: Dispatcher;
   private readonly controlPool: Pool;
+  private readonly secure: boolean;
+  private answered = false;
 
-  constructor({ url, apiKey, clock = new WallClock() }: VllmClientOptions) {
-    const { origin, socketPath } = engineAddress(url);
+  constructor({ url, apiKey, tls, clock = new WallClock() }: VllmClientOptions) {
+    const { origin, secure, socketPath } = engineAddress(url);
     this.origin = origin;
-    this.dataPath = new EnginePath({ origin: url, apiKey, keepAliveMs: KEEP_ALIVE_MS, clock });
+    this.secure = secure;
+    this.dataPath = new EnginePath({ origin: url, apiKey, tls, keepAliveMs: KEEP_ALIVE_MS, clock });
     this.controlPool = new Pool(this.origin, {
       pipelining: 1,
       keepAliveTimeout: KEEP_ALIVE_MS,
       keepAliveMaxTimeout: KEEP_ALIVE_MS,
-      connect: { timeout: CONNECT_TIMEOUT_MS, ...(socketPath === undefined ? {} : { socketPath }) },
+      connect: connectorWith(tls, {
+        timeout: CONNECT_TIMEOUT_MS,
+        ...(socketPath === undefined ? {} : { socketPath }),
+      }),
       connections: CONTROL_CONNECTIONS,
     });
     this.control = apiKey === undefined ? this.controlPool : this.controlPool.compose(withApiKey(apiKey));
@@ -221,6 +230,7 @@ export class VllmClient {
         bodyTimeout: 0,
         signal: AbortSignal.timeout(timeoutMs),
       });
+      this.answered = true;
       const answer = await readBody(response.body);
       if (answer === undefined)
         return failed('protocol', `${method} ${path}: the answer exceeds ${MAX_BODY_BYTES} bytes`);
@@ -231,10 +241,12 @@ export class VllmClient {
         failure: { kind: 'http', status, message: `${method} ${path}: ${status} ${errorMessage(answer)}` },
       };
     } catch (thrown) {
-      return failed(
-        failureKind(thrown),
-        `${method} ${path}: ${thrown instanceof Error ? thrown.message : String(thrown)}`,
-      );
+      const kind = failureKind(thrown);
+      const message = `${method} ${path}: ${thrown instanceof Error ? thrown.message : String(thrown)}`;
+      // Who is refused for want of a certificate hears of it after the handshake, as an end of the connection.
+      if (kind === 'reset' && this.secure && !this.answered)
+        return failed('tls', `${message} before any answer; it may ask for a certificate`);
+      return failed(kind, message);
     }
   }
 }
@@ -272,6 +284,7 @@ export function failureKind(thrown: unknown): CallFailure['kind'] {
     code === 'EACCES'
   )
     return 'unreachable';
+  if (isTlsFailure(code)) return 'tls';
   return code?.startsWith('HPE_') ? 'protocol' : 'reset';
 }
 

@@ -5,6 +5,7 @@ import type { DataCall, DataHandler } from '../../bus/contract.js';
 import { type HeldWrite, writeBatch } from '../../bus/write-batch.js';
 import type { EngineAddress } from '../../model/engine-address.js';
 import { AnswerParser, type AnswerSink, ProtocolError } from './answer-parser.js';
+import type { EngineTls } from './engine-tls.js';
 
 export interface ConnectionOwner {
   /** Takes the connection back: another request may go out on it. */
@@ -62,11 +63,13 @@ export class DataConnection implements AnswerSink, HeldWrite {
   constructor(
     address: EngineAddress,
     private readonly owner: ConnectionOwner,
+    tls?: EngineTls,
   ) {
     const { host, port, secure, socketPath } = address;
     const common = { host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: TCP_KEEP_ALIVE_MS };
     if (secure) {
-      this.socket = connectTls({ ...common, servername: isIP(host) ? '' : host });
+      const trust = tls ? { secureContext: tls.context() } : {};
+      this.socket = connectTls({ ...common, ...trust, servername: isIP(host) ? '' : host });
       this.socket.on('data', (bytes: Buffer) => this.read(bytes));
       this.socket.once('secureConnect', () => this.opened());
     } else {

@@ -2,12 +2,15 @@ import type { DataHandler, DataPath, DataRequest } from '../../bus/contract.js';
 import type { Clock, Timer } from '../../model/clock.js';
 import { type EngineAddress, engineAddress } from '../../model/engine-address.js';
 import { ConnectionCall, DataConnection } from './data-connection.js';
+import type { EngineTls } from './engine-tls.js';
 
 export interface EnginePathOptions {
   /** Base URL of the engine; `unix:/PATH` for a socket. */
   readonly origin: string;
   /** Sent as a bearer token with every request. */
   readonly apiKey?: string | undefined;
+  /** For `https://`; absent: Node's own trust, and no certificate. */
+  readonly tls?: EngineTls | undefined;
   /** A connection that was idle for longer is not used again, wall milliseconds. */
   readonly keepAliveMs: number;
   readonly clock: Clock;
@@ -77,7 +80,7 @@ export class EnginePath implements DataPath {
   }
 
   private open(): DataConnection {
-    const connection = new DataConnection(this.address, this);
+    const connection = new DataConnection(this.address, this, this.options.tls);
     this.connections.add(connection);
     return connection;
   }

@@ -7,7 +7,7 @@ import { canaryFile } from './canary-file.js';
 import { VllmClient } from './client.js';
 import type { DiscoveredEngine } from './discover.js';
 import type { EngineMetrics } from './metrics.js';
-import { DEFAULT_MONITOR_CONFIG, EngineMonitor, type MonitorDownReason } from './monitor.js';
+import { type Barrier, DEFAULT_MONITOR_CONFIG, EngineMonitor, type MonitorDownReason } from './monitor.js';
 import { DEFAULT_MOVE_LIMITS, EngineMoves } from './moves.js';
 
 /** One engine as its node's agent holds it: the connections to it, and what watches and moves it. */
@@ -30,11 +30,16 @@ interface LiveEngineEvents {
   readonly event: (event: EngineEvent) => void;
 }
 
+const BARRED: Readonly<Record<Barrier, string>> = {
+  key: 'engine asks for an API key: name it with apiKeyEnv, apiKeyFile or --api-key-env',
+  tls: 'engine and Maestro do not trust each other: name certificates with fleet.tls, or --cacert, --cert and --key',
+};
+
 /** Opens nothing yet: the monitor begins when it is started. */
 export function openLiveEngine(spec: EngineSpec, options: NodeServiceOptions, events: LiveEngineEvents): LiveEngine {
   const { engineId, url } = spec;
-  const { wallClock, apiKey, monitor, moveLimits, logger, onRefused, stateDir } = options;
-  const client = new VllmClient({ url, apiKey: apiKey?.(engineId), clock: wallClock });
+  const { wallClock, apiKey, tls, monitor, moveLimits, logger, onRefused, stateDir } = options;
+  const client = new VllmClient({ url, apiKey: apiKey?.(engineId), tls, clock: wallClock });
   const { up, down, metrics, outstanding, event } = events;
   const canary =
     stateDir === undefined
@@ -51,11 +56,7 @@ export function openLiveEngine(spec: EngineSpec, options: NodeServiceOptions, ev
       { ...DEFAULT_MONITOR_CONFIG, ...monitor },
       {
         ...{ up, down, metrics, outstanding },
-        locked: (message) =>
-          logger.warn(
-            { engineId, message },
-            'engine asks for an API key: name it with apiKeyEnv, apiKeyFile or --api-key-env',
-          ),
+        barred: (by, message) => logger.warn({ engineId, message }, BARRED[by]),
         refused: (forMs) => onRefused?.(engineId, forMs),
       },
     ),

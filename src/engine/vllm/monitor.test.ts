@@ -35,7 +35,7 @@ async function watched(fake: FakeVllm, url: string, config = {}) {
       metrics: ({ waiting }) => log.push(`waiting ${waiting}`),
       outstanding: () => outstanding,
       refused: (forMs) => refusals.push(forMs),
-      locked: () => log.push('locked'),
+      barred: (by) => log.push(`barred by ${by}`),
     },
   );
   closers.push(
@@ -86,7 +86,7 @@ describe('EngineMonitor', () => {
       clock.advance(250);
       expect(fake.requests.length).toBeGreaterThan(before + 20);
     }, SOON);
-    expect(log).toEqual(['locked']);
+    expect(log).toEqual(['barred by key']);
   });
 
   it('waits for a server that is away at the start', async () => {

@@ -34,12 +34,15 @@ export const DEFAULT_MONITOR_CONFIG: MonitorConfig = {
 
 export type MonitorDownReason = 'refused' | 'unresponsive' | 'unhealthy' | 'stalled' | 'failing';
 
+/** What keeps us out of an engine that is there: it wants another API key, or one end does not trust the other's certificate. */
+export type Barrier = 'key' | 'tls';
+
 export interface MonitorListener {
   up(found: DiscoveredEngine): void;
   down(reason: MonitorDownReason, detail: string): void;
   metrics(metrics: EngineMetrics): void;
-  /** The engine answers, but not without another API key. Told once each time that it is looked for. */
-  locked?(message: string): void;
+  /** The engine is there, but does not let us in. Told once each time that it is looked for. */
+  barred?(by: Barrier, message: string): void;
   /** Requests of ours inside the engine. */
   outstanding(): number;
   /** Connections have been refused for so long: nobody listens. Told at every attempt while the engine is down. */
@@ -49,7 +52,7 @@ export interface MonitorListener {
 /** Watches one engine: finds it, reads its counters, notices when it dies, hangs, restarts and comes back. Each engine has its own loop and waits for no other. */
 export class EngineMonitor {
   private isUp = false;
-  private isLocked = false;
+  private barrier: Barrier | undefined;
   private stopped = false;
   private timer: Timer | undefined;
   private busy = false;
@@ -131,10 +134,10 @@ export class EngineMonitor {
     if (this.stopped) return;
     this.noteRefusal(!found.ok && found.failure.kind === 'refused');
     if (!found.ok) {
-      const { status, message } = found.failure;
-      const locked = status === 401 || status === 403;
-      if (locked && !this.isLocked) this.listener.locked?.(message);
-      this.isLocked = locked;
+      const { message } = found.failure;
+      const barrier = barrierIn(found.failure);
+      if (barrier && barrier !== this.barrier) this.listener.barred?.(barrier, message);
+      this.barrier = barrier;
       // An engine that hung and is now refused has died since: its memory is free.
       if (found.failure.kind === 'refused' && this.processMayLive) this.goDown('refused', found.failure.message);
       return;
@@ -143,7 +146,7 @@ export class EngineMonitor {
     if (this.mustGenerate && found.value.level === 0 && !(await this.generates())) return;
     if (this.stopped) return;
     this.isUp = true;
-    this.isLocked = false;
+    this.barrier = undefined;
     this.mustGenerate = false;
     this.missedProbes = 0;
     this.lastMetrics = found.value.metrics;
@@ -230,6 +233,11 @@ export class EngineMonitor {
     this.failing = undefined;
     this.listener.down(reason, detail);
   }
+}
+
+function barrierIn({ kind, status }: CallFailure): Barrier | undefined {
+  if (kind === 'tls') return 'tls';
+  return status === 401 || status === 403 ? 'key' : undefined;
 }
 
 /** A new process begins its counters again, and says when it started. */

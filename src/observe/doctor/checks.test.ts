@@ -3,6 +3,7 @@ import type { DiscoveredEngine } from '../../engine/vllm/discover.js';
 import { unknownEngineSpec } from '../../engine/vllm/discover.js';
 import { findGpu } from '../../model/gpu-catalogue.js';
 import { checkEngine, isLoopback } from './engine-checks.js';
+import { exposedAddresses } from './exposure.js';
 import type { Finding } from './finding.js';
 import { checkGpus } from './gpu-checks.js';
 import { checkHostMemory, checkNodeVersion, checkOnnx, checkOpenFiles } from './host-checks.js';
@@ -131,9 +132,12 @@ describe('engines', () => {
     for (const finding of findings) expect(finding.fix === undefined).toBe(finding.severity === 'ok');
   });
 
-  it('an engine with development endpoints on another host is exposed by that alone', () => {
-    const remote = { ...spec, url: 'http://gpu7:8000' };
-    expect(brief(checkEngine({ spec: remote, found: FOUND, exposedAt: [] }))).toContain('problem exposure');
+  it('an engine with development endpoints on another host is exposed by that alone, unless it asks for certificates', async () => {
+    expect(await exposedAddresses('http://gpu7:8000')).toEqual(['gpu7:8000']);
+    const [, , exposure] = checkEngine({
+      ...{ spec: { ...spec, url: 'https://gpu7:8000' }, found: FOUND, exposedAt: [] },
+    });
+    expect(exposure).toMatchObject({ severity: 'ok', message: expect.stringContaining('who show a certificate') });
   });
 
   it('an engine that asks for a key is told with the way to give it', () => {

@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import type { CallFailure } from '../../engine/vllm/client.js';
 import type { DiscoveredEngine } from '../../engine/vllm/discover.js';
 import { engineAddress } from '../../model/engine-address.js';
 import type { EngineSpec } from '../../model/fleet.js';
@@ -9,8 +10,10 @@ import { checkLaunch, type LaunchProbe } from './launch-checks.js';
 export interface EngineProbe {
   readonly spec: EngineSpec;
   /** What it tells of itself, or why it does not. */
-  readonly found: DiscoveredEngine | { readonly reason: string; readonly status?: number | undefined };
-  /** Addresses of this host, other than loopback, at which its development endpoints answered; or its socket, where all may write to it. */
+  readonly found:
+    | DiscoveredEngine
+    | { readonly reason: string; readonly status?: number | undefined; readonly kind?: CallFailure['kind'] };
+  /** Addresses, other than loopback, at which its development endpoints answer whoever asks; or its socket, where all may write to it. */
   readonly exposedAt: readonly string[];
   /** Where Maestro starts it. */
   readonly launch?: LaunchProbe | undefined;
@@ -28,6 +31,16 @@ export function checkEngine({ spec, found, exposedAt, launch }: EngineProbe): Fi
         subject,
         `${spec.url} asks for an API key: ${found.reason}`,
         'Give its key: apiKeyEnv or apiKeyFile of the engine in a fleet file, or --api-key-env NAME beside --vllm.',
+      ),
+    ];
+  }
+  if ('reason' in found && found.kind === 'tls') {
+    return [
+      problem(
+        'reachable',
+        subject,
+        `${spec.url} and Maestro do not trust each other: ${found.reason}`,
+        'Name the authority that signs its certificate, and where it asks for a certificate (--ssl-cert-reqs) ours: fleet.tls in a fleet file, or --cacert, --cert and --key beside --vllm.',
       ),
     ];
   }
@@ -112,19 +125,20 @@ function checkExposure(
   exposedAt: readonly string[],
 ): Finding[] {
   if (!devMode) return [];
-  const at = isLocal(url) ? exposedAt : [new URL(url).host];
-  if (at.length === 0) {
-    const where = engineAddress(url).socketPath === undefined ? 'on loopback only' : 'on its socket only';
-    return [ok('exposure', subject, `its development endpoints answer ${where}`)];
-  }
+  if (exposedAt.length === 0) return [ok('exposure', subject, `its development endpoints answer ${whoMayAsk(url)}`)];
   return [
     problem(
       'exposure',
       subject,
-      `its development endpoints (sleep, weights, arbitrary calls in the workers) answer without a password at ${at.join(', ')}`,
-      'Bind it to loopback (--host 127.0.0.1) or to a socket of your own user (--uds PATH) and run Maestro beside it, or turn VLLM_SERVER_DEV_MODE off.',
+      `its development endpoints (sleep, weights, arbitrary calls in the workers) answer without a password at ${exposedAt.join(', ')}`,
+      'Bind it to loopback (--host 127.0.0.1) or to a socket of your own user (--uds PATH) and run Maestro beside it; or let it ask for a certificate (--ssl-cert-reqs 2, docs/operations.md), or turn VLLM_SERVER_DEV_MODE off.',
     ),
   ];
+}
+
+function whoMayAsk(url: string): string {
+  if (!isLocal(url)) return 'those only who show a certificate';
+  return engineAddress(url).socketPath === undefined ? 'on loopback only' : 'on its socket only';
 }
 
 /** Is the server on this host, at an address that no other host reaches? */

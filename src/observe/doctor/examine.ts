@@ -8,6 +8,7 @@ import { readHost } from '../../engine/telemetry/host.js';
 import { NvidiaSmiSource } from '../../engine/telemetry/nvidia-smi.js';
 import { VllmClient } from '../../engine/vllm/client.js';
 import { discoverEngine } from '../../engine/vllm/discover.js';
+import type { EngineTls } from '../../engine/vllm/engine-tls.js';
 import type { EngineSpec, NodeSpec } from '../../model/fleet.js';
 import { type AskedEmbedder, examineEmbedder } from './embedder-checks.js';
 import { checkEngine, isLocal } from './engine-checks.js';
@@ -24,6 +25,8 @@ export interface Known {
   /** By engine id, as are the launches of engines that Maestro starts. */
   readonly apiKeys?: ReadonlyMap<string, string>;
   readonly launches?: ReadonlyMap<string, PlannedLaunch>;
+  /** For engines at `https://` URLs. */
+  readonly tls?: EngineTls | undefined;
   /** Undefined where none is to be asked. */
   readonly embedder?: AskedEmbedder;
 }
@@ -36,7 +39,7 @@ export interface Known {
 export async function examine(
   nodes: readonly NodeSpec[],
   modelFile: string | undefined,
-  { apiKeys, launches, embedder }: Known = {},
+  { apiKeys, launches, tls, embedder }: Known = {},
 ): Promise<Finding[]> {
   const engines = nodes.flatMap((node) => node.engines);
   const local = nodes.filter((node) => node.engines.some(({ url }) => isLocal(url)));
@@ -47,7 +50,9 @@ export async function examine(
     examineHost(local),
     ...local.map(examineStaging),
     ...local.filter(({ gpus }) => gpus.length > 0).map(examineGpus),
-    ...engines.map((engine) => examineEngine(engine, apiKeys?.get(engine.engineId), launches?.get(engine.engineId))),
+    ...engines.map((engine) =>
+      examineEngine(engine, apiKeys?.get(engine.engineId), tls, launches?.get(engine.engineId)),
+    ),
   ]);
   return parts.flat();
 }
@@ -108,14 +113,17 @@ async function examineGpus(node: NodeSpec): Promise<Finding[]> {
 async function examineEngine(
   spec: EngineSpec,
   apiKey: string | undefined,
+  tls: EngineTls | undefined,
   launch: PlannedLaunch | undefined,
 ): Promise<Finding[]> {
-  const client = new VllmClient({ url: spec.url, apiKey });
+  const client = new VllmClient({ url: spec.url, apiKey, tls });
   try {
     const [found, exposedAt] = await Promise.all([discoverEngine(client), exposedAddresses(spec.url)]);
     return checkEngine({
       spec,
-      found: found.ok ? found.value : { reason: found.failure.message, status: found.failure.status },
+      found: found.ok
+        ? found.value
+        : { reason: found.failure.message, status: found.failure.status, kind: found.failure.kind },
       exposedAt,
       launch: launch && (await probeLaunch(launch)),
     });

@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
-import { request } from 'undici';
+import { Agent, request } from 'undici';
 import { engineAddress } from '../../model/engine-address.js';
 import { isLoopback } from './engine-checks.js';
 
@@ -15,21 +15,21 @@ export function outsideAddresses(): string[] {
 }
 
 /**
- * Where, other than at loopback, the development endpoints of a local server answer: asks `/is_sleeping`, which changes nothing. A socket is open to whoever may write to
- * it.
+ * Where, other than at loopback, the development endpoints of a server answer whoever asks: calls `/is_sleeping`, which changes nothing, without any key or certificate. A socket
+ * is open to whoever may write to it.
  *
- * @param url Base URL of a server at a loopback address or on a socket; others are not probed.
+ * @param url Base URL of a server that has development endpoints.
  */
 export async function exposedAddresses(url: string, addresses = outsideAddresses()): Promise<string[]> {
-  const { host, port, socketPath } = engineAddress(url);
+  const { host, port, secure, socketPath, origin } = engineAddress(url);
   if (socketPath !== undefined) return (await isOpenToAll(socketPath)) ? [`${socketPath} (for every user)`] : [];
-  if (!isLoopback(host)) return [];
-  const answers = await Promise.all(
-    addresses.map(async (address) =>
-      (await answersAt(`http://${address}:${port}`)) ? `${address}:${port}` : undefined,
-    ),
-  );
-  return answers.filter((address) => address !== undefined);
+  // Whoever reaches it as we do may ask.
+  if (!isLoopback(host) && !secure) return [new URL(origin).host];
+  const origins = isLoopback(host)
+    ? addresses.map((address) => `${secure ? 'https' : 'http'}://${address}:${port}`)
+    : [origin];
+  const answers = await Promise.all(origins.map(answersAt));
+  return origins.filter((_origin, index) => answers[index]).map((open) => new URL(open).host);
 }
 
 async function isOpenToAll(socketPath: string): Promise<boolean> {
@@ -38,13 +38,18 @@ async function isOpenToAll(socketPath: string): Promise<boolean> {
 }
 
 async function answersAt(origin: string): Promise<boolean> {
+  // A stranger does not care whose certificate the server has.
+  const stranger = new Agent({ connect: { rejectUnauthorized: false } });
   try {
     const { statusCode, body } = await request(`${origin}/is_sleeping`, {
+      dispatcher: stranger,
       signal: AbortSignal.timeout(PROBE_TIMEOUT_MS),
     });
     await body.dump();
     return statusCode === 200;
   } catch {
     return false;
+  } finally {
+    await stranger.destroy();
   }
 }

@@ -1,0 +1,109 @@
+import { readFileSync, statSync } from 'node:fs';
+import { createSecureContext, type SecureContext } from 'node:tls';
+import { buildConnector } from 'undici';
+import type { Clock } from '../../model/clock.js';
+import { MaestroError } from '../../model/error.js';
+
+/** Files in PEM form with which connections to engines at `https://` URLs are made. */
+export interface TlsFiles {
+  /** Certificates that sign those of the engines. Absent: those that Node trusts. */
+  readonly ca?: string | undefined;
+  /** Shown to an engine that asks for it. Both or none. */
+  readonly cert?: string | undefined;
+  readonly key?: string | undefined;
+}
+
+/** New certificates are looked for at most so often, wall milliseconds. Tools that renew them do so hours before the old ones end. */
+const LOOK_EVERY_MS = 10_000;
+
+/** How connections to engines prove who is at either end. Files that change are read again, so that renewed certificates need no restart. */
+export class EngineTls {
+  private current: SecureContext;
+  private versions: string;
+  private lookedMs: number;
+
+  /**
+   * @param onStale Told when files that have changed cannot be used; the former ones go on.
+   * @throws MaestroError where a file cannot be read, or does not hold what it should.
+   */
+  constructor(
+    private readonly files: TlsFiles,
+    private readonly clock: Clock,
+    private readonly onStale: (error: MaestroError) => void,
+  ) {
+    this.versions = versionsOf(files);
+    this.current = readContext(files);
+    this.lookedMs = clock.nowMs();
+  }
+
+  /** For the next connection. */
+  context(): SecureContext {
+    const nowMs = this.clock.nowMs();
+    if (nowMs - this.lookedMs < LOOK_EVERY_MS) return this.current;
+    this.lookedMs = nowMs;
+    const versions = versionsOf(this.files);
+    if (versions === this.versions) return this.current;
+    try {
+      this.current = readContext(this.files);
+      this.versions = versions;
+    } catch (thrown) {
+      this.onStale(MaestroError.from(thrown));
+    }
+    return this.current;
+  }
+}
+
+/** What undici connects with. `options` are those of a connection without TLS, too. */
+export function connectorWith(
+  tls: EngineTls | undefined,
+  options: buildConnector.BuildOptions,
+): buildConnector.BuildOptions | buildConnector.connector {
+  if (!tls) return options;
+  return (target, callback) => buildConnector({ ...options, secureContext: tls.context() })(target, callback);
+}
+
+/** Is the failure one of the two ends not trusting each other? */
+export function isTlsFailure(code: string | undefined): boolean {
+  return code !== undefined && /^(ERR_TLS_|ERR_SSL_|CERT_|UNABLE_TO_|(DEPTH_ZERO_)?SELF_SIGNED_CERT)/.test(code);
+}
+
+function readContext({ ca, cert, key }: TlsFiles): SecureContext {
+  const pems = {
+    ...(ca === undefined ? {} : { ca: read(ca, 'the certificates that sign those of engines (ca)') }),
+    ...(cert === undefined ? {} : { cert: read(cert, 'the certificate that engines are shown (cert)') }),
+    ...(key === undefined ? {} : { key: read(key, 'the private key of that certificate (key)') }),
+  };
+  try {
+    return createSecureContext(pems);
+  } catch (cause) {
+    const names = [ca, cert, key].filter((name) => name !== undefined).join(', ');
+    throw new MaestroError(
+      'invalid_request',
+      `The files for TLS to engines (${names}) cannot be used: ${(cause as Error).message}. They should be in PEM form, and the key that of the certificate.`,
+      { cause },
+    );
+  }
+}
+
+function read(path: string, what: string): Buffer {
+  let pem: Buffer;
+  try {
+    pem = readFileSync(path);
+  } catch (cause) {
+    const why = (cause as NodeJS.ErrnoException).code ?? 'unreadable';
+    throw new MaestroError('invalid_request', `Cannot read the file ${path}, which should hold ${what}: ${why}.`);
+  }
+  // OpenSSL takes a file of authorities without any certificate for one that trusts nobody.
+  if (pem.includes('-----BEGIN ')) return pem;
+  throw new MaestroError('invalid_request', `The file ${path} should hold ${what} in PEM form, and does not.`);
+}
+
+/** Changes whenever a file does. A file that is being replaced may be missing for a moment. */
+function versionsOf(files: TlsFiles): string {
+  return [files.ca, files.cert, files.key]
+    .map((path) => {
+      const stat = path === undefined ? undefined : statSync(path, { throwIfNoEntry: false });
+      return stat ? `${stat.ino}:${stat.mtimeMs}:${stat.size}` : '';
+    })
+    .join(' ');
+}
