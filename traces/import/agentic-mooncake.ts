@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { type TraceRow, traceRowSchema } from '../schema.js';
-import { badSource, readRecords, type SourceFile, type TraceImporter } from './importer.js';
+import { badSource, parseRecord, readRecords, type SourceFile, type TraceImporter } from './importer.js';
 
 /** The fields of an Agentic Mooncake row; other keys of later versions are left out. */
 const agenticRow = z.object({
@@ -55,12 +55,7 @@ async function readRows(file: SourceFile): Promise<TraceRow[]> {
   let number = 0;
   for await (const { record } of readRecords(file)) {
     number += 1;
-    const parsed = agenticRow.safeParse(record);
-    if (!parsed.success) {
-      const issue = parsed.error.issues[0]!;
-      throw badSource(file, number, `${issue.path.join('.')}: ${issue.message}`);
-    }
-    const { input_length, output_length, ...rest } = parsed.data;
+    const { input_length, output_length, ...rest } = parseRecord(agenticRow, record, file, number);
     if (input_length === undefined || output_length === undefined) {
       throw badSource(file, number, 'input_length and output_length are needed; rows without them cannot be replayed');
     }

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { TraceRow } from '../schema.js';
-import { badSource, readRecords, type TraceImporter } from './importer.js';
+import { parseRecord, readRecords, type TraceImporter } from './importer.js';
 import { fingerprint, UniqueNames } from './names.js';
 import { rebaseRecordedTimes, roundMs } from './rows.js';
 
@@ -67,12 +67,7 @@ export const decisionLog: TraceImporter = {
       let number = 0;
       for await (const { record } of readRecords(file)) {
         number += 1;
-        const parsed = decision.safeParse(record);
-        if (!parsed.success) {
-          const issue = parsed.error.issues[0]!;
-          throw badSource(file, number, `no decision record: ${issue.path.join('.')}: ${issue.message}`);
-        }
-        const { stage, outcome } = parsed.data;
+        const { stage, outcome } = parseRecord(decision, record, file, number, 'no decision record: ');
         if (outcome?.kind !== 'completed' || outcome.outputTokens === undefined || stage.maxTokens < 1) continue;
         const calls = workflows.get(stage.workflowId) ?? [];
         if (calls.length === 0) workflows.set(stage.workflowId, calls);

@@ -1,5 +1,6 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import type { z } from 'zod';
 import { MaestroError } from '../../src/model/error.js';
 import type { Rng } from '../../src/model/rng.js';
 import { BadFile, readLines } from '../lines.js';
@@ -130,6 +131,14 @@ export function parseJson(text: string): unknown {
 
 export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** A record of a source as its schema has it; what is wrong with it is told with file, line and field, after `what`. */
+export function parseRecord<T>(schema: z.ZodType<T>, record: unknown, file: SourceFile, line: number, what = ''): T {
+  const parsed = schema.safeParse(record);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0]!;
+  throw badSource(file, line, `${what}${issue.path.join('.')}: ${issue.message}`);
 }
 
 export function badSource(file: SourceFile, line: number, message: string): BadFile {

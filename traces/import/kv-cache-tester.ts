@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { TraceRow } from '../schema.js';
 import { toRuns } from '../workflow.js';
-import { badSource, readRecords, type TraceImporter } from './importer.js';
+import { parseRecord, readRecords, type TraceImporter } from './importer.js';
 
 const call = z.object({
   t: z.number(),
@@ -59,12 +59,7 @@ export const kvCacheTester: TraceImporter = {
           if (seenGroups.has(group)) continue;
           seenGroups.add(group);
         }
-        const parsed = session.safeParse(record);
-        if (!parsed.success) {
-          const issue = parsed.error.issues[0]!;
-          throw badSource(file, number, `${issue.path.join('.')}: ${issue.message}`);
-        }
-        const sessionRows = new SessionRows(parsed.data, blockOffset);
+        const sessionRows = new SessionRows(parseRecord(session, record, file, number), blockOffset);
         rows.push(...sessionRows.build());
         blockOffset = sessionRows.nextBlockId;
         taken += 1;

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { TraceRow } from '../schema.js';
-import { badSource, readRecords, type TraceImporter } from './importer.js';
+import { parseRecord, readRecords, type TraceImporter } from './importer.js';
 import { type Call, magenticRows, type SessionCalls, sweRows, turnRows } from './lmcache-sessions.js';
 import { fingerprint } from './names.js';
 import { BLOCK_TOKENS, PrefixBlocks, rebaseRecordedTimes } from './rows.js';
@@ -34,12 +34,7 @@ export const lmcacheAgentTrace: TraceImporter = {
       let number = 0;
       for await (const { record } of readRecords(file)) {
         number += 1;
-        const parsed = line.safeParse(record);
-        if (!parsed.success) {
-          const issue = parsed.error.issues[0]!;
-          throw badSource(file, number, `${issue.path.join('.')}: ${issue.message}`);
-        }
-        const { session_id, timestamp, input, output } = parsed.data;
+        const { session_id, timestamp, input, output } = parseRecord(line, record, file, number);
         const calls = sessions.get(session_id) ?? [];
         calls.push({ atUs: timestamp, prompt: input, answer: output });
         sessions.set(session_id, calls);

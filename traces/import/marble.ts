@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { nextInt, type Rng } from '../../src/model/rng.js';
 import type { TraceRow } from '../schema.js';
-import { badSource, isObject, readRecords, type TraceImporter } from './importer.js';
+import { isObject, parseRecord, readRecords, type TraceImporter } from './importer.js';
 import { buildMarbleRows, type DraftRow, type MarbleConfig } from './marble-workflow.js';
 import { fingerprint } from './names.js';
 import { TokenCounter } from './tokens.js';
@@ -45,18 +45,11 @@ export const marble: TraceImporter = {
       for await (const { record, origin } of readRecords(file)) {
         number += 1;
         if (isObject(record) && Array.isArray(record.agents)) {
-          const parsed = config.safeParse(record);
-          if (!parsed.success) throw badSource(file, number, `config: ${parsed.error.issues[0]!.message}`);
-          const { scenario, task, agents } = parsed.data;
+          const { scenario, task, agents } = parseRecord(config, record, file, number, 'config: ');
           const profiles = new Map(agents.map(({ agent_id, profile }) => [agent_id, profile]));
           configs.set(task.content.trim(), { scenario, outputFormat: task.output_format, profiles });
         } else {
-          const parsed = run.safeParse(record);
-          if (!parsed.success) {
-            const issue = parsed.error.issues[0]!;
-            throw badSource(file, number, `${issue.path.join('.')}: ${issue.message}`);
-          }
-          runs.push({ run: parsed.data, origin });
+          runs.push({ run: parseRecord(run, record, file, number), origin });
         }
       }
     }

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { TraceRow } from '../schema.js';
-import { badSource, readRecords, type TraceImporter } from './importer.js';
+import { parseRecord, readRecords, type TraceImporter } from './importer.js';
 
 const mooncakeRow = z.object({
   timestamp: z.number().min(0),
@@ -22,12 +22,7 @@ export const mooncakeFast25: TraceImporter = {
       let number = 0;
       for await (const { record } of readRecords(file)) {
         number += 1;
-        const parsed = mooncakeRow.safeParse(record);
-        if (!parsed.success) {
-          const issue = parsed.error.issues[0]!;
-          throw badSource(file, number, `${issue.path.join('.')}: ${issue.message}`);
-        }
-        const { timestamp, input_length, output_length, hash_ids } = parsed.data;
+        const { timestamp, input_length, output_length, hash_ids } = parseRecord(mooncakeRow, record, file, number);
         for (const id of hash_ids) next = Math.max(next, offset + id + 1);
         rows.push({
           request_id: `mooncake-${files.length > 1 ? `${fileIndex + 1}-` : ''}${number}`,

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { TraceRow } from '../schema.js';
-import { badSource, readRecords, type TraceImporter } from './importer.js';
+import { parseRecord, readRecords, type TraceImporter } from './importer.js';
 import { slug, stem, UniqueNames } from './names.js';
 import { BLOCK_TOKENS, PrefixBlocks } from './rows.js';
 import { type KeptText, textFields } from './text-fields.js';
@@ -43,16 +43,12 @@ export const tauBench: TraceImporter = {
       for await (const { record, origin } of readRecords(file)) {
         number += 1;
         if (taken === limitWorkflows) break;
-        const parsed = episode.safeParse(record);
-        if (!parsed.success) {
-          const issue = parsed.error.issues[0]!;
-          throw badSource(file, number, `${issue.path.join('.')}: ${issue.message}`);
-        }
+        const parsed = parseRecord(episode, record, file, number);
         const { model, domain } = setOf(stem(origin));
         const template = domain === undefined ? 'tau-bench' : `tau-bench-${domain}`;
-        const task = `${template}-${parsed.data.task_id}`;
-        const workflowId = names.take(`${task}/${parsed.data.trial}`);
-        rows.push(...episodeRows(parsed.data, { workflowId, template, task, model, domain, kept, counter, blocks }));
+        const task = `${template}-${parsed.task_id}`;
+        const workflowId = names.take(`${task}/${parsed.trial}`);
+        rows.push(...episodeRows(parsed, { workflowId, template, task, model, domain, kept, counter, blocks }));
         taken += 1;
       }
     }

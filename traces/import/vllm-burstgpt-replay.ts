@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { TraceRow } from '../schema.js';
-import { badSource, isObject, parseJson, readTexts, type TraceImporter } from './importer.js';
+import { isObject, parseJson, parseRecord, readTexts, type TraceImporter } from './importer.js';
 import { roundMs } from './rows.js';
 
 const request = z.object({
@@ -38,12 +38,7 @@ export const vllmBurstgptReplay: TraceImporter = {
         if (!records.some((record) => isObject(record) && 'first_chunk_time' in record)) continue;
         const load = /scale(\d+)/.exec(origin)?.[1] ?? String(number);
         for (const record of records) {
-          const parsed = request.safeParse(record);
-          if (!parsed.success) {
-            const issue = parsed.error.issues[0]!;
-            throw badSource(file, number, `${issue.path.join('.')}: ${issue.message}`);
-          }
-          rows.push(requestRow(parsed.data, load));
+          rows.push(requestRow(parseRecord(request, record, file, number), load));
         }
       }
     }

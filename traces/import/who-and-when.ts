@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { TraceRow } from '../schema.js';
-import { badSource, readRecords, type TraceImporter } from './importer.js';
+import { parseRecord, readRecords, type TraceImporter } from './importer.js';
 import { fingerprint, slug, stem, UniqueNames } from './names.js';
 import { BLOCK_TOKENS, PrefixBlocks } from './rows.js';
 import { TokenCounter } from './tokens.js';
@@ -40,12 +40,7 @@ export const whoAndWhen: TraceImporter = {
       for await (const { record, origin } of readRecords(file)) {
         number += 1;
         if (taken === limitWorkflows) break;
-        const parsed = failure.safeParse(record);
-        if (!parsed.success) {
-          const issue = parsed.error.issues[0]!;
-          throw badSource(file, number, `${issue.path.join('.')}: ${issue.message}`);
-        }
-        const { question, history, system_prompt } = parsed.data;
+        const { question, history, system_prompt } = parseRecord(failure, record, file, number);
         const grouped = history.some(({ name }) => name !== undefined);
         const template = grouped ? 'captain-agent' : 'magentic-one';
         const calls = grouped ? captainCalls(history, system_prompt ?? {}, count) : magenticCalls(history, count);
