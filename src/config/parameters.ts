@@ -1,3 +1,4 @@
+import { objectOf } from '../model/json.js';
 import { unknownName } from './issues.js';
 import type { Finding } from './problem.js';
 
@@ -7,7 +8,7 @@ type Written = Readonly<Record<string, unknown>>;
 export function checkParameters(parameters: Written, served: readonly string[]): Finding[] {
   return Object.entries(parameters).flatMap(([model, written]): Finding[] => {
     const path = ['parameters', model];
-    const rules = asMapping(written);
+    const rules = objectOf(written);
     const findings = contradictions(rules).map(
       (finding): Finding => ({ ...finding, path: [...path, ...finding.path] }),
     );
@@ -37,8 +38,8 @@ function contradictions(rules: Written): Finding[] {
       ruled.set(name, other ?? kind);
     }
   }
-  const caps = asMapping(rules['caps']);
-  for (const [name, value] of Object.entries(asMapping(rules['defaults']))) {
+  const caps = objectOf(rules['caps']);
+  for (const [name, value] of Object.entries(objectOf(rules['defaults']))) {
     const cap = caps[name];
     if (typeof cap !== 'number' || (typeof value === 'number' && value <= cap)) continue;
     findings.push({
@@ -53,10 +54,6 @@ function contradictions(rules: Written): Finding[] {
 
 /** The fields of a mapping or a list of rules, and where each stands in it. */
 function fieldsOf(rules: unknown): [string | number, string][] {
-  if (!Array.isArray(rules)) return Object.keys(asMapping(rules)).map((name) => [name, name]);
+  if (!Array.isArray(rules)) return Object.keys(objectOf(rules)).map((name) => [name, name]);
   return rules.flatMap((name: unknown, index) => (typeof name === 'string' ? [[index, name] as [number, string]] : []));
-}
-
-function asMapping(value: unknown): Written {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Written) : {};
 }

@@ -1,5 +1,6 @@
 import { parseEngineUrl } from '../model/engine-address.js';
 import { GPU_NAMES } from '../model/gpu-catalogue.js';
+import { objectOf } from '../model/json.js';
 import { findLlm, LLM_NAMES } from '../model/llm-catalogue.js';
 import { unknownName } from './issues.js';
 import { isOpenToOthers, LOOPBACK } from './listen.js';
@@ -27,8 +28,8 @@ export function checkReferences(
   written: unknown,
   environment: Readonly<Record<string, string | undefined>>,
 ): Finding[] {
-  const root = asMapping(written);
-  const nodes = entries(asMapping(root['fleet']), ['fleet'], 'nodes');
+  const root = objectOf(written);
+  const nodes = entries(objectOf(root['fleet']), ['fleet'], 'nodes');
   const engines = nodes.flatMap((node) =>
     entries(node.fields, node.path, 'engines').map((engine) => ({ node, engine })),
   );
@@ -45,7 +46,7 @@ export function checkReferences(
     ...nodes.flatMap((node) => checkNode(node, ownGpus)),
     ...engines.flatMap(({ node, engine }) => checkEngine(engine, node, ownModels)),
     ...checkServedNames(root, allEngines),
-    ...checkParameters(asMapping(root['parameters']), servedNames(allEngines)),
+    ...checkParameters(objectOf(root['parameters']), servedNames(allEngines)),
     ...checkClassNames(root),
     ...checkTimeScale(root, allEngines),
     ...checkKeys(root, environment),
@@ -176,7 +177,7 @@ function checkServedNames(root: Written, engines: readonly Entry[]): Finding[] {
     }
     served.set(name, fields['model']);
   }
-  for (const [alias, target] of Object.entries(asMapping(root['aliases']))) {
+  for (const [alias, target] of Object.entries(objectOf(root['aliases']))) {
     const path = ['aliases', alias];
     if (served.has(alias))
       findings.push({
@@ -201,7 +202,7 @@ function servedNames(engines: readonly Entry[]): string[] {
 function checkClassNames(root: Written): Finding[] {
   const declared = names(entries(root, [], 'classes'), 'name').map(({ name }) => name);
   const known = (root['classes'] ?? undefined) === undefined ? ['interactive', 'batch'] : declared;
-  const keys = entries(asMapping(root['gateway']), ['gateway'], 'keys');
+  const keys = entries(objectOf(root['gateway']), ['gateway'], 'keys');
   const uses: Name[] = [
     ...names([{ path: [], fields: root }], 'defaultClass'),
     ...names(entries(root, [], 'templates'), 'class'),
@@ -224,7 +225,7 @@ function checkClassNames(root: Written): Finding[] {
 }
 
 function checkTimeScale(root: Written, engines: readonly Entry[]): Finding[] {
-  const timeScale = asMapping(root['fleet'])['timeScale'];
+  const timeScale = objectOf(root['fleet'])['timeScale'];
   const real = engines.find(({ fields }) => fields['url'] !== undefined);
   if (timeScale === undefined || timeScale === 1 || !real) return [];
   return [
@@ -238,7 +239,7 @@ function checkTimeScale(root: Written, engines: readonly Entry[]): Finding[] {
 }
 
 function checkKeys(root: Written, environment: Readonly<Record<string, string | undefined>>): Finding[] {
-  return entries(asMapping(root['gateway']), ['gateway'], 'keys').flatMap(({ fields, path }): Finding[] => {
+  return entries(objectOf(root['gateway']), ['gateway'], 'keys').flatMap(({ fields, path }): Finding[] => {
     const variable = fields['keyEnv'];
     if ((fields['key'] === undefined) === (variable === undefined)) {
       return [{ path, at: 'value', severity: 'error', message: 'exactly one of keyEnv and key is needed' }];
@@ -256,8 +257,8 @@ function checkKeys(root: Written, environment: Readonly<Record<string, string | 
 }
 
 function checkListen(root: Written): Finding[] {
-  const host = asMapping(root['listen'])['host'];
-  const gateway = asMapping(root['gateway']);
+  const host = objectOf(root['listen'])['host'];
+  const gateway = objectOf(root['gateway']);
   const keys = entries(gateway, ['gateway'], 'keys');
   if (typeof host !== 'string' || !isOpenToOthers(host, keys.length, gateway['insecure'] === true)) return [];
   return [
@@ -284,7 +285,7 @@ function gpuTypes({ fields, path }: Entry): Name[] {
       typeof type === 'string' ? [{ name: type, path: [...path, 'gpus', index] }] : [],
     );
   }
-  const { type, count } = asMapping(gpus);
+  const { type, count } = objectOf(gpus);
   if (typeof type !== 'string' || typeof count !== 'number' || !(count > 0 && count <= 64)) return [];
   return Array.from({ length: count }, () => ({ name: type, path: [...path, 'gpus', 'type'] })).slice(0, count);
 }
@@ -313,10 +314,6 @@ function entries(parent: Written, path: ConfigPath, field: string): Entry[] {
   const value = parent[field];
   const items: [string | number, unknown][] = Array.isArray(value)
     ? [...(value as readonly unknown[]).entries()]
-    : Object.entries(asMapping(value));
-  return items.map(([step, item]) => ({ path: [...path, field, step], fields: asMapping(item) }));
-}
-
-function asMapping(value: unknown): Written {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Written) : {};
+    : Object.entries(objectOf(value));
+  return items.map(([step, item]) => ({ path: [...path, field, step], fields: objectOf(item) }));
 }

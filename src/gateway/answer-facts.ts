@@ -1,4 +1,4 @@
-import { isObject } from './request-fields.js';
+import { isObject, parseJson } from '../model/json.js';
 
 /** What an engine's answer tells about the stage. */
 export interface AnswerFacts {
@@ -108,13 +108,7 @@ function parseObjectAt(text: string, start: number): unknown {
   for (let index = start; index < text.length; index++) {
     const char = text.charCodeAt(index);
     if (char === OPEN_BRACE) depth++;
-    else if (char === CLOSE_BRACE && --depth === 0) {
-      try {
-        return JSON.parse(text.slice(start, index + 1));
-      } catch {
-        return undefined;
-      }
-    }
+    else if (char === CLOSE_BRACE && --depth === 0) return parseJson(text.slice(start, index + 1));
   }
   return undefined;
 }

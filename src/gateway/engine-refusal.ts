@@ -1,9 +1,9 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { type ErrorCode, MaestroError } from '../model/error.js';
+import { isObject, objectOf, parseJson } from '../model/json.js';
 import type { OutcomeKind } from '../model/stage.js';
 import { anthropicError } from './answers.js';
 import { copyAnswerHeaders } from './headers.js';
-import { isObject } from './request-fields.js';
 import type { ApiDialect } from './routes.js';
 
 /** How a stage that the levels turn away ends, where it is not simply `rejected`. */
@@ -59,7 +59,7 @@ export function refusalAnswer(
 }
 
 function inShape(body: Buffer, dialect: ApiDialect): boolean {
-  const document = parse(body);
+  const document = objectOf(parseJson(body.toString('utf8')));
   return isObject(document['error']) && (dialect !== 'anthropic' || document['type'] === 'error');
 }
 
@@ -68,20 +68,11 @@ function inShape(body: Buffer, dialect: ApiDialect): boolean {
  * what is wrong with the fields of any request in OpenAI's shape.
  */
 function wrap(status: number, body: Buffer, dialect: ApiDialect): Buffer {
-  const { error, detail } = parse(body);
+  const { error, detail } = objectOf(parseJson(body.toString('utf8')));
   const said = isObject(error) ? error['message'] : detail;
   const known = typeof said === 'string' && said.length > 0 && said.length <= MAX_DETAIL_LENGTH;
   const message = `The engine refused the request${known ? `: ${said}` : '.'}`;
   if (dialect === 'anthropic') return Buffer.from(JSON.stringify(anthropicError(status, message)));
   const type = status >= 500 ? 'engine_error' : 'invalid_request_error';
   return Buffer.from(JSON.stringify({ error: { message, type, param: null, code: status } }));
-}
-
-function parse(body: Buffer): Record<string, unknown> {
-  try {
-    const document: unknown = JSON.parse(body.toString('utf8'));
-    return isObject(document) ? document : {};
-  } catch {
-    return {};
-  }
 }

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import { objectOf, parseJson } from '../model/json.js';
 import { durationMs, identityValue } from './identity-values.js';
 import type { WantedField } from './json-scan.js';
-import { isObject } from './request-fields.js';
 import type { PathIdentity } from './routes.js';
 
 /** What one source says about who is calling. Every field is optional; the first source that has it wins. */
@@ -225,16 +225,7 @@ function parseBaggage(value: unknown): Map<string, string> {
  * text, because vLLM refuses objects in `vllm_xargs`.
  */
 function agenticContext(value: unknown): Record<string, unknown> {
-  if (typeof value !== 'string') return objectOf(value);
-  try {
-    return objectOf(JSON.parse(value));
-  } catch {
-    return {};
-  }
-}
-
-function objectOf(value: unknown): Record<string, unknown> {
-  return isObject(value) ? value : {};
+  return objectOf(typeof value === 'string' ? parseJson(value) : value);
 }
 
 function pick(object: Record<string, unknown>, names: readonly string[]): string | undefined {

@@ -1,6 +1,6 @@
+import { isObject } from '../model/json.js';
 import { textGrams } from '../model/text-grams.js';
 import type { BodyScan } from './json-scan.js';
-import { isObject } from './request-fields.js';
 
 /** Longer messages are not decoded: predictors do without their words. */
 const MAX_MESSAGE_BYTES = 256 * 1024;

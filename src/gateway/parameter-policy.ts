@@ -1,4 +1,5 @@
 import { MaestroError } from '../model/error.js';
+import { parseJson } from '../model/json.js';
 import type { ParameterRules } from './config.js';
 import { type JsonMember, type JsonRange, membersOf } from './json-scan.js';
 import { countOf } from './request-fields.js';
@@ -185,17 +186,9 @@ function isOpenEnded(
 
 /** A number in any form that vLLM takes for one. */
 function numberOf(written: string): number | undefined {
-  const value: unknown = parse(written);
+  const value: unknown = parseJson(written);
   const count = countOf(value);
   if (count !== undefined || typeof value !== 'string' || value.trim() === '') return count;
   const decimal = Number(value);
   return Number.isFinite(decimal) ? decimal : undefined;
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

@@ -1,4 +1,5 @@
 import { MaestroError } from '../model/error.js';
+import { isObject } from '../model/json.js';
 import type { StageFeatures } from '../model/stage.js';
 import { type BodyScan, findMember, type JsonRange, memberStart, type WantedField } from './json-scan.js';
 import { lastToolCalled } from './last-tool.js';
@@ -257,8 +258,4 @@ function itemKind(body: Buffer, start: number): StageFeatures['lastMessageKind']
   const type = range && decodeRange(body, range);
   if (typeof type !== 'string') return 'none';
   return type.endsWith('_output') ? 'tool' : type === 'reasoning' || type.endsWith('_call') ? 'assistant' : 'none';
-}
-
-export function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

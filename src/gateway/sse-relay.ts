@@ -1,5 +1,5 @@
+import { isObject, parseJson } from '../model/json.js';
 import { type AnswerFacts, learnFinish, learnResponse, learnStopReason, learnUsage } from './answer-facts.js';
-import { isObject } from './request-fields.js';
 import type { ApiDialect } from './routes.js';
 
 const LF = 0x0a;
@@ -168,7 +168,7 @@ export class SseRelay {
       this.done = true;
       return this.error === undefined;
     }
-    const content = marked ? parse(data) : undefined;
+    const content = marked ? parseJson(data) : undefined;
     const error = isObject(content) ? content['error'] : undefined;
     if (isObject(error) || typeof error === 'string') {
       this.error = isObject(error) ? error : { message: error };
@@ -199,14 +199,6 @@ export class SseRelay {
       this.error = isObject(response['error']) ? response['error'] : {};
       this.errorTold = true;
     }
-  }
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }
 

@@ -1,7 +1,8 @@
 import type { StageStart } from '../bus/contract.js';
+import { isObject } from '../model/json.js';
 import type { Intake } from './intake.js';
 import type { BodyScan, JsonRange, WantedField } from './json-scan.js';
-import { decodeField, isObject } from './request-fields.js';
+import { decodeField } from './request-fields.js';
 import type { InferenceRoute } from './routes.js';
 import { type Edit, splice } from './splice.js';
 

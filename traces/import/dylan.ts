@@ -1,6 +1,7 @@
+import { isObject, parseJson } from '../../src/model/json.js';
 import type { TraceRow } from '../schema.js';
 import { HUMANEVAL_PROMPT_TOKENS } from './humaneval-prompts.js';
-import { badSource, isObject, parseJson, type SourceFile, type TraceImporter } from './importer.js';
+import { badSource, type SourceFile, type TraceImporter } from './importer.js';
 import { slug, stem, UniqueNames } from './names.js';
 import { TokenCounter, VOCABULARY } from './tokens.js';
 

@@ -2,6 +2,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { z } from 'zod';
 import { MaestroError } from '../../src/model/error.js';
+import { isObject, parseJson } from '../../src/model/json.js';
 import type { Rng } from '../../src/model/rng.js';
 import { BadFile, readLines } from '../lines.js';
 import type { Trace } from '../schema.js';
@@ -118,19 +119,6 @@ function unwrap(file: SourceFile, value: Record<string, unknown>): SourceRecord 
   if (!isObject(value.record)) return { record: value, origin: file.name, wrapper: {} };
   const origin = typeof value._file === 'string' ? value._file : file.name;
   return { record: value.record, origin, wrapper: value };
-}
-
-/** The value of a JSON text; undefined when it is none. */
-export function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-export function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** A record of a source as its schema has it; what is wrong with it is told with file, line and field, after `what`. */

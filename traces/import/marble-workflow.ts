@@ -1,3 +1,4 @@
+import { objectOf, parseJson } from '../../src/model/json.js';
 import type { TraceRow } from '../schema.js';
 import type { MarbleRun } from './marble.js';
 import { type KeptText, textFields } from './text-fields.js';
@@ -271,14 +272,7 @@ export function answerOf(result: string, firstMessage: string | undefined): stri
   const spoken = head.startsWith(MODEL_MARK) ? head.slice(MODEL_MARK.length) : head;
   if (spoken.trim() !== '') return spoken.trim();
   if (firstMessage !== undefined) return firstMessage;
-  let value: unknown;
-  try {
-    value = JSON.parse(tail.join(FUNCTION_MARK));
-  } catch {
-    return undefined;
-  }
-  if (typeof value !== 'object' || value === null) return undefined;
-  const { code, explanation } = value as { code?: unknown; explanation?: unknown };
+  const { code, explanation } = objectOf(parseJson(tail.join(FUNCTION_MARK)));
   if (typeof code === 'string' && code !== '') return code;
   const query = typeof explanation === 'string' ? /Your query is: \n?(.+)/s.exec(explanation)?.[1] : undefined;
   return query?.split('\n')[0];

@@ -1,7 +1,8 @@
 import { z } from 'zod';
+import { isObject } from '../../src/model/json.js';
 import { nextInt, type Rng } from '../../src/model/rng.js';
 import type { TraceRow } from '../schema.js';
-import { isObject, parseRecord, readRecords, type TraceImporter } from './importer.js';
+import { parseRecord, readRecords, type TraceImporter } from './importer.js';
 import { buildMarbleRows, type DraftRow, type MarbleConfig } from './marble-workflow.js';
 import { fingerprint } from './names.js';
 import { TokenCounter } from './tokens.js';

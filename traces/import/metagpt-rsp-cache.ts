@@ -1,5 +1,6 @@
+import { isObject, parseJson } from '../../src/model/json.js';
 import type { TraceRow } from '../schema.js';
-import { badSource, isObject, parseJson, readRecords, type TraceImporter } from './importer.js';
+import { badSource, readRecords, type TraceImporter } from './importer.js';
 import { fingerprint } from './names.js';
 import { type KeptText, textFields } from './text-fields.js';
 import { TokenCounter, VOCABULARY } from './tokens.js';

@@ -1,5 +1,6 @@
+import { isObject, parseJson } from '../../src/model/json.js';
 import type { TraceRow } from '../schema.js';
-import { badSource, isObject, parseJson, type SourceFile, type TraceImporter } from './importer.js';
+import { badSource, type SourceFile, type TraceImporter } from './importer.js';
 import { slug, stem } from './names.js';
 import { roundMs } from './rows.js';
 import { drawArrivals, Histogram, parseWindows, type RateWindow } from './servegen-fits.js';

@@ -1,6 +1,7 @@
 import { z } from 'zod';
+import { isObject, parseJson } from '../../src/model/json.js';
 import type { TraceRow } from '../schema.js';
-import { isObject, parseJson, parseRecord, readTexts, type TraceImporter } from './importer.js';
+import { parseRecord, readTexts, type TraceImporter } from './importer.js';
 import { roundMs } from './rows.js';
 
 const request = z.object({

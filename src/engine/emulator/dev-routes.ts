@@ -1,3 +1,4 @@
+import { fieldOf } from '../../model/json.js';
 import type { EmulatorContext } from './context.js';
 import { parseBool } from './fields.js';
 import type { Call, Handler, Routes } from './http.js';
@@ -125,7 +126,7 @@ async function rpcEndpoint({ sleep, model }: EmulatorContext, call: Call): Promi
 }
 
 function weightsPathOf(kwargs: unknown): string | undefined {
-  const path = typeof kwargs === 'object' && kwargs !== null ? (kwargs as Record<string, unknown>)['weights_path'] : '';
+  const path = fieldOf(kwargs, 'weights_path');
   return typeof path === 'string' && path !== '' ? path : undefined;
 }
 

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { parseJson } from '../../model/json.js';
 import type { EmulatorContext } from './context.js';
 import type { Handler, Routes } from './http.js';
 
@@ -46,7 +47,7 @@ export function emulatorRoutes(context: EmulatorContext): Routes {
     reply.json(200, JSON.stringify(body));
   };
   const faultEndpoint: Handler = async ({ reply, body }) => {
-    const parsed = FAULT.safeParse(parse(await body()));
+    const parsed = FAULT.safeParse(parseJson((await body()).toString('utf8')));
     if (!parsed.success) {
       reply.json(400, JSON.stringify({ error: z.prettifyError(parsed.error) }));
       return;
@@ -67,12 +68,4 @@ export function emulatorRoutes(context: EmulatorContext): Routes {
     ['/_emulator/state', { GET: stateEndpoint }],
     ['/_emulator/fault', { POST: faultEndpoint }],
   ]);
-}
-
-function parse(bytes: Buffer): unknown {
-  try {
-    return JSON.parse(bytes.toString('utf8'));
-  } catch {
-    return undefined;
-  }
 }

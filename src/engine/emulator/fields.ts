@@ -1,3 +1,4 @@
+import { isObject } from '../../model/json.js';
 import { type ValidationIssue, Verbatim } from './http-error.js';
 
 type JsonObject = Readonly<Record<string, unknown>>;
@@ -139,8 +140,4 @@ export function parseBool(value: unknown): boolean | undefined {
   if (['true', '1', 'yes', 'y', 'on', 't'].includes(text)) return true;
   if (['false', '0', 'no', 'n', 'off', 'f'].includes(text)) return false;
   return undefined;
-}
-
-export function isObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -1,4 +1,5 @@
-import { type FieldReader, isObject } from './fields.js';
+import { isObject } from '../../model/json.js';
+import type { FieldReader } from './fields.js';
 import { badValue, modelNotFound, pythonFloat, validationError } from './http-error.js';
 import type { GenerationRequest, RequestContext, ToolChoice, ToolSpec } from './request.js';
 import type { ChatMessage } from './tokens.js';

@@ -1,4 +1,5 @@
-import { type FieldReader, isObject } from './fields.js';
+import { isObject } from '../../model/json.js';
+import type { FieldReader } from './fields.js';
 import { badValue, HttpError } from './http-error.js';
 import { judgeMaxTokens, judgeModel, judgeToolChoice, judgeToolParser, throwIssues } from './judge.js';
 import {

@@ -1,5 +1,6 @@
+import { isObject } from '../../model/json.js';
 import type { VllmVersion } from './dialect.js';
-import { FieldReader, isObject } from './fields.js';
+import { FieldReader } from './fields.js';
 import type { AnswerKind } from './frames.js';
 import { badValue, envelope, validationError } from './http-error.js';
 import {

@@ -1,4 +1,4 @@
-import { isObject } from './fields.js';
+import { isObject } from '../../model/json.js';
 import { badValue, envelope } from './http-error.js';
 import { judgeMaxTokens, judgeModel, judgeToolChoice, judgeToolParser, throwIssues } from './judge.js';
 import {

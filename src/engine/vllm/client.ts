@@ -2,6 +2,7 @@ import { type Dispatcher, Pool } from 'undici';
 import { WallClock } from '../../bus/wall-clock.js';
 import type { Clock } from '../../model/clock.js';
 import { engineAddress } from '../../model/engine-address.js';
+import { fieldOf, parseJson } from '../../model/json.js';
 import { EnginePath } from './data-path.js';
 import { connectorWith, type EngineTls, isTlsFailure } from './engine-tls.js';
 
@@ -92,21 +93,21 @@ export class VllmClient {
   }
 
   async version(): Promise<Reply<string>> {
-    return this.json('GET', '/version', {}, (body) => text(field(body, 'version')));
+    return this.json('GET', '/version', {}, (body) => text(fieldOf(body, 'version')));
   }
 
   async models(): Promise<Reply<readonly ServedModelEntry[]>> {
     return this.json('GET', '/v1/models', {}, (body) => {
-      const data = field(body, 'data');
+      const data = fieldOf(body, 'data');
       if (!Array.isArray(data)) return undefined;
       return data.flatMap((entry: unknown) => {
-        const id = text(field(entry, 'id'));
+        const id = text(fieldOf(entry, 'id'));
         if (id === undefined) return [];
-        const maxModelLen = field(entry, 'max_model_len');
+        const maxModelLen = fieldOf(entry, 'max_model_len');
         return {
           id,
-          root: text(field(entry, 'root')),
-          parent: text(field(entry, 'parent')),
+          root: text(fieldOf(entry, 'root')),
+          parent: text(fieldOf(entry, 'parent')),
           maxModelLen: typeof maxModelLen === 'number' && maxModelLen > 0 ? maxModelLen : undefined,
         };
       });
@@ -120,7 +121,7 @@ export class VllmClient {
 
   /** vLLM's own configuration; only with its development endpoints on. */
   async serverInfo(): Promise<Reply<Readonly<Record<string, unknown>>>> {
-    return this.json('GET', '/server_info?config_format=json', {}, (body) => record(field(body, 'vllm_config')));
+    return this.json('GET', '/server_info?config_format=json', {}, (body) => record(fieldOf(body, 'vllm_config')));
   }
 
   /** Returns when the memory is free. Parameters go into the query: a JSON body would be ignored silently. */
@@ -135,7 +136,7 @@ export class VllmClient {
 
   /** Also true while paused, and until every part is awake. */
   async isSleeping(): Promise<Reply<boolean>> {
-    return this.json('GET', '/is_sleeping', {}, (body) => flag(field(body, 'is_sleeping')));
+    return this.json('GET', '/is_sleeping', {}, (body) => flag(fieldOf(body, 'is_sleeping')));
   }
 
   pause(mode: 'abort' | 'wait' | 'keep', timeoutMs = CALL_TIMEOUT_MS): Promise<Reply<void>> {
@@ -165,12 +166,12 @@ export class VllmClient {
   /** False while blocks are held. */
   async resetPrefixCache(): Promise<Reply<boolean>> {
     // Versions before 0.29 answer 200 with an empty body.
-    return this.json('POST', '/reset_prefix_cache', {}, (body) => flag(field(body, 'success')) ?? true);
+    return this.json('POST', '/reset_prefix_cache', {}, (body) => flag(fieldOf(body, 'success')) ?? true);
   }
 
   async tokenize(model: string, prompt: string): Promise<Reply<number>> {
     return this.json('POST', '/tokenize', { body: { model, prompt } }, (body) => {
-      const count = field(body, 'count');
+      const count = fieldOf(body, 'count');
       return typeof count === 'number' ? count : undefined;
     });
   }
@@ -186,8 +187,8 @@ export class VllmClient {
       priority: CANARY_PRIORITY,
     };
     return this.json('POST', '/v1/completions', { body, timeoutMs }, (answer) => {
-      const choices = field(answer, 'choices');
-      return Array.isArray(choices) ? text(field(choices[0], 'text')) : undefined;
+      const choices = fieldOf(answer, 'choices');
+      return Array.isArray(choices) ? text(fieldOf(choices[0], 'text')) : undefined;
     });
   }
 
@@ -264,15 +265,15 @@ export function isRefusal({ status }: CallFailure): boolean {
 /** The message in any of vLLM's error bodies: the OpenAI envelope, FastAPI's `detail`, a bare string under `error`. */
 export function errorMessage(body: string): string {
   const parsed = parseJson(body);
-  const error = field(parsed, 'error');
-  const message = text(field(error, 'message')) ?? text(error) ?? text(field(parsed, 'detail'));
+  const error = fieldOf(parsed, 'error');
+  const message = text(fieldOf(error, 'message')) ?? text(error) ?? text(fieldOf(parsed, 'detail'));
   return (message ?? body).slice(0, 500);
 }
 
 /** What kind of failure a thrown undici or socket error is. */
 export function failureKind(thrown: unknown): CallFailure['kind'] {
-  const code = text(field(thrown, 'code'));
-  const name = text(field(thrown, 'name'));
+  const code = text(fieldOf(thrown, 'code'));
+  const name = text(fieldOf(thrown, 'name'));
   if (name === 'TimeoutError' || name === 'AbortError' || code?.endsWith('_TIMEOUT') || code === 'ETIMEDOUT')
     return 'timeout';
   if (code === 'ECONNREFUSED' || code === 'ENOENT') return 'refused';
@@ -317,18 +318,6 @@ async function readBody(body: AsyncIterable<Uint8Array>): Promise<string | undef
 
 function failed(kind: CallFailure['kind'], message: string): Reply<never> {
   return { ok: false, failure: { kind, message } };
-}
-
-function parseJson(body: string): unknown {
-  try {
-    return JSON.parse(body);
-  } catch {
-    return undefined;
-  }
-}
-
-function field(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[name] : undefined;
 }
 
 function record(value: unknown): Readonly<Record<string, unknown>> | undefined {

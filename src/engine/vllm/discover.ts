@@ -1,4 +1,5 @@
 import type { EngineSpec } from '../../model/fleet.js';
+import { fieldOf } from '../../model/json.js';
 import type { LlmSpec } from '../../model/llm.js';
 import { findLlm } from '../../model/llm-catalogue.js';
 import { kvBytesPerToken } from '../../model/memory.js';
@@ -46,7 +47,7 @@ export async function discoverEngine(client: VllmClient): Promise<Reply<Discover
   if (!sleeping.ok && !isAbsent(sleeping.failure)) return sleeping;
   const metrics = metricsText.ok ? readEngineMetrics(metricsText.value) : undefined;
   const config = info.ok ? info.value : undefined;
-  const policy = field(field(config, 'scheduler_config'), 'policy');
+  const policy = fieldOf(fieldOf(config, 'scheduler_config'), 'policy');
   return {
     ok: true,
     value: {
@@ -57,8 +58,8 @@ export async function discoverEngine(client: VllmClient): Promise<Reply<Discover
       maxModelLen: base[0]?.maxModelLen,
       kvPoolTokens: metrics?.cacheConfig?.kvPoolTokens,
       kvDtype: metrics?.cacheConfig?.dtype?.startsWith('fp8') ? 'fp8' : 'bf16',
-      maxNumSeqs: count(field(field(config, 'scheduler_config'), 'max_num_seqs')),
-      tensorParallelSize: count(field(field(config, 'parallel_config'), 'tensor_parallel_size')),
+      maxNumSeqs: count(fieldOf(fieldOf(config, 'scheduler_config'), 'max_num_seqs')),
+      tensorParallelSize: count(fieldOf(fieldOf(config, 'parallel_config'), 'tensor_parallel_size')),
       schedulingPolicy: policy === 'fcfs' || policy === 'priority' ? policy : undefined,
       devMode: sleeping.ok,
       sleepMode: readSleepMode(config),
@@ -122,14 +123,10 @@ function recognise({ root, id }: ServedModelEntry): LlmSpec | undefined {
 }
 
 function readSleepMode(config: unknown): boolean | undefined {
-  const enabled = field(field(config, 'model_config'), 'enable_sleep_mode');
+  const enabled = fieldOf(fieldOf(config, 'model_config'), 'enable_sleep_mode');
   return typeof enabled === 'boolean' ? enabled : undefined;
 }
 
 function count(value: unknown): number | undefined {
   return typeof value === 'number' && value > 0 ? value : undefined;
-}
-
-function field(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[name] : undefined;
 }
