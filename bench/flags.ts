@@ -1,5 +1,6 @@
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { nearest } from '../src/config/nearest.js';
+import { messageOf } from '../src/model/error.js';
 
 /** A flag of a benchmark, and what `--help` says of it. */
 type Flag = NonNullable<ParseArgsConfig['options']>[string] & { readonly help: string };
@@ -44,7 +45,7 @@ export function orEnd<T>(read: () => T): T {
       process.stdout.write(`${error.message}\n`);
       process.exit(0);
     }
-    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+    process.stderr.write(`${messageOf(error)}\n`);
     process.exit(2);
   }
 }

@@ -1,4 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads';
+import { messageOf } from '../model/error.js';
 import { loadEmbedder } from '../predict/embedder/service.js';
 import type { EmbedderAnswer } from './embedder-thread.js';
 
@@ -16,6 +17,6 @@ async function answer(texts: readonly string[]): Promise<EmbedderAnswer> {
   try {
     return { vectors: await (await embedder).embed(texts) };
   } catch (error) {
-    return { error: error instanceof Error ? error.message : String(error) };
+    return { error: messageOf(error) };
   }
 }

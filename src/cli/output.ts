@@ -1,6 +1,6 @@
 import { styleText } from 'node:util';
 import { CommanderError } from 'commander';
-import { MaestroError } from '../model/error.js';
+import { MaestroError, messageOf } from '../model/error.js';
 
 /** What this module needs of `process.stdout` and `process.stderr`. */
 export interface Terminal {
@@ -98,7 +98,7 @@ export function renderFailure(error: unknown, environment: NodeJS.ProcessEnv = p
   if (error instanceof CommanderError) return undefined;
   const debug = environment['MAESTRO_DEBUG'] === '1';
   const fileProblem = describeFileProblem(error);
-  const message = fileProblem ?? (error instanceof Error ? error.message : String(error));
+  const message = fileProblem ?? messageOf(error);
   const lines = [`error: ${message}`];
   if (debug && error instanceof Error) {
     lines.push(error.stack ?? '');

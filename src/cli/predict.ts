@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { judgeCalls } from '../../sim/predict/judge-calls.js';
 import { predictionReport } from '../../sim/predict/report.js';
 import { reportText } from '../../sim/predict/report-text.js';
-import { MaestroError } from '../model/error.js';
+import { MaestroError, messageOf } from '../model/error.js';
 import { modelFileOf, readMedians, readState } from '../predict/directory/service.js';
 import { METADATA_KEY } from '../predict/onnx/model.js';
 import { readModel } from '../predict/onnx/read.js';
@@ -60,7 +60,7 @@ async function loadModel(path: string) {
     const model = readModel(await readFile(file));
     return { stages: forestModel(model), metadata: model.metadata };
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
+    const why = messageOf(error);
     throw new MaestroError('invalid_request', `${file} cannot be used: ${why}`);
   }
 }

@@ -92,3 +92,8 @@ export class MaestroError extends Error {
     });
   }
 }
+
+/** What to tell of whatever was thrown. */
+export function messageOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
+}

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { copyFile, mkdir, open, readdir, readFile, rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { messageOf } from '../../model/error.js';
 import { type CheckpointFile, checkpointFiles, sumBytes } from './checkpoint-files.js';
 
 /** RAM that is left to everybody else: a RAM disk takes what is not there and the kernel then ends processes. */
@@ -87,7 +88,7 @@ export class WeightStore {
       return { ok: true, bytes };
     } catch (error) {
       await rm(part, { recursive: true, force: true }).catch(() => undefined);
-      return { ok: false, message: error instanceof Error ? error.message : String(error), bytes };
+      return { ok: false, message: messageOf(error), bytes };
     }
   }
 

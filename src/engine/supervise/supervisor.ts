@@ -1,6 +1,7 @@
 import { openSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Clock, Timer } from '../../model/clock.js';
+import { messageOf } from '../../model/error.js';
 import { VllmClient } from '../vllm/client.js';
 import type { EngineTls } from '../vllm/engine-tls.js';
 import { claimAddress } from './claim-address.js';
@@ -167,7 +168,7 @@ export class EngineSupervisor {
           ? await this.untilServing(this.process)
           : await locks.hold(launch.gpuIndices, async () => this.wanted && this.startProcess());
       } catch (error) {
-        this.lastFailure = error instanceof Error ? error.message : String(error);
+        this.lastFailure = messageOf(error);
         logger.error({ engine: this.engineId, err: error }, 'the engine could not be started');
       }
       if (!this.process) {

@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '../../model/clock.js';
+import { messageOf } from '../../model/error.js';
 import type { GpuReading, GpuSource } from './gpu-source.js';
 
 /** Why a reading was not taken over. */
@@ -126,7 +127,7 @@ export class TelemetryWatch {
         this.told = undefined;
       }
     } catch (error) {
-      this.refuse('failed', error instanceof Error ? error.message : String(error));
+      this.refuse('failed', messageOf(error));
     }
   }
 

@@ -2,6 +2,7 @@ import { type Dispatcher, Pool } from 'undici';
 import { WallClock } from '../../bus/wall-clock.js';
 import type { Clock } from '../../model/clock.js';
 import { engineAddress } from '../../model/engine-address.js';
+import { messageOf } from '../../model/error.js';
 import { fieldOf, parseJson } from '../../model/json.js';
 import { EnginePath } from './data-path.js';
 import { connectorWith, type EngineTls, isTlsFailure } from './engine-tls.js';
@@ -243,7 +244,7 @@ export class VllmClient {
       };
     } catch (thrown) {
       const kind = failureKind(thrown);
-      const message = `${method} ${path}: ${thrown instanceof Error ? thrown.message : String(thrown)}`;
+      const message = `${method} ${path}: ${messageOf(thrown)}`;
       // Who is refused for want of a certificate hears of it after the handshake, as an end of the connection.
       if (kind === 'reset' && this.secure && !this.answered)
         return failed('tls', `${message} before any answer; it may ask for a certificate`);

@@ -1,3 +1,4 @@
+import { messageOf } from '../../model/error.js';
 import { loadEmbedder } from '../../predict/embedder/service.js';
 import { type Finding, ok, warning } from './finding.js';
 
@@ -32,7 +33,7 @@ export async function examineEmbedder({ folder, waitMs }: AskedEmbedder): Promis
       { name: embedder.name, textMs: timesMs.sort((a, b) => a - b)[RUNS >> 1]! },
     );
   } catch (error) {
-    return checkEmbedder({ folder, waitMs }, { reason: error instanceof Error ? error.message : String(error) });
+    return checkEmbedder({ folder, waitMs }, { reason: messageOf(error) });
   }
 }
 

@@ -9,6 +9,7 @@ import { NvidiaSmiSource } from '../../engine/telemetry/nvidia-smi.js';
 import { VllmClient } from '../../engine/vllm/client.js';
 import { discoverEngine } from '../../engine/vllm/discover.js';
 import type { EngineTls } from '../../engine/vllm/engine-tls.js';
+import { messageOf } from '../../model/error.js';
 import type { EngineSpec, NodeSpec } from '../../model/fleet.js';
 import { type AskedEmbedder, examineEmbedder } from './embedder-checks.js';
 import { checkEngine, isLocal } from './engine-checks.js';
@@ -70,7 +71,12 @@ async function examineHost(nodes: readonly NodeSpec[]): Promise<Finding[]> {
     return checkHostMemory(await readHost(), neededBytes, nodes.length === 0 ? undefined : statedBytes);
   } catch (error) {
     return [
-      problem('host-memory', 'host', `the host cannot be looked at: ${text(error)}`, 'Run where /proc is visible.'),
+      problem(
+        'host-memory',
+        'host',
+        `the host cannot be looked at: ${messageOf(error)}`,
+        'Run where /proc is visible.',
+      ),
     ];
   }
 }
@@ -101,12 +107,12 @@ async function nearestFolder(folder: string): Promise<string> {
 async function filesOf(folder: string): Promise<{ bytes: number } | { reason: string }> {
   return checkpointFiles(folder).then(
     (files) => ({ bytes: sumBytes(files) }),
-    (error: unknown) => ({ reason: text(error) }),
+    (error: unknown) => ({ reason: messageOf(error) }),
   );
 }
 
 async function examineGpus(node: NodeSpec): Promise<Finding[]> {
-  const seen = await new NvidiaSmiSource().read().catch((error: unknown) => ({ reason: text(error) }));
+  const seen = await new NvidiaSmiSource().read().catch((error: unknown) => ({ reason: messageOf(error) }));
   return checkGpus(node, seen);
 }
 
@@ -139,7 +145,7 @@ function loadOnnx(): { version: string } | { reason: string } {
     const { version } = require('onnxruntime-node/package.json') as { version: string };
     return { version };
   } catch (error) {
-    return { reason: text(error).split('\n')[0]! };
+    return { reason: messageOf(error).split('\n')[0]! };
   }
 }
 
@@ -149,8 +155,4 @@ function readLimits(): string | undefined {
   } catch {
     return undefined;
   }
-}
-
-function text(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
