@@ -1,5 +1,5 @@
 import { writeFile } from 'node:fs/promises';
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import { stringify } from 'yaml';
 import { formatPercent, trimmed } from '../../sim/report/format.js';
 import { WallClock } from '../bus/wall-clock.js';
@@ -116,11 +116,5 @@ function rounded({ costs }: Calibration): Record<string, number> {
 }
 
 function counts(text: string): number[] {
-  return text.split(',').map((part) => {
-    const value = Number(part);
-    if (!Number.isSafeInteger(value) || value < 1) {
-      throw new InvalidArgumentError('must be positive whole numbers, separated by commas.');
-    }
-    return value;
-  });
+  return text.split(',').map(positiveInteger);
 }

@@ -1,63 +1,41 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { WallClock } from '../bus/wall-clock.js';
-import { VLLM_VERSIONS, type VllmVersion } from '../engine/emulator/dialect.js';
+import { VLLM_VERSIONS } from '../engine/emulator/dialect.js';
 import { type KvEventsConfig, kvEventsConfig as readKvEventsConfig } from '../engine/emulator/kv-events/publisher.js';
 import { launchEmulator } from '../engine/emulator/launch.js';
 import type { EmulatorOptions } from '../engine/emulator/options.js';
 import { MaestroError } from '../model/error.js';
-import type { GpuSpec } from '../model/gpu.js';
-import type { Dtype, LlmSpec } from '../model/llm.js';
+import { nonNegativeInteger, positive, positiveInteger } from './numbers.js';
 
 /** vLLM's process is gone this long after its engine died. */
 const DEATH_MS = 600;
 
-interface EmulateArguments {
-  readonly model: string;
-  readonly gpu: string;
-  readonly host: string;
-  readonly port: number;
-  readonly uds?: string;
+/** What is named otherwise on the command line, or told by the environment as for vLLM. */
+type NamedOtherwise =
+  | 'servedModelNames'
+  | 'kvDtype'
+  | 'kvEvents'
+  | 'shutdownTimeoutS'
+  | 'apiKeys'
+  | 'deviceSocket'
+  | 'gpuIndices'
+  | 'kvcachedName'
+  | 'kvcachedFolder'
+  | 'keepAliveOnEngineDeath'
+  | 'responsesStore'
+  | 'ssl';
+
+interface EmulateArguments extends Omit<EmulatorOptions, NamedOtherwise> {
   readonly sslKeyfile?: string;
   readonly sslCertfile?: string;
   readonly sslCaCerts?: string;
   readonly sslCertReqs?: number;
   readonly timeScale: number;
   readonly servedModelName?: string[];
-  readonly llmSpec?: LlmSpec;
-  readonly gpuSpec?: GpuSpec;
-  readonly tp?: number;
-  readonly dtype?: Dtype;
-  readonly kvCacheDtype?: 'bf16' | 'fp8';
-  readonly maxNumSeqs?: number;
-  readonly maxNumBatchedTokens?: number;
-  readonly maxModelLen?: number;
-  readonly blockSize?: number;
-  readonly kvCacheMemoryBytes?: number;
-  readonly gpuMemoryUtilization?: number;
-  readonly residueBytes?: number;
-  readonly schedulingPolicy?: 'fcfs' | 'priority';
-  readonly enablePrefixCaching: boolean;
-  readonly enableSleepMode?: boolean;
-  readonly startAsleep?: boolean;
-  readonly devMode?: boolean;
-  readonly enableRequestIdHeaders?: boolean;
-  readonly enablePromptTokensDetails?: boolean;
-  readonly enableForceIncludeUsage?: boolean;
-  readonly enablePerRequestMetrics?: boolean;
-  readonly enableServerLoadTracking?: boolean;
-  readonly enableAutoToolChoice?: boolean;
-  readonly toolCallParser?: string;
-  readonly maxNumQueuedReqs?: number;
-  readonly maxNumQueuedTokens?: number;
-  readonly shutdownTimeout?: number;
+  readonly kvCacheDtype?: EmulatorOptions['kvDtype'];
   readonly kvEventsConfig?: unknown;
-  readonly vllmVersion?: VllmVersion;
-  readonly enableScaleOut?: boolean;
-  readonly runner?: 'generate' | 'pooling';
+  readonly shutdownTimeout?: number;
   readonly apiKey?: string[];
-  readonly seed?: number;
-  readonly startupMs?: number;
-  readonly streamTickMs?: number;
   readonly device?: string;
   readonly gpus?: number[];
   readonly exitWithStdin?: boolean;
@@ -74,13 +52,13 @@ export function registerEmulate(program: Command): void {
     )
     .requiredOption('--model <name>', 'model of the catalogue, or its Hugging Face id')
     .requiredOption('--gpu <type>', 'GPU of the catalogue, such as h100-sxm')
-    .option('--port <port>', 'port to listen on; 0 picks one', naturalNumber, 8000)
+    .option('--port <port>', 'port to listen on; 0 picks one', nonNegativeInteger, 8000)
     .option('--host <host>', 'address to listen on', '127.0.0.1')
     .option('--uds <path>', 'Unix socket to listen on, in place of host and port')
     .option('--ssl-keyfile <file>', 'private key (PEM): serve TLS')
     .option('--ssl-certfile <file>', 'certificate (PEM) for it')
     .option('--ssl-ca-certs <file>', 'certificates that sign those of clients')
-    .option('--ssl-cert-reqs <n>', '0: clients need no certificate, 2: they do', naturalNumber)
+    .option('--ssl-cert-reqs <n>', '0: clients need no certificate, 2: they do', nonNegativeInteger)
     .option('--time-scale <x>', 'emulated seconds in one real second', positive, 1)
     .option('--tp <n>', 'GPUs that share the model (vLLM --tensor-parallel-size)', positiveInteger)
     .option('--served-model-name <names...>', 'names under which clients ask for it')
@@ -92,7 +70,7 @@ export function registerEmulate(program: Command): void {
     .option('--block-size <tokens>', 'tokens of a KV block', positiveInteger)
     .option('--kv-cache-memory-bytes <bytes>', 'KV pool on each GPU', positiveInteger)
     .option('--gpu-memory-utilization <share>', 'share of each GPU that must be free at the start', positive)
-    .option('--residue-bytes <bytes>', 'HBM that stays taken while asleep', naturalNumber)
+    .option('--residue-bytes <bytes>', 'HBM that stays taken while asleep', nonNegativeInteger)
     .addOption(new Option('--scheduling-policy <policy>', 'order of the queue').choices(['fcfs', 'priority']))
     .option('--no-enable-prefix-caching', 'share no prompt prefixes')
     .option('--enable-sleep-mode', 'give memory back on /sleep')
@@ -118,11 +96,11 @@ export function registerEmulate(program: Command): void {
       positiveInteger,
     )
     .addOption(new Option('--kv-events-config <json>', 'tell over ZeroMQ what the prefix cache has').argParser(json))
-    .option('--shutdown-timeout <s>', 'seconds that open requests get after SIGTERM', naturalNumber)
+    .option('--shutdown-timeout <s>', 'seconds that open requests get after SIGTERM', nonNegativeInteger)
     .addOption(new Option('--runner <kind>', '`pooling` serves embeddings only').choices(['generate', 'pooling']))
     .option('--api-key <keys...>', 'keys that /v1 asks for')
-    .option('--seed <n>', 'seed of texts and lengths', naturalNumber)
-    .option('--startup-ms <ms>', 'emulated time before it listens', naturalNumber)
+    .option('--seed <n>', 'seed of texts and lengths', nonNegativeInteger)
+    .option('--startup-ms <ms>', 'emulated time before it listens', nonNegativeInteger)
     .option('--stream-tick-ms <ms>', 'write streams at most once in this real time', positive)
     .option('--device <socket>', 'Unix socket of the emulated device of the node')
     .option('--gpus <indices>', 'GPUs of that device, such as 0,1', indices)
@@ -213,26 +191,8 @@ function toKvEvents(config: unknown): KvEventsConfig | undefined {
     : undefined;
 }
 
-function positiveInteger(text: string): number {
-  const value = Number(text);
-  if (Number.isInteger(value) && value > 0) return value;
-  throw new InvalidArgumentError('It must be a whole number above 0.');
-}
-
-function naturalNumber(text: string): number {
-  const value = Number(text);
-  if (Number.isInteger(value) && value >= 0) return value;
-  throw new InvalidArgumentError('It must be a whole number, 0 or more.');
-}
-
-function positive(text: string): number {
-  const value = Number(text);
-  if (Number.isFinite(value) && value > 0) return value;
-  throw new InvalidArgumentError('It must be a number above 0.');
-}
-
 function indices(text: string): number[] {
-  return text.split(',').map(naturalNumber);
+  return text.split(',').map(nonNegativeInteger);
 }
 
 function json(text: string): unknown {

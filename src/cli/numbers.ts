@@ -4,13 +4,7 @@ import { InvalidArgumentError } from 'commander';
 
 export function positive(text: string): number {
   const value = Number(text);
-  if (!(value > 0 && Number.isFinite(value))) throw new InvalidArgumentError('must be a positive number.');
-  return value;
-}
-
-export function positiveInteger(text: string): number {
-  const value = Number(text);
-  if (!(value > 0 && Number.isSafeInteger(value))) throw new InvalidArgumentError('must be a positive whole number.');
+  if (!(value > 0 && Number.isFinite(value))) throw new InvalidArgumentError('It must be a positive number.');
   return value;
 }
 
@@ -18,9 +12,41 @@ export function nonNegative(text: string): number {
   return text.trim() === '0' ? 0 : positive(text);
 }
 
+export function integer(text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value)) throw new InvalidArgumentError('It must be a whole number.');
+  return value;
+}
+
+export function positiveInteger(text: string): number {
+  const value = Number(text);
+  if (!(value > 0 && Number.isSafeInteger(value))) {
+    throw new InvalidArgumentError('It must be a positive whole number.');
+  }
+  return value;
+}
+
+export function nonNegativeInteger(text: string): number {
+  const value = Number(text);
+  if (!(value >= 0 && Number.isSafeInteger(value))) {
+    throw new InvalidArgumentError('It must be a whole number, 0 or more.');
+  }
+  return value;
+}
+
 /** A share between nothing and all, neither of them. */
 export function fraction(text: string): number {
   const value = Number(text);
-  if (!(value > 0 && value < 1)) throw new InvalidArgumentError('must be between 0 and 1.');
+  if (!(value > 0 && value < 1)) throw new InvalidArgumentError('It must be between 0 and 1.');
   return value;
+}
+
+/** A share between nothing and all; nothing is one too. */
+export function fractionOrNone(text: string): number {
+  return Number(text) === 0 && text.trim() !== '' ? 0 : fraction(text);
+}
+
+/** A share between nothing and all; all is one too. */
+export function fractionOrAll(text: string): number {
+  return Number(text) === 1 ? 1 : fraction(text);
 }

@@ -25,7 +25,7 @@ import { parseModelMap } from '../../traces/replay/models.js';
 import { loadConfig } from '../config/load.js';
 import { ORACLE_POLICIES, ORDERING_POLICIES } from '../global/order/registry.js';
 import { MaestroError } from '../model/error.js';
-import { positive, positiveInteger } from './numbers.js';
+import { fractionOrNone, positive, positiveInteger } from './numbers.js';
 import { progressLine, renderTable } from './output.js';
 import { demoFleetPath, demoTracePath } from './package-files.js';
 import { simRules } from './sim-rules.js';
@@ -89,7 +89,7 @@ export function registerSim(program: Command): void {
       oneOf(WEIGHTS_POLICIES),
     )
     .option('--capacity <x>', 'speed of the arrivals, relative to the trace, that is load 1 (default: found)', positive)
-    .option('--warmup <share>', 'workflows of this first share of the arrivals are not counted', fraction, 0.1)
+    .option('--warmup <share>', 'workflows of this first share of the arrivals are not counted', fractionOrNone, 0.1)
     .option('--limit-workflows <n>', 'only the first so many workflows', positiveInteger)
     .option('--model-map <map>', 'served models for recorded ones: a=b,c=d; * stands for all others')
     .option('--shard <i/n>', 'only the i-th of n parts of the sweep; needs --out; see "maestro sim merge"', shardOf)
@@ -292,22 +292,16 @@ function numbers(text: string): number[] {
   return [...new Set(text.split(',').map(positive))].sort((a, b) => a - b);
 }
 
-function fraction(text: string): number {
-  const value = Number(text);
-  if (!(value >= 0 && value < 1) || text.trim() === '') throw new InvalidArgumentError('must be from 0 to below 1.');
-  return value;
-}
-
 function oneOf<T extends string>(names: readonly T[]): (text: string) => T {
   return (text) => {
     const name = names.find((each) => each === text);
-    if (name === undefined) throw new InvalidArgumentError(`must be one of ${names.join(', ')}.`);
+    if (name === undefined) throw new InvalidArgumentError(`It must be one of ${names.join(', ')}.`);
     return name;
   };
 }
 
 function shardOf(text: string): { index: number; of: number } {
   const [index = 0, of = 0] = /^(\d+)\/(\d+)$/.exec(text)?.slice(1).map(Number) ?? [];
-  if (index < 1 || index > of) throw new InvalidArgumentError('must be like 2/8: the second of eight parts.');
+  if (index < 1 || index > of) throw new InvalidArgumentError('It must be like 2/8: the second of eight parts.');
   return { index, of };
 }

@@ -1,4 +1,4 @@
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import { composeFile } from '../../traces/compose/compose.js';
 import { importTrace } from '../../traces/import/import.js';
 import { IMPORTERS } from '../../traces/import/registry.js';
@@ -9,8 +9,9 @@ import { renderStats } from '../../traces/stats-text.js';
 import { describeIssue } from '../../traces/validator.js';
 import { groupWorkflows } from '../../traces/workflow.js';
 import { writeTrace } from '../../traces/writer.js';
-import { MaestroError } from '../model/error.js';
+import { MaestroError, messageOf } from '../model/error.js';
 import { type Embedder, loadEmbedder } from '../predict/embedder/service.js';
+import { integer, positiveInteger } from './numbers.js';
 import { printJson } from './output.js';
 
 /** `maestro trace …`: import public traces, check them, look into them, compose workloads. */
@@ -75,7 +76,7 @@ async function openEmbedder(folder: string): Promise<Embedder> {
   try {
     return await loadEmbedder(folder);
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
+    const why = messageOf(error);
     throw new MaestroError('invalid_request', `--embedder ${folder} cannot be used: ${why}`);
   }
 }
@@ -139,16 +140,4 @@ async function save(output: string, trace: Trace): Promise<void> {
 function* linesOf({ header, rows }: Trace): Generator<string> {
   if (header) yield JSON.stringify(header);
   for (const row of rows) yield JSON.stringify(row);
-}
-
-function integer(text: string): number {
-  const value = Number(text);
-  if (!Number.isSafeInteger(value)) throw new InvalidArgumentError('must be a whole number.');
-  return value;
-}
-
-function positiveInteger(text: string): number {
-  const value = integer(text);
-  if (value < 1) throw new InvalidArgumentError('must be at least 1.');
-  return value;
 }

@@ -87,6 +87,6 @@ function printServing({ address, scheduling, fleet }: Served): void {
 export function parsePort(text: string): number {
   const port = Number(text);
   if (!Number.isInteger(port) || port < 0 || port > 65_535)
-    throw new InvalidArgumentError('must be a port from 0 to 65535.');
+    throw new InvalidArgumentError('It must be a port from 0 to 65535.');
   return port;
 }

@@ -2,14 +2,14 @@ import { createReadStream } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import { formatMs, formatPercent, trimmed } from '../../sim/report/format.js';
 import type { ErrorSummary } from '../../sim/validate/errors.js';
 import { type Latencies, parseRun, type ReplayResult, replayRun } from '../../sim/validate/replay.js';
 import { SILICON_COLUMNS, type SiliconRow, validateSilicon } from '../../sim/validate/silicon.js';
 import { type GroupSummary, type SiliconSummary, summariseSilicon } from '../../sim/validate/summary.js';
 import { MaestroError } from '../model/error.js';
-import { positiveInteger } from './numbers.js';
+import { fractionOrAll, positiveInteger } from './numbers.js';
 import { type Column, printJson, progressLine, renderTable } from './output.js';
 
 interface SiliconFlags {
@@ -36,12 +36,12 @@ export function registerValidate(program: Command): void {
     .option(
       '--gpu-memory-utilization <share>',
       "share of GPU memory that the engines had (default: 0.92, vLLM's)",
-      share,
+      fractionOrAll,
     )
     .option(
       '--shortest-share <share>',
       'lengths are drawn between this share of isl and osl and all of it (default: 0.8)',
-      share,
+      fractionOrAll,
     )
     .option('--rounds <n>', 'requests that were sent for each one in flight (default: 10)', positiveInteger)
     .option('--json', 'print rows[] and summary as one JSON document')
@@ -98,13 +98,6 @@ async function replay(paths: readonly string[], { gpu, json }: { gpu?: string; j
 function unreadable(path: string, cause: unknown): unknown {
   const told = cause instanceof MaestroError || (cause as NodeJS.ErrnoException).code !== undefined;
   return told ? new MaestroError('invalid_request', `${path}: ${(cause as Error).message}`, { cause }) : cause;
-}
-
-function share(text: string): number {
-  const value = Number(text);
-  if (text.trim() === '' || !(value > 0 && value <= 1))
-    throw new InvalidArgumentError('It must lie above 0 and not above 1.');
-  return value;
 }
 
 const columns = (first: string, ...titles: string[]): Column[] => [
