@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { makePrediction, makeStage } from '../../test/stage-fixture.js';
-import type { QueuedStage } from './queued-stage.js';
+import { newQueuedStage, type QueuedStage } from './queued-stage.js';
 import { TenantQueue } from './tenant-queue.js';
 import { WorkflowTracker } from './tracker.js';
 
@@ -9,26 +9,8 @@ function queuedStage(tenant: string, orderKey: number, serviceMs: number): Queue
   const stage = makeStage({ tenant });
   const tracker = new WorkflowTracker();
   tracker.begin(stage, 0);
-  return {
-    stage,
-    prediction: makePrediction({ serviceMs }),
-    workflow: tracker.workflow(stage.workflowId)!,
-    kind: 'interactive',
-    enqueuedAtMs: 0,
-    expiresAtMs: 0,
-    place: 'queued',
-    blockedSinceMs: 0,
-    orderKey,
-    bounces: 0,
-    clusterId: undefined,
-    policyEntry: undefined,
-    ageEntry: undefined,
-    expiryEntry: undefined,
-    changeEntry: undefined,
-    parkedEntry: undefined,
-    listIndex: -1,
-    fresh: false,
-  };
+  const workflow = tracker.workflow(stage.workflowId)!;
+  return { ...newQueuedStage(stage, makePrediction({ serviceMs }), workflow, 'interactive', 0, 0), orderKey };
 }
 
 const draws = fc.array(

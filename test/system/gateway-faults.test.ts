@@ -6,6 +6,7 @@ import { EnginePath } from '../../src/engine/vllm/data-path.js';
 import {
   beginStream,
   chatBody,
+  closeRig,
   contentFrame,
   DONE_FRAME,
   postChat,
@@ -23,13 +24,7 @@ async function start(options: RigOptions = {}): Promise<void> {
   rig = await startRig(options);
 }
 
-afterEach(async () => {
-  await rig.close();
-  const { started, inFlight, outcomes } = rig.metrics.ledger();
-  expect(inFlight).toBe(0);
-  expect(Object.values(outcomes).reduce((sum, count) => sum + count, 0)).toBe(started);
-  for (const { outcomes: finished } of rig.scheduling.submitted) expect(finished).toHaveLength(1);
-});
+afterEach(() => closeRig(rig));
 
 /** Reads from a socket until what came satisfies the condition, or it closes. */
 async function readUntil(socket: NodeJS.ReadableStream, enough: (text: string) => boolean): Promise<string> {

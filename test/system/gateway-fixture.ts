@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
+import { expect } from 'vitest';
 import type {
   DecisionRecord,
   FleetSnapshot,
@@ -209,6 +210,15 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     },
   };
   return rig;
+}
+
+/** Ends it, and checks that every request that was let in has had exactly one outcome. */
+export async function closeRig(rig: Rig): Promise<void> {
+  await rig.close();
+  const { started, inFlight, outcomes } = rig.metrics.ledger();
+  expect(inFlight).toBe(0);
+  expect(Object.values(outcomes).reduce((sum, count) => sum + count, 0)).toBe(started);
+  for (const { outcomes: finished } of rig.scheduling.submitted) expect(finished).toHaveLength(1);
 }
 
 export const COMPLETION = {

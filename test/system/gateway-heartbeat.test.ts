@@ -16,6 +16,7 @@ import {
   beginStream,
   COMPLETION,
   chatBody,
+  closeRig,
   contentFrame,
   DONE_FRAME,
   postChat,
@@ -35,13 +36,7 @@ async function start(options: RigOptions = {}): Promise<void> {
   rig = await startRig({ ...options, config: { heartbeatMs: 1, ...options.config } });
 }
 
-afterEach(async () => {
-  await rig.close();
-  const { started, inFlight, outcomes } = rig.metrics.ledger();
-  expect(inFlight).toBe(0);
-  expect(Object.values(outcomes).reduce((sum, count) => sum + count, 0)).toBe(started);
-  for (const { outcomes: finished } of rig.scheduling.submitted) expect(finished).toHaveLength(1);
-});
+afterEach(() => closeRig(rig));
 
 /** Posts a request that the levels hold until two comments have come; gives what follows them. */
 async function heldThen(

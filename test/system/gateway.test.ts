@@ -4,6 +4,7 @@ import {
   beginStream,
   COMPLETION,
   chatBody,
+  closeRig,
   contentFrame,
   DONE_FRAME,
   postChat,
@@ -20,13 +21,7 @@ beforeEach(async () => {
   rig = await startRig({ upstreamModel: 'tiny-served' });
 });
 
-afterEach(async () => {
-  await rig.close();
-  const { started, inFlight, outcomes } = rig.metrics.ledger();
-  expect(inFlight).toBe(0);
-  expect(Object.values(outcomes).reduce((sum, count) => sum + count, 0)).toBe(started);
-  for (const { outcomes: finished } of rig.scheduling.submitted) expect(finished).toHaveLength(1);
-});
+afterEach(() => closeRig(rig));
 
 function streamScript(...frames: string[]) {
   rig.script = ({ res }) => {
