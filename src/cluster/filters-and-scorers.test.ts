@@ -30,7 +30,6 @@ const H100: GpuSpec = {
   bf16Flops: 989e12,
   peerBandwidth: 450e9,
   hostBandwidth: 50e9,
-  powerWatts: 700,
 };
 
 function record(view: Partial<EngineView> = {}, more: Partial<EngineRecord> = {}): EngineRecord {

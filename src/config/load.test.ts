@@ -338,7 +338,7 @@ describe('the effective config', () => {
 describe('own models and GPUs', () => {
   it('can be used by name and hide those of the catalogue', () => {
     const text = [
-      'gpus: [{name: big, memory: 200GiB, memoryBandwidth: 8TB/s, bf16Flops: 2PFLOPS, peerBandwidth: 900GB/s, hostBandwidth: 50GB/s, powerWatts: 1000}]',
+      'gpus: [{name: big, memory: 200GiB, memoryBandwidth: 8TB/s, bf16Flops: 2PFLOPS, peerBandwidth: 900GB/s, hostBandwidth: 50GB/s}]',
       'models: [{name: tiny, layers: 2, hiddenSize: 64, attentionHeads: 4, kvHeads: 2, headDim: 16, ffnSize: 128, vocabSize: 1000, parametersB: 0.001, activeParametersB: 0.001, maxContextTokens: 2048}]',
       'fleet: {nodes: [{id: n, gpus: [big], hostMemory: 1GiB, engines: [{id: a, model: tiny, gpus: [0]}]}]}',
     ].join('\n');

@@ -240,6 +240,5 @@ export const gpuSchema = z
     fp8Flops: flops().exactOptional().describe('Dense fp8 arithmetic; absent where the GPU has none.'),
     peerBandwidth: rate().describe('GPU to GPU inside a node, one way.'),
     hostBandwidth: rate().describe('Pinned host memory to GPU, as measured.'),
-    powerWatts: z.number().positive().describe('Board power.'),
   })
   .transform(rename({ memory: 'memoryBytes' }));

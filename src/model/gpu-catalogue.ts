@@ -19,7 +19,6 @@ const ENTRIES: readonly GpuSpec[] = [
     bf16Flops: 312 * TFLOPS,
     peerBandwidth: 300 * GB,
     hostBandwidth: HOST_GEN4,
-    powerWatts: 400,
   },
   {
     name: 'a100-pcie-80gb',
@@ -28,7 +27,6 @@ const ENTRIES: readonly GpuSpec[] = [
     bf16Flops: 312 * TFLOPS,
     peerBandwidth: 32 * GB,
     hostBandwidth: HOST_GEN4,
-    powerWatts: 300,
   },
   {
     name: 'h100-sxm',
@@ -38,7 +36,6 @@ const ENTRIES: readonly GpuSpec[] = [
     fp8Flops: 1978 * TFLOPS,
     peerBandwidth: 450 * GB,
     hostBandwidth: HOST_GEN5,
-    powerWatts: 700,
   },
   {
     name: 'h200-sxm',
@@ -49,7 +46,6 @@ const ENTRIES: readonly GpuSpec[] = [
     fp8Flops: 1978 * TFLOPS,
     peerBandwidth: 450 * GB,
     hostBandwidth: HOST_GEN5,
-    powerWatts: 700,
   },
   {
     name: 'b200-sxm',
@@ -59,7 +55,6 @@ const ENTRIES: readonly GpuSpec[] = [
     fp8Flops: 4500 * TFLOPS,
     peerBandwidth: 900 * GB,
     hostBandwidth: HOST_GEN5,
-    powerWatts: 1000,
   },
   {
     name: 'b300-sxm',
@@ -69,7 +64,6 @@ const ENTRIES: readonly GpuSpec[] = [
     fp8Flops: 4500 * TFLOPS,
     peerBandwidth: 900 * GB,
     hostBandwidth: HOST_GEN5,
-    powerWatts: 1400,
   },
   {
     name: 'l40s',
@@ -79,7 +73,6 @@ const ENTRIES: readonly GpuSpec[] = [
     fp8Flops: 733 * TFLOPS,
     peerBandwidth: 32 * GB,
     hostBandwidth: HOST_GEN4,
-    powerWatts: 350,
   },
   {
     name: 'l4',
@@ -89,7 +82,6 @@ const ENTRIES: readonly GpuSpec[] = [
     fp8Flops: 242 * TFLOPS,
     peerBandwidth: 32 * GB,
     hostBandwidth: HOST_GEN4,
-    powerWatts: 72,
   },
   {
     name: 'mi300x',
@@ -100,7 +92,6 @@ const ENTRIES: readonly GpuSpec[] = [
     // Seven links of 64 GB/s, which a collective uses at once.
     peerBandwidth: 7 * 64 * GB,
     hostBandwidth: HOST_GEN5,
-    powerWatts: 750,
   },
   {
     // The profile of LLMServingSim implies about 149 TFLOPS on this card; the figure here is Nvidia's, with fp32 accumulation.
@@ -111,7 +102,6 @@ const ENTRIES: readonly GpuSpec[] = [
     fp8Flops: 330.3 * TFLOPS,
     peerBandwidth: 32 * GB,
     hostBandwidth: HOST_GEN4,
-    powerWatts: 450,
   },
   {
     // No vendor arithmetic figure is at hand: these TFLOPS follow from the measured Llama-3.1-8B prefill (24.8k tokens a second)
@@ -123,7 +113,6 @@ const ENTRIES: readonly GpuSpec[] = [
     fp8Flops: 1000 * TFLOPS,
     peerBandwidth: 64 * GB,
     hostBandwidth: HOST_GEN5,
-    powerWatts: 600,
   },
 ];
 

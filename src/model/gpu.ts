@@ -13,5 +13,4 @@ export interface GpuSpec {
   readonly peerBandwidth: number;
   /** Host to GPU, effective for pinned memory, bytes a second. */
   readonly hostBandwidth: number;
-  readonly powerWatts: number;
 }

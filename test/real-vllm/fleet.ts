@@ -53,7 +53,7 @@ export function realFleet(installed: Installed, folder: string): AgentProcess {
         gpus: [
           {
             ...{ name: 'imagined', memory: '2GiB', memoryBandwidth: '100GB/s', bf16Flops: '1TFLOPS' },
-            ...{ peerBandwidth: '10GB/s', hostBandwidth: '10GB/s', powerWatts: 100 },
+            ...{ peerBandwidth: '10GB/s', hostBandwidth: '10GB/s' },
           },
         ],
         fleet: {
