@@ -20,7 +20,6 @@ type Part =
   | 'engine-model'
   | 'service'
   | 'engine-live'
-  | 'guard'
   | 'bus'
   | 'observe'
   | 'config'
@@ -30,7 +29,7 @@ type Part =
   | 'cli';
 
 const DECISION_ROOMS = ['predict', 'global', 'cluster', 'node'];
-const LIVE: readonly Part[] = ['service', 'engine-live', 'guard', 'bus', 'observe', 'config'];
+const LIVE: readonly Part[] = ['service', 'engine-live', 'bus', 'observe', 'config'];
 const PURE: readonly Part[] = ['model', 'decisions', 'engine-model'];
 
 /** Which parts a part may import, besides itself. The table of docs/architecture.md. */
@@ -40,11 +39,10 @@ const MAY_IMPORT: Readonly<Record<Exclude<Part, 'cli'>, readonly Part[]>> = {
   'engine-model': ['model'],
   service: [...PURE, ...LIVE],
   'engine-live': [...PURE, ...LIVE],
-  guard: [...PURE, ...LIVE],
   bus: [...PURE, ...LIVE],
   observe: [...PURE, ...LIVE],
   config: [...PURE, ...LIVE],
-  gateway: ['model', 'service', 'guard', 'observe'],
+  gateway: ['model', 'service', 'observe'],
   sim: [...PURE, 'traces'],
   traces: [...PURE, 'sim'],
 };

@@ -10,10 +10,7 @@ export type TraceSource = string | AsyncIterable<string> | Iterable<string>;
  * Streams the rows of a trace. Strict: the first bad row ends it with a {@link MaestroError} that names row and field; links between
  * rows are checked after the last one.
  */
-export async function* readTraceRows(
-  source: TraceSource,
-  onHeader?: (header: TraceHeader) => void,
-): AsyncGenerator<TraceRow> {
+async function* readTraceRows(source: TraceSource, onHeader?: (header: TraceHeader) => void): AsyncGenerator<TraceRow> {
   const validator = new TraceValidator();
   const name = typeof source === 'string' ? source : 'trace';
   const refuse = () => {

@@ -3,7 +3,7 @@ import { MAX_TEXT_GRAMS, TEXT_GRAMS } from '../src/model/text-grams.js';
 import { TEXT_VECTOR_SIZE } from '../src/model/text-vector.js';
 
 /** Version of the canonical trace format, the value of `maestro_trace` in a header row. */
-export const TRACE_VERSION = 1;
+const TRACE_VERSION = 1;
 
 const id = z
   .string()

@@ -129,7 +129,7 @@ function depthOf(rows: readonly TraceRow[]): number {
 }
 
 /** Nearest-rank percentiles; undefined for no values. */
-export function percentiles(values: readonly number[]): Percentiles | undefined {
+function percentiles(values: readonly number[]): Percentiles | undefined {
   if (values.length === 0) return undefined;
   const sorted = [...values].sort((a, b) => a - b);
   const at = (q: number) => sorted[Math.max(0, Math.ceil(q * sorted.length) - 1)]!;

@@ -3,7 +3,7 @@ import { type Moments, PooledBound } from '../../src/node/pooled-bound.js';
 import type { JudgedCall } from './judge-calls.js';
 
 /** What reservations are compared with: a limit that every request could have. */
-export const MAX_TOKENS = 4096;
+const MAX_TOKENS = 4096;
 
 /** One way to reserve, over windows of so many concurrent calls in time order. Shares are of the reservation by {@link MAX_TOKENS}. */
 export interface ReservationFigures {

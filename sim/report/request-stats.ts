@@ -23,7 +23,7 @@ export function tpotOf(stage: StageRecord): number | undefined {
 }
 
 /** Completed within the TTFT and TPOT targets of its class; a target that is not set, or cannot be measured, counts as met. */
-export function meetsTargets(stage: StageRecord, target: ReportClass | undefined): boolean {
+function meetsTargets(stage: StageRecord, target: ReportClass | undefined): boolean {
   if (!isCompleted(stage)) return false;
   const ttft = ttftOf(stage);
   const tpot = tpotOf(stage);

@@ -88,7 +88,7 @@ function roundsFor({ workflows }: SweepWorkload, speed: number, minRunMs: number
 }
 
 /** Mean number of workflows that have arrived and not ended, from `fromMs` to `toMs`. */
-export function meanBacklog(workflows: readonly WorkflowRecord[], fromMs: number, toMs: number): number {
+function meanBacklog(workflows: readonly WorkflowRecord[], fromMs: number, toMs: number): number {
   let presentMs = 0;
   for (const { arrivalMs, endMs = Number.POSITIVE_INFINITY } of workflows) {
     presentMs += Math.max(0, Math.min(endMs, toMs) - Math.max(arrivalMs, fromMs));

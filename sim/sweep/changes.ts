@@ -26,7 +26,7 @@ export interface Change {
 /** The goal: back at the best policy's level within so many minutes of a change. */
 export const SETTLED_MINUTES = 5;
 /** One point. */
-export const WITHIN = 0.01;
+const WITHIN = 0.01;
 /** What is left of a phase must be at least so long to say that a policy is back: less is a matter of a few workflows. */
 const LEAST_MINUTES = 5;
 

@@ -54,7 +54,7 @@ async function fetchRecord(requestId: string, options: { target: string; key?: s
 }
 
 /** The record as text for a terminal. */
-export function renderDecision(record: DecisionRecord): string {
+function renderDecision(record: DecisionRecord): string {
   const { stage, context, prediction, outcome } = record;
   const lines: string[] = [];
   const row = (label: string, value: string) => lines.push(`${label.padEnd(12)} ${value}`);

@@ -66,7 +66,7 @@ export class BaselineRouter extends ClusterRouter {
     const { engineId, nodeId } = chosen.spec;
     if (this.kind === 'affinity') this.homes.set(homeKey(stage), engineId);
     const kvTokens = Math.min(prediction.kvTokens.bound, chosen.kvPoolTokens);
-    return { kind: 'place', engineId, nodeId, kvTokens, expectedDelayMs: 0, explanation: NO_EXPLANATION };
+    return { kind: 'place', engineId, nodeId, kvTokens, explanation: NO_EXPLANATION };
   }
 
   private home(views: readonly EngineView[], stage: Stage, excluded: ReadonlySet<string>): EngineView | undefined {

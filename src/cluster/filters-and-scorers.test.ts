@@ -52,7 +52,6 @@ function request(more: Partial<PlaceRequest> = {}): PlaceRequest {
       outputTokens: { q30: 1, q50: 100, q95: 1, mean: 1 },
       kvTokens: { q50: 1, bound: 2_000 },
     }),
-    nowMs: 0,
     excluded: new Set(),
     limits: { lookAhead: 2, unlimitedSeats: 256 },
     cachedTokens: new Map(),

@@ -5,7 +5,6 @@ import type { EngineRecord, SeatLimits } from './engine-record.js';
 export interface PlaceRequest {
   readonly stage: Stage;
   readonly prediction: Prediction;
-  readonly nowMs: number;
   /** Engines that refused or failed this stage. */
   readonly excluded: ReadonlySet<string>;
   readonly limits: SeatLimits;

@@ -155,7 +155,6 @@ export class ClusterRouter {
     const request: PlaceRequest = {
       stage,
       prediction,
-      nowMs,
       excluded,
       limits: this.config,
       cachedTokens,
@@ -181,7 +180,7 @@ export class ClusterRouter {
     const kvTokens = Math.min(prediction.kvTokens.bound, chosen.engine.view.kvPoolTokens);
     chosen.engine.pendingKvTokens += kvTokens;
     this.put(chosen.engine);
-    if (!awaited) return { kind: 'place', engineId, nodeId, kvTokens, expectedDelayMs: best.totalMs, explanation };
+    if (!awaited) return { kind: 'place', engineId, nodeId, kvTokens, explanation };
     // Worth waiting until the wait alone has cost what starting elsewhere would have cost more.
     const waitMs = best.totalMs - awaited.totalMs + queueMs;
     return { kind: 'hold', engineId, nodeId, kvTokens, waitMs, explanation };
@@ -223,7 +222,7 @@ export class ClusterRouter {
     this.markStale(nowMs);
     const models = new Map<string, ModelCapacity>();
     for (const [model, index] of this.models) models.set(model, index.capacity());
-    return { clusterId: this.config.clusterId, observedAtMs: nowMs, models };
+    return { clusterId: this.config.clusterId, models };
   }
 
   /** The same of the models for which it has changed since the last call; one that no engine serves any more can start nothing. */

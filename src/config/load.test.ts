@@ -7,7 +7,7 @@ import { MaestroError } from '../model/error.js';
 import { GiB } from '../model/units.js';
 import { effectiveConfig } from './effective.js';
 import { engineApiKeys, gatewayKeys, keyVariables } from './keys.js';
-import { checkConfig, defaultConfig, loadConfig, parseConfig } from './load.js';
+import { checkConfig, loadConfig, parseConfig } from './load.js';
 import { ConfigError } from './problem.js';
 import { configJsonSchema, configSchema } from './schema.js';
 
@@ -161,9 +161,10 @@ const WRONG: readonly (readonly [text: string, expected: string])[] = [
 
 describe('a config that is right', () => {
   it('has every default when the file is empty', () => {
-    for (const text of ['', '# nothing\n', '{}']) expect(parseConfig(text, 'f.yaml')).toEqual(defaultConfig());
-    expect(defaultConfig().listen).toEqual({ host: '127.0.0.1', port: 8080 });
-    expect(defaultConfig().classes.map(({ name, deadlineMs }) => [name, deadlineMs])).toEqual([
+    const config = parseConfig('', 'f.yaml');
+    for (const text of ['# nothing\n', '{}']) expect(parseConfig(text, 'f.yaml')).toEqual(config);
+    expect(config.listen).toEqual({ host: '127.0.0.1', port: 8080 });
+    expect(config.classes.map(({ name, deadlineMs }) => [name, deadlineMs])).toEqual([
       ['interactive', 60_000],
       ['batch', 1_800_000],
     ]);
@@ -181,7 +182,10 @@ describe('a config that is right', () => {
   });
 
   it('agrees with the defaults that the gateway has of its own', () => {
-    const { timeouts, bodyLimitBytes, headerLimitBytes, maxOpenRequests, maxOpenBytes } = defaultConfig().gateway;
+    const { timeouts, bodyLimitBytes, headerLimitBytes, maxOpenRequests, maxOpenBytes } = parseConfig(
+      '',
+      'f.yaml',
+    ).gateway;
     expect(DEFAULT_GATEWAY_CONFIG).toMatchObject({ bodyLimitBytes, headerLimitBytes, maxOpenRequests, maxOpenBytes });
     expect(DEFAULT_GATEWAY_CONFIG.timeouts).toMatchObject(timeouts);
   });

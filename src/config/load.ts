@@ -35,11 +35,6 @@ export function parseConfig(text: string, file: string, environment: Environment
   return config;
 }
 
-/** The config of an empty file. */
-export function defaultConfig(): MaestroConfig {
-  return configSchema.parse({});
-}
-
 export function readConfigFile(path: string): string {
   try {
     return readFileSync(path, 'utf8');

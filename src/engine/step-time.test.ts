@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { findGpu, GPU_CATALOGUE } from '../model/gpu-catalogue.js';
 import { findLlm, LLM_CATALOGUE } from '../model/llm-catalogue.js';
 import { seatsForTpot } from './seats.js';
-import { type HostWork, type StepBatch, StepCost, stepTimeMs } from './step-time.js';
+import { type HostWork, type StepBatch, StepCost } from './step-time.js';
 
 /**
  * Sums of vLLM kernels in bf16, milliseconds, derived from AIConfigurator's tables (Apache-2.0): decode at a context of 1024 with
@@ -94,7 +94,8 @@ describe('StepCost', () => {
           prefillPairs: prefill * prefill,
           prefillSeqs: 0,
         };
-        const base = stepTimeMs(shape, batch);
+        const cost = new StepCost(shape);
+        const base = cost.stepMs(batch);
         expect(base).toBeGreaterThan(0);
         for (const more of [
           { decodeSeqs: decodeSeqs + 1 },
@@ -103,7 +104,7 @@ describe('StepCost', () => {
           { prefillPairs: batch.prefillPairs + 1_000_000 },
           { prefillSeqs: 4 },
         ]) {
-          expect(stepTimeMs(shape, { ...batch, ...more })).toBeGreaterThanOrEqual(base);
+          expect(cost.stepMs({ ...batch, ...more })).toBeGreaterThanOrEqual(base);
         }
       }),
     );

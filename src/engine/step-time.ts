@@ -310,15 +310,3 @@ export function stepCostOf(shape: StepShape): StepCost {
   }
   return cost;
 }
-
-const compiled = new WeakMap<StepShape, StepCost>();
-
-/** One step of `shape`, in milliseconds. Callers that ask often keep a {@link StepCost}; the last one of a shape object is reused. */
-export function stepTimeMs(shape: StepShape, batch: StepBatch): number {
-  let cost = compiled.get(shape);
-  if (!cost) {
-    cost = stepCostOf(shape);
-    compiled.set(shape, cost);
-  }
-  return cost.stepMs(batch);
-}

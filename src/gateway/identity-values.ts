@@ -1,5 +1,5 @@
 /** Longest identity value (workflow, role, tenant, …) that is taken. */
-export const MAX_IDENTITY_LENGTH = 128;
+const MAX_IDENTITY_LENGTH = 128;
 
 const IDENTITY = /^[A-Za-z0-9][A-Za-z0-9 ._:@/+=~#|-]*$/;
 

@@ -25,7 +25,7 @@ describe('the first stage that waits for a model', () => {
     submit('soon', 'interactive', 200);
     // A seat without memory: what is first in line stands aside.
     const capacity = { model: 'model-a', starts: 1, maxKvTokens: 0, readyInMs: 0 };
-    scheduler.capacity({ clusterId: 'local', observedAtMs: 0, models: new Map([['model-a', capacity]]) });
+    scheduler.capacity({ clusterId: 'local', models: new Map([['model-a', capacity]]) });
     expect(scheduler.dispatch(0)).toEqual([]);
     expect(scheduler.waitingFor('model-a')).toMatchObject({ size: 3 });
     expect(scheduler.waitingFor('model-a')!.firstKey()).toBe(200);

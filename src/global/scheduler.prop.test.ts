@@ -115,7 +115,7 @@ describe('GlobalScheduler', () => {
             const capacity = { model, starts: step.starts, maxKvTokens: step.kv, readyInMs: 0 };
             const cold = { coldStarts: step.cold, coldReadyInMs: 300 };
             const models = new Map([[model, { ...capacity, ...cold }]]);
-            scheduler.capacity({ clusterId: 'local', observedAtMs: nowMs, models });
+            scheduler.capacity({ clusterId: 'local', models });
           } else if (step.kind === 'dispatch') dispatch();
           else if (step.kind === 'expire') expire();
           else if (step.kind === 'policy') {
@@ -143,7 +143,7 @@ describe('GlobalScheduler', () => {
         expire();
         for (const model of ['m0', 'm1']) {
           const capacity = { model, starts: 200, maxKvTokens: 1e9, readyInMs: 0 };
-          scheduler.capacity({ clusterId: model, observedAtMs: nowMs, models: new Map([[model, capacity]]) });
+          scheduler.capacity({ clusterId: model, models: new Map([[model, capacity]]) });
         }
         dispatch();
         for (const [stageId, where] of place) {
@@ -173,7 +173,7 @@ describe('GlobalScheduler', () => {
           scheduler.submit(stage, FIRST_CONTEXT, makePrediction(), 0);
         });
         const capacity = { model: 'model-a', starts: 100, maxKvTokens: 1e9, readyInMs: 0 };
-        scheduler.capacity({ clusterId: 'local', observedAtMs: 0, models: new Map([['model-a', capacity]]) });
+        scheduler.capacity({ clusterId: 'local', models: new Map([['model-a', capacity]]) });
         const order = scheduler.dispatch(0).map(({ stageId }) => Number(stageId));
         const expected = deadlines.map((_, index) => index).sort((a, b) => deadlines[a]! - deadlines[b]! || a - b);
         expect(order).toEqual(expected);
@@ -208,7 +208,7 @@ describe('GlobalScheduler', () => {
             // The flood is always shorter, so that the policy alone would never let an old stage go.
             submit(`flood${step}`, 1, 'interactive', 200 + step);
             const capacity = { model: 'model-a', starts: 1, maxKvTokens: 1e9, readyInMs: 0 };
-            scheduler.capacity({ clusterId: 'c', observedAtMs: 0, models: new Map([['model-a', capacity]]) });
+            scheduler.capacity({ clusterId: 'c', models: new Map([['model-a', capacity]]) });
             left.push(...scheduler.dispatch(200 + step).map(({ stageId }) => stageId));
           }
           for (let index = 0; index < overdueCount; index++) {

@@ -141,10 +141,6 @@ export class GlobalScheduler {
     this.capacities.update(changes);
   }
 
-  removeCluster(clusterId: string): void {
-    this.capacities.removeCluster(clusterId);
-  }
-
   /** Everything that can leave now, in order. Call it after every event, and when {@link nextExpiryMs} comes. */
   dispatch(nowMs: number): Dispatch[] {
     this.releaseParked(nowMs);

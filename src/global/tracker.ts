@@ -5,8 +5,6 @@ import { WorkflowMemory } from './workflow-past.js';
 /** A workflow as far as its calls have revealed it. Times are clock milliseconds. */
 export interface WorkflowState {
   readonly workflowId: string;
-  readonly tenant: string;
-  readonly template: string;
   /** Arrival of its first stage. */
   arrivalMs: number;
   /** The earliest deadline that any of its stages named. */
@@ -32,7 +30,7 @@ export interface TrackerConfig {
   readonly maxWorkflows: number;
 }
 
-export const DEFAULT_TRACKER_CONFIG: TrackerConfig = { idleMs: 10 * 60_000, maxWorkflows: 10_000 };
+const DEFAULT_TRACKER_CONFIG: TrackerConfig = { idleMs: 10 * 60_000, maxWorkflows: 10_000 };
 
 /** Bounds the work of one look for idle workflows. */
 const MAX_EXPIRED_PER_CALL = 256;
@@ -43,7 +41,6 @@ const MAX_EXPIRED_PER_CALL = 256;
  */
 export class WorkflowTracker {
   private readonly workflows: LruMap<string, WorkflowState>;
-  private readonly tenants = new Map<string, number>();
   private forgotten: string[] = [];
 
   private readonly config: TrackerConfig;
@@ -60,11 +57,6 @@ export class WorkflowTracker {
 
   workflow(workflowId: string): WorkflowState | undefined {
     return this.workflows.peek(workflowId);
-  }
-
-  /** Workflows of the tenant that are not over. */
-  workflowsOf(tenant: string): number {
-    return this.tenants.get(tenant) ?? 0;
   }
 
   /** Counts a new stage; returns what was known of its workflow before it, the input of the predictors. */
@@ -104,7 +96,7 @@ export class WorkflowTracker {
     const workflow = this.workflows.get(stage.workflowId);
     if (!workflow) return false;
     if (stage.finalStage && workflow.liveStages <= 1) {
-      this.forget(workflow);
+      this.workflows.delete(workflow.workflowId);
       return true;
     }
     if (workflow.liveStages > 0) endStage(workflow, stage, outcome, nowMs);
@@ -115,7 +107,7 @@ export class WorkflowTracker {
   finishWorkflow(workflowId: string): boolean {
     const workflow = this.workflows.peek(workflowId);
     if (!workflow || workflow.liveStages > 0) return false;
-    this.forget(workflow);
+    this.workflows.delete(workflow.workflowId);
     return true;
   }
 
@@ -133,7 +125,7 @@ export class WorkflowTracker {
         this.workflows.get(workflow.workflowId);
         continue;
       }
-      this.forget(workflow);
+      this.workflows.delete(workflow.workflowId);
       ended.push(workflow.workflowId);
     }
     return ended;
@@ -142,8 +134,6 @@ export class WorkflowTracker {
   private create(stage: Stage, nowMs: number): WorkflowState {
     const workflow: WorkflowState = {
       workflowId: stage.workflowId,
-      tenant: stage.tenant,
-      template: stage.template,
       arrivalMs: stage.arrivalMs,
       deadlineMs: stage.deadlineMs,
       stages: 0,
@@ -156,23 +146,8 @@ export class WorkflowTracker {
       memory: new WorkflowMemory(),
     };
     const evicted = this.workflows.set(stage.workflowId, workflow);
-    if (evicted) {
-      this.countTenant(evicted[1].tenant, -1);
-      this.forgotten.push(evicted[0]);
-    }
-    this.countTenant(stage.tenant, 1);
+    if (evicted) this.forgotten.push(evicted[0]);
     return workflow;
-  }
-
-  private forget(workflow: WorkflowState): void {
-    this.workflows.delete(workflow.workflowId);
-    this.countTenant(workflow.tenant, -1);
-  }
-
-  private countTenant(tenant: string, change: number): void {
-    const count = (this.tenants.get(tenant) ?? 0) + change;
-    if (count === 0) this.tenants.delete(tenant);
-    else this.tenants.set(tenant, count);
   }
 }
 

@@ -12,7 +12,7 @@ export interface EngineAddress {
 }
 
 /** Longest path of a socket: `sun_path` of Linux has 108 bytes, the last of which is 0. */
-export const MAX_SOCKET_PATH_BYTES = 107;
+const MAX_SOCKET_PATH_BYTES = 107;
 
 /** What is said where something else was written. */
 export const ENGINE_URL_HINT = 'must be a URL such as http://127.0.0.1:8000 or unix:/run/vllm/a.sock';

@@ -232,7 +232,6 @@ export interface CapacityChanges {
 
 export interface ClusterView {
   readonly clusterId: string;
-  readonly observedAtMs: number;
   readonly models: ReadonlyMap<string, ModelCapacity>;
 }
 
@@ -244,7 +243,6 @@ export type PlaceResult =
       readonly nodeId: string;
       /** KV tokens to promise there: the stage's bound, but never more than the engine's whole pool. */
       readonly kvTokens: number;
-      readonly expectedDelayMs: number;
       readonly explanation: PlaceExplanation;
     }
   /** Worth waiting for a particular engine (warm prefix, wake under way) rather than starting elsewhere now. */

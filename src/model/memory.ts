@@ -26,7 +26,7 @@ export function routedParameters(llm: LlmSpec): number {
 }
 
 /** Parameters of the embedding and the output head, which quantised checkpoints leave in 16 bits. */
-export function embeddingParameters(llm: LlmSpec): number {
+function embeddingParameters(llm: LlmSpec): number {
   return llm.vocabSize * llm.hiddenSize * (llm.tiedEmbeddings ? 1 : 2);
 }
 

@@ -20,7 +20,7 @@ const LATE_FAMILIES = /_created$|^vllm:sleep_mode_/;
 /** Fields whose values are compared. */
 const WORDS = new Set(['finish_reason', 'object', 'type', 'code', 'param', 'detail', 'role']);
 
-export function shapeOf(value: unknown, key = ''): unknown {
+function shapeOf(value: unknown, key = ''): unknown {
   // A random model ends when and how it likes.
   if (key === 'incomplete_details' || key === 'stop_reason') return '*';
   if (Array.isArray(value)) return value.length > 0 ? [shapeOf(value[0])] : [];

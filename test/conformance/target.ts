@@ -30,7 +30,7 @@ export interface Target {
 }
 
 /** The flags of the server that the captures come from, so that none of them has to be skipped. */
-export const CAPTURE_FLAGS: Omit<EmulatorOptions, 'model' | 'gpu'> = {
+const CAPTURE_FLAGS: Omit<EmulatorOptions, 'model' | 'gpu'> = {
   servedModelNames: ['tiny'],
   schedulingPolicy: 'priority',
   enablePromptTokensDetails: true,

@@ -51,7 +51,7 @@ export function json(answer: RawAnswer): Record<string, unknown> {
   return JSON.parse(answer.body) as Record<string, unknown>;
 }
 
-export function parseAnswer(raw: Buffer): RawAnswer {
+function parseAnswer(raw: Buffer): RawAnswer {
   let bytes = raw;
   for (;;) {
     const end = bytes.indexOf('\r\n\r\n');

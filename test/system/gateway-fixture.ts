@@ -25,7 +25,7 @@ import { createLogger } from '../../src/observe/log.js';
 import type { GatewayMetrics } from '../../src/observe/metrics.js';
 import type { TextVectors } from '../../src/predict/text-vectors/service.js';
 
-export const CLASSES: readonly SloClass[] = [
+const CLASSES: readonly SloClass[] = [
   { name: 'interactive', kind: 'interactive', deadlineMs: 60_000, ttftMs: 2000, tpotMs: 100, weight: 1 },
   { name: 'batch', kind: 'batch', deadlineMs: 1_800_000, weight: 0.2 },
 ];

@@ -20,7 +20,7 @@ const MAX_POINTS = 480;
 const MAX_STRETCHES = 400;
 
 /** States in the order of a life, with the class of their colour. */
-export const STATE_CLASSES: Readonly<Record<string, string>> = {
+const STATE_CLASSES: Readonly<Record<string, string>> = {
   running: 'st-running',
   draining: 'st-draining',
   'falling-asleep': 'st-falling',
@@ -124,7 +124,7 @@ export function lanePoints<T extends { atMs: number }>(
 }
 
 /** Stretches of equal state; each lasts until the next sample says otherwise, the last until the end of the run. */
-export function stateStretches(samples: readonly NodeSample[], endMs: number): Stretch[] {
+function stateStretches(samples: readonly NodeSample[], endMs: number): Stretch[] {
   const changes = samples.filter((sample, index) => index === 0 || sample.state !== samples[index - 1]!.state);
   const stretches = changes.map((sample, index) => ({
     state: sample.state,

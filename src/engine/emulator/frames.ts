@@ -36,7 +36,7 @@ export interface RequestMetrics {
 
 export type FinishWord = 'stop' | 'length' | 'abort' | 'tool_calls';
 
-export const DONE_FRAME = 'data: [DONE]\n\n';
+const DONE_FRAME = 'data: [DONE]\n\n';
 
 /** Error frames have spaces after their colons, unlike all others. */
 export function errorFrame(message: string): string {

@@ -10,7 +10,7 @@ export async function jsonBody(call: Call): Promise<unknown> {
 }
 
 /** JSON of a body under /v1, or the error that FastAPI makes of it. */
-export function parseJsonBody(bytes: Buffer): unknown {
+function parseJsonBody(bytes: Buffer): unknown {
   let text: string;
   try {
     text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);

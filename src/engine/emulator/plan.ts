@@ -68,7 +68,7 @@ function calledTool(request: GenerationRequest, seed: number): GenerationRequest
 }
 
 /** Hashes of the engine's blocks: from the text, or from the coarser blocks of a trace, each of which becomes several. */
-export function promptHashes(prompt: PromptSpec, hints: ReplayHints, blockSize: number): readonly (string | number)[] {
+function promptHashes(prompt: PromptSpec, hints: ReplayHints, blockSize: number): readonly (string | number)[] {
   const full = Math.floor(prompt.tokens / blockSize);
   if (hints.hashIds === undefined) return chainHashes(prompt.ids, blockSize).slice(0, full);
   const parts = Math.max(1, Math.round((hints.blockTokens ?? blockSize) / blockSize));

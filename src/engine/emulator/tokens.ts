@@ -2,7 +2,7 @@
  * The emulator's tokenizer: four bytes of UTF-8 are one token, and the token's id is those bytes as a little-endian number. That is
  * near the average of real tokenizers on English text, costs nothing, and /detokenize can take it back exactly.
  */
-export const BYTES_PER_TOKEN = 4;
+const BYTES_PER_TOKEN = 4;
 
 /** The token ids of a text. */
 export function tokenize(text: string): Uint32Array {

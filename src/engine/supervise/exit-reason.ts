@@ -5,7 +5,7 @@
  * - `out-of-memory`: it ran out of GPU or host memory; - `engine-died`: the engine under its API server died; - `killed`: by somebody's signal;
  * - `crashed`: anything else.
  */
-export const EXIT_REASONS = [
+const EXIT_REASONS = [
   'stopped',
   'bad-arguments',
   'port-taken',

@@ -3,7 +3,7 @@ import { messageOf } from '../../model/error.js';
 import type { GpuReading, GpuSource } from './gpu-source.js';
 
 /** Why a reading was not taken over. */
-export const TELEMETRY_REFUSALS = [
+const TELEMETRY_REFUSALS = [
   'failed',
   'missing-gpu',
   'not-a-number',

@@ -33,7 +33,6 @@ describe.each(['0.29', '0.32'] as const)('VllmClient against %s', (dialect) => {
         { id: 'adapter', parent: 'tiny', maxModelLen: undefined },
       ],
     });
-    expect(await client.tokenize('tiny', 'four')).toEqual({ ok: true, value: 4 });
     const metrics = await client.metrics();
     expect(metrics.ok && metrics.value).toContain('vllm:num_requests_running');
   });
@@ -48,7 +47,7 @@ describe.each(['0.29', '0.32'] as const)('VllmClient against %s', (dialect) => {
     expect((await client.wakeUp(['kv_cache'], 1000)).ok).toBe(true);
     expect(await client.isSleeping()).toEqual({ ok: true, value: false });
     expect(await client.resetPrefixCache()).toEqual({ ok: true, value: true });
-    expect((await client.pause('keep')).ok && (await client.resume()).ok).toBe(true);
+    expect((await client.pause('keep')).ok).toBe(true);
     expect((await client.abort(['chatcmpl-1'])).ok).toBe(true);
     // An empty list would abort everything.
     expect((await client.abort([])).ok).toBe(true);
@@ -60,7 +59,6 @@ describe.each(['0.29', '0.32'] as const)('VllmClient against %s', (dialect) => {
       'POST /wake_up?tags=kv_cache',
       'POST /reset_prefix_cache',
       'POST /pause?mode=keep',
-      'POST /resume',
       'POST /abort_requests {"request_ids":["chatcmpl-1"]}',
     ]);
   });

@@ -144,11 +144,6 @@ export class VllmClient {
     return this.command('POST', `/pause?mode=${mode}`, { timeoutMs });
   }
 
-  /** Only after {@link pause}: on a sleeping engine it would start the scheduler on unmapped memory. */
-  resume(): Promise<Reply<void>> {
-    return this.command('POST', '/resume', {});
-  }
-
   /** Engine ids as in `chatcmpl-ID` and `cmpl-ID-0`. An empty list would abort everything, so it is not sent. */
   async abort(requestIds: readonly string[]): Promise<Reply<void>> {
     if (requestIds.length === 0) return { ok: true, value: undefined };
@@ -168,13 +163,6 @@ export class VllmClient {
   async resetPrefixCache(): Promise<Reply<boolean>> {
     // Versions before 0.29 answer 200 with an empty body.
     return this.json('POST', '/reset_prefix_cache', {}, (body) => flag(fieldOf(body, 'success')) ?? true);
-  }
-
-  async tokenize(model: string, prompt: string): Promise<Reply<number>> {
-    return this.json('POST', '/tokenize', { body: { model, prompt } }, (body) => {
-      const count = fieldOf(body, 'count');
-      return typeof count === 'number' ? count : undefined;
-    });
   }
 
   /** The greedy continuation of a fixed prompt: the same as before as long as the weights are. */

@@ -31,7 +31,7 @@ process_start_time_seconds 1.7e+09
       generationTokensTotal: 100,
       sleepGauge: 'level-1',
       processStartSeconds: 1.7e9,
-      cacheConfig: { blockSize: 16, numGpuBlocks: 10, kvPoolTokens: 300 },
+      cacheConfig: { kvPoolTokens: 300 },
     });
   });
 

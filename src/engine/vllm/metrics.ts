@@ -17,8 +17,6 @@ export interface EngineMetrics {
 }
 
 export interface CacheConfig {
-  readonly blockSize: number | undefined;
-  readonly numGpuBlocks: number | undefined;
   /** The pool in tokens as vLLM states it; for hybrid models it is not blocks × block size. */
   readonly kvPoolTokens: number | undefined;
   /** Number format of the cache, in vLLM's words: `auto`, `fp8_e4m3` and so on. */
@@ -95,8 +93,6 @@ function readCacheConfig(samples: readonly Sample[] | undefined): CacheConfig | 
   const stated = positive(labels['kv_cache_size_tokens']);
   const rankTokens = stated ?? (blockSize && numGpuBlocks ? blockSize * numGpuBlocks : undefined);
   return {
-    blockSize,
-    numGpuBlocks,
     kvPoolTokens: rankTokens && rankTokens * samples.length,
     dtype: labels['cache_dtype'],
   };

@@ -41,7 +41,7 @@ export interface PortfolioConfig {
   readonly traffic?: Partial<TrafficWindowConfig>;
 }
 
-export const DEFAULT_PORTFOLIO_CONFIG: Omit<PortfolioConfig, 'candidates' | 'prior'> = {
+const DEFAULT_PORTFOLIO_CONFIG: Omit<PortfolioConfig, 'candidates' | 'prior'> = {
   intervalMs: 45_000,
   cpuShare: 0.05,
   maxEvaluationMs: 6_000,

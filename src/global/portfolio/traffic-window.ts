@@ -66,7 +66,7 @@ export interface TrafficWindowConfig {
   readonly idleMs: number;
 }
 
-export const DEFAULT_TRAFFIC_CONFIG: TrafficWindowConfig = {
+const DEFAULT_TRAFFIC_CONFIG: TrafficWindowConfig = {
   windowMs: 5 * 60_000,
   maxWorkflows: 4_000,
   examplesPerTemplate: 32,

@@ -8,7 +8,7 @@ const PROBE_TIMEOUT_MS = 1_000;
 const OTHERS_MAY_WRITE = 0o002;
 
 /** Addresses of this host that others could reach. */
-export function outsideAddresses(): string[] {
+function outsideAddresses(): string[] {
   return Object.values(networkInterfaces()).flatMap((entries) =>
     (entries ?? []).flatMap(({ internal, family, address }) => (internal || family !== 'IPv4' ? [] : address)),
   );
