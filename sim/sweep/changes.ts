@@ -1,5 +1,5 @@
 import type { WorkloadFacts } from './facts.js';
-import { hasForesight } from './tables.js';
+import { hasForesight } from './policy-names.js';
 import type { RunRow } from './types.js';
 
 /** What became of a policy when the traffic changed in the middle of the run. */

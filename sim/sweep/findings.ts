@@ -1,7 +1,8 @@
 import { formatPercent, trimmed } from '../report/format.js';
+import { hasForesight } from './policy-names.js';
 import type { SweepReport } from './report.js';
 import { pairedDifference } from './summary.js';
-import { bestAt, type CellGroup, groupCells, hasForesight, signedPoints } from './tables.js';
+import { bestAt, type CellGroup, groupCells, signedPoints } from './tables.js';
 
 /**
  * What a reader wants to know first, in sentences: for each workload and rule at its highest load, who is best, and where `maestro` stands against it, EDF, FCFS and the

@@ -1,5 +1,5 @@
 import { type LegendItem, SERIES_COLOURS, seriesClass } from '../report/charts/figure.js';
-import { hasForesight } from './tables.js';
+import { hasForesight } from './policy-names.js';
 
 /** Those that a reader looks for get the first colours, in every chart the same. */
 const KNOWN = ['maestro', 'edf', 'fcfs', 'srtf', 'llf', 'plas', 'fcfs-workflow'];

@@ -1,6 +1,7 @@
 import { trimmed } from '../report/format.js';
+import { hasForesight } from './policy-names.js';
 import { estimate, pairedDifference } from './summary.js';
-import { type CellGroup, hasForesight, signedPoints, type TextTable } from './tables.js';
+import { type CellGroup, signedPoints, type TextTable } from './tables.js';
 import type { RunRow } from './types.js';
 
 /** Whom `maestro` is measured against: what most systems do, and what is hardest to beat without predictions. */

@@ -1,5 +1,6 @@
 import { formatMs, formatNumber, formatPercent, trimmed } from '../report/format.js';
 import type { Losses } from './losses.js';
+import { hasForesight } from './policy-names.js';
 import type { SweepReport } from './report.js';
 import type { CellSummary, Estimate } from './summary.js';
 
@@ -45,10 +46,6 @@ export function groupCells(cells: readonly CellSummary[]): CellGroup[] {
     const bound = (load: number) => members.find((member) => member.load === load)?.bound;
     return { workload, deadlineRule, loads, policies: names.sort((a, b) => rank(b) - rank(a)), cell, bound };
   });
-}
-
-export function hasForesight(policy: string): boolean {
-  return policy.startsWith('oracle-') || policy.startsWith('clairvoyant');
 }
 
 /** The policy that serves and is best at a load; undefined where there is none. */

@@ -19,19 +19,9 @@ import { ownShortage } from './own-shortage.js';
 import { readBody } from './read-body.js';
 import type { InferenceRoute, PathIdentity } from './routes.js';
 import { submitUnderstood } from './text-vector.js';
-import { overdue } from './timeouts.js';
+import { overdue, type Phase } from './timeouts.js';
 import { priorityText, upstreamBody } from './upstream-body.js';
 import { UpstreamCall, type UpstreamEnd, type UpstreamSink } from './upstream-call.js';
-
-/**
- * How far a request has come:
- * - `reading`: its body arrives;
- * - `queued`: with the levels, waiting for a place;
- * - `waiting`: sent to an engine, no content yet;
- * - `flowing`: content goes to the client;
- * - `sending`: the outcome is settled, the last bytes are on their way to the client.
- */
-export type Phase = 'reading' | 'queued' | 'waiting' | 'flowing' | 'sending';
 
 export interface ExchangeRequest {
   readonly requestId: string;

@@ -1,7 +1,16 @@
 import { MaestroError } from '../model/error.js';
 import type { OutcomeKind } from '../model/stage.js';
 import type { GatewayTimeouts } from './config.js';
-import type { Phase } from './exchange.js';
+
+/**
+ * How far a request has come:
+ * - `reading`: its body arrives;
+ * - `queued`: with the levels, waiting for a place;
+ * - `waiting`: sent to an engine, no content yet;
+ * - `flowing`: content goes to the client;
+ * - `sending`: the outcome is settled, the last bytes are on their way to the client.
+ */
+export type Phase = 'reading' | 'queued' | 'waiting' | 'flowing' | 'sending';
 
 /** What is known of a request's progress. Clock milliseconds, except `blockedSinceMs`, which is wall time. */
 export interface Progress {

@@ -1,7 +1,22 @@
+import { z } from 'zod';
 import { objectOf, parseJson } from '../../src/model/json.js';
 import type { TraceRow } from '../schema.js';
-import type { MarbleRun } from './marble.js';
 import { type KeptText, textFields } from './text-fields.js';
+
+const iteration = z.object({
+  task_assignments: z.record(z.string(), z.unknown()).nullish(),
+  task_results: z.array(z.record(z.string(), z.unknown())).nullish(),
+  summary: z.unknown(),
+  communications: z.array(z.unknown()).nullish(),
+});
+/** What a file of results holds of one run. */
+export const marbleRun = z.object({
+  task: z.string(),
+  iterations: z.array(iteration),
+  token_usage: z.number().nullish(),
+});
+
+export type MarbleRun = z.infer<typeof marbleRun>;
 
 /** What the benchmark's config says about a task. */
 export interface MarbleConfig {

@@ -3,24 +3,15 @@ import { isObject } from '../../src/model/json.js';
 import { nextInt, type Rng } from '../../src/model/rng.js';
 import type { TraceRow } from '../schema.js';
 import { parseRecord, readRecords, type TraceImporter } from './importer.js';
-import { buildMarbleRows, type DraftRow, type MarbleConfig } from './marble-workflow.js';
+import { buildMarbleRows, type DraftRow, type MarbleConfig, type MarbleRun, marbleRun } from './marble-workflow.js';
 import { fingerprint } from './names.js';
 import { TokenCounter } from './tokens.js';
 
-const iteration = z.object({
-  task_assignments: z.record(z.string(), z.unknown()).nullish(),
-  task_results: z.array(z.record(z.string(), z.unknown())).nullish(),
-  summary: z.unknown(),
-  communications: z.array(z.unknown()).nullish(),
-});
-const run = z.object({ task: z.string(), iterations: z.array(iteration), token_usage: z.number().nullish() });
 const config = z.object({
   scenario: z.string(),
   task: z.object({ content: z.string(), output_format: z.string().default('') }),
   agents: z.array(z.object({ agent_id: z.string(), profile: z.string().default('') })),
 });
-
-export type MarbleRun = z.infer<typeof run>;
 
 /** The scenario of a run, from the words its task starts with; for runs without a config. */
 const SCENARIOS: readonly (readonly [RegExp, string])[] = [
@@ -50,7 +41,7 @@ export const marble: TraceImporter = {
           const profiles = new Map(agents.map(({ agent_id, profile }) => [agent_id, profile]));
           configs.set(task.content.trim(), { scenario, outputFormat: task.output_format, profiles });
         } else {
-          runs.push({ run: parseRecord(run, record, file, number), origin });
+          runs.push({ run: parseRecord(marbleRun, record, file, number), origin });
         }
       }
     }

@@ -2,19 +2,13 @@ import { randomBytes } from 'node:crypto';
 import type { EmulatorContext } from './context.js';
 import { embeddingsEndpoint } from './embeddings.js';
 import { generate } from './generate-endpoint.js';
+import type { GenerationRequest, RequestContext } from './generation-request.js';
 import type { Call, Handler, Routes } from './http.js';
 import { envelope } from './http-error.js';
 import { jsonBody } from './json-body.js';
 import { judgeModel, throwIssues } from './judge.js';
 import { countMessageTokens, parseMessagesRequest } from './messages-request.js';
-import {
-  type GenerationRequest,
-  parseChatRequest,
-  parseCompletionRequest,
-  type RequestContext,
-  readBody,
-  readMessages,
-} from './request.js';
+import { parseChatRequest, parseCompletionRequest, readBody, readMessages } from './request.js';
 import { ResponseStore } from './response-store.js';
 import { notCancellable, parseResponsesRequest, responseNotFound } from './responses-request.js';
 import { detokenize, renderChat, tokenize } from './tokens.js';

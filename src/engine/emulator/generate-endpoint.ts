@@ -2,11 +2,11 @@ import { randomBytes } from 'node:crypto';
 import type { EmulatorContext } from './context.js';
 import { type AnswerFrames, type AnswerKind, FrameWriter, type ResponseHead } from './frames.js';
 import { type AnswerSink, Generation } from './generation.js';
+import type { GenerationRequest } from './generation-request.js';
 import type { Call } from './http.js';
 import { envelope, internalError } from './http-error.js';
 import { MessagesFrames } from './messages-frames.js';
 import { planChoices } from './plan.js';
-import type { GenerationRequest } from './request.js';
 import { type ResponsesEcho, ResponsesFrames } from './responses-frames.js';
 
 const ID_PREFIXES: Readonly<Record<AnswerKind, string>> = {

@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import type { EndKind, EngineLoop, LiveSequence, SequenceListener } from './engine-loop.js';
 import type { AnswerFrames, BodyChoice, FinishWord, RequestMetrics, TotalUsage } from './frames.js';
+import type { GenerationRequest } from './generation-request.js';
 import { ENGINE_DEAD } from './http-error.js';
 import type { Ledger, LedgerEntry } from './ledger.js';
 import type { VllmMetrics } from './metrics.js';
 import type { OutputScript } from './output.js';
-import type { GenerationRequest } from './request.js';
 
 /** Where an answer goes: an HTTP response. */
 export interface AnswerSink {

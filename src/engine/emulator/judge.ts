@@ -1,7 +1,7 @@
 import { isObject } from '../../model/json.js';
 import type { FieldReader } from './fields.js';
+import type { GenerationRequest, RequestContext, ToolChoice, ToolSpec } from './generation-request.js';
 import { badValue, modelNotFound, pythonFloat, validationError } from './http-error.js';
-import type { GenerationRequest, RequestContext, ToolChoice, ToolSpec } from './request.js';
 import type { ChatMessage } from './tokens.js';
 
 /** What vLLM checks after the types of the fields: the model, tools, limits and sampling parameters. Each throws its refusal. */

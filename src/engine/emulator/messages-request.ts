@@ -1,16 +1,9 @@
 import { isObject } from '../../model/json.js';
 import type { FieldReader } from './fields.js';
+import type { GenerationRequest, RequestContext, ToolSpec } from './generation-request.js';
 import { badValue, HttpError } from './http-error.js';
 import { judgeMaxTokens, judgeModel, judgeToolChoice, judgeToolParser, throwIssues } from './judge.js';
-import {
-  type GenerationRequest,
-  promptOf,
-  type RequestContext,
-  readBody,
-  readCommon,
-  readMessages,
-  type ToolSpec,
-} from './request.js';
+import { promptOf, readBody, readCommon, readMessages } from './request.js';
 import { type ChatMessage, renderChat, tokenize } from './tokens.js';
 
 /** Parses and judges a body of /v1/messages. Refusals other than of the fields' types have Anthropic's shape. */

@@ -1,6 +1,6 @@
 import type { ChoicePlan } from './generation.js';
+import type { GenerationRequest, PromptSpec, ReplayHints } from './generation-request.js';
 import { drawNaturalTokens, type OutputScript, type ScriptRequest, textScript, toolCallScript } from './output.js';
-import type { GenerationRequest, PromptSpec, ReplayHints } from './request.js';
 import { chainHashes, hashText, mix } from './tokens.js';
 
 export interface PlanContext {

@@ -1,14 +1,8 @@
 import { isObject } from '../../model/json.js';
+import type { GenerationRequest, RequestContext, ToolSpec } from './generation-request.js';
 import { badValue, envelope } from './http-error.js';
 import { judgeMaxTokens, judgeModel, judgeToolChoice, judgeToolParser, throwIssues } from './judge.js';
-import {
-  type GenerationRequest,
-  promptOf,
-  type RequestContext,
-  readBody,
-  readCommon,
-  type ToolSpec,
-} from './request.js';
+import { promptOf, readBody, readCommon } from './request.js';
 import type { ResponsesEcho } from './responses-frames.js';
 import { type ChatMessage, renderChat, tokenize } from './tokens.js';
 
