@@ -37,7 +37,7 @@ describe.each(['0.29', '0.32'] as const)('VllmClient against %s', (dialect) => {
     expect(metrics.ok && metrics.value).toContain('vllm:num_requests_running');
   });
 
-  it('sleeps, wakes in parts, pauses, aborts and resets with query parameters and bodies where vLLM wants them', async () => {
+  it('sleeps, wakes in parts, aborts and resets with query parameters and bodies where vLLM wants them', async () => {
     const { client, fake } = await connect({ dialect });
     expect(await client.sleep(2, 'wait', 1000)).toEqual({ ok: true, value: undefined });
     expect(await client.isSleeping()).toEqual({ ok: true, value: true });
@@ -47,7 +47,6 @@ describe.each(['0.29', '0.32'] as const)('VllmClient against %s', (dialect) => {
     expect((await client.wakeUp(['kv_cache'], 1000)).ok).toBe(true);
     expect(await client.isSleeping()).toEqual({ ok: true, value: false });
     expect(await client.resetPrefixCache()).toEqual({ ok: true, value: true });
-    expect((await client.pause('keep')).ok).toBe(true);
     expect((await client.abort(['chatcmpl-1'])).ok).toBe(true);
     // An empty list would abort everything.
     expect((await client.abort([])).ok).toBe(true);
@@ -58,7 +57,6 @@ describe.each(['0.29', '0.32'] as const)('VllmClient against %s', (dialect) => {
       'POST /collective_rpc {"method":"reload_weights"}',
       'POST /wake_up?tags=kv_cache',
       'POST /reset_prefix_cache',
-      'POST /pause?mode=keep',
       'POST /abort_requests {"request_ids":["chatcmpl-1"]}',
     ]);
   });

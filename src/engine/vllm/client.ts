@@ -140,10 +140,6 @@ export class VllmClient {
     return this.json('GET', '/is_sleeping', {}, (body) => flag(fieldOf(body, 'is_sleeping')));
   }
 
-  pause(mode: 'abort' | 'wait' | 'keep', timeoutMs = CALL_TIMEOUT_MS): Promise<Reply<void>> {
-    return this.command('POST', `/pause?mode=${mode}`, { timeoutMs });
-  }
-
   /** Engine ids as in `chatcmpl-ID` and `cmpl-ID-0`. An empty list would abort everything, so it is not sent. */
   async abort(requestIds: readonly string[]): Promise<Reply<void>> {
     if (requestIds.length === 0) return { ok: true, value: undefined };
