@@ -58,7 +58,7 @@ const EXCEPTIONS: Readonly<Record<string, readonly Part[]>> = {
 };
 
 export function isTest(path: string): boolean {
-  return /\.(test|prop\.test)\.ts$/.test(path) || path.startsWith('test/');
+  return /(\.test|-fixture)\.ts$/.test(path) || path.startsWith('test/');
 }
 
 /** The part that a file belongs to; undefined for tests, benchmarks and files outside the rooms. */

@@ -113,6 +113,7 @@ describe('the import rule', () => {
     ['traces/replay/run.ts', '../../src/observe/log.js', 'traces may not import src/observe/log.ts'],
     ['src/cli/up.ts', '../../bench/decisions.js', 'only tests and benchmarks may import bench/decisions.ts'],
     ['src/model/stage.ts', './stage.test.js', 'only tests and benchmarks may import src/model/stage.test.ts'],
+    ['src/model/stage.ts', './stage-fixture.js', 'only tests and benchmarks may import src/model/stage-fixture.ts'],
   ])('%s may not import %s', (path, specifier, message) => {
     expect(imports(path, specifier)).toEqual([`${path}:2: ${message}`]);
   });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { randomWorkflows, SMALL_FLEET, testScenario } from '../../test/sim-scenario.js';
-import { stage, workflow } from '../report/test-records.js';
+import { stage, workflow } from '../report/records-fixture.js';
 import { runSimulation } from '../simulation.js';
 import type { SimResult } from '../types.js';
 import { stagesCsv } from './csv.js';

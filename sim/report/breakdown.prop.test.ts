@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { PHASES, phaseSpans, phasesByShare, workflowPhases } from './breakdown.js';
-import { stage } from './test-records.js';
+import { stage } from './records-fixture.js';
 
 const ms = fc.integer({ min: 0, max: 10_000 });
 

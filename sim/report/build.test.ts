@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { buildReport } from './build.js';
 import { renderJson } from './json.js';
-import { sampleRun } from './sample-run.js';
+import { input, stage, workflow } from './records-fixture.js';
+import { sampleRun } from './sample-run-fixture.js';
 import { reportJsonSchema, reportSchema } from './schema.js';
-import { input, stage, workflow } from './test-records.js';
 
 describe('buildReport: workflows', () => {
   it('counts late, failed, rejected and unfinished workflows as misses', () => {

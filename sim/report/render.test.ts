@@ -5,9 +5,9 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { buildReport } from './build.js';
 import { renderHtml } from './html.js';
 import { escapeMarkdown, renderMarkdown } from './markdown.js';
-import { sampleRun } from './sample-run.js';
+import { input, stage, workflow } from './records-fixture.js';
+import { sampleRun } from './sample-run-fixture.js';
 import { renderTerminal } from './terminal.js';
-import { input, stage, workflow } from './test-records.js';
 import type { ReportInput } from './types.js';
 import { writeReport } from './write.js';
 

@@ -3,7 +3,7 @@ import { makeStage } from '../../test/stage-fixture.js';
 import { parseConfig } from '../config/load.js';
 import { toNodeSpecs } from '../config/node-specs.js';
 import { unknownEngineSpec } from '../engine/vllm/discover.js';
-import { FakeVllm } from '../engine/vllm/fake-vllm.js';
+import { FakeVllm } from '../engine/vllm/fake-vllm-fixture.js';
 import { ManualClock } from '../model/clock.js';
 import type { MaestroError } from '../model/error.js';
 import { MINUTE_MS } from '../model/units.js';

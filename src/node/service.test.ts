@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { WallClock } from '../bus/wall-clock.js';
 import { statusOf } from '../engine/vllm/data-path-fixture.js';
 import { unknownEngineSpec } from '../engine/vllm/discover.js';
-import { FakeVllm } from '../engine/vllm/fake-vllm.js';
+import { FakeVllm } from '../engine/vllm/fake-vllm-fixture.js';
 import type { EngineSpec, NodeSpec } from '../model/fleet.js';
 import { GiB } from '../model/units.js';
 import type { HoldEnd } from './open-holds.js';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { ManualClock } from '../../model/clock.js';
 import { findGpu } from '../../model/gpu-catalogue.js';
-import { FakeGpuSource } from './gpu-source.js';
+import { FakeGpuSource } from './gpu-source-fixture.js';
 import { parseGpuCsv } from './nvidia-smi.js';
 import { parseGpuXml } from './nvidia-smi-xml.js';
 import { TelemetryWatch } from './telemetry-watch.js';

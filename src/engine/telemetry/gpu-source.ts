@@ -21,18 +21,6 @@ export interface GpuSource {
   read(): Promise<readonly GpuReading[]>;
 }
 
-/** GPUs that a test or a demo makes up. */
-export class FakeGpuSource implements GpuSource {
-  readonly name = 'fake';
-
-  constructor(public next: readonly GpuReading[] | Error) {}
-
-  async read(): Promise<readonly GpuReading[]> {
-    if (this.next instanceof Error) throw this.next;
-    return this.next;
-  }
-}
-
 /** What the driver or the emulated device tells of a node's GPUs. */
 export interface GpuTelemetry {
   /** HBM in use per GPU; undefined when there is no reading now. */

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ManualClock } from '../../model/clock.js';
-import { FakeGpuSource, type GpuReading } from './gpu-source.js';
+import type { GpuReading } from './gpu-source.js';
+import { FakeGpuSource } from './gpu-source-fixture.js';
 import { checkHost, readHost } from './host.js';
 import { TelemetryWatch } from './telemetry-watch.js';
 

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { errorMessage, failureKind, VllmClient } from './client.js';
 import { statusOf } from './data-path-fixture.js';
 import { discoverEngine, discoveredLimits, unknownEngineSpec } from './discover.js';
-import { FakeVllm, type FakeVllmOptions } from './fake-vllm.js';
+import { FakeVllm, type FakeVllmOptions } from './fake-vllm-fixture.js';
 
 const closers: (() => Promise<void>)[] = [];
 afterEach(async () => {

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { ManualClock } from '../../model/clock.js';
 import { VllmClient } from './client.js';
-import { FakeVllm } from './fake-vllm.js';
+import { FakeVllm } from './fake-vllm-fixture.js';
 import { DEFAULT_MONITOR_CONFIG, EngineMonitor } from './monitor.js';
 import { ProgressWatch } from './progress-watch.js';
 

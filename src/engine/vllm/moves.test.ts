@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { canaryFile } from './canary-file.js';
 import { VllmClient } from './client.js';
-import { FakeVllm } from './fake-vllm.js';
+import { FakeVllm } from './fake-vllm-fixture.js';
 import { DEFAULT_MOVE_LIMITS, EngineMoves } from './moves.js';
 
 const closers: (() => Promise<void>)[] = [];
