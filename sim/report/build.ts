@@ -3,7 +3,7 @@ import { engineReports, gpuReports } from './fleet-stats.js';
 import { cutWarmup, groupBy, sortedGroups } from './measured.js';
 import { missedWorkflows } from './missed.js';
 import { requestStats } from './request-stats.js';
-import type { ClassReport, Report, RequestGroup, WorkflowGroup } from './schema.js';
+import type { Report, RequestGroup, RequestStats, WorkflowGroup } from './schema.js';
 import { jainIndex } from './stats.js';
 import type { ReportClass, ReportInput, StageRecord, WorkflowRecord } from './types.js';
 import { slowdownOf, workflowStats } from './workflow-stats.js';
@@ -12,8 +12,6 @@ import { slowdownOf, workflowStats } from './workflow-stats.js';
 export function buildReport(input: ReportInput): Report {
   const measured = cutWarmup(input);
   const { workflows, stages, measuredMs } = measured;
-  const seconds = measuredMs / 1000;
-  const perSecond = (amount: number): number | null => (seconds > 0 ? amount / seconds : null);
   const targets = new Map(input.classes.map((sloClass) => [sloClass.name, sloClass]));
   const statsOfStages = (some: readonly StageRecord[]) => requestStats(some, targets);
   const statsOfWorkflows = (some: readonly WorkflowRecord[]) => workflowStats(some, measured);
@@ -49,6 +47,48 @@ export function buildReport(input: ReportInput): Report {
       notes: [...input.notes],
     },
 
+    ...benchmarkFields(requests, measuredMs / 1000),
+
+    overall: { ...statsOfWorkflows(workflows), requests },
+    classes: classesOf(input, workflows, stages).map((sloClass) => ({
+      ...targetsOf(sloClass),
+      ...statsOfWorkflows(workflows.filter((workflow) => workflow.sloClass === sloClass.name)),
+      requests: statsOfStages(stages.filter((stage) => stage.sloClass === sloClass.name)),
+    })),
+    templates: workflowGroups((workflow) => workflow.template),
+    tenants,
+    fairness: {
+      jainSlowdown: jainIndex(slowdowns) ?? null,
+      jainTenantAttainment: jainIndex(tenants.map((tenant) => tenant.attainment ?? 0)) ?? null,
+    },
+    models: stageGroups((stage) => stage.model),
+    roles: stageGroups((stage) => stage.role),
+    nodes: stageGroups((stage) => stage.node),
+    engines: stageGroups((stage) => stage.engine),
+    coldStarts: {
+      fleetCount: fleet?.coldStarts?.count ?? null,
+      fleetRequestSeconds: fleet?.coldStarts?.requestSeconds ?? null,
+      stages: coldStages.length,
+      requestSeconds: coldStages.reduce((sum, stage) => sum + stage.coldStartMs!, 0) / 1000,
+    },
+    kv: fleet?.kv ? kvReport(fleet.kv) : null,
+    preemptions: fleet?.preemptions ?? null,
+    outcomes: Object.fromEntries(
+      sortedGroups(stages, (stage) => stage.outcome).map(([name, some]) => [name, some.length]),
+    ),
+    fleetOutcomes: fleet?.outcomes ? { ...fleet.outcomes } : null,
+    fleet: { engines: engineReports(input), gpus: gpuReports(input) },
+    missed: missedWorkflows(measured, input.durationMs),
+    definitions: DEFINITIONS,
+  };
+}
+
+type SomeClass = { name: string } & Partial<ReportClass>;
+
+/** The fields that `vllm bench serve` writes, under its names. */
+function benchmarkFields(requests: RequestStats, seconds: number) {
+  const perSecond = (amount: number): number | null => (seconds > 0 ? amount / seconds : null);
+  return {
     duration: seconds,
     completed: requests.stagesCompleted,
     failed: requests.stages - requests.stagesCompleted,
@@ -82,48 +122,19 @@ export function buildReport(input: ReportInput): Report {
     p90_e2el_ms: requests.e2elMs.p90,
     p95_e2el_ms: requests.e2elMs.p95,
     p99_e2el_ms: requests.e2elMs.p99,
-
-    overall: { ...statsOfWorkflows(workflows), requests },
-    classes: classesOf(input, workflows, stages).map(
-      (sloClass): ClassReport => ({
-        name: sloClass.name,
-        kind: sloClass.kind ?? null,
-        deadlineMs: sloClass.deadlineMs ?? null,
-        ttftTargetMs: sloClass.ttftMs ?? null,
-        tpotTargetMs: sloClass.tpotMs ?? null,
-        ...statsOfWorkflows(workflows.filter((workflow) => workflow.sloClass === sloClass.name)),
-        requests: statsOfStages(stages.filter((stage) => stage.sloClass === sloClass.name)),
-      }),
-    ),
-    templates: workflowGroups((workflow) => workflow.template),
-    tenants,
-    fairness: {
-      jainSlowdown: jainIndex(slowdowns) ?? null,
-      jainTenantAttainment: jainIndex(tenants.map((tenant) => tenant.attainment ?? 0)) ?? null,
-    },
-    models: stageGroups((stage) => stage.model),
-    roles: stageGroups((stage) => stage.role),
-    nodes: stageGroups((stage) => stage.node),
-    engines: stageGroups((stage) => stage.engine),
-    coldStarts: {
-      fleetCount: fleet?.coldStarts?.count ?? null,
-      fleetRequestSeconds: fleet?.coldStarts?.requestSeconds ?? null,
-      stages: coldStages.length,
-      requestSeconds: coldStages.reduce((sum, stage) => sum + stage.coldStartMs!, 0) / 1000,
-    },
-    kv: fleet?.kv ? kvReport(fleet.kv) : null,
-    preemptions: fleet?.preemptions ?? null,
-    outcomes: Object.fromEntries(
-      sortedGroups(stages, (stage) => stage.outcome).map(([name, some]) => [name, some.length]),
-    ),
-    fleetOutcomes: fleet?.outcomes ? { ...fleet.outcomes } : null,
-    fleet: { engines: engineReports(input), gpus: gpuReports(input) },
-    missed: missedWorkflows(measured, input.durationMs),
-    definitions: DEFINITIONS,
   };
 }
 
-type SomeClass = { name: string } & Partial<ReportClass>;
+/** The name of a class, and what it asks for. */
+function targetsOf({ name, kind, deadlineMs, ttftMs, tpotMs }: SomeClass) {
+  return {
+    name,
+    kind: kind ?? null,
+    deadlineMs: deadlineMs ?? null,
+    ttftTargetMs: ttftMs ?? null,
+    tpotTargetMs: tpotMs ?? null,
+  };
+}
 
 /** The classes of the input in their order, then any other that the records name. */
 function classesOf(
