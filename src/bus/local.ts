@@ -82,8 +82,6 @@ export function createLocalLevels(options: LocalLevelsOptions): LocalLevels {
   const { config, clock, wallClock, logger } = options;
   const { classes, scheduling: rules } = config;
   const tracker = new WorkflowTracker({ idleMs: WORKFLOW_IDLE_MS });
-  const policy = findOrderingPolicy(rules.policy);
-  if (!policy) throw new Error(`the config names ordering policy ${rules.policy}, which is not registered`);
   const portfolio = options.replays
     ? new Portfolio({
         candidates: PORTFOLIO_CANDIDATES,
@@ -93,23 +91,7 @@ export function createLocalLevels(options: LocalLevelsOptions): LocalLevels {
       })
     : undefined;
   const facts = new EngineFacts(options.nodes.flatMap(({ engines }) => engines));
-  const scheduler = new GlobalScheduler(
-    {
-      policy: portfolio?.policy ?? policy,
-      traffic: portfolio?.traffic,
-      classes,
-      kvPoolTokens: facts.modelPoolTokens,
-      retention: createRetention(rules.retention, facts.enginePoolTokens, options.serviceTimeMs),
-      maxCount: rules.queue.maxCount,
-      maxBytes: rules.queue.maxBytes,
-      maxCountPerTenant: rules.queue.maxCountPerTenant ?? rules.queue.maxCount,
-      interactiveTimeoutMs: config.gateway.timeouts.queueMs,
-      batchTimeoutMs: config.gateway.timeouts.queueMs,
-      interactiveOverdueMs: rules.interactiveStarvationBoundMs,
-      batchOverdueMs: rules.starvationBoundMs,
-    },
-    tracker,
-  );
+  const scheduler = schedulerOf(options, tracker, portfolio, facts);
   const nextModels = new NextModels(WORKFLOWS_FORESEEN);
   const demand = (model: string): ModelDemand => ({
     queued: scheduler.waitingFor(model)?.size ?? 0,
@@ -120,20 +102,7 @@ export function createLocalLevels(options: LocalLevelsOptions): LocalLevels {
   const nodes: readonly NodeService[] = options.nodes.map((spec) =>
     nodeService(spec, options, { demand, firstWaitingKey }, onFound),
   );
-  const interactiveClasses = new Set(classes.filter(({ kind }) => kind === 'interactive').map(({ name }) => name));
-  const clusters = new Map<string, ClusterService>();
-  for (const clusterId of new Set(options.nodes.map((node) => node.clusterId))) {
-    const inCluster = new Set(options.nodes.filter((node) => node.clusterId === clusterId).map((node) => node.nodeId));
-    const cluster = new ClusterService({
-      clusterId,
-      router: new ClusterRouter({ clusterId, lookAhead: rules.lookAhead }),
-      nodes: nodes.filter(({ nodeId }) => inCluster.has(nodeId)),
-      clock,
-      interactiveClasses,
-      epoch: LOCAL_EPOCH,
-    });
-    clusters.set(clusterId, cluster);
-  }
+  const clusters = clustersOf(options, nodes);
   const tuning =
     portfolio && options.replays
       ? new PortfolioService({
@@ -184,6 +153,57 @@ export function createLocalLevels(options: LocalLevelsOptions): LocalLevels {
       await decisionLog.end();
     },
   };
+}
+
+function schedulerOf(
+  { config, serviceTimeMs }: LocalLevelsOptions,
+  tracker: WorkflowTracker,
+  portfolio: Portfolio | undefined,
+  facts: EngineFacts,
+): GlobalScheduler {
+  const { classes, gateway, scheduling: rules } = config;
+  const policy = findOrderingPolicy(rules.policy);
+  if (!policy) throw new Error(`the config names ordering policy ${rules.policy}, which is not registered`);
+  return new GlobalScheduler(
+    {
+      policy: portfolio?.policy ?? policy,
+      traffic: portfolio?.traffic,
+      classes,
+      kvPoolTokens: facts.modelPoolTokens,
+      retention: createRetention(rules.retention, facts.enginePoolTokens, serviceTimeMs),
+      maxCount: rules.queue.maxCount,
+      maxBytes: rules.queue.maxBytes,
+      maxCountPerTenant: rules.queue.maxCountPerTenant ?? rules.queue.maxCount,
+      interactiveTimeoutMs: gateway.timeouts.queueMs,
+      batchTimeoutMs: gateway.timeouts.queueMs,
+      interactiveOverdueMs: rules.interactiveStarvationBoundMs,
+      batchOverdueMs: rules.starvationBoundMs,
+    },
+    tracker,
+  );
+}
+
+/** One router for each cluster that the nodes name, in front of its nodes. */
+function clustersOf(
+  { config, clock, nodes: specs }: LocalLevelsOptions,
+  nodes: readonly NodeService[],
+): Map<string, ClusterService> {
+  const { classes, scheduling } = config;
+  const interactiveClasses = new Set(classes.filter(({ kind }) => kind === 'interactive').map(({ name }) => name));
+  const clusters = new Map<string, ClusterService>();
+  for (const clusterId of new Set(specs.map((node) => node.clusterId))) {
+    const inCluster = new Set(specs.filter((node) => node.clusterId === clusterId).map((node) => node.nodeId));
+    const cluster = new ClusterService({
+      clusterId,
+      router: new ClusterRouter({ clusterId, lookAhead: scheduling.lookAhead }),
+      nodes: nodes.filter(({ nodeId }) => inCluster.has(nodeId)),
+      clock,
+      interactiveClasses,
+      epoch: LOCAL_EPOCH,
+    });
+    clusters.set(clusterId, cluster);
+  }
+  return clusters;
 }
 
 function decisionFile(path: string | undefined, wallClock: Clock, logger: LocalLevelsOptions['logger']) {
