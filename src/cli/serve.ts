@@ -1,5 +1,6 @@
 import { setFlagsFromString } from 'node:v8';
-import { createLocalLevels } from '../bus/local.js';
+import type { Registry } from 'prom-client';
+import { createLocalLevels, type LocalLevels } from '../bus/local.js';
 import { WallClock } from '../bus/wall-clock.js';
 import { engineApiKeys, gatewayKeys } from '../config/keys.js';
 import { isOpenToOthers } from '../config/listen.js';
@@ -24,6 +25,7 @@ import { createLogger, type Logger } from '../observe/log.js';
 import { exportTotal } from '../observe/metrics.js';
 import { keepLearned, prepareLivePrediction } from '../predict/live/service.js';
 import { RetrainingService } from '../predict/retraining/service.js';
+import type { TextVectors } from '../predict/text-vectors/service.js';
 import { watchGpus } from './gpu-telemetry.js';
 import { liveTextVectors } from './live-text-vectors.js';
 import { modelPathOf } from './package-files.js';
@@ -68,22 +70,8 @@ export interface Served {
  */
 export async function serve(options: ServeOptions): Promise<Served> {
   const host = options.host ?? options.config.listen.host;
-  const { keys, insecure } = options.config.gateway;
-  if (isOpenToOthers(host, keys.length, insecure || options.insecure === true)) {
-    throw new MaestroError(
-      'invalid_request',
-      `"${host}" lets other machines in, and no key is asked of them. Name keys in a fleet file (gateway.keys, with --fleet), listen on 127.0.0.1, or allow it with --insecure.`,
-    );
-  }
-  // Other commands end with their reader; a server outlives whoever reads what it prints (`maestro up | head`).
-  for (const stream of [process.stdout, process.stderr])
-    stream.removeAllListeners('error').on('error', () => undefined);
-  // V8 notices that workflows and decision records live long, and would then make them in the old generation at once. There, until a full collection
-  // comes, whatever they refer to lives on as well, closed requests with all their parts, which doubled what a collection costs.
-  setFlagsFromString('--no-allocation-site-pretenuring');
-  // Node copies the pieces of every body into memory beside the heap, which V8 counts as if all of it lived long: with large prompts it went through the whole
-  // heap every second. It may become three times what lives before that; V8's own choice lies between 1.1 and 4 times.
-  setFlagsFromString('--heap-growing-percent=200');
+  refuseStrangers(options, host);
+  prepareProcess();
   const { config } = options;
   const { timeScale } = config.fleet;
   const logger = createLogger({ level: config.observe.logLevel });
@@ -133,26 +121,8 @@ export async function serve(options: ServeOptions): Promise<Served> {
     });
     const { scheduling } = levels;
     const metrics = createGatewayMetrics(config.classes.map(({ name }) => name));
-    exportTotal(
-      metrics.registry,
-      'maestro_decision_log_lost_total',
-      'Decisions that the log file does not have; when it rises, look at the disk under observe.decisionLog',
-      levels.lostDecisions,
-    );
-    exportTotal(
-      metrics.registry,
-      'maestro_telemetry_refused_total',
-      'GPU readings that cannot be true or came too late; when it rises, look at nvidia-smi or the DCGM exporter',
-      () =>
-        [...watches.values()].reduce((sum, { refused }) => sum + Object.values(refused).reduce((a, b) => a + b, 0), 0),
-    );
     const textVectors = liveTextVectors(config.prediction, wallClock, logger);
-    exportTotal(
-      metrics.registry,
-      'maestro_embedder_late_total',
-      'Texts that the sentence embedder did not answer in time; when it rises, raise prediction.embedderWait or leave prediction.embedder out',
-      () => textVectors?.late ?? 0,
-    );
+    exportTotals(metrics.registry, levels, watches, textVectors);
     const gateway = createGateway({
       scheduling,
       clock,
@@ -204,6 +174,58 @@ export async function serve(options: ServeOptions): Promise<Served> {
     await Promise.all([started?.end(), fleet?.stop()]);
     throw error;
   }
+}
+
+/** Throws where other machines would be let in without a key. */
+function refuseStrangers(options: ServeOptions, host: string): void {
+  const { keys, insecure } = options.config.gateway;
+  if (isOpenToOthers(host, keys.length, insecure || options.insecure === true)) {
+    throw new MaestroError(
+      'invalid_request',
+      `"${host}" lets other machines in, and no key is asked of them. Name keys in a fleet file (gateway.keys, with --fleet), listen on 127.0.0.1, or allow it with --insecure.`,
+    );
+  }
+}
+
+/** What a process that serves asks of Node. */
+function prepareProcess(): void {
+  // Other commands end with their reader; a server outlives whoever reads what it prints (`maestro up | head`).
+  for (const stream of [process.stdout, process.stderr])
+    stream.removeAllListeners('error').on('error', () => undefined);
+  // V8 notices that workflows and decision records live long, and would then make them in the old generation at once. There, until a full collection
+  // comes, whatever they refer to lives on as well, closed requests with all their parts, which doubled what a collection costs.
+  setFlagsFromString('--no-allocation-site-pretenuring');
+  // Node copies the pieces of every body into memory beside the heap, which V8 counts as if all of it lived long: with large prompts it went through the whole
+  // heap every second. It may become three times what lives before that; V8's own choice lies between 1.1 and 4 times.
+  setFlagsFromString('--heap-growing-percent=200');
+}
+
+/** Counters that their owners keep, for the metrics page. */
+function exportTotals(
+  registry: Registry,
+  levels: LocalLevels,
+  watches: ReadonlyMap<string, TelemetryWatch>,
+  textVectors: TextVectors | undefined,
+): void {
+  exportTotal(
+    registry,
+    'maestro_decision_log_lost_total',
+    'Decisions that the log file does not have; when it rises, look at the disk under observe.decisionLog',
+    levels.lostDecisions,
+  );
+  exportTotal(
+    registry,
+    'maestro_telemetry_refused_total',
+    'GPU readings that cannot be true or came too late; when it rises, look at nvidia-smi or the DCGM exporter',
+    () =>
+      [...watches.values()].reduce((sum, { refused }) => sum + Object.values(refused).reduce((a, b) => a + b, 0), 0),
+  );
+  exportTotal(
+    registry,
+    'maestro_embedder_late_total',
+    'Texts that the sentence embedder did not answer in time; when it rises, raise prediction.embedderWait or leave prediction.embedder out',
+    () => textVectors?.late ?? 0,
+  );
 }
 
 function gatewayConfig(config: MaestroConfig): GatewayConfig {
