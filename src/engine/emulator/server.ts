@@ -18,7 +18,7 @@ import { KvEventPublisher } from './kv-events/publisher.js';
 import { type EmulatedKvcached, kvcachedOf } from './kvcached.js';
 import { Ledger } from './ledger.js';
 import { VllmMetrics } from './metrics.js';
-import { defaultTickMs, type EmulatorOptions, resolveModel } from './options.js';
+import { defaultTickMs, type EmulatorModel, type EmulatorOptions, resolveModel } from './options.js';
 import { SleepMachine } from './sleep.js';
 import { hashText } from './tokens.js';
 
@@ -60,21 +60,7 @@ export class EmulatedVllm {
     const faults = new FaultPlan();
     const kvEvents = options.kvEvents && new KvEventPublisher(options.kvEvents, model.blockSize);
     this.kvEvents = kvEvents;
-    const engine = new BatchEngine({
-      ...(kvEvents ? { onBlockChange: (change) => kvEvents.changed(change) } : {}),
-      llm: model.llm,
-      gpu: model.gpu,
-      tp: model.tp,
-      weightDtype: model.dtype,
-      kvDtype: model.kvDtype,
-      maxNumSeqs: model.maxNumSeqs,
-      maxNumBatchedTokens: model.maxNumBatchedTokens,
-      maxModelLen: model.maxModelLen,
-      blockSize: model.blockSize,
-      numGpuBlocks: model.numGpuBlocks,
-      prefixCaching: options.enablePrefixCaching ?? true,
-      schedulingPolicy: options.schedulingPolicy ?? 'fcfs',
-    });
+    const engine = engineOf(model, options, kvEvents);
     const timeScale = options.timeScale ?? 1;
     const loop = new EngineLoop({
       engine,
@@ -120,19 +106,7 @@ export class EmulatedVllm {
       ...(options.devMode ? devRoutes(this.context) : []),
       ...emulatorRoutes(this.context),
     ]);
-    this.server = listener(options, (request, response) => void this.serve(request, response));
-    this.server.on('connection', (socket: Socket) => {
-      this.sockets.add(socket);
-      socket.on('close', () => this.sockets.delete(socket));
-    });
-    this.server.on('clientError', (_error, socket) => {
-      if (!socket.writable) return;
-      const text = 'Invalid HTTP request received.';
-      const date = new Date().toUTCString();
-      socket.end(
-        `HTTP/1.1 400 Bad Request\r\ndate: ${date}\r\nserver: uvicorn\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: ${text.length}\r\nconnection: close\r\n\r\n${text}`,
-      );
-    });
+    this.server = this.httpServer();
   }
 
   /** Takes memory on the device, then listens; returns the base URL. */
@@ -194,6 +168,23 @@ export class EmulatedVllm {
     this.server.close();
     if (how === 'cut') for (const socket of this.sockets) socket.destroy();
     this.config.onDeath?.(how);
+  }
+
+  private httpServer(): Server {
+    const server = listener(this.config.options, (request, response) => void this.serve(request, response));
+    server.on('connection', (socket: Socket) => {
+      this.sockets.add(socket);
+      socket.on('close', () => this.sockets.delete(socket));
+    });
+    server.on('clientError', (_error, socket) => {
+      if (!socket.writable) return;
+      const text = 'Invalid HTTP request received.';
+      const date = new Date().toUTCString();
+      socket.end(
+        `HTTP/1.1 400 Bad Request\r\ndate: ${date}\r\nserver: uvicorn\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: ${text.length}\r\nconnection: close\r\n\r\n${text}`,
+      );
+    });
+    return server;
   }
 
   private async serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -282,4 +273,22 @@ function answerPreflight(request: IncomingMessage, response: ServerResponse, all
     ...['content-length', String(text.length), 'content-type', 'text/plain; charset=utf-8'],
   ]);
   response.end(text);
+}
+
+function engineOf(model: EmulatorModel, options: EmulatorOptions, kvEvents: KvEventPublisher | undefined): BatchEngine {
+  return new BatchEngine({
+    ...(kvEvents ? { onBlockChange: (change) => kvEvents.changed(change) } : {}),
+    llm: model.llm,
+    gpu: model.gpu,
+    tp: model.tp,
+    weightDtype: model.dtype,
+    kvDtype: model.kvDtype,
+    maxNumSeqs: model.maxNumSeqs,
+    maxNumBatchedTokens: model.maxNumBatchedTokens,
+    maxModelLen: model.maxModelLen,
+    blockSize: model.blockSize,
+    numGpuBlocks: model.numGpuBlocks,
+    prefixCaching: options.enablePrefixCaching ?? true,
+    schedulingPolicy: options.schedulingPolicy ?? 'fcfs',
+  });
 }
