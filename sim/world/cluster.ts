@@ -22,9 +22,20 @@ const MIN_WAIT_MS = 50;
 const EPOCH = 1;
 const NONE: ReadonlySet<string> = new Set();
 
+interface ClusterConfig {
+  /** From and to the global level. */
+  readonly links: { readonly down: Link; readonly up: Link };
+  readonly placement: Placement;
+  readonly lookAhead: number;
+  /** Names of the interactive classes. */
+  readonly interactive: ReadonlySet<string>;
+}
+
 /** Level 2 in virtual time: asks the router, reserves at nodes, and looks elsewhere when that fails. The twin of the live cluster service. */
 export class SimCluster {
   readonly router: ClusterRouter;
+  readonly links: ClusterConfig['links'];
+  private readonly interactive: ReadonlySet<string>;
   private readonly nodes = new Map<string, SimNode>();
   private capacityDue = false;
   private readonly tellCapacity = () => {
@@ -34,16 +45,15 @@ export class SimCluster {
 
   constructor(
     readonly clusterId: string,
-    /** From and to the global level. */
-    readonly links: { readonly down: Link; readonly up: Link },
-    placement: Placement,
-    lookAhead: number,
-    private readonly interactive: ReadonlySet<string>,
+    config: ClusterConfig,
     private readonly loop: EventLoop,
     private readonly listener: ClusterListener,
   ) {
-    const config = { clusterId, lookAhead, explains: false };
-    this.router = placement === 'maestro' ? new ClusterRouter(config) : new BaselineRouter(placement, config);
+    const { placement, lookAhead } = config;
+    this.links = config.links;
+    this.interactive = config.interactive;
+    const given = { clusterId, lookAhead, explains: false };
+    this.router = placement === 'maestro' ? new ClusterRouter(given) : new BaselineRouter(placement, given);
   }
 
   add(node: SimNode): void {

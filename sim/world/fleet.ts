@@ -34,7 +34,7 @@ export function buildFleet(
     if (!cluster) {
       const link = () => new Link(loop, (rttMs[clusterId] ?? 0) / 2, links, rng);
       const ways = { down: link(), up: link() };
-      cluster = new SimCluster(clusterId, ways, placement, lookAhead, interactive, loop, listener);
+      cluster = new SimCluster(clusterId, { links: ways, placement, lookAhead, interactive }, loop, listener);
       clusters.set(clusterId, cluster);
     }
     const node = new SimNode(spec, nodeConfig, loop, listener, sleepersOf(spec.engines, spec.gpus));
