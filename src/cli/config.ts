@@ -50,7 +50,9 @@ function check(file: string, json: boolean): void {
   }
   if (!json && ok) {
     const engines = config.fleet.nodes.reduce((sum, node) => sum + node.engines.length, 0);
-    process.stdout.write(`${file} is fine: ${config.fleet.nodes.length} nodes, ${engines} engines\n`);
+    process.stdout.write(
+      `${file} is fine: ${counted(config.fleet.nodes.length, 'node')}, ${counted(engines, 'engine')}\n`,
+    );
   }
   if (!ok) process.exitCode = 1;
 }
@@ -62,4 +64,8 @@ function show(file: string | undefined, json: boolean): void {
   const effective = effectiveConfig(written);
   if (json) printJson(effective);
   else process.stdout.write(stringify(effective, { lineWidth: 120 }));
+}
+
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? '' : 's'}`;
 }
