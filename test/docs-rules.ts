@@ -99,6 +99,9 @@ function headingsOf(markdown: string): string[] {
 
 function missingPaths(text: string, { paths }: Known): string[] {
   const named = text.matchAll(new RegExp(`(?<![\\w./$~-])(?:${ROOMS.join('|').replace('.', '\\.')})/[\\w./*-]*`, 'g'));
+  const alone = /^([\w-]+(?:\.[\w-]+)*\.ts)\b/.exec(text)?.[1];
+  const files = [...paths].map((path) => path.slice(path.lastIndexOf('/') + 1));
+  if (alone !== undefined && !files.includes(alone)) return [`${alone}: no file of that name`];
   return [...named].flatMap(([path]) => {
     const bare = path.replace(/[/.]+$/, '');
     if (bare.includes('*')) {

@@ -43,6 +43,7 @@ describe('the rules', () => {
 
   it.each([
     ['`src/no/such.ts`', 'src/no/such.ts: no such file or folder'],
+    ['`no-such.test.ts`', 'no-such.test.ts: no file of that name'],
     ['see `sim/no-such-*.ts`', 'sim/no-such-*.ts: nothing of that name'],
     ['`npm run bench:nothing`', 'npm run bench:nothing: no such script'],
     ['`npm run bench:slo -- --lods 1`', 'npm run bench:slo: no flag --lods'],
