@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Clock, Timer } from '../../model/clock.js';
+import { messageOf } from '../../model/error.js';
 import { MINUTE_MS } from '../../model/units.js';
 import { modelFileOf, readState, readStateFile, type SavedState } from '../directory/service.js';
 import { rememberRows } from '../last-rows.js';
@@ -86,7 +87,7 @@ async function loadModel(path: string, log: PredictionLog, nowMs: (() => number)
   try {
     rules = servingRules(service.model!.metadata);
   } catch (error) {
-    return refused(`${file}: ${error instanceof Error ? error.message : String(error)}`);
+    return refused(`${file}: ${messageOf(error)}`);
   }
   const version = service.model!.metadata.get(METADATA_KEY.version) ?? 'without version';
   log.info({ file, version }, 'a trained model predicts output lengths');

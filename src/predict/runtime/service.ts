@@ -1,4 +1,5 @@
 /** A model ready to run in ONNX Runtime. */
+import { messageOf } from '../../model/error.js';
 export interface OnnxSession {
   /** Runs `count` row-major rows; answers one row-major list of numbers for each output asked for. */
   run(rows: Float32Array, count: number): Promise<ReadonlyMap<string, ArrayLike<number> | undefined>>;
@@ -39,7 +40,7 @@ export async function probeOnnxRuntime(): Promise<RuntimeProbe> {
     const module = (await import(MODULE_NAME)) as NativeModule;
     return { available: true, runtime: { open: (file, outputs) => openSession(module, file, outputs) } };
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
+    const why = messageOf(error);
     return { available: false, reason: `onnxruntime-node is not installed or does not load: ${why}` };
   }
 }

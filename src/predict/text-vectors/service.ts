@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Clock, Timer } from '../../model/clock.js';
+import { messageOf } from '../../model/error.js';
 import { LruMap } from '../../model/lru-map.js';
 import { embeddedPart, type TextVector } from '../../model/text-vector.js';
 
@@ -168,8 +169,4 @@ export class TextVectors {
     this.readings.clear();
     for (const { waiting } of readings) for (const waiter of [...waiting]) waiter(undefined);
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
