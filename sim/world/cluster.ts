@@ -127,7 +127,7 @@ export class SimCluster {
     this.announceCapacity();
   }
 
-  private demand({ stage, orderKey, prediction }: Job, engineId: string, kvTokens: number): Demand {
+  private demand({ stage, order, prediction }: Job, engineId: string, kvTokens: number): Demand {
     return {
       stageId: stage.stageId,
       session: sessionOf(stage),
@@ -138,7 +138,8 @@ export class SimCluster {
       kvTokens,
       forecast: prediction.kvTokens.forecast,
       maxKvTokens: stage.promptTokens + stage.maxTokens,
-      orderKey,
+      orderKey: order.orderKey,
+      keyChange: order.keyChange,
       // Nobody reads a batch answer while it is written.
       restartable: !this.interactive.has(stage.sloClass),
       epoch: EPOCH,

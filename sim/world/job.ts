@@ -1,3 +1,4 @@
+import type { OrderPlace } from '../../src/model/fleet.js';
 import type { Prediction, Stage, StageContext } from '../../src/model/stage.js';
 import type { TraceRow } from '../../traces/schema.js';
 import type { Scheduled } from '../event-loop.js';
@@ -26,7 +27,7 @@ export interface Job {
   cluster: SimCluster | undefined;
   node: SimNode | undefined;
   engineId: string | undefined;
-  orderKey: number;
+  order: OrderPlace;
   priority: number;
   excluded: Set<string> | undefined;
   waitTimer: Scheduled | undefined;
@@ -54,7 +55,7 @@ export function newJob(given: Pick<Job, 'stage' | 'context' | 'prediction' | 'ru
     cluster: undefined,
     node: undefined,
     engineId: undefined,
-    orderKey: 0,
+    order: { orderKey: 0 },
     priority: 0,
     excluded: undefined,
     waitTimer: undefined,

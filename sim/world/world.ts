@@ -169,12 +169,13 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
     cluster.links.down.send(() => cluster.keep(job, keep));
   }
 
-  dispatched({ stageId, clusterId, orderKey, priority }: Dispatch): void {
+  dispatched(dispatch: Dispatch): void {
+    const { stageId, clusterId, priority } = dispatch;
     const job = this.jobs.get(stageId);
     if (!job) return;
     const cluster = this.fleet.clusters.get(clusterId)!;
     job.cluster = cluster;
-    job.orderKey = orderKey;
+    job.order = dispatch;
     job.priority = priority;
     job.state = 'placing';
     job.attempt += 1;

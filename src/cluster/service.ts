@@ -7,6 +7,7 @@ import type {
   KeptContext,
   Lease,
   LeaseUse,
+  OrderPlace,
   PlaceExplanation,
   ReserveResult,
 } from '../model/fleet.js';
@@ -51,7 +52,7 @@ export interface PlacementListener {
 interface Placement {
   readonly stage: Stage;
   readonly prediction: Prediction;
-  readonly orderKey: number;
+  readonly order: OrderPlace;
   readonly listener: PlacementListener;
   /** Engines that refused or failed this stage. */
   excluded: ReadonlySet<string>;
@@ -126,7 +127,7 @@ export class ClusterService {
   place(
     stage: Stage,
     prediction: Prediction,
-    orderKey: number,
+    order: OrderPlace,
     excluded: ReadonlySet<string>,
     nowMs: number,
     listener: PlacementListener,
@@ -134,7 +135,7 @@ export class ClusterService {
     const placement: Placement = {
       stage,
       prediction,
-      orderKey,
+      order,
       listener,
       excluded,
       state: 'placing',
@@ -226,7 +227,7 @@ export class ClusterService {
   }
 
   private demand(placement: Placement, engineId: string, kvTokens: number): Demand {
-    const { stage, orderKey } = placement;
+    const { stage, order } = placement;
     return {
       stageId: stage.stageId,
       session: sessionOf(stage),
@@ -239,7 +240,8 @@ export class ClusterService {
       forecast: placement.prediction.kvTokens.forecast,
       share: placement.prediction.kvTokens.share,
       maxKvTokens: stage.promptTokens + (stage.choices ?? 1) * stage.maxTokens,
-      orderKey,
+      orderKey: order.orderKey,
+      keyChange: order.keyChange,
       restartable: !stage.features.stream,
       epoch: this.options.epoch,
     };

@@ -181,6 +181,12 @@ export class ModelQueue {
     return true;
   }
 
+  /** Puts a stage that stands aside back in the order: its claim to what comes free was that of a place which it has no more. */
+  unblock(queued: QueuedStage): void {
+    this.remove(queued);
+    this.push(queued);
+  }
+
   /** Call it when keys of blocked stages have changed. */
   sortBlocked(): void {
     this.blocked.sort((a, b) => a.orderKey - b.orderKey);

@@ -63,3 +63,11 @@ export class QueueLimits {
     else this.byTenant.set(tenant, count);
   }
 }
+
+const MIN_RETRY_AFTER_MS = 1_000;
+const MAX_RETRY_AFTER_MS = 60_000;
+
+/** When a client that was turned away should ask again, milliseconds, by what a stage is expected to wait in the queue. */
+export function retryAfterMs(expectedWaitMs: number): number {
+  return Math.max(MIN_RETRY_AFTER_MS, Math.min(MAX_RETRY_AFTER_MS, Math.ceil(expectedWaitMs)));
+}

@@ -1,3 +1,4 @@
+import type { OrderPlace } from '../model/fleet.js';
 import type { Prediction, SloClass, Stage, StageOutcome } from '../model/stage.js';
 import type { QueueDiscipline } from './model-queue.js';
 import { MAESTRO } from './order/maestro.js';
@@ -56,10 +57,9 @@ export type SubmitResult =
   | { readonly kind: 'rejected'; readonly reason: SubmitRejection; readonly retryAfterMs: number };
 
 /** A stage that leaves the queue for a cluster. */
-export interface Dispatch {
+export interface Dispatch extends OrderPlace {
   readonly stageId: string;
   readonly clusterId: string;
-  readonly orderKey: number;
   /** For vLLM: lower is earlier, fits an int32. */
   readonly priority: number;
 }

@@ -5,7 +5,9 @@ import { type Prediction, type SloClass, type Stage, sessionOf } from '../model/
 import { EDF } from './order/edf.js';
 import { FCFS } from './order/fcfs.js';
 import { KV_EDF } from './order/kv-admission.js';
+import { EDF_LATE_LAST } from './order/late-last.js';
 import { LOAD_HYBRID } from './order/load-hybrid.js';
+import { RELEGATION_OFFSET_MS } from './order/relegation.js';
 import { SRTF } from './order/srtf.js';
 import { Retention } from './retention/retention.js';
 import type { RetentionRule } from './retention/rules.js';
@@ -118,6 +120,28 @@ describe('GlobalScheduler: late binding', () => {
     bench.capacity(1, { maxKvTokens: 45_000 });
     expect(bench.dispatch()).toEqual(['s1']);
     expect(bench.scheduler.stats()).toMatchObject({ queued: 1, inFlight: 3 });
+  });
+
+  it('starts what can be in time before a blocked stage that has turned late meanwhile', () => {
+    const bench = new Bench({ policy: EDF_LATE_LAST });
+    bench.submit({ deadlineMs: 2_000 }, { kvTokens: { q50: 1, bound: 50_000 } });
+    bench.submit({ deadlineMs: 90_000 });
+    bench.capacity(1, { maxKvTokens: 10_000 });
+    expect(bench.dispatch()).toEqual(['s1']);
+    bench.submit({ deadlineMs: 95_000 });
+    bench.capacity(1, { maxKvTokens: 60_000 });
+    expect(bench.dispatch(2_001)).toEqual(['s2']);
+  });
+
+  it('says of what leaves when it will be late, and what place it has then', () => {
+    const bench = new Bench({ policy: EDF_LATE_LAST });
+    bench.submit({ deadlineMs: 2_000 });
+    bench.submit({ deadlineMs: 500 });
+    bench.capacity(2);
+    expect(bench.scheduler.dispatch(1_000)).toMatchObject([
+      { stageId: 's0', orderKey: 2_000, keyChange: { atMs: 2_001, orderKey: 2_000 + RELEGATION_OFFSET_MS } },
+      { stageId: 's1', orderKey: 500 + RELEGATION_OFFSET_MS, keyChange: undefined },
+    ]);
   });
 
   it('gives a blocked stage back when it is cancelled', () => {

@@ -4,9 +4,9 @@ import { StableHeap } from '../model/heap.js';
 import type { Prediction, Stage, StageContext, StageOutcome } from '../model/stage.js';
 import { CapacityLedger } from './capacity-ledger.js';
 import { ModelQueue } from './model-queue.js';
-import type { OrderInput, OrderingPolicy } from './order/policy.js';
+import { keyChangeOf, type OrderInput, type OrderingPolicy } from './order/policy.js';
 import { PriorityScale } from './priority.js';
-import { QueueLimits } from './queue-limits.js';
+import { QueueLimits, retryAfterMs } from './queue-limits.js';
 import { newQueuedStage, type QueuedStage } from './queued-stage.js';
 import { ReturningStages } from './retention/returning.js';
 import {
@@ -24,8 +24,6 @@ const REKEYS_PER_CALL = 32;
 /** A bounced stage waits this long before it is tried again, doubling with every bounce. */
 const FIRST_PARK_MS = 5;
 const LAST_PARK_MS = 500;
-const MIN_RETRY_AFTER_MS = 1_000;
-const MAX_RETRY_AFTER_MS = 60_000;
 
 /**
  * Level 3: who goes next. Holds every accepted stage until a cluster can start it (late binding), in one bounded queue a model:
@@ -71,7 +69,11 @@ export class GlobalScheduler {
     if (!workflow) throw new Error(`GlobalScheduler: the tracker does not know workflow ${stage.workflowId}`);
     const refusal = this.limits.admit(stage);
     if (refusal) {
-      return { kind: 'rejected', reason: refusal, retryAfterMs: this.retryAfterMs(stage.model, nowMs) };
+      return {
+        kind: 'rejected',
+        reason: refusal,
+        retryAfterMs: retryAfterMs(this.queue(stage.model).expectedWaitMs(nowMs)),
+      };
     }
     const kind = this.batchClasses.has(stage.sloClass) ? 'batch' : 'interactive';
     const timeoutMs = kind === 'batch' ? this.config.batchTimeoutMs : this.config.interactiveTimeoutMs;
@@ -282,7 +284,8 @@ export class GlobalScheduler {
     const { orderKey } = queued;
     const kind = passed ? passed.kind : queued.kind;
     const priority = this.priorities.priority(orderKey, this.policy.keyUnit, kind, nowMs);
-    dispatches.push({ stageId: stage.stageId, clusterId, orderKey, priority });
+    const keyChange = passed ? undefined : keyChangeOf(this.policy, this.orderInput(queued, queue, nowMs));
+    dispatches.push({ stageId: stage.stageId, clusterId, orderKey, keyChange, priority });
   }
 
   /** The first stage of a workflow has started, which may change what the policy thinks of the others. */
@@ -331,7 +334,9 @@ export class GlobalScheduler {
       const queued = first.value;
       this.changes.remove(first);
       queued.changeEntry = undefined;
-      if (queued.place === 'queued') this.rekey(queued, this.queue(queued.stage.model), nowMs);
+      const queue = this.queue(queued.stage.model);
+      if (queued.place === 'blocked') queue.unblock(queued);
+      if (queued.place === 'queued') this.rekey(queued, queue, nowMs);
     }
   }
 
@@ -387,10 +392,5 @@ export class GlobalScheduler {
     const { stage, prediction, workflow, enqueuedAtMs } = queued;
     const foresight = this.config.foresight?.(stage.stageId);
     return { stage, prediction, workflow, enqueuedAtMs, nowMs, foresight, loadStep: queue.load.step };
-  }
-
-  private retryAfterMs(model: string, nowMs: number): number {
-    const waitMs = Math.ceil(this.queue(model).expectedWaitMs(nowMs));
-    return Math.max(MIN_RETRY_AFTER_MS, Math.min(MAX_RETRY_AFTER_MS, waitMs));
   }
 }

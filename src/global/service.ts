@@ -260,7 +260,7 @@ export class GlobalService implements Scheduling {
     job.state = 'placing';
     job.record.orderKey = dispatch.orderKey;
     job.record.attempts += 1;
-    cluster.place(job.stage, job.prediction, dispatch.orderKey, job.excluded, nowMs, {
+    cluster.place(job.stage, job.prediction, dispatch, job.excluded, nowMs, {
       started: (lease, endpoint, explanation) => this.started(job, dispatch, lease, endpoint, explanation),
       bounced: (reason, explanation) => this.bounced(job, reason, explanation),
       requeue: () => this.requeue(job),

@@ -137,8 +137,15 @@ export interface EngineView {
   readonly enginePreemptions: number;
 }
 
-/** What a stage asks of a node. */
-export interface Demand {
+/** A place in the global order, lower is earlier. */
+export interface OrderPlace {
+  readonly orderKey: number;
+  /** What time alone makes of it, and when (clock milliseconds), such as where the workflow turns late. Absent: nothing. */
+  readonly keyChange?: { readonly atMs: number; readonly orderKey: number } | undefined;
+}
+
+/** What a stage asks of a node. Its place in the order is used where the node must choose between holds. */
+export interface Demand extends OrderPlace {
   readonly stageId: string;
   /** What the engine keeps for this session is room for its stage. */
   readonly session?: string;
@@ -158,8 +165,6 @@ export interface Demand {
   readonly maxKvTokens?: number | undefined;
   /** Nothing of the answer reaches the client before its end, so the stage may be stopped and started again. */
   readonly restartable?: boolean;
-  /** Place in the global order, lower is earlier; used when a node must choose between holds. */
-  readonly orderKey: number;
   readonly epoch: number;
 }
 

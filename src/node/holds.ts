@@ -3,18 +3,26 @@ import { type HeapEntry, StableHeap } from '../model/heap.js';
 
 /** A stage that waits at its engine. */
 export interface Hold {
-  readonly demand: Demand;
+  /** With the place in the order that it has by now. */
+  demand: Demand;
   readonly reason: HoldReason;
   readonly sinceMs: number;
   /** Did it come while the engine was not running? Then its wait for the weights counts as a cold start. */
   readonly cold: boolean;
 }
 
+/** A hold with its places: in the order of its class, and among those whose place in it will change. */
+interface Entry {
+  readonly order: HeapEntry<Hold>;
+  readonly change: HeapEntry<Hold> | undefined;
+}
+
 /** The holds of one engine in the global order; bounded by the caller. */
 export class HoldQueue {
   private readonly interactive = new StableHeap<Hold>();
   private readonly batch = new StableHeap<Hold>();
-  private readonly entries = new Map<string, HeapEntry<Hold>>();
+  private readonly changes = new StableHeap<Hold>();
+  private readonly entries = new Map<string, Entry>();
   private sinceSumMs = 0;
   /** KV tokens and seats that all of them ask for. */
   kvTokens = 0;
@@ -44,14 +52,36 @@ export class HoldQueue {
   }
 
   get(stageId: string): Hold | undefined {
-    return this.entries.get(stageId)?.value;
+    return this.entries.get(stageId)?.order.value;
   }
 
   add(hold: Hold): void {
     this.sinceSumMs += hold.sinceMs;
     this.kvTokens += hold.demand.kvTokens;
     this.seats += hold.demand.sequences ?? 1;
-    this.entries.set(hold.demand.stageId, this.heapOf(hold).push(hold, hold.demand.orderKey));
+    const { stageId, orderKey, keyChange } = hold.demand;
+    this.entries.set(stageId, {
+      order: this.heapOf(hold).push(hold, orderKey),
+      change: keyChange && this.changes.push(hold, keyChange.atMs),
+    });
+  }
+
+  /** When the place of a hold next changes by time alone; Infinity when never. */
+  get changeDueMs(): number {
+    return this.changes.peek()?.key ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** Gives every hold the place that it has by now; true when any has another one. */
+  reorder(nowMs: number): boolean {
+    const any = this.changeDueMs <= nowMs;
+    for (let first = this.changes.peek(); first && first.key <= nowMs; first = this.changes.peek()) {
+      this.changes.pop();
+      const hold = first.value;
+      const { orderKey } = hold.demand.keyChange!;
+      hold.demand = { ...hold.demand, orderKey, keyChange: undefined };
+      this.heapOf(hold).rekey(this.entries.get(hold.demand.stageId)!.order, orderKey);
+    }
+    return any;
   }
 
   takeFirst(): Hold | undefined {
@@ -63,12 +93,13 @@ export class HoldQueue {
   remove(stageId: string): boolean {
     const entry = this.entries.get(stageId);
     if (!entry) return false;
-    const hold = entry.value;
+    const hold = entry.order.value;
     this.entries.delete(stageId);
+    if (entry.change) this.changes.remove(entry.change);
     this.sinceSumMs -= hold.sinceMs;
     this.kvTokens -= hold.demand.kvTokens;
     this.seats -= hold.demand.sequences ?? 1;
-    return this.heapOf(hold).remove(entry);
+    return this.heapOf(hold).remove(entry.order);
   }
 
   private heapOf({ demand }: Hold): StableHeap<Hold> {

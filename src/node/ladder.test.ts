@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { Demand } from '../model/fleet.js';
 import { GiB } from '../model/units.js';
 import type { NodeConfig } from './config.js';
 import { EVICTION_POLICIES } from './evict.js';
@@ -61,6 +62,17 @@ describe('the reclaim ladder, least disturbing first', () => {
       manager.reserve(testDemand('s', 'b', { orderKey: 10 }), 100);
       manager.tick(100);
       expect(manager.reserve(batch('b2', 'a'), 200).kind).toBe('hold');
+    });
+
+    it('no longer than that one can be in time', () => {
+      const manager = node();
+      manager.reserve(batch('b1', 'a'), 100);
+      manager.reserve(testDemand('s', 'b', { orderKey: 10, keyChange: { atMs: 300, orderKey: 1e9 } }), 100);
+      manager.tick(100);
+      manager.reserve(batch('b2', 'a'), 200);
+      expect(manager.tick(200)).toEqual([]);
+      expect(manager.nextTickMs()).toBe(300);
+      expect(brief(manager.tick(300))).toEqual(['grant b2']);
     });
 
     it('and goes on as before when nobody waits any more', () => {
@@ -144,7 +156,7 @@ describe('the reclaim ladder, least disturbing first', () => {
 
 describe('which sleeping model is woken first', () => {
   /** `b` and `c` ask for the room of `a`, which is idle; there is room for one of them. */
-  function woken(firstWaitingKey: NodeConfig['firstWaitingKey']): string[] {
+  function woken(firstWaitingKey: NodeConfig['firstWaitingKey'], keyChange?: Demand['keyChange']): string[] {
     const manager = new NodeManager(testNode([testEngine('a'), testEngine('b'), testEngine('c')]), {
       lookAhead: 0,
       eviction: EVICTION_POLICIES.lru,
@@ -153,7 +165,7 @@ describe('which sleeping model is woken first', () => {
     });
     bringUp(manager, { a: 0, b: 1, c: 1 });
     manager.reserve(testDemand('sb', 'b', { orderKey: 50 }), 100);
-    manager.reserve(testDemand('sc', 'c', { orderKey: 20 }), 100);
+    manager.reserve(testDemand('sc', 'c', { orderKey: 20, keyChange }), 100);
     manager.tick(100);
     manager.engineEvent({ kind: 'slept', engineId: 'a' }, 200);
     return brief(manager.tick(200));
@@ -162,6 +174,11 @@ describe('which sleeping model is woken first', () => {
   it('the one with the most urgent stage, held or waiting for it in the queue', () => {
     expect(woken(() => Number.POSITIVE_INFINITY)).toEqual(['wake c 1']);
     expect(woken((model) => (model === 'b' ? 5 : 60))).toEqual(['wake b 1']);
+  });
+
+  it('not the one whose stage has turned late while it was held', () => {
+    expect(woken(() => Number.POSITIVE_INFINITY, { atMs: 150, orderKey: 1e9 })).toEqual(['wake b 1']);
+    expect(woken(() => Number.POSITIVE_INFINITY, { atMs: 201, orderKey: 1e9 })).toEqual(['wake c 1']);
   });
 });
 

@@ -48,8 +48,8 @@ export class NodeManager {
   private actions: NodeAction[] = [];
   private epoch = 0;
   private leaseSequence = 0;
-  /** When the first kept context is over. */
-  private keptDueMs = Number.POSITIVE_INFINITY;
+  /** When the first kept context is over, or the place of the first held stage changes by time alone. */
+  private timedDueMs = Number.POSITIVE_INFINITY;
   private nowMs = 0;
   private coldStarts = { count: 0, requestMs: 0 };
   private preemptions = 0;
@@ -127,6 +127,7 @@ export class NodeManager {
     const answer = holdAnswer(this.reclaim, record, demand, nowMs);
     record.holds.add({ demand, reason: answer.reason, sinceMs: nowMs, cold: state !== 'running' });
     this.heldAt.set(stageId, record);
+    this.timedDueMs = Math.min(this.timedDueMs, record.holds.changeDueMs);
     if (state !== 'running' || isElastic(record)) this.residency.planDueMs = nowMs;
     else this.mayGrant(record);
     this.markChanged(record);
@@ -186,7 +187,7 @@ export class NodeManager {
     const record = this.engines.get(engineId);
     if (record?.residency.state !== 'running' || isElastic(record)) return;
     record.kept.keep(context);
-    this.keptDueMs = Math.min(this.keptDueMs, context.untilMs);
+    this.timedDueMs = Math.min(this.timedDueMs, context.untilMs);
     this.markChanged(record);
   }
 
@@ -219,7 +220,7 @@ export class NodeManager {
   /** Effects of all that has happened since the last call. */
   tick(nowMs: number): NodeAction[] {
     this.nowMs = nowMs;
-    if (nowMs >= this.keptDueMs) this.expireKept();
+    if (nowMs >= this.timedDueMs) this.applyTimed();
     this.grantAll();
     this.residency.plan(nowMs);
     this.grantAll();
@@ -232,7 +233,7 @@ export class NodeManager {
   nextTickMs(): number {
     return this.actions.length > 0 || this.grantable.length > 0
       ? this.nowMs
-      : Math.min(this.residency.planDueMs, this.keptDueMs);
+      : Math.min(this.residency.planDueMs, this.timedDueMs);
   }
 
   view(engineId: string): EngineView | undefined {
@@ -308,14 +309,17 @@ export class NodeManager {
     return lease;
   }
 
-  private expireKept(): void {
-    this.keptDueMs = Number.POSITIVE_INFINITY;
+  private applyTimed(): void {
+    this.timedDueMs = Number.POSITIVE_INFINITY;
     for (const record of this.reclaim.engines) {
-      if (record.kept.expire(this.nowMs)) {
+      const { kept, holds } = record;
+      const reordered = holds.reorder(this.nowMs);
+      if (kept.expire(this.nowMs) || reordered) {
         this.mayGrant(record);
         this.markChanged(record);
       }
-      this.keptDueMs = Math.min(this.keptDueMs, record.kept.dueMs);
+      if (reordered) this.residency.planDueMs = this.nowMs;
+      this.timedDueMs = Math.min(this.timedDueMs, kept.dueMs, holds.changeDueMs);
     }
   }
 

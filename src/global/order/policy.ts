@@ -1,3 +1,4 @@
+import type { OrderPlace } from '../../model/fleet.js';
 import type { Prediction, Stage } from '../../model/stage.js';
 import type { WorkflowState } from '../tracker.js';
 
@@ -45,6 +46,12 @@ export interface OrderingPolicy {
   key(input: OrderInput): number;
   /** The next moment, after `nowMs`, at which the key changes by time alone; Infinity when it does not. Absent: never. */
   changesAtMs?(input: OrderInput): number;
+}
+
+/** What time alone will make of the place that a stage takes now: it may be held at its engine until then. */
+export function keyChangeOf({ key, changesAtMs }: OrderingPolicy, input: OrderInput): OrderPlace['keyChange'] {
+  const atMs = changesAtMs?.(input) ?? Number.POSITIVE_INFINITY;
+  return atMs === Number.POSITIVE_INFINITY ? undefined : { atMs, orderKey: key({ ...input, nowMs: atMs }) };
 }
 
 /** Context in which a millisecond of KV token-time counts as one of time, so that keys of both kinds are of like size. */
