@@ -47,7 +47,7 @@ export interface NodeConfig {
   readonly kvState?: PooledBoundState | undefined;
   /** What the levels above know of the demand for a model. It may be asked at every plan. */
   readonly demand: (model: string) => ModelDemand;
-  /** Order key of the stage that would leave the global queue of a model first; Infinity where none waits. Asked for each model that is to be woken, at every plan. */
+  /** Order key of the stage that would leave the global queue of a model first; Infinity where none waits. Asked for each model that claims room, at every plan. */
   readonly firstWaitingKey: (model: string) => number;
 }
 

@@ -102,14 +102,17 @@ describe('elastic KV memory', () => {
     expect(brief(manager.tick(1000))).toEqual(['kv-limit b 4', 'grant s3']);
   });
 
-  it('gives the room to whoever comes first in the global order', () => {
-    const manager = pair();
+  it.each([
+    ['gives the room to whoever comes first in the global order', 5, Number.POSITIVE_INFINITY],
+    ['counts what waits in the queue of an awake model, behind a stage that is held', 50, 5],
+  ])('%s', (_name, heldKey, firstWaitingKey) => {
+    const manager = pair({ firstWaitingKey: (model) => (model === 'a' ? firstWaitingKey : Number.POSITIVE_INFINITY) });
     manager.reserve(testDemand('busy', 'a', { kvTokens: 16 * 1024, orderKey: 1 }), 1);
     manager.reserve(testDemand('late', 'b', { kvTokens: 1024, orderKey: 9 }), 1);
     manager.tick(1);
     manager.engineEvent({ kind: 'kv-limited', engineId: 'a', bytes: 16 * GiB }, 100);
     // Just before the wake an earlier stage wants to grow the very pool that was shrunk: it goes first.
-    manager.reserve(testDemand('early', 'a', { kvTokens: 2048, orderKey: 5 }), 100);
+    manager.reserve(testDemand('early', 'a', { kvTokens: 2048, orderKey: heldKey }), 100);
     expect(brief(manager.tick(100))).toEqual(['kv-limit a 18', 'grant early']);
     expect(manager.view('b')?.state).toBe('sleeping');
   });

@@ -119,7 +119,7 @@ export class EngineRecord {
     return this.durations.cycleMs(this.usualLevel, this.weightFiles);
   }
 
-  /** Place in the global order of the most urgent stage that a wake of it would serve: those that are held, or the first that waits for its model and was not sent for want of room among them. */
+  /** Place in the global order of the most urgent stage that room for it would serve: those that are held, or the first that waits for its model and was not sent for want of room among them. */
   claimKey(): number {
     return Math.min(this.holds.first()!.demand.orderKey, this.config.firstWaitingKey(this.spec.model));
   }

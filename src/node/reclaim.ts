@@ -51,7 +51,7 @@ export function planReclaim(context: ReclaimContext, nowMs: number): ReclaimPlan
   let { nextMs } = starts;
   const targets = engines
     .filter((record) => (record.residency.asleep && record.holds.size > 0) || wantsToGrow(record))
-    .map((record) => ({ record, claimKey: claimKeyOf(record) }))
+    .map((record) => ({ record, claimKey: record.claimKey() }))
     .sort((a, b) => a.claimKey - b.claimKey);
   if (
     targets.length === 0 &&
@@ -207,11 +207,6 @@ function prefetchTarget(context: ReclaimContext, room: Room, nowMs: number): Eng
     best = record;
   }
   return best;
-}
-
-/** An awake engine claims for what it holds, a sleeping one also for what waits behind that in the queue. */
-function claimKeyOf(record: EngineRecord): number {
-  return record.residency.asleep ? record.claimKey() : record.holds.first()!.demand.orderKey;
 }
 
 function isMoving(state: EngineState): boolean {
