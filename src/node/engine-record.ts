@@ -2,7 +2,7 @@ import type { Demand, EngineSpec, EngineView, WeightFiles } from '../model/fleet
 import type { EngineLimits, FoundLevel, SleepLevel } from './actions.js';
 import type { NodeConfig } from './config.js';
 import { MoveDurations } from './durations.js';
-import { HoldQueue } from './holds.js';
+import { HoldQueue, NOT_PAUSED } from './holds.js';
 import { KeptPrefixes } from './kept-prefixes.js';
 import { type HeldLease, KvReservations, type KvUseTotals } from './kv-reservations.js';
 import type { MemoryLedger } from './ledger.js';
@@ -36,8 +36,8 @@ export class EngineRecord {
   kvMoves = true;
   /** KV memory that it keeps for each promised byte: more than 1 while its own counters show that promises were too small. */
   kvMargin = 1;
-  /** Takes no new batch stages later in the order than this: an interactive one waits for the room of whoever empties first. Infinity: takes all. */
-  batchPausedAfter = Number.POSITIVE_INFINITY;
+  /** Takes no new batch stages later in the order than this: an interactive one waits for the room of whoever empties first. */
+  batchPausedAfter = NOT_PAUSED;
   /** Since when its process, which does not run, wants to start; undefined where none does. */
   startWantedAtMs: number | undefined;
   /** Level of its last sleep, and so of the next one as far as can be told. */

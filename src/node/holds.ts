@@ -1,6 +1,9 @@
 import type { Demand, HoldReason } from '../model/fleet.js';
 import { type HeapEntry, StableHeap } from '../model/heap.js';
 
+/** Place in the order after which batch stages are paused, where none are. */
+export const NOT_PAUSED = Number.POSITIVE_INFINITY;
+
 /** A stage that waits at its engine. */
 export interface Hold {
   /** With the place in the order that it has by now. */
@@ -38,7 +41,7 @@ export class HoldQueue {
   }
 
   /** The first in the global order, without batch stages later in it than the key after which those are paused. */
-  first(batchPausedAfter = Number.POSITIVE_INFINITY): Hold | undefined {
+  first(batchPausedAfter = NOT_PAUSED): Hold | undefined {
     const interactive = this.interactive.peek();
     const firstBatch = this.batch.peek();
     const batch = firstBatch && firstBatch.key <= batchPausedAfter ? firstBatch : undefined;

@@ -4,13 +4,12 @@ import type { NodeConfig } from './config.js';
 import { kvWish, slackBytes, wantsToGrow } from './elastic.js';
 import type { EngineRecord } from './engine-record.js';
 import { firstSleepStep } from './first-sleep.js';
+import { NOT_PAUSED } from './holds.js';
 import type { HeldLease } from './kv-reservations.js';
 import type { GpuNeed } from './ledger.js';
 import { Room, type RoomContext } from './room.js';
 import { planStarts } from './start-room.js';
 import { chooseVictims, earliestDueMs, rentPaidMs } from './victims.js';
-
-const NEVER = Number.POSITIVE_INFINITY;
 
 export interface ReclaimContext extends RoomContext {
   readonly config: NodeConfig;
@@ -27,7 +26,7 @@ export type ReclaimStep =
       readonly kind: 'first-sleep' | 'start' | 'drain' | 'undrain';
       readonly record: EngineRecord;
     }
-  /** Of the batch stages later in the order than `afterKey`; Infinity ends it. */
+  /** Of the batch stages later in the order than `afterKey`. */
   | { readonly kind: 'pause-batch'; readonly record: EngineRecord; readonly afterKey: number }
   | { readonly kind: 'requeue'; readonly record: EngineRecord; readonly stageIds: readonly string[] };
 
@@ -57,7 +56,7 @@ export function planReclaim(context: ReclaimContext, nowMs: number): ReclaimPlan
     targets.length === 0 &&
     steps.length === 0 &&
     starts.waiting.length === 0 &&
-    !engines.some(({ residency, batchPausedAfter }) => residency.state === 'draining' || batchPausedAfter < NEVER)
+    !engines.some(({ residency, batchPausedAfter }) => residency.state === 'draining' || batchPausedAfter < NOT_PAUSED)
   ) {
     const early = prefetchTarget(context, room, nowMs);
     if (early) steps.push({ kind: 'wake', record: early, kvBytes: kvWish(early, ledger).leastBytes });
@@ -98,7 +97,7 @@ export function planReclaim(context: ReclaimContext, nowMs: number): ReclaimPlan
       if (!victims && interactiveKey !== undefined && config.pauseBatch) {
         for (const record of others) {
           if (sharesGpu(record, target)) {
-            pausedAfter.set(record, Math.min(pausedAfter.get(record) ?? NEVER, interactiveKey));
+            pausedAfter.set(record, Math.min(pausedAfter.get(record) ?? NOT_PAUSED, interactiveKey));
           }
         }
       }
@@ -134,7 +133,7 @@ export function planReclaim(context: ReclaimContext, nowMs: number): ReclaimPlan
     if (starts.waiting.some((start) => sharesGpu(record, start))) wantedDrains.add(record);
   }
   for (const record of engines) {
-    const afterKey = pausedAfter.get(record) ?? NEVER;
+    const afterKey = pausedAfter.get(record) ?? NOT_PAUSED;
     if (afterKey !== record.batchPausedAfter) steps.push({ kind: 'pause-batch', record, afterKey });
     if (record.residency.state !== 'draining') continue;
     if (!wantedDrains.has(record)) steps.push({ kind: 'undrain', record });

@@ -1,6 +1,7 @@
 import type { EngineEvent, NodeAction, ReleaseReason, StagingEvent } from './actions.js';
 import { isElastic, tokensOf } from './elastic.js';
 import type { EngineRecord } from './engine-record.js';
+import { NOT_PAUSED } from './holds.js';
 import { planReclaim, type ReclaimContext, type ReclaimStep } from './reclaim.js';
 import { WeightStaging } from './staging.js';
 import type { RoomConfirmation } from './telemetry.js';
@@ -110,12 +111,7 @@ export class ResidencyControl {
   becameIdle(nowMs: number): void {
     for (const record of this.context.engines) {
       const { residency, spec, batchPausedAfter } = record;
-      if (
-        residency.state === 'running' &&
-        !spec.sleepCapable &&
-        !isElastic(record) &&
-        batchPausedAfter === Number.POSITIVE_INFINITY
-      )
+      if (residency.state === 'running' && !spec.sleepCapable && !isElastic(record) && batchPausedAfter === NOT_PAUSED)
         continue;
       this.changed(nowMs);
       return;
