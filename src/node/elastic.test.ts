@@ -102,6 +102,29 @@ describe('elastic KV memory', () => {
     expect(brief(manager.tick(1000))).toEqual(['kv-limit b 4', 'grant s3']);
   });
 
+  it('learns nothing of seats from what its own shrinking did', () => {
+    const manager = pair();
+    const read = (engineId: string, waiting: number, preemptionsTotal: number, nowMs: number) =>
+      manager.engineEvent({ kind: 'counters', engineId, running: 4, waiting, preemptionsTotal, kvUsage: 0.5 }, nowMs);
+    read('a', 0, 0, 0);
+    manager.reserve(testDemand('s2', 'b', { kvTokens: 1024 }), 1);
+    expect(brief(manager.tick(1))).toEqual(['kv-limit a 16']);
+    // What lay above the new limit is pushed out, and waits inside.
+    read('a', 6, 6, 1_000);
+    read('a', 6, 6, 7_000);
+    expect(manager.view('a')).toMatchObject({ seats: 64 });
+    expect(manager.view('a')!.enginePreemptions).toBeGreaterThan(5);
+    // It has its whole pool again: the reading that covers the change still says nothing, later ones do.
+    manager.cancel('s2', 8_000);
+    manager.reserve(testDemand('s3', 'a', { kvTokens: 20_000 }), 8_000);
+    manager.engineEvent({ kind: 'kv-limited', engineId: 'a', bytes: 16 * GiB }, 8_000);
+    expect(brief(manager.tick(8_000))).toEqual(['kv-limit a 20', 'grant s3']);
+    read('a', 0, 9, 14_000);
+    expect(manager.view('a')).toMatchObject({ seats: 64 });
+    read('a', 0, 10, 20_000);
+    expect(manager.view('a')).toMatchObject({ seats: 3 });
+  });
+
   it.each([
     ['gives the room to whoever comes first in the global order', 5, Number.POSITIVE_INFINITY],
     ['counts what waits in the queue of an awake model, behind a stage that is held', 50, 5],

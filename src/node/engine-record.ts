@@ -34,6 +34,8 @@ export class EngineRecord {
   kvShrinkingTo: number | undefined;
   /** Does its KV limit follow? */
   kvMoves = true;
+  /** Has its limit been below its pool since its counters were read last? */
+  kvLowered = false;
   /** KV memory that it keeps for each promised byte: more than 1 while its own counters show that promises were too small. */
   kvMargin = 1;
   /** Takes no new batch stages later in the order than this: an interactive one waits for the room of whoever empties first. */
@@ -94,6 +96,7 @@ export class EngineRecord {
     this.reservations.bytesPerToken = knownKvBytes(this.spec);
     this.seatLimit = this.newSeatLimit();
     this.kvLimitTokens = this.spec.kvPoolTokens;
+    this.kvLowered = false;
     this.kvShrinkingTo = undefined;
     this.kvMoves = true;
     this.engineRunning = undefined;
@@ -153,6 +156,11 @@ export class EngineRecord {
   /** KV tokens that are taken once the stage has been let in. */
   tokensWith(demand: Demand): number {
     return this.reservations.reservedWith(demand) + this.kept.tokensBesides(demand.session);
+  }
+
+  limitKv(tokens: number): void {
+    this.kvLimitTokens = tokens;
+    if (tokens < this.spec.kvPoolTokens) this.kvLowered = true;
   }
 
   leaseEnded(held: HeldLease, nowMs: number): void {

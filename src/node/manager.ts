@@ -366,7 +366,8 @@ export class NodeManager {
     const { kvPoolTokens } = record.spec;
     record.reservations.inUseTokens = Number.isFinite(kvPoolTokens) ? Math.ceil(event.kvUsage * kvPoolTokens) : 0;
     if (record.residency.state !== 'running') return;
-    const fresh = record.seatLimit.observe(event, record.reservations.seats, nowMs);
+    const fresh = record.seatLimit.observe(event, record.reservations.seats, nowMs, record.kvLowered);
+    record.kvLowered = record.kvLimitTokens < kvPoolTokens;
     record.countPreemptions(fresh, nowMs);
     this.preemptions += fresh;
     if (record.holds.size > 0) this.mayGrant(record);

@@ -177,7 +177,7 @@ export class ResidencyControl {
       case 'kv-limit-failed':
         record.kvMoves = false;
         record.kvShrinkingTo = undefined;
-        record.kvLimitTokens = tokensOf(record, ledger.kvBytes(engineId));
+        record.limitKv(tokensOf(record, ledger.kvBytes(engineId)));
         return true;
       case 'canary-failed':
       case 'wake-failed':
@@ -196,7 +196,7 @@ export class ResidencyControl {
   }
 
   private limitKv(record: EngineRecord, kvBytes: number): void {
-    record.kvLimitTokens = tokensOf(record, kvBytes);
+    record.limitKv(tokensOf(record, kvBytes));
     this.host.act({ kind: 'kv-limit', engineId: record.spec.engineId, bytes: kvBytes });
   }
 

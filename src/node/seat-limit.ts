@@ -12,7 +12,8 @@ export interface SeatLimitConfig {
 /**
  * How many sequences an engine is given at once: no more than its specification says, and no more than its own counters teach. Requests that keep
  * waiting inside while no more of them run show that the engine is full at the number running; preemptions show that it was given too much. While the
- * limit binds and neither is seen, it is probed up again, one seat a step (additive increase, multiplicative decrease).
+ * limit binds and neither is seen, it is probed up again, one seat a step (additive increase, multiplicative decrease). An engine whose KV memory is lent out shows both for want of
+ * memory, which has its own account; how many sequences it runs at once is known of it.
  */
 export class SeatLimit {
   private learned = Number.POSITIVE_INFINITY;
@@ -30,8 +31,11 @@ export class SeatLimit {
     return Math.min(this.specSeats, this.learned);
   }
 
-  /** Takes one reading; `given` is how many sequences we have given the engine. Returns how many preemptions are new. */
-  observe(counters: EngineCounters, given: number, nowMs: number): number {
+  /**
+   * Takes one reading; `given` is how many sequences we have given the engine. `kvLowered`: since the reading before it has had less KV memory than its pool, by our own hand; then
+   * what waits or was preempted inside says nothing of seats. Returns how many preemptions are new.
+   */
+  observe(counters: EngineCounters, given: number, nowMs: number, kvLowered = false): number {
     const { running, waiting, preemptionsTotal } = counters;
     const before = this.previousPreemptions ?? preemptionsTotal;
     const newPreemptions = Math.max(0, preemptionsTotal - before);
@@ -39,9 +43,9 @@ export class SeatLimit {
     const stuck = waiting > lookAhead && this.previousWaiting > lookAhead && running <= this.previousRunning;
     if (nowMs - this.lastStepMs >= stepMs) {
       if (newPreemptions > 0) {
-        this.setLearned(Math.min(this.seats, Math.max(running, given)) * decrease, nowMs);
+        if (!kvLowered) this.setLearned(Math.min(this.seats, Math.max(running, given)) * decrease, nowMs);
       } else if (stuck) {
-        if (running < this.seats) this.setLearned(running, nowMs);
+        if (running < this.seats && !kvLowered) this.setLearned(running, nowMs);
       } else if (this.learned < this.specSeats && given >= this.learned && waiting <= lookAhead) {
         this.setLearned(this.learned + 1, nowMs);
       }
