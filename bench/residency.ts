@@ -1,6 +1,7 @@
 /**
  * How long calls wait for weights under each policy of what stays in GPU memory: `npm run bench:residency -- [--workload one-gpu] [--seeds 3] [--loads 0.9,1.2,1.5]
- * [--quick]`. Beside the live policies stand a plain stack, `oracle-residency`, which sees what will be asked for next, and a lower bound for the calls of the run of `value`.
+ * [--quick]`. Beside the live policies stand a plain stack, `oracle-residency`, which sees what will be asked for next, and a lower bound for the calls of the run of `value`. With `--small` the same
+ * on random small cases, of which the least waiting that is possible can be computed.
  */
 import { leastColdStartMs } from '../sim/bound/residency.js';
 import type { NodeSample, StageRecord } from '../sim/report/types.js';
@@ -12,6 +13,7 @@ import { sleepersOf } from '../sim/world/first-state.js';
 import { wakeMs } from '../src/engine/weight-moves.js';
 import { count, orEnd, positive, scriptFlags } from './flags.js';
 import { mean, printTable } from './print.js';
+import { SMALL_TITLES, smallRows } from './residency-small.js';
 import { loadWorkload } from './slo/load.js';
 import { SHIPPED } from './slo/sources.js';
 import { readSpec } from './slo/spec.js';
@@ -28,12 +30,19 @@ const VARIANTS: readonly (readonly [name: string, change: Partial<SweepCell>])[]
   ['oracle-residency', { node: { weights: 'oracle-residency', prefetch: false } }],
 ];
 
+const SHORT_TURNS = ['lru, prefetch, busy ones emptied after 5 s', { minResidencyMs: 5_000 }] as const;
+
 const values = scriptFlags(
   'npm run bench:residency -- [flags]\nHow long calls wait for weights under each policy of what stays in GPU memory.',
   {
     workload: { type: 'string', default: 'one-gpu', help: 'of bench/slo/slo.yaml' },
     loads: { type: 'string', help: 'such as 0.9,1.2; without it those of the benchmark' },
-    seeds: { type: 'string', default: '3', help: 'how many' },
+    small: {
+      type: 'boolean',
+      default: false,
+      help: 'random small cases, one a seed, beside the least waiting that is possible',
+    },
+    seeds: { type: 'string', help: 'how many; without it 3, or 200 small cases' },
     'first-seed': { type: 'string', help: 'the first of them; without it that of the benchmark' },
     quick: { type: 'boolean', default: false, help: 'short runs' },
   },
@@ -48,10 +57,25 @@ const workload = await loadWorkload(found, spec, values.quick ? 'quick' : 'full'
 const { seeds, loads } = orEnd(() => {
   const first = values['first-seed'] === undefined ? spec.firstSeed : count('--first-seed', values['first-seed']);
   return {
-    seeds: Array.from({ length: count('--seeds', values.seeds) }, (_, index) => first + index),
+    seeds: Array.from(
+      { length: count('--seeds', values.seeds ?? (values.small ? '200' : '3')) },
+      (_, index) => first + index,
+    ),
     loads: values.loads?.split(',').map((load) => positive('--loads', load)) ?? spec.loads,
   };
 });
+if (values.small) {
+  const variants = [
+    ...VARIANTS.map(([name, { node, placement }]) => [name, { node, placement }] as const),
+    SHORT_TURNS,
+  ];
+  printTable(
+    `small cases ${seeds[0]} to ${seeds.at(-1)}; seconds that all calls of a case wait together`,
+    SMALL_TITLES,
+    smallRows(seeds, variants),
+  );
+  process.exit();
+}
 const rows: string[][] = [];
 for (const load of loads) {
   const bounds: number[] = [];

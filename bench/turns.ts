@@ -40,7 +40,7 @@ const models = TURN_MODELS.map(turnModel);
 const rows: string[][] = [];
 for (const busy of BUSY) {
   const cases = seeds.map((seed) => callsOf(busy, seed));
-  const best = cases.map((workflows) => leastTurnWaitMs(turnCalls(workflows), models) / 1000);
+  const best = cases.map((workflows) => leastTurnWaitMs(turnCalls(workflows), models, 1) / 1000);
   rows.push([`${busy}`, 'best possible, all arrivals known', mean(best).toFixed(0), '', '']);
   for (const turnS of TURNS_S) {
     const waits = cases.map((workflows) => turnRuleWaitMs(turnCalls(workflows), models, turnS * 1000) / 1000);
@@ -101,6 +101,8 @@ function turnModel(name: string): TurnModel {
     serviceMs: endMs! - startMs - queueMs - coldStartMs,
     sleepMs: sleepMs(gpu!, weightBytes, 1),
     wakeMs: wakeMs(gpu!, weightBytes),
+    bytes: 1,
+    awake: name === TURN_MODELS[0],
   };
 }
 
