@@ -63,6 +63,14 @@ describe('the first sleep after a start', () => {
     expect(brief(starting.tick(2))).toEqual(['sleep a 1']);
   });
 
+  it('is left out while stages wait in the queue for its model', () => {
+    const queued = node({ demand: (model: string) => ({ queued: model === 'a' ? 3 : 0, expected: 0 }) });
+    queued.engineEvent({ kind: 'engine-up', engineId: 'a', level: 0 }, 0);
+    expect(brief(queued.tick(0))).toEqual([]);
+    queued.engineEvent({ kind: 'engine-up', engineId: 'b', level: 0 }, 1);
+    expect(brief(queued.tick(1))).toEqual(['sleep b 1']);
+  });
+
   it('does not keep a stage waiting longer than its wake, and does not bring back what others need the room of', () => {
     const manager = node();
     bringUp(manager, { a: 0 });
