@@ -105,7 +105,7 @@ const scheduling = z
       .boolean()
       .default(true)
       .describe(
-        'Put engines to sleep once after their start, before their first request, where a GPU has more than fits it: the first sleep pins host memory and takes several times as long as later ones.',
+        'Put engines to sleep once after their start, before their first request, where a GPU has more than fits it: the first sleep pins host memory and takes several times as long as later ones. One that could not drops its weights where a stage waits for its room, if reading them again is quicker.',
       ),
     kvOverflowTarget: z
       .number()

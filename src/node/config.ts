@@ -35,7 +35,10 @@ export interface NodeConfig {
   readonly prefetch: boolean;
   /** Stages that must be expected for that; a fraction of one is a chance. */
   readonly prefetchLeastUses: number;
-  /** Put engines to sleep once after their start, before their first stage, so that later sleeps are fast. Off here because it makes every node with more models than fit move by itself. */
+  /**
+   * Put engines to sleep once after their start, before their first stage, so that later sleeps are fast; and one that has not slept so drops its weights where a stage waits for its room and
+   * that is quicker. Off here because it makes every node with more models than fit move by itself.
+   */
   readonly firstSleep: boolean;
   /** While an interactive stage waits for room that no rung can make yet, busy engines take no new batch stages that come after it in the order. */
   readonly pauseBatch: boolean;

@@ -1,7 +1,7 @@
 import type { Demand, EngineSpec, EngineView, WeightFiles } from '../model/fleet.js';
 import type { EngineLimits, FoundLevel, SleepLevel } from './actions.js';
 import type { NodeConfig } from './config.js';
-import { MoveDurations } from './durations.js';
+import { type HostPinning, MoveDurations } from './durations.js';
 import { HoldQueue, NOT_PAUSED } from './holds.js';
 import { KeptPrefixes } from './kept-prefixes.js';
 import { type HeldLease, KvReservations, type KvUseTotals } from './kv-reservations.js';
@@ -50,6 +50,8 @@ export class EngineRecord {
   cordoned = false;
   /** Has a stage been asked of its process? */
   usedSinceStart = false;
+  /** A wake from level 2 has failed: it is not chosen where level 1 is possible. */
+  reloadFails = false;
   /** Sleeps only to be woken at once. */
   cycling = false;
   lastUsedMs = 0;
@@ -73,9 +75,10 @@ export class EngineRecord {
     readonly config: NodeConfig,
     totals: KvUseTotals,
     pooled: PooledBound | undefined,
+    pinning: HostPinning,
   ) {
     this.residency = new EngineResidency(config.retry);
-    this.durations = new MoveDurations(spec);
+    this.durations = new MoveDurations(spec, pinning);
     this.reservations = new KvReservations(knownKvBytes(spec), totals, pooled);
     this.seatLimit = this.newSeatLimit();
     this.kvLimitTokens = spec.kvPoolTokens;
@@ -104,12 +107,22 @@ export class EngineRecord {
     this.kvUsage = 0;
   }
 
-  /** The level at which it can be put to sleep now, or undefined when it cannot: pinned host RAM where there is room, else discarding. */
-  sleepLevel(ledger: MemoryLedger, nowMs: number): SleepLevel | undefined {
+  /**
+   * The level at which it can be put to sleep now, or undefined when it cannot: pinned host RAM where there is room, else discarding. `hurried`: somebody waits for its memory, and a first sleep
+   * that would pin host RAM takes long.
+   */
+  sleepLevel(ledger: MemoryLedger, nowMs: number, hurried = false): SleepLevel | undefined {
     const { spec, residency, config } = this;
     if (!spec.sleepCapable || !residency.sleepWorks || nowMs < residency.sleepRetryAtMs) return undefined;
-    if (ledger.canSleep(spec.engineId, 1)) return 1;
-    return config.deepSleep && ledger.canSleep(spec.engineId, 2) ? 2 : undefined;
+    const deep = config.deepSleep && ledger.canSleep(spec.engineId, 2) ? 2 : undefined;
+    if (!ledger.canSleep(spec.engineId, 1)) return deep;
+    const drops = hurried && config.firstSleep && !this.reloadFails && this.durations.dropsFirst(this.weightFiles);
+    return drops && deep ? deep : 1;
+  }
+
+  /** Until its memory is free, once it is idle and somebody waits for that. */
+  evictionMs(ledger: MemoryLedger, nowMs: number): number {
+    return this.durations.sleepMs(this.sleepLevel(ledger, nowMs, true) ?? 1);
   }
 
   /** Until it serves, from the sleep that it is in, or that it falls into or wakes from. */

@@ -26,7 +26,7 @@ const READY: Readiness = { readyInMs: 0, disturbanceMs: 0, reason: 'seats-full' 
  * room. A forecast for scores and ETAs; the plan itself is made by `planReclaim`.
  */
 export function estimateReadiness(context: ReclaimContext, record: EngineRecord, nowMs: number): Readiness {
-  const { residency, durations } = record;
+  const { residency } = record;
   if (residency.state === 'running') return READY;
   const elapsedMs = nowMs - residency.sinceMs;
   const wakeMs = record.wakeMs();
@@ -37,7 +37,7 @@ export function estimateReadiness(context: ReclaimContext, record: EngineRecord,
       return { readyInMs: leftOfSleepMs(record, nowMs) + wakeMs, disturbanceMs: 0, reason: 'falling-asleep' };
     case 'draining':
       return {
-        readyInMs: drainMs(record) + durations.sleepMs(1) + wakeMs,
+        readyInMs: drainMs(record) + record.evictionMs(context.ledger, nowMs) + wakeMs,
         disturbanceMs: 0,
         reason: 'draining',
       };
@@ -81,7 +81,7 @@ function roomFor(context: ReclaimContext, record: EngineRecord, nowMs: number): 
     for (const other of engines) {
       const { state } = other.residency;
       if (state === 'falling-asleep') leftMs = Math.max(leftMs, leftOfSleepMs(other, nowMs));
-      else if (state === 'draining') leftMs = Math.max(leftMs, drainMs(other) + other.durations.sleepMs(1));
+      else if (state === 'draining') leftMs = Math.max(leftMs, drainMs(other) + other.evictionMs(ledger, nowMs));
     }
     return { readyInMs: leftMs, disturbanceMs: 0, reason: 'waking' };
   }
@@ -115,7 +115,7 @@ function roomFor(context: ReclaimContext, record: EngineRecord, nowMs: number): 
   let reason: HoldReason = 'waking';
   for (const engineId of chosen) {
     const victim = byId.get(engineId)!;
-    const sleepMs = victim.durations.sleepMs(1);
+    const sleepMs = victim.evictionMs(ledger, nowMs);
     disturbanceMs += victim.reloadMs();
     if (victim.idle) {
       leftMs = Math.max(leftMs, sleepMs);

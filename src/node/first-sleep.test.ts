@@ -88,3 +88,79 @@ describe('the first sleep after a start', () => {
     expect(settle(full, 'slept', 'b', 20_000)).toEqual(['wake b 1']);
   });
 });
+
+/** `a` is awake and has served, so it did not sleep at its start; `b` asleep. Weights of `a`: 30 GiB, which take 15 s to pin by what is assumed, and 9 to read again. */
+function served(config = {}, engineId = 'a'): NodeManager {
+  const manager = new NodeManager(testNode([testEngine('a'), testEngine('b')]), {
+    ...{ prefetch: false, firstSleep: true },
+    ...config,
+  });
+  manager.engineEvent({ kind: 'engine-up', engineId, level: 0 }, 0);
+  manager.reserve(testDemand('first', engineId), 0);
+  bringUp(manager, { b: 1 });
+  manager.release('first', {}, 10);
+  return manager;
+}
+
+/** A stage for the other engine, which is then awake, idle again, and has all the room. */
+function swap(manager: NodeManager, engineId: string, nowMs: number): string[] {
+  const stageId = `${engineId} ${nowMs}`;
+  manager.reserve(testDemand(stageId, engineId), nowMs);
+  const actions = brief(manager.tick(nowMs));
+  const [sleeper] = actions[0]!.split(' ').slice(1);
+  actions.push(...settle(manager, 'slept', sleeper!, nowMs + 300));
+  actions.push(...settle(manager, 'woke', engineId, nowMs + 1_000));
+  if (actions.at(-1) === `canary ${engineId}`) {
+    manager.engineEvent({ kind: 'canary-passed', engineId }, nowMs + 10_500);
+    actions.push(...brief(manager.tick(nowMs + 10_500)));
+  }
+  manager.release(stageId, {}, nowMs + 11_000);
+  return actions.filter((action) => action.startsWith('sleep'));
+}
+
+describe('a sleep for which somebody waits, of a process that has never slept', () => {
+  it('drops the weights, until reloads have cost as much as pinning them', () => {
+    const manager = served();
+    expect(manager.view('b')!.readyInMs).toBeLessThan(3_000);
+    expect(swap(manager, 'b', 1_000)).toEqual(['sleep a 2']);
+    expect(swap(manager, 'a', 20_000)).toEqual(['sleep b 1']);
+    // A second reload would make it more than 16 s, which is what pinning takes.
+    expect(manager.view('b')!.readyInMs).toBeGreaterThan(10_000);
+    expect(swap(manager, 'b', 40_000)).toEqual(['sleep a 1']);
+  });
+
+  it('pins them where that is quick on this host, as another process has shown', () => {
+    const manager = new NodeManager(testNode([testEngine('a'), testEngine('b'), testEngine('c')]), {
+      ...{ prefetch: false, firstSleep: true },
+    });
+    manager.engineEvent({ kind: 'engine-up', engineId: 'a', level: 0 }, 0);
+    manager.reserve(testDemand('first', 'a'), 0);
+    manager.tick(0);
+    manager.engineEvent({ kind: 'engine-up', engineId: 'c', level: 0 }, 0);
+    expect(brief(manager.tick(0))).toEqual(['sleep c 1']);
+    expect(settle(manager, 'slept', 'c', 3_000)).toEqual([]);
+    bringUp(manager, { b: 1 }, 3_000);
+    manager.release('first', {}, 3_000);
+    expect(swap(manager, 'b', 4_000)).toEqual(['sleep a 1']);
+  });
+
+  it('pins them as ever where that is asked for, where dropping is not allowed, and where it has failed', () => {
+    expect(swap(served({ firstSleep: false }), 'b', 1_000)).toEqual(['sleep a 1']);
+    expect(swap(served({ deepSleep: false }), 'b', 1_000)).toEqual(['sleep a 1']);
+
+    const manager = served();
+    swap(manager, 'b', 1_000);
+    manager.reserve(testDemand('back', 'a'), 20_000);
+    manager.tick(20_000);
+    settle(manager, 'slept', 'b', 20_300);
+    settle(manager, 'woke', 'a', 29_000);
+    manager.engineEvent({ kind: 'canary-failed', engineId: 'a' }, 29_100);
+    // Its next process answers as it should, and is not trusted with it again.
+    manager.engineEvent({ kind: 'engine-down', engineId: 'a', reason: 'refused' }, 30_000);
+    manager.engineEvent({ kind: 'engine-up', engineId: 'a', level: 0 }, 60_000);
+    manager.reserve(testDemand('again', 'a'), 60_000);
+    manager.tick(60_000);
+    manager.release('again', {}, 60_100);
+    expect(swap(manager, 'b', 61_000)).toEqual(['sleep a 1']);
+  });
+});

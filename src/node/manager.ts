@@ -12,6 +12,7 @@ import type {
 } from '../model/fleet.js';
 import type { EngineEvent, NodeAction, ReleaseReason } from './actions.js';
 import { DEFAULT_NODE_CONFIG, type NodeConfig } from './config.js';
+import type { HostPinning } from './durations.js';
 import { isElastic } from './elastic.js';
 import { EngineRecord } from './engine-record.js';
 import { holdAnswer } from './estimate.js';
@@ -42,6 +43,7 @@ export class NodeManager {
   private readonly kv = emptyKvTotals();
   /** Of all engines: what is learned of one kind of call at one of them holds at the others. */
   private readonly pooled = new PooledBound();
+  private readonly pinning: HostPinning = { bytesPerMs: undefined };
   /** Engines whose view has changed, and those whose holds may fit now; each stands here once. */
   private readonly changedIds: string[] = [];
   private readonly grantable: EngineRecord[] = [];
@@ -68,7 +70,7 @@ export class NodeManager {
     for (const engine of spec.engines) {
       this.engines.set(
         engine.engineId,
-        new EngineRecord(engine, this.config, this.kv, this.config.pooledKv ? this.pooled : undefined),
+        new EngineRecord(engine, this.config, this.kv, this.config.pooledKv ? this.pooled : undefined, this.pinning),
       );
       this.ledger.add(engine);
     }

@@ -1,5 +1,4 @@
 import type { EngineState } from '../model/fleet.js';
-import type { SleepLevel } from './actions.js';
 import type { NodeConfig } from './config.js';
 import { kvWish, slackBytes, wantsToGrow } from './elastic.js';
 import type { EngineRecord } from './engine-record.js';
@@ -21,7 +20,8 @@ export interface ReclaimContext extends RoomContext {
 
 export type ReclaimStep =
   | { readonly kind: 'wake' | 'grow' | 'shrink'; readonly record: EngineRecord; readonly kvBytes: number }
-  | { readonly kind: 'sleep'; readonly record: EngineRecord; readonly level: SleepLevel }
+  /** `hurried`: a stage waits for the memory. */
+  | { readonly kind: 'sleep'; readonly record: EngineRecord; readonly hurried: boolean }
   | {
       readonly kind: 'first-sleep' | 'start' | 'drain' | 'undrain';
       readonly record: EngineRecord;
@@ -113,8 +113,7 @@ export function planReclaim(context: ReclaimContext, nowMs: number): ReclaimPlan
       for (const victim of victims) {
         leaving.add(victim);
         room.willFree(victim, ledger.sleepFreesBytes(victim.spec.engineId));
-        const level = victim.sleepLevel(ledger, nowMs)!;
-        if (victim.idle) steps.push({ kind: 'sleep', record: victim, level });
+        if (victim.idle) steps.push({ kind: 'sleep', record: victim, hurried: true });
         else steps.push({ kind: 'drain', record: victim }, ...requeued(context, target, victim, nowMs));
       }
     }
@@ -138,9 +137,8 @@ export function planReclaim(context: ReclaimContext, nowMs: number): ReclaimPlan
     if (record.residency.state !== 'draining') continue;
     if (!wantedDrains.has(record)) steps.push({ kind: 'undrain', record });
     else if (record.idle) {
-      const level = record.sleepLevel(ledger, nowMs);
-      if (level) steps.push({ kind: 'sleep', record, level });
-      else steps.push({ kind: 'undrain', record });
+      const able = record.sleepLevel(ledger, nowMs) !== undefined;
+      steps.push(able ? { kind: 'sleep', record, hurried: true } : { kind: 'undrain', record });
     }
   }
   return { steps, nextMs };

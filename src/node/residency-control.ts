@@ -183,7 +183,10 @@ export class ResidencyControl {
       case 'wake-failed':
         if (!residency.apply(event.kind, nowMs)) return false;
         this.moves.failures += 1;
-        if (level === 2) this.staging.suspect(record);
+        if (level === 2) {
+          this.staging.suspect(record);
+          record.reloadFails = true;
+        }
         if (residency.state === 'failed') this.host.releaseHolds(record, 'engine-failed');
         return true;
     }
@@ -235,9 +238,11 @@ export class ResidencyControl {
       case 'sleep': {
         record.cycling = step.kind === 'first-sleep';
         // Another sleep of the same plan may have taken the host RAM that this one counted on.
-        const level = record.sleepLevel(ledger, nowMs);
+        const hurried = step.kind === 'sleep' && step.hurried;
+        const level = record.sleepLevel(ledger, nowMs, hurried);
         if (level === undefined || !ledger.beginSleep(engineId, level)) return;
         residency.beginSleep(level, nowMs);
+        if (hurried && level === 2) record.durations.dropped(record.weightFiles);
         record.usualLevel = level;
         // One that others kept asleep after its own first sleep must not take the room that this one leaves for a moment.
         if (record.cycling) for (const other of this.context.engines) other.cycling = other === record;

@@ -50,7 +50,7 @@ export function planStarts(context: ReclaimContext, room: Room, nowMs: number): 
     }
     for (const victim of victims) {
       room.willFree(victim, ledger.sleepFreesBytes(victim.spec.engineId));
-      if (victim.idle) steps.push({ kind: 'sleep', record: victim, level: victim.sleepLevel(ledger, nowMs)! });
+      if (victim.idle) steps.push({ kind: 'sleep', record: victim, hurried: false });
       else steps.push({ kind: 'drain', record: victim });
     }
     waiting.push(record);
