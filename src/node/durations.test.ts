@@ -22,7 +22,9 @@ describe('MoveDurations', () => {
 
   it('is none the wiser by an engine of unknown size, or by a sleep that took no time', () => {
     const host = { bytesPerMs: undefined };
-    new MoveDurations(testEngine('a', { weightGiB: 0 }), host).slept(1, 5_000);
+    const unknown = new MoveDurations(testEngine('a', { weightGiB: 0 }), host);
+    expect(unknown.dropsFirst('disk')).toBe(false);
+    unknown.slept(1, 5_000);
     new MoveDurations(SPEC, host).slept(1, 0);
     expect(host.bytesPerMs).toBeUndefined();
   });

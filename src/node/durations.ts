@@ -50,10 +50,12 @@ export class MoveDurations {
 
   /**
    * Would a process that has never slept at level 1 better drop its weights, where somebody waits for the room? That spares those who wait the pinning, and costs a reload at the next wake,
-   * which is taken for certain. Once reloads have cost as much as pinning, memory is pinned: so it never costs more than twice what whoever knew all wakes would have paid.
+   * which is taken for certain. Once reloads have cost as much as pinning, memory is pinned: so it never costs more than twice what whoever knew all wakes would have paid. Weights of unknown size
+   * are pinned.
    */
   dropsFirst(from: WeightFiles): boolean {
-    return !this.pinned && this.reloadsMs + this.reloadCostMs(from) < this.sleepMs(1) - this.sleepMs(2);
+    if (this.pinned || !this.spec.weightBytes) return false;
+    return this.reloadsMs + this.reloadCostMs(from) < this.sleepMs(1) - this.sleepMs(2);
   }
 
   /** It has been put to sleep so. */
