@@ -47,7 +47,7 @@ export interface TurnPlan {
 
 /** One way to have come to where some calls are served and some models awake. */
 interface Label {
-  /** When the last sleep ended: those that are still awake are asleep later. */
+  /** No sleep ends before: when the last one ended, or the next could. */
   readonly atMs: number;
   /** Of the calls of turns that are over. */
   readonly waitMs: number;
@@ -55,6 +55,8 @@ interface Label {
   readonly readyMs: readonly number[];
   /** Bits of the models that hold memory. */
   readonly there: number;
+  /** Bits of the models that have been put to sleep. */
+  readonly slept: number;
   readonly before: Label | undefined;
   readonly move: TurnMove;
   /** Another way is nowhere worse. */
@@ -117,7 +119,7 @@ export function planTurns(
   let best: Label | undefined;
 
   wakeSome(0, {
-    ...{ atMs: nowMs, waitMs: 0, before: undefined, dropped: false },
+    ...{ atMs: nowMs, waitMs: 0, slept: 0, before: undefined, dropped: false },
     readyMs: states.map(({ readyMs }) => Math.max(readyMs, nowMs)),
     there: states.reduce((bits, state, at) => (isThere(state) ? bits | (1 << at) : bits), 0),
     move: { model: -1, taken: 0, goneMs: nowMs, woken: [] },
@@ -141,8 +143,8 @@ export function planTurns(
 
   /** When a model could be asleep that serves nothing more of its first turn; undefined where that turn is over. */
   function idleGoneMs(label: Label, at: number, cell: number): number | undefined {
+    if ((label.slept >> at) & 1 || !isThere(states[at]!) || servedOf(cell, at) > 0) return undefined;
     const { readyMs, busyMs, goneMs } = states[at]!;
-    if (!isThere(states[at]!) || servedOf(cell, at) > 0 || hasSlept(label, at)) return undefined;
     return goneMs ?? Math.max(nowMs, readyMs, busyMs) + models[at]!.sleepMs;
   }
 
@@ -172,7 +174,9 @@ export function planTurns(
     const readyMs = before.readyMs.map((ready, other) => (other === at ? Number.NaN : ready));
     const move = { model: at, taken, goneMs, woken: [] };
     const there = before.there & ~(1 << at);
-    wakeSome(cell + taken * strides[at]!, { atMs: goneMs, waitMs, readyMs, there, before, move, dropped: false });
+    const slept = before.slept | (1 << at);
+    const after = { atMs: goneMs, waitMs, readyMs, there, slept, before, move, dropped: false };
+    wakeSome(cell + taken * strides[at]!, after);
   }
 
   /** Keeps every way on from there by which models are woken at once, into the room that there is. */
@@ -209,9 +213,9 @@ export function planTurns(
   function keep(cell: number, given: Label): void {
     // What it is ready for before its next call has come makes no difference.
     const readyMs = given.readyMs.map((ready, at) => Math.max(ready, times[at]![servedOf(cell, at)] ?? 0));
-    const label = { ...given, readyMs };
-    const { leastMs, done } = outlook(cell, label);
+    const { leastMs, nextMs, done } = outlook(cell, { ...given, readyMs });
     if (leastMs >= limitMs) return;
+    const label = { ...given, readyMs, atMs: nextMs };
     if (done) {
       best = label;
       limitMs = leastMs;
@@ -233,8 +237,8 @@ export function planTurns(
     known.ways.push(label);
   }
 
-  /** What all calls wait at least together by this way; `done`: they need no further sleep. */
-  function outlook(cell: number, label: Label): { leastMs: number; done: boolean } {
+  /** What all calls wait at least together by this way, and when the next sleep could end at the earliest; `done`: they need no further sleep. */
+  function outlook(cell: number, label: Label): { leastMs: number; nextMs: number; done: boolean } {
     let nextMs = NEVER;
     for (const [at, { serviceMs, sleepMs }] of models.entries()) {
       if (!(label.there & (1 << at))) continue;
@@ -253,17 +257,12 @@ export function planTurns(
         leastMs += startMs - arrivals[index]!;
       }
     }
-    return { leastMs, done };
+    return { leastMs, nextMs, done };
   }
 }
 
 function isThere({ readyMs, goneMs }: TurnState): boolean {
   return goneMs !== undefined || !Number.isNaN(readyMs);
-}
-
-function hasSlept(label: Label, at: number): boolean {
-  for (let step: Label | undefined = label; step; step = step.before) if (step.move.model === at) return true;
-  return false;
 }
 
 function noWorse(a: Label, b: Label): boolean {
