@@ -3,15 +3,17 @@ import type { KvMemory } from '../model/kv-memory.js';
 import { LruMap } from '../model/lru-map.js';
 import type { OutputForecast, Prediction, Stage, StageContext, StageOutcome } from '../model/stage.js';
 import { BoundCalibration, type CalibrationState } from './calibration.js';
-import type { ContestState, LengthContestant, Said, WorkContestant } from './contest.js';
+import type { ContestState, LengthContestant, Said } from './contest.js';
+import { contested, mediansOf, shifted, workSaid } from './contested.js';
 import type { KeyedWindowsState } from './keyed-windows.js';
 import { NextRoles } from './next-roles.js';
-import { type LengthEstimate, OutputLengths, type OutputLengthsState } from './output-length.js';
-import { NO_NOTE, RemainingWork, type WorkFeatures, workScale } from './remaining-work.js';
+import { OutputLengths, type OutputLengthsState } from './output-length.js';
+import { NO_SHIFT, type RecentShiftState } from './recent-shift.js';
+import { NO_NOTE, RemainingWork, type WorkFeatures, workMs, workScale } from './remaining-work.js';
 import { ModelSuccession, type SuccessionEvent } from './retraining/succession.js';
 import type { NextRole, RoleTransitionsState } from './role-transitions.js';
 import type { RunningStatisticsState } from './running-statistics.js';
-import { SaidWork } from './said-work.js';
+import { SaidWork, type WorkSaid } from './said-work.js';
 import { type ServiceTimeModel, ServiceTimes } from './service-time.js';
 import { servingModel } from './serving-model.js';
 import type { StageModel } from './stage-model.js';
@@ -53,6 +55,8 @@ export interface PredictorState {
         readonly calibration?: CalibrationState | undefined;
         readonly contest?: ContestState | undefined;
         readonly remaining?: ContestState | undefined;
+        readonly lengthShift?: RecentShiftState | undefined;
+        readonly workShift?: RecentShiftState | undefined;
       }
     | undefined;
 }
@@ -79,8 +83,11 @@ interface OpenPrediction {
   /** The median that served. */
   readonly saidTokens: number;
   readonly medians: Said<LengthContestant>;
+  /** The model's own median, and the mean of the last residuals of its template at that time. */
+  readonly modelTokens: number;
+  readonly recent: number;
   /** What was said to be left from it on, by {@link workScale}; undefined where the model has not learned that. */
-  readonly work: Said<WorkContestant> | undefined;
+  readonly work: WorkSaid | undefined;
 }
 
 /** Where nobody asks what is left of a workflow. */
@@ -136,16 +143,24 @@ export class OnlinePredictor {
     const work = this.learnsRemainingWork ? this.remaining.features(stage, context) : NO_WORK;
     const online = { work, lookup };
     const modelled = serving?.estimates.estimate(stage, context, online);
-    const length = serving && modelled ? contested(serving.contest.winner(stage), modelled.length, lookup) : lookup;
+    const { template } = stage;
+    const recent = serving?.lengthShift.of(template) ?? NO_SHIFT;
+    const said = modelled && shifted(modelled.length, recent.shift);
+    const length = serving && said ? contested(serving.contest.winner(stage), said, lookup) : lookup;
     const calibration = serving && modelled ? serving.calibration : this.calibration;
     this.models.predict(stage, context, online, modelled?.length ?? lookup);
     const limit = Math.max(1, stage.maxTokens);
     const q50 = nearestTokens(length.q50, limit);
     const boundTokens = clampTokens(length.q95 * calibration.factor(calibrationKey(stage)), limit);
-    const toEndMs = saidToEnd(work, modelled?.toEndMs);
-    if (modelled) {
-      const medians = mediansOf(modelled.length, lookup);
-      this.open.set(stage.stageId, { boundTokens, saidTokens: q50, medians, work: toEndMs && onWorkScale(toEndMs) });
+    const left = workSaid(work, modelled?.toEndMs);
+    const servedLeft = serving && left?.[serving.remaining.winner(stage)];
+    const recentWork = serving?.workShift.of(template) ?? NO_SHIFT;
+    if (modelled && said) {
+      this.open.set(stage.stageId, {
+        ...{ boundTokens, saidTokens: q50, medians: mediansOf(said, lookup), modelTokens: modelled.length.q50 },
+        recent: recent.mean,
+        work: left && servedLeft !== undefined ? { ...left, served: servedLeft, recent: recentWork.mean } : undefined,
+      });
     }
     const outputTokens = {
       q30: nearestTokens(length.q30, limit),
@@ -174,7 +189,7 @@ export class OnlinePredictor {
       serviceMs,
       remainingMs: Math.max(
         0,
-        (serving && toEndMs ? toEndMs[serving.remaining.winner(stage)] : (work.medianMs ?? 0)) - serviceMs,
+        (servedLeft === undefined ? (work.medianMs ?? 0) : workMs(servedLeft + recentWork.shift)) - serviceMs,
       ),
       source: length.source,
     };
@@ -205,6 +220,8 @@ export class OnlinePredictor {
     if (serving && open) {
       serving.calibration.observe(calibrationKey(stage), outputTokens > open.boundTokens);
       serving.contest.observe(stage, open.medians, outputTokens);
+      const residual = Math.log1p(outputTokens) - Math.log1p(open.modelTokens);
+      serving.lengthShift.observe(stage.template, open.recent, residual);
     }
     const length = this.lengths.estimate(stage, context);
     const role = calibrationKey(stage);
@@ -256,6 +273,8 @@ export class OnlinePredictor {
           calibration: serving.calibration.state(),
           contest: serving.contest.state(),
           remaining: serving.remaining.state(),
+          lengthShift: serving.lengthShift.state(),
+          workShift: serving.workShift.state(),
         },
       }),
     };
@@ -273,12 +292,18 @@ export class OnlinePredictor {
     serving.estimates.restore(state.model.statistics);
     if (state.model.remaining) serving.remaining.restore(state.model.remaining);
     if (state.model.contest) serving.contest.restore(state.model.contest);
+    if (state.model.lengthShift) serving.lengthShift.restore(state.model.lengthShift);
+    if (state.model.workShift) serving.workShift.restore(state.model.workShift);
     if (state.model.calibration) serving.calibration.restore(state.model.calibration);
   }
 
   private workLearned(kind: StageKind, toEndMs: number, note: number): void {
     const said = note === NO_NOTE ? undefined : this.saidWork.take(note);
-    if (said) this.models.serving?.remaining.observe(kind, said, workScale(toEndMs));
+    const { serving } = this.models;
+    if (!said || !serving) return;
+    const truth = workScale(toEndMs);
+    serving.remaining.observe(kind, said, truth);
+    serving.workShift.observe(kind.template, said.recent, truth - said.served);
   }
 
   private memoryOf(
@@ -342,46 +367,4 @@ const FORECAST = new KeyMemo((template, model, role) => `${template}\n${CALIBRAT
 
 function calibrationKey({ model, role }: Stage): string {
   return CALIBRATION.of(model, role);
-}
-
-/** The estimate that has erred less on such stages. The upper quantile is the model's in any case, so that its calibration stays valid. */
-function contested(winner: LengthContestant, model: LengthEstimate, lookup: LengthEstimate): LengthEstimate {
-  if (winner === 'model') return model;
-  if (winner === 'average') {
-    const q50 = middle(model.q50, model.mean);
-    return { ...model, q30: Math.min(q50, model.q30), q50, q95: Math.max(q50, model.q95) };
-  }
-  const blend = (a: number, b: number) => (winner === 'lookup' ? b : middle(a, b));
-  const q50 = blend(model.q50, lookup.q50);
-  return {
-    q30: Math.min(q50, blend(model.q30, lookup.q30)),
-    q50,
-    q95: Math.max(q50, model.q95),
-    mean: model.mean,
-    source: winner === 'lookup' ? lookup.source : 'blend',
-  };
-}
-
-function mediansOf(model: LengthEstimate, lookup: LengthEstimate): Said<LengthContestant> {
-  return {
-    model: model.q50,
-    average: middle(model.q50, model.mean),
-    lookup: lookup.q50,
-    blend: middle(model.q50, lookup.q50),
-  };
-}
-
-/** What is left from a stage on, by model, medians and both; undefined where the model says nothing. */
-function saidToEnd({ medianMs = 0 }: WorkFeatures, modelledMs: number | undefined): Said<WorkContestant> | undefined {
-  if (modelledMs === undefined) return undefined;
-  return { model: modelledMs, lookup: medianMs, blend: middle(modelledMs, medianMs) };
-}
-
-function onWorkScale({ model, lookup, blend }: Said<WorkContestant>): Said<WorkContestant> {
-  return { model: workScale(model), lookup: workScale(lookup), blend: workScale(blend) };
-}
-
-/** The middle of two lengths or times, by their logarithms. */
-function middle(a: number, b: number): number {
-  return Math.expm1((Math.log1p(a) + Math.log1p(b)) / 2);
 }

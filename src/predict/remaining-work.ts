@@ -19,6 +19,11 @@ export function workScale(leftMs: number): number {
   return Math.log(1000 + leftMs);
 }
 
+/** The milliseconds of a number on the {@link workScale}, none below nothing. */
+export function workMs(scaled: number): number {
+  return Math.max(0, Math.exp(scaled) - 1000);
+}
+
 /** Says nothing of a stage. */
 export const NO_NOTE = -1;
 

@@ -6,6 +6,7 @@ import {
   WORK_CONTESTANTS,
   type WorkContestant,
 } from './contest.js';
+import { RecentShift } from './recent-shift.js';
 import { ModelEstimates, type StageModel } from './stage-model.js';
 
 /** A trained model with all that is learned about it while it serves. */
@@ -15,7 +16,14 @@ export interface ServingModel {
   readonly contest: EstimateContest<LengthContestant>;
   /** Whether model or medians tell what is left of a workflow. */
   readonly remaining: EstimateContest<WorkContestant>;
+  /** By how much the last calls came out longer than the model's median, in log tokens, and the last workflows than what had served, on the scale of `workScale`. */
+  readonly lengthShift: RecentShift;
+  readonly workShift: RecentShift;
 }
+
+/** Residuals that make a shift, of calls and of what was left at each. From 12 to 64 the recorded traces tell little difference. */
+const RECENT_CALLS = 16;
+const RECENT_WORK = 32;
 
 /** A model that has not served yet. */
 export function servingModel(
@@ -36,5 +44,7 @@ export function servingModel(
     remaining: new EstimateContest(maxCells, WORK_CONTESTANTS, (template) =>
       remaining.has(template) ? 'model' : 'lookup',
     ),
+    lengthShift: new RecentShift(maxCells, RECENT_CALLS),
+    workShift: new RecentShift(maxCells, RECENT_WORK),
   };
 }

@@ -83,7 +83,30 @@ describe('a predictor with a model', () => {
       // Long runs of one length, then of another: looking up is always late.
       predictor.observe(stage, FIRST_CONTEXT, completed(call % 150 < 75 ? 250 : 350));
     }
-    expect(said).toMatchObject({ source: 'model', outputTokens: { q30: 1, q50: 299, mean: 899 } });
+    expect(said).toMatchObject({ source: 'model', outputTokens: { q30: 1, mean: 899 } });
+    expect(said.outputTokens.q50).toBeGreaterThan(250);
+    expect(said.outputTokens.q50).toBeLessThan(350);
+  });
+
+  it('shifts what the model says as the last calls of the template came out, where that has lasted', () => {
+    const tenth = Math.log1p(299);
+    const predictor = new OnlinePredictor({ model: fixed(0, tenth - 1, tenth, tenth + 1, tenth) });
+    // Like tasks follow each other: a hundred long answers, a hundred short ones. No median of a window keeps up.
+    const teach = (from: number, to: number) => {
+      for (let call = from; call < to; call++) {
+        const stage = makeStage({ stageId: `s${call}`, role: `role-${call % 40}` });
+        predictor.predict(stage, FIRST_CONTEXT);
+        predictor.observe(stage, FIRST_CONTEXT, completed(Math.floor(call / 100) % 2 === 0 ? 380 : 240));
+      }
+    };
+    const said = () => predictor.predict(makeStage({ role: 'another' }), FIRST_CONTEXT).outputTokens;
+    expect(said().q50).toBe(299);
+    teach(0, 1100);
+    expect(said().q50).toBeGreaterThan(340);
+    teach(1100, 1200);
+    expect(said().q50).toBeLessThan(270);
+    const elsewhere = predictor.predict(makeStage({ template: 'coding', role: 'another' }), FIRST_CONTEXT);
+    expect(elsewhere.outputTokens.q50).toBe(299);
   });
 
   it('lets the lookup speak where the model errs more than that, and keeps its bounds calibrated', () => {
@@ -166,11 +189,21 @@ describe('a predictor with a model', () => {
     it('gives way to the medians once those have erred less, also after a restart', () => {
       const config = { model: model([makeStage().template]), serviceTimeMs };
       const predictor = new OnlinePredictor(config);
-      play(predictor, 60, () => 50);
+      // What the model got wrong goes on for a while.
+      play(predictor, 300, () => 50);
       expect(toEndMs(predictor)).toBeCloseTo(150, 0);
       const restarted = new OnlinePredictor(config);
       restarted.restore(JSON.parse(JSON.stringify(predictor.state())));
       expect(toEndMs(restarted)).toBeCloseTo(150, 0);
+    });
+
+    it('is shifted as the workflows before came out', () => {
+      const predictor = new OnlinePredictor({ model: model([makeStage().template]), serviceTimeMs });
+      const batches = [SAID_MS * 1.5, SAID_MS / 1.5];
+      for (let batch = 0; batch < 11; batch++) play(predictor, 40, () => batches[batch % 2]!);
+      const afterLong = toEndMs(predictor, 10_000);
+      play(predictor, 40, () => batches[1]!);
+      expect(afterLong).toBeGreaterThan(1.3 * toEndMs(predictor, 10_000));
     });
 
     it('takes over from the medians where it errs less', () => {
