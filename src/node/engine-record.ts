@@ -1,5 +1,5 @@
 import type { Demand, EngineSpec, EngineView, WeightFiles } from '../model/fleet.js';
-import type { EngineLimits, FoundLevel, SleepLevel } from './actions.js';
+import type { EngineCounters, EngineLimits, FoundLevel, SleepLevel } from './actions.js';
 import type { NodeConfig } from './config.js';
 import { type HostPinning, MoveDurations } from './durations.js';
 import { HoldQueue, NOT_PAUSED } from './holds.js';
@@ -181,11 +181,21 @@ export class EngineRecord {
     this.meanLeaseMs += LEASE_LEARNING_RATE * (nowMs - held.lease.grantedAtMs - this.meanLeaseMs);
   }
 
-  /** Notes new preemptions; {@link preemptionsPerMinute} decays with a time constant of a minute. */
-  countPreemptions(fresh: number, nowMs: number): void {
+  /** Takes a reading of the engine's counters; returns how many preemptions are new. {@link preemptionsPerMinute} decays with a time constant of a minute. */
+  counted(counters: EngineCounters, nowMs: number): number {
+    const { running, waiting, kvUsage } = counters;
+    const { kvPoolTokens } = this.spec;
+    this.engineRunning = running;
+    this.engineWaiting = waiting;
+    this.kvUsage = kvUsage;
+    this.reservations.inUseTokens = Number.isFinite(kvPoolTokens) ? Math.ceil(kvUsage * kvPoolTokens) : 0;
+    if (this.residency.state !== 'running') return 0;
+    const fresh = this.seatLimit.observe(counters, this.reservations.seats, nowMs, this.kvLowered);
+    this.kvLowered = this.kvLimitTokens < kvPoolTokens;
     this.recentPreemptions = this.preemptionsPerMinute(nowMs) + fresh;
     this.countersAtMs = nowMs;
     this.kvMargin = 1 + Math.min(MOST_MARGIN, this.recentPreemptions * MARGIN_PER_PREEMPTION);
+    return fresh;
   }
 
   preemptionsPerMinute(nowMs: number): number {

@@ -362,17 +362,8 @@ export class NodeManager {
   }
 
   private counters(record: EngineRecord, event: Extract<EngineEvent, { kind: 'counters' }>, nowMs: number): void {
-    record.engineRunning = event.running;
-    record.engineWaiting = event.waiting;
-    record.kvUsage = event.kvUsage;
-    const { kvPoolTokens } = record.spec;
-    record.reservations.inUseTokens = Number.isFinite(kvPoolTokens) ? Math.ceil(event.kvUsage * kvPoolTokens) : 0;
-    if (record.residency.state !== 'running') return;
-    const fresh = record.seatLimit.observe(event, record.reservations.seats, nowMs, record.kvLowered);
-    record.kvLowered = record.kvLimitTokens < kvPoolTokens;
-    record.countPreemptions(fresh, nowMs);
-    this.preemptions += fresh;
-    if (record.holds.size > 0) this.mayGrant(record);
+    this.preemptions += record.counted(event, nowMs);
+    if (record.residency.state === 'running' && record.holds.size > 0) this.mayGrant(record);
   }
 
   private releaseHolds(record: EngineRecord, reason: ReleaseReason): void {
