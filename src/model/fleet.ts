@@ -73,6 +73,8 @@ export interface EngineSpec {
   /** Largest batch that still meets the TPOT targets of the classes on it; Infinity when unknown. */
   readonly seats: number;
   readonly sleepCapable: boolean;
+  /** Can weights be read again in place (vLLM `reload_weights`)? If not, a sleep that drops them is for ever. Default: yes. */
+  readonly reloadsWeights?: boolean;
   /** What work costs on it in milliseconds, as it was measured; else the step-time model tells. */
   readonly measuredCosts?: {
     readonly prefillMsPerToken: number;

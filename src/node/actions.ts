@@ -51,7 +51,10 @@ export type NodeAction =
 
 /** What an engine told about itself when it came up; absent fields stay as configured. */
 export type EngineLimits = Partial<
-  Pick<EngineSpec, 'kvPoolTokens' | 'kvBytesPerToken' | 'maxNumSeqs' | 'maxModelLen' | 'sleepCapable' | 'llm'>
+  Pick<
+    EngineSpec,
+    'kvPoolTokens' | 'kvBytesPerToken' | 'maxNumSeqs' | 'maxModelLen' | 'sleepCapable' | 'reloadsWeights' | 'llm'
+  >
 >;
 
 /** Why an engine is taken out: `refused` means that the process is gone, so its memory is free; the others leave that open. */

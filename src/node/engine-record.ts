@@ -114,7 +114,7 @@ export class EngineRecord {
   sleepLevel(ledger: MemoryLedger, nowMs: number, hurried = false): SleepLevel | undefined {
     const { spec, residency, config } = this;
     if (!spec.sleepCapable || !residency.sleepWorks || nowMs < residency.sleepRetryAtMs) return undefined;
-    const deep = config.deepSleep && ledger.canSleep(spec.engineId, 2) ? 2 : undefined;
+    const deep = config.deepSleep && spec.reloadsWeights !== false && ledger.canSleep(spec.engineId, 2) ? 2 : undefined;
     if (!ledger.canSleep(spec.engineId, 1)) return deep;
     const drops = hurried && config.firstSleep && !this.reloadFails && this.durations.dropsFirst(this.weightFiles);
     return drops && deep ? deep : 1;

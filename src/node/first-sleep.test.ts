@@ -90,12 +90,12 @@ describe('the first sleep after a start', () => {
 });
 
 /** `a` is awake and has served, so it did not sleep at its start; `b` asleep. Weights of `a`: 30 GiB, which take 15 s to pin by what is assumed, and 9 to read again. */
-function served(config = {}, engineId = 'a'): NodeManager {
+function served(config = {}, limits = {}, engineId = 'a'): NodeManager {
   const manager = new NodeManager(testNode([testEngine('a'), testEngine('b')]), {
     ...{ prefetch: false, firstSleep: true },
     ...config,
   });
-  manager.engineEvent({ kind: 'engine-up', engineId, level: 0 }, 0);
+  manager.engineEvent({ kind: 'engine-up', engineId, level: 0, limits }, 0);
   manager.reserve(testDemand('first', engineId), 0);
   bringUp(manager, { b: 1 });
   manager.release('first', {}, 10);
@@ -144,9 +144,10 @@ describe('a sleep for which somebody waits, of a process that has never slept', 
     expect(swap(manager, 'b', 4_000)).toEqual(['sleep a 1']);
   });
 
-  it('pins them as ever where that is asked for, where dropping is not allowed, and where it has failed', () => {
+  it('pins them as ever where that is asked for, where dropping is not allowed, where the loader cannot read them again, and where it has failed', () => {
     expect(swap(served({ firstSleep: false }), 'b', 1_000)).toEqual(['sleep a 1']);
     expect(swap(served({ deepSleep: false }), 'b', 1_000)).toEqual(['sleep a 1']);
+    expect(swap(served({}, { reloadsWeights: false }), 'b', 1_000)).toEqual(['sleep a 1']);
 
     const manager = served();
     swap(manager, 'b', 1_000);

@@ -154,6 +154,7 @@ function serverInfo({ model, options, version }: EmulatorContext, { query }: Cal
       kv_cache_max_concurrency: model.kvPoolTokens / model.maxModelLen,
       kv_cache_memory_bytes: model.kvPoolBytes,
     },
+    load_config: { load_format: 'auto' },
     parallel_config: { tensor_parallel_size: model.tp, pipeline_parallel_size: 1, data_parallel_size: 1 },
     scheduler_config: {
       max_num_batched_tokens: model.maxNumBatchedTokens,

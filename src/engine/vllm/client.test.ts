@@ -137,6 +137,7 @@ describe('discoverEngine', () => {
         schedulingPolicy: 'priority',
         devMode: true,
         sleepMode: true,
+        reloadsWeights: true,
         level: 1,
       },
     });
@@ -177,6 +178,16 @@ describe('discoverEngine', () => {
     expect(discoveredLimits(found.value, configured)).toMatchObject({ model: 'alias', sleepCapable: false });
     expect(discoveredLimits(found.value, { ...configured, sleepCapable: true })).toMatchObject({ sleepCapable: true });
     expect(discoveredLimits(found.value, unknownEngineSpec('e1', 'n1', 'u'))).toMatchObject({ sleepCapable: true });
+  });
+
+  it('knows of a loader that it cannot read weights again', async () => {
+    const { client, fake } = await connect();
+    fake.loadFormat = 'runai_streamer';
+    const found = await discoverEngine(client);
+    if (!found.ok) throw new Error(found.failure.message);
+    const spec = unknownEngineSpec('e1', 'n1', 'u');
+    expect(discoveredLimits(found.value, spec)).toMatchObject({ sleepCapable: true, reloadsWeights: false });
+    expect('reloadsWeights' in discoveredLimits({ ...found.value, reloadsWeights: undefined }, spec)).toBe(false);
   });
 
   it('takes an engine whose sleep state is not clear for not found yet', async () => {

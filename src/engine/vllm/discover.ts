@@ -24,10 +24,17 @@ export interface DiscoveredEngine {
   readonly devMode: boolean;
   /** Was it started with sleep mode? Undefined when it does not say. */
   readonly sleepMode: boolean | undefined;
+  /** Can it read its weights again in place? Undefined when it does not say how it loads them. */
+  readonly reloadsWeights: boolean | undefined;
   /** 0 awake; asleep at level 1; 2 when asleep otherwise, for the level-2 recipe is right for every sleep. */
   readonly level: 0 | 1 | 2;
   readonly metrics: EngineMetrics | undefined;
 }
+
+/** Values of `--load-format` whose loaders have `reload_weights`; the others answer it with 500 (vLLM 0.29 and 0.32: those with `get_all_weights`). */
+const RELOADING_FORMATS: ReadonlySet<string> = new Set([
+  ...['auto', 'hf', 'safetensors', 'pt', 'npcache', 'mistral', 'fastsafetensors', 'instanttensor'],
+]);
 
 /** Asks a server for everything it tells. Fails only when it does not answer, or names no model. */
 export async function discoverEngine(client: VllmClient): Promise<Reply<DiscoveredEngine>> {
@@ -63,6 +70,7 @@ export async function discoverEngine(client: VllmClient): Promise<Reply<Discover
       schedulingPolicy: policy === 'fcfs' || policy === 'priority' ? policy : undefined,
       devMode: sleeping.ok,
       sleepMode: readSleepMode(config),
+      reloadsWeights: readReloads(config),
       level: sleeping.ok && sleeping.value ? (metrics?.sleepGauge === 'level-1' ? 1 : 2) : 0,
       metrics,
     },
@@ -93,7 +101,7 @@ export function unknownEngineSpec(engineId: string, nodeId: string, url: string)
 
 /** What discovery changes in a specification: facts of the server win over the configuration, except that it cannot make an engine sleep. */
 export function discoveredLimits(found: DiscoveredEngine, spec: EngineSpec): Partial<EngineSpec> {
-  const { kvPoolTokens, maxNumSeqs, maxModelLen, llm } = found;
+  const { kvPoolTokens, maxNumSeqs, maxModelLen, llm, reloadsWeights } = found;
   // An engine of which only the URL is known sleeps where it says that it can; a configured one only where that was asked for.
   const wanted = spec.model === '' ? found.sleepMode === true : spec.sleepCapable && found.sleepMode !== false;
   return {
@@ -103,6 +111,7 @@ export function discoveredLimits(found: DiscoveredEngine, spec: EngineSpec): Par
     ...(maxModelLen === undefined ? {} : { maxModelLen }),
     ...(spec.llm || llm === undefined ? {} : { llm, kvBytesPerToken: kvBytesOf(llm, found, spec) }),
     sleepCapable: wanted && found.devMode,
+    ...(reloadsWeights === undefined ? {} : { reloadsWeights }),
   };
 }
 
@@ -125,6 +134,11 @@ function recognise({ root, id }: ServedModelEntry): LlmSpec | undefined {
 function readSleepMode(config: unknown): boolean | undefined {
   const enabled = fieldOf(fieldOf(config, 'model_config'), 'enable_sleep_mode');
   return typeof enabled === 'boolean' ? enabled : undefined;
+}
+
+function readReloads(config: unknown): boolean | undefined {
+  const format = fieldOf(fieldOf(config, 'load_config'), 'load_format');
+  return typeof format === 'string' ? RELOADING_FORMATS.has(format) : undefined;
 }
 
 function count(value: unknown): number | undefined {

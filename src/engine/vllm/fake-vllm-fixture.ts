@@ -20,6 +20,8 @@ export class FakeVllm {
   preemptions = 0;
   generatedTokens = 0;
   startedAtSeconds = 1000;
+  /** `--load-format`. */
+  loadFormat = 'auto';
   /** Series that nobody wants, in front of the others on the metrics page. */
   ballast = '';
   /** What the canary is answered with. */
@@ -139,6 +141,7 @@ export class FakeVllm {
         return json(response, 200, {
           vllm_config: {
             model_config: { model: 'x', enable_sleep_mode: true },
+            load_config: { load_format: this.loadFormat },
             scheduler_config: { policy: 'priority', max_num_seqs: 4 },
             parallel_config: { tensor_parallel_size: 1 },
           },

@@ -106,6 +106,7 @@ const FOUND: DiscoveredEngine = {
   schedulingPolicy: 'priority',
   devMode: true,
   sleepMode: true,
+  reloadsWeights: true,
   level: 0,
   metrics: undefined,
 };
