@@ -389,8 +389,8 @@ export class GlobalScheduler {
   }
 
   private orderInput(queued: QueuedStage, queue: ModelQueue, nowMs: number): OrderInput {
-    const { stage, prediction, workflow, enqueuedAtMs } = queued;
+    const { stage, kind, prediction, workflow, enqueuedAtMs } = queued;
     const foresight = this.config.foresight?.(stage.stageId);
-    return { stage, prediction, workflow, enqueuedAtMs, nowMs, foresight, loadStep: queue.load.step };
+    return { stage, kind, prediction, workflow, enqueuedAtMs, nowMs, foresight, loadStep: queue.load.step };
   }
 }

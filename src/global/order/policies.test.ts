@@ -3,11 +3,14 @@ import { makePrediction, makeStage } from '../../../test/stage-fixture.js';
 import type { Stage } from '../../model/stage.js';
 import { PORTFOLIO_CANDIDATES } from '../portfolio/candidates.js';
 import { WorkflowTracker } from '../tracker.js';
+import { EDF_SJF_BATCH_WORK } from './edf-sjf-batch-work.js';
+import { EDF_SJF_LATE_LAST } from './late-last.js';
 import { LOAD_HYBRID } from './load-hybrid.js';
 import { LoadSteps } from './load-steps.js';
 import { MAESTRO, PORTFOLIO_PRIOR } from './maestro.js';
 import { ORACLE_EDF, ORACLE_SRTF, ORACLE_SRW } from './oracle.js';
 import type { OrderInput } from './policy.js';
+import { QOSERVE } from './qoserve.js';
 import { findOrderingPolicy, ORDERING_POLICIES, ORDERING_POLICY_NAMES } from './registry.js';
 import { RELEGATION_OFFSET_MS } from './relegation.js';
 
@@ -20,6 +23,7 @@ interface Case {
   nowMs?: number;
   loadStep?: number;
   started?: boolean;
+  kind?: 'interactive' | 'batch';
 }
 
 function input(given: Case = {}): OrderInput {
@@ -31,6 +35,7 @@ function input(given: Case = {}): OrderInput {
   workflow.dispatchedStages = given.started ? 1 : 0;
   return {
     stage,
+    kind: given.kind ?? 'interactive',
     prediction: makePrediction({ serviceMs: given.serviceMs ?? 1000, remainingMs: given.remainingMs ?? 0 }),
     workflow,
     enqueuedAtMs: given.enqueuedAtMs ?? 0,
@@ -55,6 +60,7 @@ const CASES: [string, Case, Case][] = [
   ['sjf-late-last', { serviceMs: 9e6 }, { stage: { deadlineMs: 99 }, nowMs: 100, serviceMs: 1 }],
   ['plas-late-last', { attainedMs: 9e6 }, { stage: { deadlineMs: 99 }, nowMs: 100, attainedMs: 1 }],
   ['edf-sjf-late-last', { stage: { deadlineMs: 9e6 } }, { stage: { deadlineMs: 99 }, nowMs: 100, serviceMs: 1 }],
+  ['edf-sjf-batch-work', { stage: { deadlineMs: 10_000 } }, { stage: { deadlineMs: 9_000 }, serviceMs: 1_100 }],
   ['srw', { stage: { promptTokens: 100 }, remainingMs: 1000 }, { stage: { promptTokens: 5000 } }],
   ['wfq', { stage: { arrivalMs: 0 }, remainingMs: 500 }, { stage: { arrivalMs: 100 }, remainingMs: 500 }],
   ['hybrid', { stage: { deadlineMs: 10_000 } }, { stage: { deadlineMs: 9_000 }, remainingMs: 5_000 }],
@@ -105,7 +111,7 @@ describe('ordering policies', () => {
       }
     }
     // It may take on any ordering.
-    expect(MAESTRO.ignoresRemainingWork).toBe(false);
+    expect(MAESTRO.ignoresRemainingWork ?? false).toBe(false);
   });
 });
 
@@ -157,6 +163,24 @@ describe('load-hybrid', () => {
   it('lets a valuable workflow go before an equal one', () => {
     const key = (weight: number) => LOAD_HYBRID.key(input({ stage: { weight }, remainingMs: 9_000, loadStep: 1 }));
     expect(key(2)).toBeLessThan(key(1));
+  });
+});
+
+describe('edf-sjf-batch-work', () => {
+  const late = { stage: { deadlineMs: 5_000 }, nowMs: 6_000 };
+  const hopeless = { stage: { deadlineMs: 5_000 }, serviceMs: 10, remainingMs: 9_000 };
+
+  it('orders interactive stages by deadline and call, and gives none up that could be in time', () => {
+    for (const given of [{}, late, hopeless, { serviceMs: 70, loadStep: 3 }])
+      expect(EDF_SJF_BATCH_WORK.key(input(given))).toBe(EDF_SJF_LATE_LAST.key(input(given)));
+    expect(EDF_SJF_BATCH_WORK.key(input(hopeless))).toBeLessThan(RELEGATION_OFFSET_MS);
+  });
+
+  it('orders batch stages by deadline and all that is left, and gives up at once who cannot be in time', () => {
+    const batch = (given: Case) => input({ ...given, kind: 'batch' });
+    for (const given of [{}, late, hopeless, { serviceMs: 70, loadStep: 3 }])
+      expect(EDF_SJF_BATCH_WORK.key(batch(given))).toBe(QOSERVE.key(batch(given)));
+    expect(EDF_SJF_BATCH_WORK.key(batch(hopeless))).toBeGreaterThan(RELEGATION_OFFSET_MS);
   });
 });
 

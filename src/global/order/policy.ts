@@ -12,6 +12,8 @@ export interface Foresight {
 /** All that an ordering policy may look at. Nothing in it knows the future of the workflow. */
 export interface OrderInput {
   readonly stage: Stage;
+  /** Of the stage's SLO class. */
+  readonly kind: 'interactive' | 'batch';
   readonly prediction: Prediction;
   readonly workflow: WorkflowState;
   /** When the stage entered our queue; it keeps this through bounces. */

@@ -1,6 +1,7 @@
 import { EDF } from './edf.js';
 import { EDF_RELEGATION } from './edf-relegation.js';
 import { EDF_SJF } from './edf-sjf.js';
+import { EDF_SJF_BATCH_WORK } from './edf-sjf-batch-work.js';
 import { FCFS } from './fcfs.js';
 import { FCFS_WORKFLOW } from './fcfs-workflow.js';
 import { HYBRID } from './hybrid.js';
@@ -40,6 +41,7 @@ export const ORDERING_POLICIES: readonly OrderingPolicy[] = [
   SJF_LATE_LAST,
   PLAS_LATE_LAST,
   EDF_SJF_LATE_LAST,
+  EDF_SJF_BATCH_WORK,
   ...KV_POLICIES,
   MAESTRO,
 ];

@@ -1,13 +1,13 @@
 import { EDF } from '../order/edf.js';
 import { FCFS } from '../order/fcfs.js';
-import { EDF_LATE_LAST, PLAS_LATE_LAST, SJF_LATE_LAST } from '../order/late-last.js';
+import { EDF_LATE_LAST, EDF_SJF_LATE_LAST, PLAS_LATE_LAST, SJF_LATE_LAST } from '../order/late-last.js';
 import { PORTFOLIO_PRIOR as PRIOR } from '../order/maestro.js';
 import type { OrderingPolicy } from '../order/policy.js';
 import { QOSERVE } from '../order/qoserve.js';
 
 /** What the self-tuning policy chooses from: each ordering that is the best of some cell of the benchmark. */
 export const PORTFOLIO_CANDIDATES: readonly OrderingPolicy[] = [
-  ...[PRIOR, EDF, EDF_LATE_LAST, SJF_LATE_LAST, PLAS_LATE_LAST, QOSERVE, FCFS],
+  ...[PRIOR, EDF_SJF_LATE_LAST, EDF, EDF_LATE_LAST, SJF_LATE_LAST, PLAS_LATE_LAST, QOSERVE, FCFS],
 ];
 
 /** Name of the ordering that serves until something is known. */
