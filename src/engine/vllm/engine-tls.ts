@@ -19,7 +19,7 @@ const LOOK_EVERY_MS = 10_000;
 /** How connections to engines prove who is at either end. Files that change are read again, so that renewed certificates need no restart. */
 export class EngineTls {
   private current: SecureContext;
-  private versions: string;
+  private versions = '';
   private lookedMs: number;
 
   /**
@@ -31,8 +31,8 @@ export class EngineTls {
     private readonly clock: Clock,
     private readonly onStale: (error: MaestroError) => void,
   ) {
-    this.versions = versionsOf(files);
     this.current = readContext(files);
+    this.versions = versionsOf(files);
     this.lookedMs = clock.nowMs();
   }
 
@@ -41,9 +41,9 @@ export class EngineTls {
     const nowMs = this.clock.nowMs();
     if (nowMs - this.lookedMs < LOOK_EVERY_MS) return this.current;
     this.lookedMs = nowMs;
-    const versions = versionsOf(this.files);
-    if (versions === this.versions) return this.current;
     try {
+      const versions = versionsOf(this.files);
+      if (versions === this.versions) return this.current;
       this.current = readContext(this.files);
       this.versions = versions;
     } catch (thrown) {
