@@ -29,8 +29,8 @@ export interface OrderInput {
  * Who goes next. Maps a waiting stage to a number, lower first; equal numbers leave in the order in which they came.
  *
  * Rules: pure; constant time; must not depend on other waiting stages; may depend on `nowMs` only if `changesAtMs` says when the
- * key changes next, and on `loadStep` only if `usesLoad` is set. SLO classes, tenant fairness and the starvation bound sit above
- * the policy and are not its business.
+ * key changes next, and on `loadStep` only if `usesLoad` is set. It may order the kinds of classes by rules of their own (`kind`), but not one against the other: that, tenant fairness and
+ * the starvation bound sit above the policy.
  */
 export interface OrderingPolicy {
   readonly name: string;
@@ -53,7 +53,13 @@ export interface OrderingPolicy {
 /** What time alone will make of the place that a stage takes now: it may be held at its engine until then. */
 export function keyChangeOf({ key, changesAtMs }: OrderingPolicy, input: OrderInput): OrderPlace['keyChange'] {
   const atMs = changesAtMs?.(input) ?? Number.POSITIVE_INFINITY;
-  return atMs === Number.POSITIVE_INFINITY ? undefined : { atMs, orderKey: key({ ...input, nowMs: atMs }) };
+  if (atMs === Number.POSITIVE_INFINITY) return undefined;
+  // Written out, since every dispatch comes here and a copy of an object goes through V8's runtime.
+  const { stage, kind, prediction, workflow, enqueuedAtMs, foresight, loadStep } = input;
+  return {
+    atMs,
+    orderKey: key({ stage, kind, prediction, workflow, enqueuedAtMs, nowMs: atMs, foresight, loadStep }),
+  };
 }
 
 /** Context in which a millisecond of KV token-time counts as one of time, so that keys of both kinds are of like size. */
