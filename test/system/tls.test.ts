@@ -16,6 +16,7 @@ import { VllmClient } from '../../src/engine/vllm/client.js';
 import { EngineTls, type TlsFiles } from '../../src/engine/vllm/engine-tls.js';
 import { examine } from '../../src/observe/doctor/examine.js';
 import { exposedAddresses } from '../../src/observe/doctor/exposure.js';
+import { ask } from './ask-fixture.js';
 
 vi.setConfig({ testTimeout: 90_000 });
 
@@ -63,16 +64,6 @@ function tlsWith(files: TlsFiles): EngineTls {
 function fleet(engine: object, tls: TlsFiles, rest: object = {}) {
   const node = { id: 'n', gpus: ['h100-sxm'], hostMemory: '64GiB', engines: [{ id: 'e', gpus: [0], ...engine }] };
   return parseConfig(JSON.stringify({ ...QUIET, fleet: { tls, nodes: [node], ...rest } }), 'test');
-}
-
-async function ask(served: Served, more: object = {}): Promise<Response> {
-  return fetch(`${served.address}/v1/chat/completions`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({
-      ...{ model: 'llama-3.1-8b', max_tokens: 4, messages: [{ role: 'user', content: 'hello' }], ...more },
-    }),
-  });
 }
 
 async function health(url: string, files: TlsFiles | undefined) {

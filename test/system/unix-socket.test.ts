@@ -17,6 +17,7 @@ import { StartLocks } from '../../src/engine/supervise/start-locks.js';
 import { EngineSupervisor } from '../../src/engine/supervise/supervisor.js';
 import { VllmClient } from '../../src/engine/vllm/client.js';
 import { examine } from '../../src/observe/doctor/examine.js';
+import { ask } from './ask-fixture.js';
 
 vi.setConfig({ testTimeout: 90_000 });
 
@@ -53,16 +54,6 @@ async function up(options: Omit<Parameters<typeof serve>[0], 'port'>): Promise<S
   const served = await serve({ ...options, port: 0 });
   closers.push(() => served.stop(0));
   return served;
-}
-
-async function ask(served: Served, more: object = {}): Promise<Response> {
-  return fetch(`${served.address}/v1/chat/completions`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({
-      ...{ model: 'llama-3.1-8b', max_tokens: 4, messages: [{ role: 'user', content: 'hello' }], ...more },
-    }),
-  });
 }
 
 const QUIET = 'observe: { logLevel: silent }\n';
