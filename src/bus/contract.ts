@@ -138,6 +138,8 @@ export interface FleetSnapshot {
   readonly policy: string;
   /** How the self-tuning policy came to its ordering, where it serves. */
   readonly portfolio?: PortfolioSnapshot;
+  /** Workflows that have begun and are not over. */
+  readonly openWorkflows: number;
   /** Stages waiting in our queue, by model. */
   readonly queued: Readonly<Record<string, number>>;
   readonly engines: readonly EngineSnapshot[];
@@ -157,6 +159,8 @@ export interface FleetSnapshot {
     readonly maxTokenByteSeconds: number;
     readonly usedByteSeconds: number;
   };
+  /** Weights moved between tiers, and moves that failed. */
+  readonly moves: { readonly sleeps: number; readonly wakes: number; readonly failures: number };
   /** Wakes and loads of weights, and how long requests waited for them in sum. */
   readonly coldStarts: { readonly count: number; readonly requestSeconds: number };
   readonly preemptions: number;

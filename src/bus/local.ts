@@ -11,7 +11,7 @@ import { thinnings } from '../global/portfolio/thinning.js';
 import { createRetention } from '../global/retention/retention.js';
 import { GlobalScheduler } from '../global/scheduler.js';
 import { GlobalService } from '../global/service.js';
-import { WorkflowTracker } from '../global/tracker.js';
+import { type WorkflowState, WorkflowTracker } from '../global/tracker.js';
 import type { Clock } from '../model/clock.js';
 import { type NodeSpec, residencyOf } from '../model/fleet.js';
 import { MINUTE_MS } from '../model/units.js';
@@ -48,6 +48,8 @@ export interface LocalLevelsOptions {
   readonly serviceTimeMs?: ServiceTimeModel | undefined;
   /** A trained model, and what was learned before a restart. */
   readonly prediction?: { readonly model?: StageModel | undefined; readonly state?: SavedState | undefined };
+  /** Hears of each workflow that is over. */
+  readonly onWorkflowOver?: (workflow: WorkflowState) => void;
   /** Replays traffic for the self-tuning policy; without it `maestro` keeps the ordering that it begins with. */
   readonly replays?: ReplayWorker | undefined;
 }
@@ -81,7 +83,10 @@ const LOCAL_EPOCH = 1;
 export function createLocalLevels(options: LocalLevelsOptions): LocalLevels {
   const { config, clock, wallClock, logger } = options;
   const { classes, scheduling: rules } = config;
-  const tracker = new WorkflowTracker({ idleMs: WORKFLOW_IDLE_MS });
+  const tracker = new WorkflowTracker({
+    idleMs: WORKFLOW_IDLE_MS,
+    ...(options.onWorkflowOver ? { onOver: options.onWorkflowOver } : {}),
+  });
   const portfolio = options.replays
     ? new Portfolio({
         candidates: PORTFOLIO_CANDIDATES,
@@ -252,16 +257,20 @@ function nodeService(
 function fleetState(
   nodes: readonly NodeService[],
   atMs: number,
-): Omit<FleetSnapshot, 'policy' | 'queued' | 'outcomes'> {
+): Omit<FleetSnapshot, 'policy' | 'openWorkflows' | 'queued' | 'outcomes'> {
   const unit: FleetSnapshot['kv']['unit'] = nodes.some((node) => node.knowsKvBytes()) ? 'bytes' : 'tokens';
   const kv = { unit, reservedByteSeconds: 0, maxTokenByteSeconds: 0, usedByteSeconds: 0 };
   const coldStarts = { count: 0, requestSeconds: 0 };
+  const moves = { sleeps: 0, wakes: 0, failures: 0 };
   let preemptions = 0;
   for (const stats of nodes.map((node) => node.stats())) {
     const { unsized, ...bytes } = stats.kv;
     kv.reservedByteSeconds += (unit === 'bytes' ? bytes.reservedByteMs : unsized.reservedTokenMs) / 1000;
     kv.maxTokenByteSeconds += (unit === 'bytes' ? bytes.maxTokenByteMs : unsized.maxTokenMs) / 1000;
     kv.usedByteSeconds += (unit === 'bytes' ? bytes.usedByteMs : unsized.usedTokenMs) / 1000;
+    moves.sleeps += stats.moves.sleeps;
+    moves.wakes += stats.moves.wakes;
+    moves.failures += stats.moves.failures;
     coldStarts.count += stats.moves.wakes;
     coldStarts.requestSeconds += stats.coldStarts.requestMs / 1000;
     preemptions += stats.preemptions;
@@ -271,6 +280,7 @@ function fleetState(
     engines: nodes.flatMap((node) => node.views().map((view) => engineSnapshot(node, view))),
     gpus: nodes.flatMap((node) => node.gpuMemory().map((gpu) => ({ nodeId: node.nodeId, ...gpu }))),
     kv,
+    moves,
     coldStarts,
     preemptions,
   };

@@ -1,5 +1,5 @@
 import { setFlagsFromString } from 'node:v8';
-import type { Registry } from 'prom-client';
+import { collectDefaultMetrics, type Registry } from 'prom-client';
 import { createLocalLevels, type LocalLevels } from '../bus/local.js';
 import { WallClock } from '../bus/wall-clock.js';
 import { engineApiKeys, gatewayKeys } from '../config/keys.js';
@@ -21,8 +21,10 @@ import {
 } from '../gateway/index.js';
 import type { GlobalService } from '../global/service.js';
 import { MaestroError } from '../model/error.js';
+import { exportFleet } from '../observe/fleet-metrics.js';
 import { createLogger, type Logger } from '../observe/log.js';
 import { exportTotal } from '../observe/metrics.js';
+import { WorkflowMetrics } from '../observe/workflow-metrics.js';
 import { keepLearned, prepareLivePrediction } from '../predict/live/service.js';
 import { RetrainingService } from '../predict/retraining/service.js';
 import type { TextVectors } from '../predict/text-vectors/service.js';
@@ -95,6 +97,11 @@ export async function serve(options: ServeOptions): Promise<Served> {
       retrainedFile,
       log: logger,
     });
+    const metrics = createGatewayMetrics(config.classes.map(({ name }) => name));
+    const workflowMetrics = new WorkflowMetrics(
+      metrics.registry,
+      config.classes.map(({ name }) => name),
+    );
     const levels = createLocalLevels({
       config,
       nodes,
@@ -118,11 +125,11 @@ export async function serve(options: ServeOptions): Promise<Served> {
         return watch && (() => watch.failedGpus());
       },
       onRefused: (engineId, forMs) => started?.refused(engineId, forMs),
+      onWorkflowOver: (workflow) => workflowMetrics.ended(workflow),
     });
     const { scheduling } = levels;
-    const metrics = createGatewayMetrics(config.classes.map(({ name }) => name));
     const textVectors = liveTextVectors(config.prediction, wallClock, logger);
-    exportTotals(metrics.registry, levels, watches, textVectors);
+    exportLevels(metrics.registry, levels, watches, textVectors);
     const gateway = createGateway({
       scheduling,
       clock,
@@ -200,13 +207,16 @@ function prepareProcess(): void {
   setFlagsFromString('--heap-growing-percent=200');
 }
 
-/** Counters that their owners keep, for the metrics page. */
-function exportTotals(
+/** What the levels and this process know, for the metrics page. */
+function exportLevels(
   registry: Registry,
   levels: LocalLevels,
   watches: ReadonlyMap<string, TelemetryWatch>,
   textVectors: TextVectors | undefined,
 ): void {
+  exportFleet(registry, () => levels.scheduling.fleet());
+  // CPU, memory, open files and the delay of the event loop, under prom-client's usual names.
+  collectDefaultMetrics({ register: registry });
   exportTotal(
     registry,
     'maestro_decision_log_lost_total',

@@ -51,7 +51,7 @@ export interface GlobalServiceOptions {
   /** Further names of served models. */
   readonly aliases: Readonly<Record<string, string>>;
   /** The part of a fleet snapshot that the nodes know. */
-  readonly fleetState: () => Omit<FleetSnapshot, 'policy' | 'queued' | 'outcomes'>;
+  readonly fleetState: () => Omit<FleetSnapshot, 'policy' | 'openWorkflows' | 'queued' | 'outcomes'>;
 }
 
 /**
@@ -172,6 +172,7 @@ export class GlobalService implements Scheduling {
     return {
       ...this.options.fleetState(),
       policy: scheduler.policyName,
+      openWorkflows: this.options.tracker.size,
       queued: scheduler.queuedByModel(),
       outcomes: { ...this.outcomes },
     };

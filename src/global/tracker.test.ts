@@ -78,4 +78,30 @@ describe('WorkflowTracker', () => {
     expect(tracker.size).toBe(2);
     expect(tracker.endIdle(0)).toEqual(['b']);
   });
+
+  it('tells of each workflow once, when it is over, and how its last call ended', () => {
+    const over: unknown[] = [];
+    const tracker = new WorkflowTracker({
+      idleMs: 1_000,
+      maxWorkflows: 2,
+      onOver: ({ workflowId, lastOutcome, lastEndMs }) => over.push([workflowId, lastOutcome, lastEndMs]),
+    });
+    const stage = (workflowId: string, finalStage?: true) => makeStage({ workflowId, finalStage });
+    tracker.begin(stage('said', true), 0);
+    tracker.end(stage('said', true), completed(1), 10);
+    tracker.begin(stage('refused'), 20);
+    tracker.end(stage('refused'), { kind: 'rejected', httpStatus: 429, durationMs: 10 }, 30);
+    tracker.begin(stage('idle'), 40);
+    tracker.end(stage('idle'), { kind: 'engine_failed', httpStatus: 502, durationMs: 10 }, 50);
+    tracker.begin(stage('idle'), 60);
+    tracker.end(stage('idle'), completed(1), 70);
+    tracker.begin(stage('newest'), 80);
+    tracker.endIdle(1_075);
+    tracker.endIdle(1_075);
+    expect(over).toEqual([
+      ['said', 'completed', 10],
+      ['refused', 'rejected', undefined],
+      ['idle', 'completed', 70],
+    ]);
+  });
 });

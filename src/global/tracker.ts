@@ -1,10 +1,12 @@
 import { LruMap } from '../model/lru-map.js';
-import type { Stage, StageContext, StageOutcome } from '../model/stage.js';
+import type { OutcomeKind, Stage, StageContext, StageOutcome } from '../model/stage.js';
 import { WorkflowMemory } from './workflow-past.js';
 
 /** A workflow as far as its calls have revealed it. Times are clock milliseconds. */
 export interface WorkflowState {
   readonly workflowId: string;
+  /** Class of its first stage. */
+  readonly sloClass: string;
   /** Arrival of its first stage. */
   arrivalMs: number;
   /** The earliest deadline that any of its stages named. */
@@ -18,6 +20,8 @@ export interface WorkflowState {
   attainedServiceMs: number;
   lastOutputTokens: number | undefined;
   lastEndMs: number | undefined;
+  /** How the stage that ended last did, rejected ones included; undefined before the first end. */
+  lastOutcome: OutcomeKind | undefined;
   lastSeenMs: number;
   readonly memory: WorkflowMemory;
 }
@@ -28,6 +32,8 @@ export interface TrackerConfig {
   readonly idleMs: number;
   /** Workflows remembered; beyond it the one that has been quiet longest is forgotten. */
   readonly maxWorkflows: number;
+  /** Hears of each workflow once, when it is over: said to be, idle, or forgotten. */
+  readonly onOver?: (workflow: WorkflowState) => void;
 }
 
 const DEFAULT_TRACKER_CONFIG: TrackerConfig = { idleMs: 10 * 60_000, maxWorkflows: 10_000 };
@@ -95,8 +101,10 @@ export class WorkflowTracker {
   end(stage: Stage, outcome: StageOutcome, nowMs: number): boolean {
     const workflow = this.workflows.get(stage.workflowId);
     if (!workflow) return false;
+    workflow.lastOutcome = outcome.kind;
     if (stage.finalStage && workflow.liveStages <= 1) {
-      this.workflows.delete(workflow.workflowId);
+      workflow.lastEndMs = nowMs;
+      this.over(workflow);
       return true;
     }
     if (workflow.liveStages > 0) endStage(workflow, stage, outcome, nowMs);
@@ -107,7 +115,7 @@ export class WorkflowTracker {
   finishWorkflow(workflowId: string): boolean {
     const workflow = this.workflows.peek(workflowId);
     if (!workflow || workflow.liveStages > 0) return false;
-    this.workflows.delete(workflow.workflowId);
+    this.over(workflow);
     return true;
   }
 
@@ -125,15 +133,21 @@ export class WorkflowTracker {
         this.workflows.get(workflow.workflowId);
         continue;
       }
-      this.workflows.delete(workflow.workflowId);
+      this.over(workflow);
       ended.push(workflow.workflowId);
     }
     return ended;
   }
 
+  private over(workflow: WorkflowState): void {
+    this.workflows.delete(workflow.workflowId);
+    this.config.onOver?.(workflow);
+  }
+
   private create(stage: Stage, nowMs: number): WorkflowState {
     const workflow: WorkflowState = {
       workflowId: stage.workflowId,
+      sloClass: stage.sloClass,
       arrivalMs: stage.arrivalMs,
       deadlineMs: stage.deadlineMs,
       stages: 0,
@@ -142,11 +156,15 @@ export class WorkflowTracker {
       attainedServiceMs: 0,
       lastOutputTokens: undefined,
       lastEndMs: undefined,
+      lastOutcome: undefined,
       lastSeenMs: nowMs,
       memory: new WorkflowMemory(),
     };
     const evicted = this.workflows.set(stage.workflowId, workflow);
-    if (evicted) this.forgotten.push(evicted[0]);
+    if (evicted) {
+      this.forgotten.push(evicted[0]);
+      this.config.onOver?.(evicted[1]);
+    }
     return workflow;
   }
 }
