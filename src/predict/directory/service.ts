@@ -32,6 +32,7 @@ const samples = z.array(z.tuple([z.string(), z.array(z.number())]));
 const rates = z.array(z.tuple([z.string(), z.number(), z.number()]));
 const calibration = z.strictObject({ pooled: z.tuple([z.number(), z.number()]), roles: rates });
 const contest = z.array(z.tuple([z.string(), z.number(), z.array(z.number())]));
+const shift = z.array(z.tuple([z.string(), z.number(), z.number(), z.number(), z.number()]));
 const weights = z.array(z.number()).length(TEXT_VECTOR_SIZE);
 const text = z.strictObject({
   calls: z.number(),
@@ -70,6 +71,8 @@ const stateSchema = z.strictObject({
       calibration: calibration.optional(),
       contest: contest.optional(),
       remaining: contest.optional(),
+      lengthShift: shift.optional(),
+      workShift: shift.optional(),
     })
     .optional(),
 });

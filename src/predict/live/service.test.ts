@@ -140,4 +140,22 @@ describe('prepareLivePrediction', () => {
     restarted.restore(state!);
     expect(restarted.predict(makeStage(), FIRST_CONTEXT).outputTokens.q50).toBe(70);
   });
+
+  it('reads all that a predictor with a model writes', async () => {
+    const stateFile = join(folder, 'whole', 'state.json');
+    const { model } = await prepareLivePrediction({ modelPath: SHIPPED, stateFile: undefined, log });
+    const predictor = new OnlinePredictor({ model });
+    for (let call = 0; call < 30; call++) {
+      const stage = makeStage({ stageId: `s${call}`, workflowId: `w${call}` });
+      predictor.predict(stage, FIRST_CONTEXT);
+      predictor.observe(stage, FIRST_CONTEXT, completed(50 + 3 * call));
+      predictor.workflowEnded(stage.workflowId);
+    }
+    const written = predictor.state();
+    const clock = { nowMs: () => 0, after: () => ({ cancel: () => undefined }) };
+    await keepLearned({ state: () => written }, stateFile, clock, log).close();
+    const { state } = await prepareLivePrediction({ modelPath: undefined, stateFile, log });
+    expect(warnings).toEqual([]);
+    expect(state).toEqual(JSON.parse(JSON.stringify(written)));
+  });
 });
