@@ -50,4 +50,28 @@ describe('EstimateContest', () => {
     expect(contest.winner(makeStage({ template: 'research' }))).toBe('model');
     expect(contest.winner(makeStage({ template: 'long' }))).toBe('lookup');
   });
+
+  it('begins with what a training found, which counts less of a role than what comes', () => {
+    const teacher = new EstimateContest<WorkContestant>(SIZE, WORK_CONTESTANTS, () => 'model');
+    for (let call = 0; call < 200; call++) teacher.observe(makeStage(), medians(300, 100), 100);
+    const contest = new EstimateContest<WorkContestant>(SIZE, WORK_CONTESTANTS, () => 'model');
+    contest.begin(teacher.state());
+    // The template speaks at once, the role only after calls of its own.
+    expect(contest.winner(makeStage())).toBe('lookup');
+    expect(contest.winner(makeStage({ role: 'new' }))).toBe('lookup');
+    for (let call = 0; call < 9; call++) contest.observe(makeStage(), medians(100, 900), 100);
+    expect(contest.winner(makeStage())).toBe('lookup');
+    contest.observe(makeStage(), medians(100, 900), 100);
+    expect(contest.winner(makeStage())).toBe('model');
+  });
+
+  it('goes on with what was saved, whatever a training found', () => {
+    const saved = new EstimateContest<WorkContestant>(SIZE, WORK_CONTESTANTS, () => 'model');
+    for (let call = 0; call < 30; call++) saved.observe(makeStage(), medians(100, 300), 100);
+    const trained = saved.state().map(([key]) => [key, 500, [300, 100, 200]] as const);
+    const contest = new EstimateContest<WorkContestant>(SIZE, WORK_CONTESTANTS, () => 'model');
+    contest.begin(trained);
+    contest.restore(saved.state());
+    expect(contest.state()).toEqual(saved.state());
+  });
 });

@@ -27,7 +27,9 @@ type Kind = Pick<Stage, 'template' | 'model' | 'role'>;
 export type ContestState = readonly (readonly [key: string, calls: number, errors: readonly number[]])[];
 
 /** Calls after which errors speak. */
-const MIN_CALLS = 20;
+export const MIN_CALLS = 20;
+/** What a training found of a role weighs as much as so many calls, half of those after which it speaks: it was another time. Measured on the recorded traces. */
+const TRAINED_CALLS = 10;
 /** Another must err by so much less than the one that serves at first: smaller leads are chance. Measured on the recorded traces, as is the next. */
 const CLEAR_LEAD = 0.98;
 /** Weight of the newest call: about the last two hundred count. */
@@ -63,6 +65,17 @@ export class EstimateContest<Name extends string> {
     this.count(templateKey(stage), said, truth);
   }
 
+  /** Takes up what a training found: of templates as it is, of roles until their own calls outweigh it. */
+  begin(trained: ContestState): void {
+    this.restore(
+      trained.map(([key, calls, errors]) => [
+        key,
+        key.startsWith(ROLE_KEY) ? Math.min(calls, TRAINED_CALLS) : calls,
+        errors,
+      ]),
+    );
+  }
+
   state(): ContestState {
     return [...this.records].map(([key, { calls, errors }]) => [key, calls, errors.map(thousandths)]);
   }
@@ -94,7 +107,8 @@ export class EstimateContest<Name extends string> {
   }
 }
 
-const ROLE = new KeyMemo((template, model, role) => `r\n${template}\n${model}\n${role}`);
+const ROLE_KEY = 'r\n';
+const ROLE = new KeyMemo((template, model, role) => `${ROLE_KEY}${template}\n${model}\n${role}`);
 const TEMPLATE = new KeyMemo((template) => `t\n${template}`);
 
 function roleKey({ template, model, role }: Kind): string {

@@ -20,7 +20,10 @@ export function contested(winner: LengthContestant, model: LengthEstimate, looku
   };
 }
 
-export function mediansOf(model: LengthEstimate, lookup: LengthEstimate): Said<LengthContestant> {
+export function mediansOf(
+  model: Pick<LengthEstimate, 'q50' | 'mean'>,
+  lookup: Pick<LengthEstimate, 'q50'>,
+): Said<LengthContestant> {
   return {
     model: model.q50,
     average: middle(model.q50, model.mean),
@@ -45,8 +48,13 @@ export function workSaid(
 /** What a model says, longer or shorter by so many log tokens. The upper quantile is left to its calibration, and the mean to the node's. */
 export function shifted(length: LengthEstimate, shift: number): LengthEstimate {
   if (shift === 0) return length;
-  const q50 = Math.max(0, Math.expm1(Math.log1p(length.q50) + shift));
+  const q50 = shiftedTokens(length.q50, shift);
   return { ...length, q30: Math.min(q50, length.q30), q50, q95: Math.max(q50, length.q95) };
+}
+
+/** A length that is longer or shorter by so many log tokens. */
+export function shiftedTokens(tokens: number, shift: number): number {
+  return Math.max(0, Math.expm1(Math.log1p(tokens) + shift));
 }
 
 /** The middle of two lengths or times, by their logarithms. */

@@ -21,6 +21,11 @@ export interface LookedUpLength extends LengthEstimate {
   readonly historyQ50: number | undefined;
 }
 
+/** Whether it rests on earlier calls of this kind, or of this agent. */
+export function isOfKind({ source }: LengthEstimate): boolean {
+  return source !== 'global' && source !== 'prior';
+}
+
 export type LengthSource =
   | 'model'
   | 'blend'

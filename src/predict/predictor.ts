@@ -7,7 +7,7 @@ import type { ContestState, LengthContestant, Said } from './contest.js';
 import { contested, mediansOf, shifted, workSaid } from './contested.js';
 import type { KeyedWindowsState } from './keyed-windows.js';
 import { NextRoles } from './next-roles.js';
-import { OutputLengths, type OutputLengthsState } from './output-length.js';
+import { isOfKind, OutputLengths, type OutputLengthsState } from './output-length.js';
 import { NO_SHIFT, type RecentShiftState } from './recent-shift.js';
 import { NO_NOTE, RemainingWork, type WorkFeatures, workMs, workScale } from './remaining-work.js';
 import { ModelSuccession, type SuccessionEvent } from './retraining/succession.js';
@@ -146,7 +146,9 @@ export class OnlinePredictor {
     const { template } = stage;
     const recent = serving?.lengthShift.of(template) ?? NO_SHIFT;
     const said = modelled && shifted(modelled.length, recent.shift);
-    const length = serving && said ? contested(serving.contest.winner(stage), said, lookup) : lookup;
+    // What is looked up among calls of any kind is no match for a model, however well looking up did in training.
+    const winner = isOfKind(lookup) ? serving?.contest.winner(stage) : 'model';
+    const length = said && winner ? contested(winner, said, lookup) : lookup;
     const calibration = serving && modelled ? serving.calibration : this.calibration;
     this.models.predict(stage, context, online, modelled?.length ?? lookup);
     const limit = Math.max(1, stage.maxTokens);

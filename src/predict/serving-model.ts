@@ -22,7 +22,7 @@ export interface ServingModel {
 }
 
 /** Residuals that make a shift, of calls and of what was left at each. From 12 to 64 the recorded traces tell little difference. */
-const RECENT_CALLS = 16;
+export const RECENT_CALLS = 16;
 const RECENT_WORK = 32;
 
 /** A model that has not served yet. */
@@ -33,14 +33,16 @@ export function servingModel(
   const { boundLogOffset } = model.rules;
   const lookups = new Set(model.rules.lookupTemplates);
   const remaining = new Set(model.rules.remainingTemplates);
+  const contest = new EstimateContest<LengthContestant>(maxCells, LENGTH_CONTESTANTS, (template) =>
+    lookups.has(template) ? 'lookup' : 'model',
+  );
+  contest.begin(model.rules.lengthErrors);
   return {
     estimates: new ModelEstimates(model, maxCells),
     calibration: new BoundCalibration({
       ...{ targetOverflow, maxRoles: maxCells, initialLogOffset: boundLogOffset, newRoleLogOffset: boundLogOffset },
     }),
-    contest: new EstimateContest(maxCells, LENGTH_CONTESTANTS, (template) =>
-      lookups.has(template) ? 'lookup' : 'model',
-    ),
+    contest,
     remaining: new EstimateContest(maxCells, WORK_CONTESTANTS, (template) =>
       remaining.has(template) ? 'model' : 'lookup',
     ),

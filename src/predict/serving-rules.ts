@@ -1,3 +1,4 @@
+import type { ContestState } from './contest.js';
 import { METADATA_KEY } from './onnx/model.js';
 import { ModelFormatError } from './onnx/protobuf.js';
 
@@ -14,6 +15,8 @@ export interface ServingRules {
   readonly toolIntent: boolean;
   /** Templates for which looking up was better than the model, or whose calls were too few to tell: there the lookup begins. */
   readonly lookupTemplates: readonly string[];
+  /** Errors of the ways to foretell a length on calls kept back, with which their contest begins. Empty in files made before that. */
+  readonly lengthErrors: ContestState;
   /** Templates with workflows enough whose remaining work `log_remaining_ms` told better than the medians of it: there the model begins. */
   readonly remainingTemplates: readonly string[];
 }
@@ -25,6 +28,7 @@ const UNKNOWN: ServingRules = {
     repeatLogTolerance: 0,
     toolIntent: true,
     lookupTemplates: [],
+    lengthErrors: [],
     remainingTemplates: [],
   },
 };
@@ -47,7 +51,14 @@ export function servingRules(metadata: ReadonlyMap<string, string>): ServingRule
   }
   if (typeof value !== 'object' || value === null) return refuse('it', 'an object');
   const fields = value as Record<string, unknown>;
-  const { boundLogOffset, repeatLogTolerance, toolIntent, lookupTemplates, remainingTemplates = [] } = fields;
+  const {
+    boundLogOffset,
+    repeatLogTolerance,
+    toolIntent,
+    lookupTemplates,
+    lengthErrors = [],
+    remainingTemplates = [],
+  } = fields;
   if (typeof boundLogOffset !== 'number' || !(Math.abs(boundLogOffset) <= MAX_LOG_OFFSET)) {
     return refuse('boundLogOffset', `a number from -${MAX_LOG_OFFSET} to ${MAX_LOG_OFFSET}`);
   }
@@ -58,10 +69,25 @@ export function servingRules(metadata: ReadonlyMap<string, string>): ServingRule
   if (!Array.isArray(lookupTemplates) || !lookupTemplates.every((name) => typeof name === 'string')) {
     return refuse('lookupTemplates', 'a list of names');
   }
+  if (!isContestState(lengthErrors)) {
+    return refuse('lengthErrors', 'a list of [name, number of calls, [mean absolute errors in tokens]]');
+  }
   if (!Array.isArray(remainingTemplates) || !remainingTemplates.every((name) => typeof name === 'string')) {
     return refuse('remainingTemplates', 'a list of names');
   }
-  return { boundLogOffset, repeatLogTolerance, toolIntent, lookupTemplates, remainingTemplates };
+  return { boundLogOffset, repeatLogTolerance, toolIntent, lookupTemplates, lengthErrors, remainingTemplates };
+}
+
+function isContestState(value: unknown): value is ContestState {
+  const isAmount = (amount: unknown) => typeof amount === 'number' && amount >= 0 && Number.isFinite(amount);
+  return (
+    Array.isArray(value) &&
+    value.every((each) => {
+      if (!Array.isArray(each) || each.length !== 3) return false;
+      const [key, calls, errors] = each;
+      return typeof key === 'string' && isAmount(calls) && Array.isArray(errors) && errors.every(isAmount);
+    })
+  );
 }
 
 /** The median of the model, or the agent's last output where the two are that close. Both in log tokens. */

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { traceCalls } from '../../sim/predict/trace-calls.js';
 import { predictionTrace } from '../../test/prediction-trace.js';
 import { completed, FIRST_CONTEXT, makeStage } from '../../test/stage-fixture.js';
+import type { ContestState } from './contest.js';
 import { FEATURE_NAMES } from './features.js';
 import { OnlinePredictor } from './predictor.js';
 import { forestModel, type StageModel } from './stage-model.js';
@@ -15,6 +16,7 @@ function fixed(...outputs: number[]): StageModel {
     repeatLogTolerance: 0.1,
     toolIntent: true,
     lookupTemplates: [],
+    lengthErrors: [],
     remainingTemplates: [],
   };
   return { rules, evaluate: () => Float64Array.from(outputs) };
@@ -121,6 +123,23 @@ describe('a predictor with a model', () => {
     expect(outputTokens.q50).toBe(320);
     expect(outputTokens.q95).toBeGreaterThanOrEqual(320);
     expect(kvTokens.bound - makeStage().promptTokens).toBeGreaterThan(100);
+  });
+
+  it('begins with what its training found better, as soon as that knows such calls', () => {
+    const { template } = makeStage();
+    const begun = (lengthErrors: ContestState) => {
+      const model = fixed(0, 5, 5, 6, 5);
+      const predictor = new OnlinePredictor({ model: { ...model, rules: { ...model.rules, lengthErrors } } });
+      const sources = Array.from({ length: 9 }, (_, call) => {
+        const stage = makeStage({ stageId: `s${call}` });
+        const { source } = predictor.predict(stage, FIRST_CONTEXT);
+        predictor.observe(stage, FIRST_CONTEXT, completed(160));
+        return source;
+      });
+      return [sources[0], sources[8]];
+    };
+    expect(begun([])).toEqual(['model', 'model']);
+    expect(begun([[`t\n${template}`, 500, [100, 100, 10, 50]]])).toEqual(['model', 'agent-layer']);
   });
 
   it('goes on after a restart where it stood', () => {

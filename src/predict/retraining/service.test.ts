@@ -44,7 +44,14 @@ function threadOf(window = new CallWindow(5000)): TrainingThread {
 }
 
 const WRONG: StageModel = {
-  rules: { boundLogOffset: 0, repeatLogTolerance: 0, toolIntent: false, lookupTemplates: [], remainingTemplates: [] },
+  rules: {
+    boundLogOffset: 0,
+    repeatLogTolerance: 0,
+    toolIntent: false,
+    lookupTemplates: [],
+    lengthErrors: [],
+    remainingTemplates: [],
+  },
   evaluate: () => Float64Array.of(0, 8, 8, 9, 8),
 };
 

@@ -13,6 +13,7 @@ function saying(tokens: number, q95 = 1000): StageModel {
     repeatLogTolerance: 0,
     toolIntent: false,
     lookupTemplates: [],
+    lengthErrors: [],
     remainingTemplates: [],
   };
   return { rules, evaluate: () => Float64Array.of(0, median, median, tail, median) };

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { traceCalls } from '../../../sim/predict/trace-calls.js';
 import { predictionTrace } from '../../../test/prediction-trace.js';
+import { LENGTH_CONTESTANTS } from '../contest.js';
 import { filterHistory, joinHistories } from '../examples.js';
 import { writeModel } from '../onnx/write.js';
 import { OnlinePredictor } from '../predictor.js';
@@ -102,10 +103,27 @@ describe('trainModel', () => {
     expect(servingRules(trained.model.metadata)).toEqual(trained.rules);
     const broken = (text: string) => () => servingRules(new Map([['maestro.calibration', text]]));
     expect(broken('{')).toThrow('must be JSON');
-    const wrong = { boundLogOffset: 9, repeatLogTolerance: -1, toolIntent: 1, lookupTemplates: [1] };
-    for (const [field, value] of Object.entries(wrong)) {
-      expect(broken(JSON.stringify({ ...trained.rules, [field]: value }))).toThrow(field);
+    const wrong = {
+      ...{ boundLogOffset: [9], repeatLogTolerance: [-1], toolIntent: [1], lookupTemplates: [[1]] },
+      lengthErrors: [{}, [['t', 30]], [['t', -1, [1]]], [['t', 30, [null]]], [[1, 30, [1]]]],
+    };
+    for (const [field, values] of Object.entries(wrong)) {
+      for (const value of values) {
+        expect(broken(JSON.stringify({ ...trained.rules, [field]: value }))).toThrow(field);
+      }
     }
+  });
+
+  it('begins the contest with the errors on calls kept back, where there are any', () => {
+    const { lengthErrors, ...older } = trained.rules;
+    expect(lengthErrors.map(([key]) => key)).toContain('t\nessay');
+    for (const [, calls, errors] of lengthErrors) {
+      expect(calls).toBeGreaterThanOrEqual(20);
+      expect(errors).toHaveLength(LENGTH_CONTESTANTS.length);
+    }
+    // A file from before.
+    const metadata = new Map([['maestro.calibration', JSON.stringify(older)]]);
+    expect(servingRules(metadata)).toEqual({ ...older, lengthErrors: [] });
   });
 
   it('refuses traces without lengths', () => {

@@ -1,7 +1,6 @@
-import { type CallHistory, taughtTokens } from '../examples.js';
+import type { CallHistory } from '../examples.js';
 import { FEATURE_NAMES, FEATURE_SCHEMA_HASH } from '../features.js';
 import { METADATA_KEY, type ModelOutput, type STAGE_OUTPUTS, type TreeModel } from '../onnx/model.js';
-import { OutputLengths } from '../output-length.js';
 import { workScale } from '../remaining-work.js';
 import { RunningStatistics } from '../running-statistics.js';
 import { type ServingRules, withRepeats } from '../serving-rules.js';
@@ -10,6 +9,7 @@ import { fitPlatt, withScoreLine } from '../trees/calibrate.js';
 import { type ColumnImportance, DEFAULT_GBDT_PARAMS, type GbdtParams, type TreeEnsemble } from '../trees/types.js';
 import { type TrainedCorrection, templateCorrections, templateParts } from './corrections.js';
 import { FoldedTable, type TablePart } from './folds.js';
+import { chooseByTemplate, replayKeptBack, type TemplateChoice } from './kept-back.js';
 import { rowWeights, workflowShares } from './row-weights.js';
 import { type SplitKey, unitHash } from './split.js';
 
@@ -35,15 +35,6 @@ export const DEFAULT_TRAINING: TrainingOptions = {
   targetOverflow: 0.05,
 };
 
-/** How a template of the training is served, and what that rests on. Errors are mean absolute errors in tokens on calls kept back. */
-export interface TemplateChoice {
-  readonly template: string;
-  readonly calls: number;
-  readonly serves: 'model' | 'lookup';
-  readonly modelError: number | undefined;
-  readonly lookupError: number | undefined;
-}
-
 export interface TrainedModel {
   readonly model: TreeModel;
   readonly rules: ServingRules;
@@ -62,8 +53,6 @@ export interface OutputSummary {
 
 /** Names of which statistics are kept in training. */
 const MAX_CELLS = 65_536;
-/** Below so many calls lookup tables serve a template: trees learn those by heart. Measured: `prediction-measured`, learning curve. */
-const MIN_TEMPLATE_ROWS = 200;
 /** Fewer choices of a tool, or of none, say nothing. */
 const MIN_TOOL_ROWS = 200;
 const MIN_TOOL_KIND = 20;
@@ -108,12 +97,17 @@ export function trainModel(history: CallHistory, options: TrainingOptions): Trai
   const unseen = (name: LengthName) => trained.find((output) => output.name === name)!.unseen;
   const medians = unseen('log_tokens_q50');
   const repeatLogTolerance = bestTolerance(history, lengths, medians);
-  const choices = chooseByTemplate(history, lengths, repeated(history, lengths, medians, repeatLogTolerance));
+  const replay = replayKeptBack(history, lengths, {
+    medians: repeated(history, lengths, medians, repeatLogTolerance),
+    means: unseen('log_tokens_mean'),
+  });
+  const choices = chooseByTemplate(history, lengths, replay);
   const rules: ServingRules = {
     boundLogOffset: conformalOffset(lengths.logTokens, unseen('log_tokens_q95'), options.targetOverflow),
     repeatLogTolerance,
     toolIntent: trained[0]!.trees > 0,
     lookupTemplates: choices.flatMap(({ template, serves }) => (serves === 'lookup' ? [template] : [])),
+    lengthErrors: replay.lengthErrors,
     remainingTemplates: remaining?.templates ?? [],
   };
   const metadata = new Map([
@@ -312,45 +306,4 @@ function repeated(history: CallHistory, table: TrainingTable, medians: Float64Ar
     const { past } = history.calls[table.calls[row]!]!.context;
     return withRepeats(median, past?.ofAgent?.lastTokens, tolerance);
   });
-}
-
-/** Model or lookup, by what each would have got wrong on calls that it had not learned from. */
-function chooseByTemplate(history: CallHistory, table: TrainingTable, unseen: Float64Array): TemplateChoice[] {
-  const lookedUp = lookupMedians(history);
-  const sums = new Map<string, { calls: number; tried: number; model: number; lookup: number }>();
-  table.calls.forEach((place, row) => {
-    const { template } = history.calls[place]!.stage;
-    const sum = sums.get(template) ?? { calls: 0, tried: 0, model: 0, lookup: 0 };
-    sums.set(template, sum);
-    sum.calls += 1;
-    if (Number.isNaN(unseen[row]!)) return;
-    const truth = Math.expm1(table.logTokens[row]!);
-    sum.tried += 1;
-    sum.model += Math.abs(Math.expm1(unseen[row]!) - truth);
-    sum.lookup += Math.abs(lookedUp[place]! - truth);
-  });
-  return [...sums]
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([template, { calls, tried, model, lookup }]) => ({
-      ...{ template, calls },
-      serves: calls < MIN_TEMPLATE_ROWS || lookup < model ? 'lookup' : 'model',
-      modelError: tried === 0 ? undefined : model / tried,
-      lookupError: tried === 0 ? undefined : lookup / tried,
-    }));
-}
-
-/** What the online lookup would have said of each call, learning as it goes. */
-function lookupMedians({ calls, events }: CallHistory): Float64Array {
-  const lengths = new OutputLengths(MAX_CELLS);
-  const medians = new Float64Array(calls.length);
-  for (const event of events) {
-    if (event.kind === 'workflowEnded') continue;
-    const call = calls[event.call]!;
-    if (event.kind === 'begin') medians[event.call] = lengths.estimate(call.stage, call.context).q50;
-    else {
-      const tokens = taughtTokens(call.outcome);
-      if (tokens !== undefined) lengths.observe(call.stage, call.context, tokens);
-    }
-  }
-  return medians;
 }
