@@ -103,26 +103,33 @@ export class Predictions {
       case 'none':
         return { ...base, ...lengths(BLIND_TOKENS), serviceMs: 1, remainingMs: 0, source: 'none' };
       case 'oracle':
-        return this.truth(base, run, row, outputTokens, 1);
+        return this.truth(stage, base, run, row, outputTokens, 1);
       case 'noise':
-        return this.truth(base, run, row, outputTokens, Math.exp(this.mode.sigma * this.normal()));
+        return this.truth(stage, base, run, row, outputTokens, Math.exp(this.mode.sigma * this.normal()));
     }
   }
 
   private roleMedian(stage: Stage, base: Prediction): Prediction {
     const window = this.roleLengths.peek(roleKey(stage));
     const tokens = Math.min(stage.maxTokens, Math.round(window?.quantile(0.5) ?? BLIND_TOKENS));
-    const serviceMs = this.serviceTimeMs?.(stage.model, stage.promptTokens, 0, tokens) ?? base.serviceMs;
+    const serviceMs = this.online.callMs(stage, tokens);
     return { ...base, ...lengths(Math.max(1, tokens)), serviceMs, source: 'role-median' };
   }
 
-  private truth(base: Prediction, run: Run, row: TraceRow, outputTokens: number, factor: number): Prediction {
-    const future = this.futureOf(run);
+  private truth(
+    stage: Stage,
+    base: Prediction,
+    run: Run,
+    row: TraceRow,
+    outputTokens: number,
+    factor: number,
+  ): Prediction {
+    const tokens = Math.max(1, Math.round(outputTokens * factor));
     return {
       ...base,
-      ...lengths(Math.max(1, Math.round(outputTokens * factor))),
-      serviceMs: future.serviceMs(row) * factor,
-      remainingMs: future.remainingMs(row) * factor,
+      ...lengths(tokens),
+      serviceMs: this.online.callMs(stage, tokens),
+      remainingMs: this.futureOf(run).remainingMs(row) * factor,
       source: 'foresight',
     };
   }

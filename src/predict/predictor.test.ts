@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { completed, FIRST_CONTEXT, makeStage } from '../../test/stage-fixture.js';
 import { kvMemoryOf } from '../model/kv-memory.js';
 import { findLlm } from '../model/llm-catalogue.js';
-import type { Stage, StageContext } from '../model/stage.js';
+import type { Stage, StageContext, StageOutcome } from '../model/stage.js';
 import { logBin } from './log-bin.js';
 import { OnlinePredictor } from './predictor.js';
 
@@ -181,6 +181,51 @@ describe('OnlinePredictor: service time', () => {
     }
     expect(predictor.predict(makeStage(), FIRST_CONTEXT).serviceMs).toBe(77);
     expect(asked.at(-1)).toEqual([1000, 800, 10]);
+  });
+});
+
+describe('OnlinePredictor: lengths that do not come true', () => {
+  const config = {
+    serviceTimeMs: (_model: string, prompt: number, _cached: number, output: number) => prompt + output,
+  };
+
+  /** Has been told lengths around 400 tokens that had nothing to do with what came. */
+  function misled(outcome: (tokens: number) => StageOutcome = completed): OnlinePredictor {
+    const predictor = new OnlinePredictor(config);
+    for (let call = 0; call < 125; call++) {
+      const stage = makeStage({ stageId: `s${call}` });
+      predictor.callMs(stage, 100 * 2 ** (call % 5));
+      predictor.observe(stage, FIRST_CONTEXT, outcome(100 * 2 ** (Math.floor(call / 5) % 5)));
+    }
+    return predictor;
+  }
+  const answerMs = (predictor: OnlinePredictor, saidTokens: number) => predictor.callMs(makeStage(), saidTokens) - 1000;
+
+  it('count for less in the time of a call, also after a restart', () => {
+    const before = misled();
+    const after = new OnlinePredictor(config);
+    after.restore(JSON.parse(JSON.stringify(before.state())));
+    for (const predictor of [before, after]) {
+      expect(answerMs(predictor, 400) / 400).toBeCloseTo(1, 1);
+      expect(answerMs(predictor, 1600)).toBeLessThan(600);
+      expect(answerMs(predictor, 100)).toBeGreaterThan(250);
+    }
+  });
+
+  it('stand as they were said in lengths and memory', () => {
+    const again = { ...FIRST_CONTEXT, lastRoleOutputTokens: 1600 };
+    const believing = new OnlinePredictor(config);
+    const doubting = new OnlinePredictor(config);
+    doubting.restore({ ...doubting.state(), lengthTrust: misled().state().lengthTrust });
+    const [believed, doubted] = [believing, doubting].map((predictor) => predictor.predict(makeStage(), again));
+    expect(believed!.serviceMs).toBe(2600);
+    expect(doubted!.serviceMs).toBeLessThan(1600);
+    expect({ ...doubted!, serviceMs: 2600 }).toEqual(believed);
+  });
+
+  it('are not judged by calls that were cut short', () => {
+    const predictor = misled((tokens) => completed(tokens, { kind: 'client_cancelled' }));
+    expect(answerMs(predictor, 1600)).toBe(1600);
   });
 });
 

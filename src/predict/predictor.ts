@@ -6,6 +6,7 @@ import { BoundCalibration, type CalibrationState } from './calibration.js';
 import type { ContestState, LengthContestant, Said } from './contest.js';
 import { contested, mediansOf, shifted, workSaid } from './contested.js';
 import type { KeyedWindowsState } from './keyed-windows.js';
+import { LengthTrust, type LengthTrustState } from './length-trust.js';
 import { NextRoles } from './next-roles.js';
 import { isOfKind, OutputLengths, type OutputLengthsState } from './output-length.js';
 import { NO_SHIFT, type RecentShiftState } from './recent-shift.js';
@@ -48,6 +49,7 @@ export interface PredictorState {
   readonly remaining: KeyedWindowsState;
   readonly calibration: CalibrationState;
   readonly transitions: RoleTransitionsState;
+  readonly lengthTrust?: LengthTrustState | undefined;
   /** Of the trained model: the statistics that it takes as features, the calibration of its bounds, its errors beside those of the lookup. */
   readonly model?:
     | {
@@ -105,6 +107,7 @@ export class OnlinePredictor {
   private readonly lengths: OutputLengths;
   private readonly tools: ToolIntent;
   private readonly services: ServiceTimes;
+  private readonly trust: LengthTrust;
   private readonly remaining: RemainingWork;
   private readonly learnsRemainingWork: boolean;
   private readonly nextRoles: NextRoles | undefined;
@@ -113,6 +116,8 @@ export class OnlinePredictor {
   private watcher: CallWatcher | undefined;
   /** What the model said of stages that have not ended: it is judged by what it said, not by what it would say by now. */
   private open = new LruMap<string, OpenPrediction>(MAX_OPEN);
+  /** Tokens that were last said of the answers of stages that have not ended. */
+  private readonly said = new LruMap<string, number>(MAX_OPEN);
   /** The same of stages that have ended in workflows that have not. */
   private readonly saidWork = new SaidWork();
 
@@ -122,6 +127,7 @@ export class OnlinePredictor {
     this.lengths = new OutputLengths(maxCells);
     this.tools = new ToolIntent(maxCells);
     this.services = new ServiceTimes(serviceTimeMs);
+    this.trust = new LengthTrust(maxCells);
     this.remaining = new RemainingWork({ maxCells, maxWorkflows }, this.services, {
       learned: (kind, toEndMs, note) => this.workLearned(kind, toEndMs, note),
       forgotten: (note) => {
@@ -171,12 +177,12 @@ export class OnlinePredictor {
       mean: nearestTokens(length.mean, limit),
     };
     const cachedTokens = this.services.expectedCachedTokens(stage);
-    const serviceMs = this.services.serviceMs(stage.model, stage.promptTokens, cachedTokens, q50);
+    const serviceMs = this.callMs(stage, q50, cachedTokens);
     // The forecasts of a node are of one answer each; several at once hold their bound.
     const forecast = stage.choices
       ? undefined
       : {
-          kind: FORECAST.of(stage.template, stage.model, stage.role),
+          kind: kindKey(stage),
           mean: outputTokens.mean,
           q50,
           q95: outputTokens.q95,
@@ -198,6 +204,16 @@ export class OnlinePredictor {
   }
 
   /**
+   * Time of a call alone of whose answer so many tokens are said: the prompt's as it is, the answer's as far as what is said of such calls comes true. Whoever says something
+   * else than {@link predict} asks here, and is judged by what it said last.
+   */
+  callMs(stage: Stage, saidTokens: number, cachedTokens = this.services.expectedCachedTokens(stage)): number {
+    this.said.set(stage.stageId, saidTokens);
+    const tokens = Math.min(this.trust.drawnIn(kindKey(stage), saidTokens), Math.max(1, stage.maxTokens));
+    return this.services.serviceMs(stage.model, stage.promptTokens, cachedTokens, tokens);
+  }
+
+  /**
    * Learns from a stage that ended, with the context it was predicted with. Stages that were cut short by a client, a deadline
    * or a failure say nothing about the length of an answer; one that was stopped at its token limit counts at that length,
    * because it used exactly that much memory.
@@ -206,6 +222,8 @@ export class OnlinePredictor {
     const { outputTokens } = outcome;
     const open = this.open.peek(stage.stageId);
     this.open.delete(stage.stageId);
+    const saidTokens = this.said.peek(stage.stageId);
+    this.said.delete(stage.stageId);
     this.watcher?.end(stage, outcome, open?.saidTokens);
     if (outcome.kind !== 'completed') return;
     this.nextRoles?.ended(stage, context, outcome.toolCalled);
@@ -219,6 +237,7 @@ export class OnlinePredictor {
       this.saidWork.revoke();
     }
     if (outputTokens === undefined) return;
+    if (saidTokens !== undefined) this.trust.observe(kindKey(stage), saidTokens, outputTokens);
     if (serving && open) {
       serving.calibration.observe(calibrationKey(stage), outputTokens > open.boundTokens);
       serving.contest.observe(stage, open.medians, outputTokens);
@@ -269,6 +288,7 @@ export class OnlinePredictor {
       remaining: this.remaining.state(),
       calibration: this.calibration.state(),
       transitions: this.nextRoles?.state() ?? { states: [], models: [] },
+      lengthTrust: this.trust.state(),
       ...(serving && {
         model: {
           statistics: serving.estimates.state(),
@@ -289,6 +309,7 @@ export class OnlinePredictor {
     this.remaining.restore(state.remaining);
     this.calibration.restore(state.calibration);
     this.nextRoles?.restore(state.transitions);
+    if (state.lengthTrust) this.trust.restore(state.lengthTrust);
     const { serving } = this.models;
     if (!serving || !state.model) return;
     serving.estimates.restore(state.model.statistics);
@@ -365,8 +386,12 @@ function clampTokens(tokens: number, limit: number): number {
 }
 
 const CALIBRATION = new KeyMemo((model, role) => `${model}\n${role}`);
-const FORECAST = new KeyMemo((template, model, role) => `${template}\n${CALIBRATION.of(model, role)}`);
+const KIND = new KeyMemo((template, model, role) => `${template}\n${CALIBRATION.of(model, role)}`);
 
 function calibrationKey({ model, role }: Stage): string {
   return CALIBRATION.of(model, role);
+}
+
+function kindKey({ template, model, role }: Stage): string {
+  return KIND.of(template, model, role);
 }

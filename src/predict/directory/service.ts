@@ -33,6 +33,7 @@ const rates = z.array(z.tuple([z.string(), z.number(), z.number()]));
 const calibration = z.strictObject({ pooled: z.tuple([z.number(), z.number()]), roles: rates });
 const contest = z.array(z.tuple([z.string(), z.number(), z.array(z.number())]));
 const shift = z.array(z.tuple([z.string(), z.number(), z.number(), z.number(), z.number()]));
+const trust = z.tuple([z.string(), z.number(), z.number(), z.number(), z.number(), z.number(), z.number()]);
 const weights = z.array(z.number()).length(TEXT_VECTOR_SIZE);
 const text = z.strictObject({
   calls: z.number(),
@@ -65,6 +66,7 @@ const stateSchema = z.strictObject({
     states: z.array(z.tuple([z.string(), z.array(z.tuple([z.string(), z.number()]))])),
     models: z.array(z.tuple([z.string(), z.string()])),
   }),
+  lengthTrust: z.array(trust).optional(),
   model: z
     .strictObject({
       statistics: z.strictObject({ windows: samples, finer: samples.optional(), text: text.optional(), tools: rates }),

@@ -4,7 +4,7 @@ import { forestModel } from '../stage-model.js';
 import type { TrainedModel } from './train-model.js';
 
 /**
- * What a predictor has learned online after the calls of the training. Its bounds start from the calibration in the model, and model and lookup compete anew:
+ * What a predictor has learned online after the calls of the training. Its bounds start from the calibration in the model, model and lookup compete anew, and how far lengths may be believed has to be seen:
  * on calls that it was trained on it is too sure of itself.
  */
 export function stateAfter(history: CallHistory, trained: TrainedModel): PredictorState {
@@ -17,6 +17,6 @@ export function stateAfter(history: CallHistory, trained: TrainedModel): Predict
       else predictor.observe(stage, context, outcome);
     }
   }
-  const state = predictor.state();
+  const { lengthTrust: _, ...state } = predictor.state();
   return { ...state, ...(state.model ? { model: { statistics: state.model.statistics } } : {}) };
 }
