@@ -178,9 +178,19 @@ describe('edf-sjf-batch-work', () => {
 
   it('orders batch stages by deadline and all that is left, and gives up at once who cannot be in time', () => {
     const batch = (given: Case) => input({ ...given, kind: 'batch' });
-    for (const given of [{}, late, hopeless, { serviceMs: 70, loadStep: 3 }])
-      expect(EDF_SJF_BATCH_WORK.key(batch(given))).toBe(QOSERVE.key(batch(given)));
+    for (const given of [{}, late, hopeless, { serviceMs: 70, loadStep: 3 }]) {
+      const { workflow } = batch(given);
+      const earlierMs = QOSERVE.key(batch(given)) - EDF_SJF_BATCH_WORK.key(batch(given));
+      expect(earlierMs).toBeCloseTo((workflow.deadlineMs - workflow.arrivalMs) / 6, 3);
+    }
     expect(EDF_SJF_BATCH_WORK.key(batch(hopeless))).toBeGreaterThan(RELEGATION_OFFSET_MS);
+  });
+
+  it('places a batch stage among interactive ones as if it were due when five sixths of its time are over', () => {
+    const batch = input({ stage: { deadlineMs: 300_000 }, kind: 'batch' });
+    const interactive = (deadlineMs: number) => input({ stage: { deadlineMs }, serviceMs: 0 });
+    expect(EDF_SJF_BATCH_WORK.key(batch)).toBeLessThan(EDF_SJF_BATCH_WORK.key(interactive(251_000)));
+    expect(EDF_SJF_BATCH_WORK.key(batch)).toBeGreaterThan(EDF_SJF_BATCH_WORK.key(interactive(249_000)));
   });
 });
 
