@@ -102,6 +102,17 @@ describe('elastic KV memory', () => {
     expect(brief(manager.tick(1000))).toEqual(['kv-limit b 4', 'grant s3']);
   });
 
+  it('grows for the next of those that wait when the first has started', () => {
+    const manager = bothAwake();
+    manager.release('s2', {}, 800);
+    for (const stageId of ['s3', 's4']) manager.reserve(testDemand(stageId, 'b', { kvTokens: 4096 }), 900);
+    expect(brief(manager.tick(900))).toEqual(['kv-limit a 14']);
+    manager.engineEvent({ kind: 'kv-limited', engineId: 'a', bytes: 14 * GiB }, 1000);
+    expect(brief(manager.tick(1000))).toEqual(['kv-limit b 4', 'grant s3']);
+    expect(manager.nextTickMs()).toBe(1000);
+    expect(brief(manager.tick(1000))).toEqual(['kv-limit a 10']);
+  });
+
   it('learns nothing of seats from what its own shrinking did', () => {
     const manager = pair();
     const read = (engineId: string, waiting: number, preemptionsTotal: number, nowMs: number) =>

@@ -13,7 +13,7 @@ import type {
 import type { EngineEvent, NodeAction, ReleaseReason } from './actions.js';
 import { DEFAULT_NODE_CONFIG, type NodeConfig } from './config.js';
 import type { HostPinning } from './durations.js';
-import { isElastic } from './elastic.js';
+import { isElastic, wantsToGrow } from './elastic.js';
 import { EngineRecord } from './engine-record.js';
 import { holdAnswer } from './estimate.js';
 import { emptyKvTotals, type HeldLease } from './kv-reservations.js';
@@ -346,9 +346,13 @@ export class NodeManager {
   /** Grants held stages in order; the first that does not fit stops the line, so that it is not overtaken for ever. */
   private grantHolds(record: EngineRecord): void {
     if (record.residency.state !== 'running') return;
-    for (;;) {
+    for (let granted = false; ; granted = true) {
       const hold = record.holds.first(record.batchPausedAfter);
-      if (!hold || record.fits(hold.demand) !== 'fits') return;
+      if (!hold || record.fits(hold.demand) !== 'fits') {
+        // Its limit was moved for the one that has just started; the next may want more.
+        if (granted && wantsToGrow(record)) this.residency.planDueMs = this.nowMs;
+        return;
+      }
       record.holds.remove(hold.demand.stageId);
       this.heldAt.delete(hold.demand.stageId);
       // The wait for weights ends when the engine becomes awake; what follows is the wait for a seat.
