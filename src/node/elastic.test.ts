@@ -113,6 +113,21 @@ describe('elastic KV memory', () => {
     expect(brief(manager.tick(1000))).toEqual(['kv-limit a 10']);
   });
 
+  it('where neither what is lent nor the sleep of an idle engine suffices, both give way', () => {
+    const spec = testNode([
+      testEngine('a', ELASTIC),
+      testEngine('b', ELASTIC),
+      testEngine('c', { ...ELASTIC, weightGiB: 5 }),
+    ]);
+    const manager = new NodeManager(spec, { lookAhead: 0 });
+    bringUp(manager, { a: 0, b: 1, c: 0 });
+    manager.reserve(testDemand('s1', 'a', { kvTokens: 15 * 1024 }), 1);
+    // b needs 30 + 2, and 2 are free: c has 25 with its weights, and a could do without 5.
+    expect(manager.view('b')!.disturbanceMs).toBeGreaterThan(200);
+    manager.reserve(testDemand('s2', 'b', { kvTokens: 1024 }), 1);
+    expect(brief(manager.tick(1))).toEqual(['sleep c 1', 'kv-limit a 15']);
+  });
+
   it('learns nothing of seats from what its own shrinking did', () => {
     const manager = pair();
     const read = (engineId: string, waiting: number, preemptionsTotal: number, nowMs: number) =>

@@ -4,7 +4,8 @@ import { kvWish } from './elastic.js';
 import type { EngineRecord } from './engine-record.js';
 import { drainVictims, idleVictims } from './evict.js';
 import type { MemoryLedger } from './ledger.js';
-import { giveBack, type ReclaimContext } from './reclaim.js';
+import { beyondLent, lentBytes } from './lent.js';
+import type { ReclaimContext } from './reclaim.js';
 import { Room } from './room.js';
 import { candidateOf } from './victims.js';
 
@@ -85,15 +86,12 @@ function roomFor(context: ReclaimContext, record: EngineRecord, nowMs: number): 
     }
     return { readyInMs: leftMs, disturbanceMs: 0, reason: 'waking' };
   }
-  if (
-    giveBack(
-      context,
-      need,
-      engines.filter((other) => other !== record),
-    )
-  ) {
-    return { readyInMs: SHED_MS, disturbanceMs: SHED_MS, reason: 'waking' };
-  }
+  const lent = lentBytes(
+    ledger,
+    engines.filter((other) => other !== record),
+  );
+  const rest = beyondLent(need, lent);
+  if (rest.length === 0) return { readyInMs: SHED_MS, disturbanceMs: SHED_MS, reason: 'waking' };
   const candidates = engines.filter(
     (other) => other.residency.state === 'running' && other.spec.pinned !== true && canMakeRoom(other, ledger, nowMs),
   );
@@ -101,13 +99,13 @@ function roomFor(context: ReclaimContext, record: EngineRecord, nowMs: number): 
   const chosen =
     idleVictims(
       config.eviction,
-      need,
-      candidates.filter(({ idle }) => idle).map((other) => candidateOf(other, ledger, nowMs)),
+      rest,
+      candidates.filter(({ idle }) => idle).map((other) => candidateOf(other, ledger, nowMs, lent)),
     ) ??
     drainVictims(
       config.eviction,
-      need,
-      candidates.map((other) => candidateOf(other, ledger, nowMs)),
+      rest,
+      candidates.map((other) => candidateOf(other, ledger, nowMs, lent)),
     );
   if (!chosen) return { readyInMs: Number.POSITIVE_INFINITY, disturbanceMs: 0, reason: 'no-room' };
   let leftMs = 0;

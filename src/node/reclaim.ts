@@ -1,11 +1,11 @@
 import type { EngineState } from '../model/fleet.js';
 import type { NodeConfig } from './config.js';
-import { kvWish, slackBytes, wantsToGrow } from './elastic.js';
+import { kvWish, wantsToGrow } from './elastic.js';
 import type { EngineRecord } from './engine-record.js';
 import { firstSleepStep } from './first-sleep.js';
 import { NOT_PAUSED } from './holds.js';
 import type { HeldLease } from './kv-reservations.js';
-import type { GpuNeed } from './ledger.js';
+import { beyondLent, givenBack, lentBytes } from './lent.js';
 import { Room, type RoomContext } from './room.js';
 import { planStarts } from './start-room.js';
 import { chooseVictims, earliestDueMs, rentPaidMs } from './victims.js';
@@ -89,27 +89,31 @@ export function planReclaim(context: ReclaimContext, nowMs: number): ReclaimPlan
     }
     const need = room.missing(target, bytes, room.coming);
     const lenders = engines.filter((record) => record !== target && !leaving.has(record) && !shrunk.has(record));
-    const shrinks = giveBack(context, need, lenders);
-    if (!shrinks) {
+    const lent = lentBytes(ledger, lenders);
+    const rest = beyondLent(need, lent);
+    let victims: readonly EngineRecord[] = [];
+    if (rest.length > 0) {
+      const first = target.holds.first()!;
       const others = lenders.filter(({ residency }) => residency.state === 'running');
-      const victims = chooseVictims(context, target.holds.first()!, claimKey, need, others, nowMs);
+      const chosen = chooseVictims(context, first, claimKey, rest, others, lent, nowMs);
       const interactiveKey = target.holds.firstInteractiveKey();
-      if (!victims && interactiveKey !== undefined && config.pauseBatch) {
+      if (!chosen && interactiveKey !== undefined && config.pauseBatch) {
         for (const record of others) {
           if (sharesGpu(record, target)) {
             pausedAfter.set(record, Math.min(pausedAfter.get(record) ?? NOT_PAUSED, interactiveKey));
           }
         }
       }
-      if (!victims) {
-        nextMs = Math.min(nextMs, earliestDueMs(context, target.holds.first()!, need, others, nowMs));
+      if (!chosen) {
+        nextMs = Math.min(nextMs, earliestDueMs(context, first, rest, others, nowMs));
         continue;
       }
-      const paidMs = rentPaidMs(context, target, victims, nowMs);
+      const paidMs = rentPaidMs(context, target, chosen, nowMs);
       if (paidMs > nowMs) {
         nextMs = Math.min(nextMs, paidMs);
         continue;
       }
+      victims = chosen;
       for (const victim of victims) {
         leaving.add(victim);
         room.willFree(victim, ledger.sleepFreesBytes(victim.spec.engineId));
@@ -117,7 +121,7 @@ export function planReclaim(context: ReclaimContext, nowMs: number): ReclaimPlan
         else steps.push({ kind: 'drain', record: victim }, ...requeued(context, target, victim, nowMs));
       }
     }
-    for (const { record, bytes: back } of shrinks ?? []) {
+    for (const { record, bytes: back } of givenBack(ledger, need, lent, victims)) {
       shrunk.add(record);
       room.willFree(record, back);
       steps.push({ kind: 'shrink', record, kvBytes: ledger.kvBytes(record.spec.engineId) - back });
@@ -160,29 +164,6 @@ function requeued(
   const lostMs = leases.reduce((sum, { lease }) => sum + nowMs - lease.grantedAtMs, 0);
   if (lostMs > holds.size * victim.meanLeaseMs) return [];
   return [{ kind: 'requeue', record: victim, stageIds: leases.map(({ lease }) => lease.stageId) }];
-}
-
-/** KV memory that engines can give back at once to cover the need, the largest slack first; undefined when it does not suffice. */
-export function giveBack(
-  { ledger }: Pick<ReclaimContext, 'ledger'>,
-  need: readonly GpuNeed[],
-  lenders: readonly EngineRecord[],
-): { readonly record: EngineRecord; readonly bytes: number }[] | undefined {
-  const missing = new Map(need.map(({ gpu, bytes }) => [gpu, bytes]));
-  const shrinks: { record: EngineRecord; bytes: number }[] = [];
-  const slack = lenders
-    .map((record) => ({ record, bytes: slackBytes(record, ledger) }))
-    .filter(({ bytes }) => bytes > 0)
-    .sort((a, b) => b.bytes - a.bytes);
-  for (const { record, bytes } of slack) {
-    const { gpuIndices } = record.spec;
-    const most = Math.max(0, ...gpuIndices.map((gpu) => missing.get(gpu) ?? 0));
-    if (most === 0) continue;
-    const back = Math.min(bytes, most);
-    shrinks.push({ record, bytes: back });
-    for (const gpu of gpuIndices) if (missing.has(gpu)) missing.set(gpu, missing.get(gpu)! - back);
-  }
-  return [...missing.values()].every((bytes) => bytes <= 0) ? shrinks : undefined;
 }
 
 /**

@@ -3,19 +3,21 @@ import type { EngineRecord } from './engine-record.js';
 import { drainVictims, type EvictionCandidate, idleVictims } from './evict.js';
 import type { Hold } from './holds.js';
 import type { GpuNeed, MemoryLedger } from './ledger.js';
+import { type LentBytes, NOTHING_LENT } from './lent.js';
 
 export interface VictimContext {
   readonly ledger: MemoryLedger;
   readonly config: NodeConfig;
 }
 
-/** Idle engines by the eviction policy; where they do not suffice, idle and due busy ones. Undefined when neither makes enough room. */
+/** Idle engines by the eviction policy; where they do not suffice, idle and due busy ones. Undefined when neither makes enough room. `need`: beyond what is lent. */
 export function chooseVictims(
   { ledger, config }: VictimContext,
   hold: Hold,
   claimKey: number,
   need: readonly GpuNeed[],
   others: readonly EngineRecord[],
+  lent: LentBytes,
   nowMs: number,
 ): EngineRecord[] | undefined {
   const byId = new Map<string, EngineRecord>();
@@ -25,8 +27,8 @@ export function chooseVictims(
     if (!need.some(({ gpu }) => record.spec.gpuIndices.includes(gpu))) continue;
     if (record.spec.pinned === true || record.sleepLevel(ledger, nowMs) === undefined) continue;
     byId.set(record.spec.engineId, record);
-    if (record.idle) idle.push(candidateOf(record, ledger, nowMs));
-    else if (isDue(hold, claimKey, record, config, nowMs)) dueBusy.push(candidateOf(record, ledger, nowMs));
+    if (record.idle) idle.push(candidateOf(record, ledger, nowMs, lent));
+    else if (isDue(hold, claimKey, record, config, nowMs)) dueBusy.push(candidateOf(record, ledger, nowMs, lent));
   }
   const chosen =
     idleVictims(config.eviction, need, idle) ??
@@ -34,12 +36,18 @@ export function chooseVictims(
   return chosen?.map((engineId) => byId.get(engineId)!);
 }
 
-export function candidateOf(record: EngineRecord, ledger: MemoryLedger, nowMs: number): EvictionCandidate {
+/** @param lent What the need that the candidate is to cover has left out already. */
+export function candidateOf(
+  record: EngineRecord,
+  ledger: MemoryLedger,
+  nowMs: number,
+  lent: LentBytes = NOTHING_LENT,
+): EvictionCandidate {
   const { engineId, gpuIndices } = record.spec;
   return {
     engineId,
     gpuIndices,
-    bytesFreed: ledger.sleepFreesBytes(engineId),
+    bytesFreed: ledger.sleepFreesBytes(engineId) - (lent.get(record) ?? 0),
     leases: record.reservations.leases,
     lastUsedMs: record.lastUsedMs,
     lastGrantOrderKey: record.lastGrantOrderKey,
