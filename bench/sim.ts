@@ -200,7 +200,7 @@ async function azure(): Promise<TraceWorkflow[]> {
   const { rows } = await readTrace(fileURLToPath(file));
   const conversation = rows
     .filter((row) => row.template === 'azure-conversation')
-    .map((row) => ({ ...row, model: 'm0' }));
+    .map((row) => Object.assign({}, row, { model: 'm0' }));
   return repeatWorkflows(groupWorkflows(conversation), ROUNDS);
 }
 

@@ -43,7 +43,7 @@ export function sweepWorkload(args: WorkloadArguments): SweepWorkload & { readon
   const nodes = toNodeSpecs(config);
   const served = [...new Set(nodes.flatMap(({ engines }) => engines.map(({ model }) => model)))];
   const modelFor = chooseModels(rows, modelMap, served);
-  const all = groupWorkflows(rows.map((row) => ({ ...row, model: modelFor(row) })));
+  const all = groupWorkflows(rows.map((row) => Object.assign({}, row, { model: modelFor(row) })));
   const timed = all.filter(({ arrivalMs }) => arrivalMs !== undefined);
   if (timed.length === 0) {
     throw new MaestroError(

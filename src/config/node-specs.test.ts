@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInThisContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { GiB } from '../model/units.js';
 import { loadConfig, parseConfig } from './load.js';
@@ -132,5 +134,22 @@ describe('toNodeSpecs', () => {
 
   it('serves under the name that is given', () => {
     expect(specOf('model: qwen3-8b, servedName: fast, gpus: [0]').model).toBe('fast');
+  });
+
+  it('gives the engines of a large fleet one hidden class', () => {
+    const node = (id: number) => {
+      const engines = [0, 1, 2, 3, 4, 5, 6, 7].map(
+        (gpu) => `{id: e${id}-${gpu}, model: qwen3-8b, gpus: [${gpu}], sleep: false}`,
+      );
+      return `{id: n${id}, gpus: {type: h100-sxm, count: 8}, engines: [${engines.join(', ')}]}`;
+    };
+    const config = parseConfig(`fleet: {nodes: [${[0, 1, 2, 3, 4].map(node).join(', ')}]}`, 'f.yaml', {});
+    const [first, ...others] = toNodeSpecs(config).flatMap(({ engines }) => engines);
+    setFlagsFromString('--allow-natives-syntax');
+    const areAlike = runInThisContext('(a, b) => %HaveSameMap(a, b)') as (a: unknown, b: unknown) => boolean;
+    // V8 gives objects with fields behind a spread a class each, once it has seen a dozen of them.
+    const strangers = others.filter((spec) => !areAlike(first, spec));
+    setFlagsFromString('--no-allow-natives-syntax');
+    expect(strangers).toEqual([]);
   });
 });

@@ -122,20 +122,19 @@ function toEngineSpec(
   };
   const sizing = sizeEngine(engine, node, catalogue);
   if (!sizing) {
-    return {
-      ...shared,
+    return Object.assign(shared, {
       weightBytes: 0,
       kvPoolBytes: 0,
       kvBytesPerToken: 1,
       kvPoolTokens: Number.POSITIVE_INFINITY,
       maxModelLen: engine.maxModelLen ?? Number.POSITIVE_INFINITY,
       seats: Number.POSITIVE_INFINITY,
-    };
+    });
   }
   // The pool and limits of a running server are its own to tell, unless the file states them.
   const stated = engine.url === undefined || engine.kvMemoryBytes !== undefined;
-  return {
-    ...shared,
+  // Assigned, not spread: fields behind a spread give every object a hidden class of its own, and whoever reads those of a large fleet looks each field up anew.
+  return Object.assign(shared, {
     llm: sizing.llm,
     gpu: sizing.gpu,
     weightDtype: engine.dtype,
@@ -147,7 +146,7 @@ function toEngineSpec(
     kvPoolTokens: stated ? sizing.kvPoolTokens : Number.POSITIVE_INFINITY,
     maxModelLen: engine.url === undefined ? sizing.maxModelLen : (engine.maxModelLen ?? sizing.llm.maxContextTokens),
     seats: seatsOf(sizing, engine, tpotMs),
-  };
+  });
 }
 
 /**
