@@ -1,8 +1,29 @@
 import type { StageFeatures } from '../src/model/stage.js';
 import type { TraceRow } from './schema.js';
 
+/** Of a call of which a trace says nothing but its lengths. There are many of them, and one is like the other. */
+const PLAIN: StageFeatures = featuresOf({ request_id: 'plain', input_length: 1, output_length: 1 });
+
 /** What a trace tells of a call before it runs, in the words of the predictors. */
 export function stageFeaturesOf(row: TraceRow): StageFeatures {
+  return isPlain(row) ? PLAIN : featuresOf(row);
+}
+
+function isPlain(row: TraceRow): boolean {
+  return (
+    row.tools_offered === undefined &&
+    row.tool_called === undefined &&
+    row.response_format === undefined &&
+    row.last_message_kind === undefined &&
+    row.temperature === undefined &&
+    row.last_message_tokens === undefined &&
+    row.last_tool === undefined &&
+    row.text_grams === undefined &&
+    row.text_vector === undefined
+  );
+}
+
+function featuresOf(row: TraceRow): StageFeatures {
   // Where the source says how a call chose, it had something to choose from.
   const toolsOffered = row.tools_offered ?? (row.tool_called === undefined ? 0 : 1);
   return {

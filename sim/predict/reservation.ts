@@ -1,5 +1,5 @@
 import type { OutputForecast } from '../../src/model/stage.js';
-import { type Moments, PooledBound } from '../../src/node/pooled-bound.js';
+import { PooledBound } from '../../src/node/pooled-bound.js';
 import type { JudgedCall } from './judge-calls.js';
 
 /** What reservations are compared with: a limit that every request could have. */
@@ -42,7 +42,7 @@ export function reservations(calls: readonly KnownCall[]): Reservations {
       return figures(
         calls,
         count,
-        (window) => bound.reserve(momentsOf(window, bound)),
+        (window) => reservedFor(window, bound),
         (window, overflowed) => {
           for (const call of window) bound.observe(forecastOf(call), call.outputTokens);
           bound.observeNode(overflowed);
@@ -52,14 +52,14 @@ export function reservations(calls: readonly KnownCall[]): Reservations {
   };
 }
 
-function momentsOf(window: readonly KnownCall[], bound: PooledBound): Moments {
+function reservedFor(window: readonly KnownCall[], bound: PooledBound): number {
   let [mean, variance] = [0, 0];
   for (const call of window) {
     const expected = bound.expect(forecastOf(call));
     mean += expected.mean;
     variance += expected.variance;
   }
-  return { mean, variance };
+  return bound.reserve(mean, variance);
 }
 
 function forecastOf({ call: { stage }, prediction }: KnownCall): OutputForecast {

@@ -38,6 +38,8 @@ export interface Job {
   cachedTokens: number;
 }
 
+const NO_ORDER: OrderPlace = { orderKey: 0 };
+
 /** A stage as it comes to the global level. */
 export function newJob(given: Pick<Job, 'stage' | 'context' | 'prediction' | 'run' | 'row' | 'outputTokens'>): Job {
   const { stage, context, prediction, run, row, outputTokens } = given;
@@ -55,7 +57,7 @@ export function newJob(given: Pick<Job, 'stage' | 'context' | 'prediction' | 'ru
     cluster: undefined,
     node: undefined,
     engineId: undefined,
-    order: { orderKey: 0 },
+    order: NO_ORDER,
     priority: 0,
     excluded: undefined,
     waitTimer: undefined,

@@ -17,7 +17,7 @@ export interface Run {
 }
 
 /** A stage that may start, and how long after now. */
-export interface ReadyStage {
+interface ReadyStage {
   readonly row: TraceRow;
   readonly delayMs: number;
 }
@@ -69,11 +69,9 @@ function edgesOf(rows: readonly TraceRow[]): Pick<Run, 'followers' | 'waiting'> 
   return { followers, waiting };
 }
 
-/** The stages that wait for none. They start as far after the arrival as in the trace. */
-export function rootsOf({ arrival: { workflow } }: Run): ReadyStage[] {
-  return workflow.rows
-    .filter(isRoot)
-    .map((row) => ({ row, delayMs: Math.max(0, (row.timestamp ?? 0) - (workflow.arrivalMs ?? 0)) }));
+/** A stage that waits for none starts as far after the arrival as in the trace. */
+export function rootDelayMs({ arrival: { workflow } }: Run, row: TraceRow): number {
+  return Math.max(0, (row.timestamp ?? 0) - (workflow.arrivalMs ?? 0));
 }
 
 /** The stages that waited for this one last. */

@@ -11,22 +11,18 @@ export const DEFAULT_MAX_TOKENS = 4_096;
 const STEPS_PER_DOUBLING = 8;
 const NONE: readonly never[] = [];
 
-export interface EngineLimits {
-  readonly maxModelLen: number;
-}
-
 /** The stage as the gateway would describe it: everything that is known before it runs. */
 export function stageOf(
   run: Run,
   row: TraceRow,
   stageId: string,
   weight: number,
-  limits: EngineLimits,
+  maxModelLen: number,
   nowMs: number,
 ): Stage {
   const { record } = run;
   const promptTokens = Math.max(1, row.input_length);
-  const room = Math.max(1, limits.maxModelLen - promptTokens);
+  const room = Math.max(1, maxModelLen - promptTokens);
   const model = row.model ?? 'default';
   return {
     stageId,

@@ -4,8 +4,10 @@ import { ChurnMap } from '../../src/model/churn-map.js';
 import type { CapacityChanges, KeptContext } from '../../src/model/fleet.js';
 import type { OutcomeKind, StageOutcome } from '../../src/model/stage.js';
 import type { TraceRow } from '../../traces/schema.js';
+import { isRoot } from '../../traces/workflow.js';
 import { EventLoop } from '../event-loop.js';
 import type { Arrival, SimResult, SimScenario } from '../types.js';
+import { Arrivals } from './arrivals.js';
 import type { ClusterListener, SimCluster } from './cluster.js';
 import { planFaults } from './faults.js';
 import { buildFleet, type SimFleet } from './fleet.js';
@@ -17,7 +19,7 @@ import type { NodeListener, SimNode } from './node.js';
 import { nodeConfigOf } from './node-config.js';
 import { Predictions } from './predictions.js';
 import { Recorder } from './recorder.js';
-import { completeStage, openRun, type ReadyStage, type Run, rootsOf } from './runs.js';
+import { completeStage, openRun, type Run, rootDelayMs } from './runs.js';
 import { engineBlocks, stageOf } from './stages.js';
 
 const IDLE_CHECK_MS = 5_000;
@@ -36,8 +38,7 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
   private readonly recorder: Recorder;
   /** In no order: the last takes the place of one that leaves. A set under such churn would keep what has left alive. */
   private readonly openRuns: Run[] = [];
-  private arrivals: Iterator<Arrival>;
-  private arrivalsLeft = true;
+  private readonly arrivals: Arrivals;
   private sequence = 0;
   private readonly nextUses: NextUses | undefined;
   /** Stages that came while no process of the global level was there. */
@@ -50,7 +51,7 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
     const foresight = clairvoyant ? (stageId: string) => this.truthOf(stageId) : undefined;
     this.global = new GlobalLevel(scenario, this.predictions, foresight, this.loop, this);
     this.weights = new Map(scenario.classes.map(({ name, weight }) => [name, weight]));
-    this.arrivals = scenario.arrivals[Symbol.iterator]();
+    this.arrivals = new Arrivals(scenario.arrivals, this.loop, (arrival) => this.arrive(arrival));
     if (scenario.node?.weights === 'oracle-residency') {
       this.nextUses = new NextUses(scenario.arrivals, scenario.serviceTimeMs);
     }
@@ -62,7 +63,7 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
 
   run(): SimResult {
     const { loop, scenario } = this;
-    this.nextArrival();
+    this.arrivals.next();
     planFaults(
       scenario.faults,
       scenario.nodes,
@@ -80,7 +81,7 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
 
   /** Something is under way or still to come. */
   private get busy(): boolean {
-    return this.arrivalsLeft || this.openRuns.length > 0;
+    return this.arrivals.left || this.openRuns.length > 0;
   }
 
   private left(): number {
@@ -92,32 +93,22 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
     return left;
   }
 
-  private nextArrival(): void {
-    const next = this.arrivals.next();
-    if (next.done) {
-      this.arrivalsLeft = false;
-      return;
-    }
-    this.loop.at(next.value.atMs, () => {
-      this.arrive(next.value);
-      this.nextArrival();
-    });
-  }
-
   private arrive(arrival: Arrival): void {
     const run = openRun(arrival);
     run.slot = this.openRuns.push(run) - 1;
     this.nextUses?.opened(run);
     this.scenario.controller?.arrived?.(arrival, this.loop.nowMs);
-    this.startAll(run, rootsOf(run));
+    for (const row of arrival.workflow.rows) if (isRoot(row)) this.start(run, row, rootDelayMs(run, row));
   }
 
-  private startAll(run: Run, ready: readonly ReadyStage[]): void {
-    for (const { row, delayMs } of ready) {
-      run.inFlight += 1;
-      if (delayMs > 0) this.loop.after(delayMs, () => this.submit(run, row));
-      else this.submit(run, row);
-    }
+  private start(run: Run, row: TraceRow, delayMs: number): void {
+    run.inFlight += 1;
+    if (delayMs > 0) this.startLater(run, row, delayMs);
+    else this.submit(run, row);
+  }
+
+  private startLater(run: Run, row: TraceRow, delayMs: number): void {
+    this.loop.after(delayMs, () => this.submit(run, row));
   }
 
   /** The gateway's part: describe, predict, hand to the global level. */
@@ -131,15 +122,15 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
       this.kept.push({ run, row });
       return;
     }
-    const limits = { maxModelLen: this.fleet.maxModelLen.get(row.model ?? 'default') ?? 0 };
+    const maxModelLen = this.fleet.maxModelLen.get(row.model ?? 'default') ?? 0;
     const stageId = `s${this.sequence++}`;
-    const stage = stageOf(run, row, stageId, this.weights.get(run.record.sloClass) ?? 1, limits, nowMs);
+    const stage = stageOf(run, row, stageId, this.weights.get(run.record.sloClass) ?? 1, maxModelLen, nowMs);
     const outputTokens = Math.max(1, Math.min(row.output_length, stage.maxTokens));
     const context = this.global.begin({ stage, run });
     const prediction = this.predictions.predict(stage, context, run, row, outputTokens);
     const job = newJob({ stage, context, prediction, run, row, outputTokens });
     this.jobs.set(stageId, job);
-    if (limits.maxModelLen <= stage.promptTokens) {
+    if (maxModelLen <= stage.promptTokens) {
       this.end(job, 'rejected', 'too-large');
       return;
     }
@@ -318,7 +309,7 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
       : { kind, reason, httpStatus: 500, durationMs };
     this.global.ended(job, outcome, ran);
     this.recorder.stage(job, outcome);
-    if (completed) this.startAll(run, completeStage(run, row));
+    if (completed) for (const ready of completeStage(run, row)) this.start(run, ready.row, ready.delayMs);
     else run.record.error ??= `${row.request_id}: ${kind}${reason === undefined ? '' : ` (${reason})`}`;
     this.stageOver(run);
   }

@@ -74,8 +74,7 @@ export class ModelIndex {
 
   /** Puts the engine where its present state belongs. Call it after every change of the record. */
   put(engine: EngineRecord): void {
-    const counted = this.counted.get(engine) ?? { running: false, waking: false, places: 0, kvEntry: undefined };
-    this.counted.set(engine, counted);
+    const counted = this.counted.get(engine) ?? this.add(engine);
     this.uncount(counted);
     counted.running = !engine.stale && isRunning(engine);
     counted.waking = !engine.stale && engine.view.state === 'waking' && isAsleep(engine);
@@ -156,6 +155,12 @@ export class ModelIndex {
       maxKvTokens: soonest ? freeKvTokens(soonest) : 0,
       readyInMs: soonest?.view.readyInMs ?? Number.POSITIVE_INFINITY,
     };
+  }
+
+  private add(engine: EngineRecord): Counted {
+    const counted = { running: false, waking: false, places: 0, kvEntry: undefined };
+    this.counted.set(engine, counted);
+    return counted;
   }
 
   private uncount(counted: Counted): void {

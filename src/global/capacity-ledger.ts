@@ -31,7 +31,7 @@ export class CapacityLedger {
     for (const capacity of models) {
       const { model } = capacity;
       const rest = this.byModel.get(model);
-      const known = rest?.find((remaining) => remaining.clusterId === clusterId);
+      const known = rest && inCluster(rest, clusterId);
       if (known) {
         known.starts = capacity.starts;
         known.maxKvTokens = capacity.maxKvTokens;
@@ -80,7 +80,8 @@ export class CapacityLedger {
 
   /** Takes one start in the cluster that keeps the stage's context, whose memory is not asked for again; false without a free seat there. */
   takeKept(model: string, clusterId: string): boolean {
-    const remaining = this.byModel.get(model)?.find((candidate) => candidate.clusterId === clusterId);
+    const all = this.byModel.get(model);
+    const remaining = all && inCluster(all, clusterId);
     if (!remaining || remaining.starts <= 0) return false;
     remaining.starts -= 1;
     return true;
@@ -110,6 +111,11 @@ export class CapacityLedger {
     if (cold) cold.coldStarts -= 1;
     return cold?.clusterId;
   }
+}
+
+function inCluster(all: readonly Remaining[], clusterId: string): Remaining | undefined {
+  for (const remaining of all) if (remaining.clusterId === clusterId) return remaining;
+  return undefined;
 }
 
 function isBetter(a: Remaining, b: Remaining): boolean {

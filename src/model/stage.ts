@@ -1,3 +1,4 @@
+import { KeyMemo } from './key-memo.js';
 import type { TextVector } from './text-vector.js';
 
 /** What a class promises: the deadline is for the whole workflow, the latency targets are for each stage. */
@@ -114,12 +115,15 @@ export function sessionOf(stage: Stage): string {
   // All that look at a stage do so one after the other; a name that is made once is hashed once.
   if (stage !== named) {
     const { workflowId, role, agent, model } = stage;
-    session = `${workflowId}\n${role}\n${agent ?? ''}\n${model}`;
+    // What is the same for many workflows is put together once: piece by piece it would leave a chain of strings behind.
+    const rest = agent === undefined ? ROLE_SESSION.of(role, model) : `\n${role}\n${agent}\n${model}`;
+    session = workflowId + rest;
     named = stage;
   }
   return session;
 }
 
+const ROLE_SESSION = new KeyMemo((role, model) => `\n${role}\n\n${model}`);
 let named: Stage | undefined;
 let session = '';
 

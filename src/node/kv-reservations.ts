@@ -49,8 +49,6 @@ interface Look {
 /** Up to so many leases the sum of their bounds is as good as the pooled bound, whose margin is meant for many. Measured on the recorded traces. */
 const FEW_LEASES = 8;
 
-const NOTHING: Moments = { mean: 0, variance: 0 };
-
 /** The leases of one engine in sums: seats taken, KV tokens held, prompts not yet prefilled. What is held is an entry here, not memory in vLLM. */
 export class KvReservations {
   leases = 0;
@@ -60,7 +58,9 @@ export class KvReservations {
   /** Of all leases: their bounds, and the part of them that is certain: prompts, and whole bounds where nothing is forecast. */
   private boundTokens = 0;
   private certainTokens = 0;
-  private moments: Moments = NOTHING;
+  /** Sums of the moments, as two numbers: an object for them would be made anew at every change. */
+  private meanTokens = 0;
+  private variance = 0;
   /** Since when {@link reservedTokens} has been what it is. */
   private sinceMs = 0;
   /** In use by the engine's own gauge: where calls outgrow what is held for them, this much is held until they end. */
@@ -77,7 +77,7 @@ export class KvReservations {
 
   /** KV tokens held for all leases together. */
   get reservedTokens(): number {
-    return this.heldFor(this.leases, this.boundTokens, this.certainTokens, this.moments);
+    return this.heldFor(this.leases, this.boundTokens, this.certainTokens, this.meanTokens, this.variance);
   }
 
   /** KV tokens that would be held with one more lease. */
@@ -87,7 +87,8 @@ export class KvReservations {
       this.leases + 1,
       this.boundTokens + demand.kvTokens,
       this.certainTokens + (moments ? promptShare(demand) : demand.kvTokens),
-      moments ? sum(this.moments, moments, 1) : this.moments,
+      moments ? this.meanTokens + moments.mean : this.meanTokens,
+      moments ? Math.max(0, this.variance + moments.variance) : this.variance,
     );
   }
 
@@ -159,9 +160,16 @@ export class KvReservations {
     return { mean: moments.mean * perOutputToken, variance: moments.variance * perOutputToken ** 2 };
   }
 
-  private heldFor(leases: number, boundTokens: number, certainTokens: number, moments: Moments): number {
+  private heldFor(
+    leases: number,
+    boundTokens: number,
+    certainTokens: number,
+    meanTokens: number,
+    variance: number,
+  ): number {
     if (!this.pooled || leases === 0) return boundTokens;
-    const heldTokens = leases <= FEW_LEASES ? boundTokens : Math.ceil(certainTokens + this.pooled.reserve(moments));
+    const heldTokens =
+      leases <= FEW_LEASES ? boundTokens : Math.ceil(certainTokens + this.pooled.reserve(meanTokens, variance));
     return Math.max(this.inUseTokens, heldTokens);
   }
 
@@ -171,8 +179,13 @@ export class KvReservations {
     this.boundTokens += sign * demand.kvTokens;
     this.certainTokens += sign * (moments ? promptShare(demand) : demand.kvTokens);
     // Sums of fractions drift; every idle moment begins them anew.
-    if (this.leases === 0) this.moments = NOTHING;
-    else if (moments) this.moments = sum(this.moments, moments, sign);
+    if (this.leases === 0) {
+      this.meanTokens = 0;
+      this.variance = 0;
+    } else if (moments) {
+      this.meanTokens += sign * moments.mean;
+      this.variance = Math.max(0, this.variance + sign * moments.variance);
+    }
   }
 
   private account(nowMs: number): void {
@@ -207,8 +220,4 @@ export class KvReservations {
 /** What the prompt takes of the pool. */
 function promptShare({ promptTokens, share }: Demand): number {
   return share?.promptTokens ?? promptTokens;
-}
-
-function sum(a: Moments, b: Moments, sign: 1 | -1): Moments {
-  return { mean: a.mean + sign * b.mean, variance: Math.max(0, a.variance + sign * b.variance) };
 }

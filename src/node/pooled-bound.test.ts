@@ -13,7 +13,7 @@ function reserve(bound: PooledBound, calls: readonly OutputForecast[]): number {
     mean += moments.mean;
     variance += moments.variance;
   }
-  return bound.reserve({ mean, variance });
+  return bound.reserve(mean, variance);
 }
 
 /** Windows of calls whose errors share a part, which is what breaks bounds that take them for independent. */

@@ -70,7 +70,7 @@ export class PooledBound {
   }
 
   /** Tokens to hold for outputs that have these sums of {@link expect}. */
-  reserve({ mean, variance }: Moments): number {
+  reserve(mean: number, variance: number): number {
     return mean + this.margin * Math.sqrt(variance);
   }
 
