@@ -1,6 +1,6 @@
 import { LruMap } from '../model/lru-map.js';
 import type { OutcomeKind, Stage, StageContext, StageOutcome } from '../model/stage.js';
-import { WorkflowMemory } from './workflow-past.js';
+import { NOTHING_YET, WorkflowMemory } from './workflow-past.js';
 
 /** A workflow as far as its calls have revealed it. Times are clock milliseconds. */
 export interface WorkflowState {
@@ -38,6 +38,17 @@ export interface TrackerConfig {
 
 const DEFAULT_TRACKER_CONFIG: TrackerConfig = { idleMs: 10 * 60_000, maxWorkflows: 10_000 };
 
+/** What is known before the first call of any workflow. */
+const FIRST_CALL: StageContext = {
+  stageIndex: 0,
+  invocationIndex: 0,
+  liveStages: 0,
+  lastRoleOutputTokens: undefined,
+  lastOutputTokens: undefined,
+  gapMs: undefined,
+  past: NOTHING_YET,
+};
+
 /** Bounds the work of one look for idle workflows. */
 const MAX_EXPIRED_PER_CALL = 256;
 
@@ -67,7 +78,11 @@ export class WorkflowTracker {
 
   /** Counts a new stage; returns what was known of its workflow before it, the input of the predictors. */
   begin(stage: Stage, nowMs: number): StageContext {
-    const workflow = this.workflows.get(stage.workflowId) ?? this.create(stage, nowMs);
+    const workflow = this.workflows.get(stage.workflowId);
+    if (!workflow) {
+      this.create(stage, nowMs);
+      return FIRST_CALL;
+    }
     const role = workflow.memory.ofRole(stage.role);
     const context: StageContext = {
       stageIndex: workflow.stages,
@@ -144,14 +159,15 @@ export class WorkflowTracker {
     this.config.onOver?.(workflow);
   }
 
-  private create(stage: Stage, nowMs: number): WorkflowState {
+  /** Begins with this stage. */
+  private create(stage: Stage, nowMs: number): void {
     const workflow: WorkflowState = {
       workflowId: stage.workflowId,
       sloClass: stage.sloClass,
       arrivalMs: stage.arrivalMs,
       deadlineMs: stage.deadlineMs,
-      stages: 0,
-      liveStages: 0,
+      stages: 1,
+      liveStages: 1,
       dispatchedStages: 0,
       attainedServiceMs: 0,
       lastOutputTokens: undefined,
@@ -160,12 +176,12 @@ export class WorkflowTracker {
       lastSeenMs: nowMs,
       memory: new WorkflowMemory(),
     };
+    workflow.memory.begin(stage);
     const evicted = this.workflows.set(stage.workflowId, workflow);
     if (evicted) {
       this.forgotten.push(evicted[0]);
       this.config.onOver?.(evicted[1]);
     }
-    return workflow;
   }
 }
 

@@ -13,7 +13,7 @@ const MAX_AGENTS = 128;
 const MAX_ROLES = 64;
 
 /** Before the first stage of any workflow. Most workflows of clients that name none have one. */
-const NOTHING_YET: WorkflowPast = {
+export const NOTHING_YET: WorkflowPast = {
   ofAgent: undefined,
   ofRole: undefined,
   ofWorkflow: undefined,
@@ -35,6 +35,9 @@ const NOTHING_YET: WorkflowPast = {
  * so these stand in plain lists, the last used one last: a map of their own for each workflow costs more than all that is in it.
  */
 export class WorkflowMemory {
+  /** Who made the first call, until anything else happens: many workflows have one call, and need no lists. */
+  private firstRole: string | undefined;
+  private firstAgent: string | undefined;
   private agents: Party[] | undefined;
   private roles: Party[] | undefined;
   private outputs: OutputTrail | undefined;
@@ -53,12 +56,20 @@ export class WorkflowMemory {
 
   /** How many stages of the role have begun, and the output of the last one that finished. */
   ofRole(name: string): { readonly begun: number; readonly lastTokens: number | undefined } {
+    this.listFirst();
     const role = this.role(name);
     return { begun: role.begun, lastTokens: role.outputs?.lastTokens };
   }
 
   /** Counts a stage that begins; returns what was known before it. */
   begin(stage: Stage): WorkflowPast {
+    if (this.firstPromptTokens === undefined) {
+      this.firstPromptTokens = stage.promptTokens;
+      this.firstRole = stage.role;
+      this.firstAgent = stage.agent;
+      return NOTHING_YET;
+    }
+    this.listFirst();
     if (this.hasFinished) {
       this.parents = this.finished;
       this.finished = undefined;
@@ -67,10 +78,6 @@ export class WorkflowMemory {
     }
     const agent = this.agent(stage);
     const role = this.role(stage.role);
-    if (this.firstPromptTokens === undefined) {
-      this.count(stage, agent, role);
-      return NOTHING_YET;
-    }
     const past: WorkflowPast = {
       ofAgent: agent.outputs,
       ofRole: role.outputs,
@@ -87,12 +94,13 @@ export class WorkflowMemory {
       lastRole: this.lastRole,
       beforeLastRole: this.beforeLastRole,
     };
-    this.count(stage, agent, role);
+    count(agent, role, stage.promptTokens);
     return past;
   }
 
   /** The stage never happened: it was turned away. */
   undo(stage: Stage): void {
+    this.listFirst();
     const agent = this.agent(stage);
     const role = this.role(stage.role);
     agent.begun = Math.max(0, agent.begun - 1);
@@ -101,6 +109,7 @@ export class WorkflowMemory {
 
   /** Learns from a stage that finished; its length and whether it called a tool are not always told. */
   end(stage: Stage, outputTokens: number | undefined, toolCalled: boolean | undefined): void {
+    this.listFirst();
     this.hasFinished = true;
     if (outputTokens !== undefined) this.learnOutput(stage, outputTokens);
     this.beforeLastRole = this.lastRole;
@@ -113,14 +122,15 @@ export class WorkflowMemory {
     this.agent(stage).toolCalled = toolCalled;
   }
 
-  private count({ promptTokens }: Stage, agent: Party, role: Party): void {
-    agent.begun += 1;
-    role.begun += 1;
-    agent.lastPromptTokens = promptTokens;
-    this.firstPromptTokens ??= promptTokens;
+  private listFirst(): void {
+    const { firstRole: role, firstAgent: agent } = this;
+    if (role === undefined) return;
+    this.firstRole = undefined;
+    this.firstAgent = undefined;
+    count(this.agent({ role, agent }), this.role(role), this.firstPromptTokens!);
   }
 
-  private agent(stage: Stage): Party {
+  private agent(stage: Pick<Stage, 'role' | 'agent'>): Party {
     this.agents ??= [newParty(agentKey(stage))];
     return party(this.agents, agentKey(stage), MAX_AGENTS);
   }
@@ -142,6 +152,12 @@ export class WorkflowMemory {
     this.outputs = this.outputs === before ? after : extend(this.outputs, outputTokens);
     this.finished = this.finished === before ? after : extend(this.finished, outputTokens);
   }
+}
+
+function count(agent: Party, role: Party, promptTokens: number): void {
+  agent.begun += 1;
+  role.begun += 1;
+  agent.lastPromptTokens = promptTokens;
 }
 
 function newParty(name: string): Party {
@@ -181,6 +197,6 @@ function extend(trail: OutputTrail | undefined, tokens: number): OutputTrail {
 }
 
 /** A role that names no agent is one. Names hold no line breaks. */
-function agentKey({ role, agent }: Stage): string {
+function agentKey({ role, agent }: Pick<Stage, 'role' | 'agent'>): string {
   return agent === undefined ? role : `${role}\n${agent}`;
 }
