@@ -198,7 +198,9 @@ export class ClusterRouter {
   /** The engine keeps the context. */
   keep(engineId: string, context: KeptContext): void {
     const engine = this.engines.get(engineId);
-    if (engine) this.kept.set(context.session, { ...context, engine, generation: engine.cacheGeneration });
+    if (!engine) return;
+    const { session, tokens, untilMs } = context;
+    this.kept.set(session, { session, tokens, untilMs, engine, generation: engine.cacheGeneration });
   }
 
   /** A stage that was to go to an engine never got there. */

@@ -164,10 +164,18 @@ export class OnlinePredictor {
     const servedLeft = serving && left?.[serving.remaining.winner(stage)];
     const recentWork = serving?.workShift.of(template) ?? NO_SHIFT;
     if (modelled && said) {
+      // Without a spread, behind which every object would have a hidden class of its own.
+      const saidLeft =
+        left && servedLeft !== undefined
+          ? { model: left.model, lookup: left.lookup, blend: left.blend, served: servedLeft, recent: recentWork.mean }
+          : undefined;
       this.open.set(stage.stageId, {
-        ...{ boundTokens, saidTokens: q50, medians: mediansOf(said, lookup), modelTokens: modelled.length.q50 },
+        boundTokens,
+        saidTokens: q50,
+        medians: mediansOf(said, lookup),
+        modelTokens: modelled.length.q50,
         recent: recent.mean,
-        work: left && servedLeft !== undefined ? { ...left, served: servedLeft, recent: recentWork.mean } : undefined,
+        work: saidLeft,
       });
     }
     const outputTokens = {

@@ -183,6 +183,7 @@ function expectedOutput(stage: SeenStage, index: number, example: SeenWorkflow |
   return Math.max(1, Math.round(stage.prediction.outputTokens.mean));
 }
 
+/** What is known of a stage. Its output and state are the caller's to set; they are named here so that all stages of a plan have one hidden class. */
 function plain({
   role,
   model,
@@ -193,8 +194,20 @@ function plain({
   delayMs,
   prefixOf,
   sharedTokens,
-}: SeenStage) {
-  return { role, model, promptTokens, maxTokens, prediction, waitFor, delayMs, prefixOf, sharedTokens };
+}: SeenStage): ReplayStage {
+  return {
+    role,
+    model,
+    promptTokens,
+    maxTokens,
+    prediction,
+    waitFor,
+    delayMs,
+    prefixOf,
+    sharedTokens,
+    outputTokens: 0,
+    state: 'waiting',
+  };
 }
 
 function common({ workflowId, tenant, template, sloClass }: SeenWorkflow) {
