@@ -2,23 +2,22 @@ import { KeyMemo } from '../model/key-memo.js';
 import type { KvMemory } from '../model/kv-memory.js';
 import { LruMap } from '../model/lru-map.js';
 import type { OutputForecast, Prediction, Stage, StageContext, StageOutcome } from '../model/stage.js';
-import { BoundCalibration, type CalibrationState } from './calibration.js';
-import type { ContestState, LengthContestant, Said } from './contest.js';
+import { BoundCalibration } from './calibration.js';
+import type { LengthContestant, Said } from './contest.js';
 import { contested, mediansOf, shifted, workSaid } from './contested.js';
-import type { KeyedWindowsState } from './keyed-windows.js';
-import { LengthTrust, type LengthTrustState } from './length-trust.js';
+import { LengthTrust } from './length-trust.js';
 import { NextRoles } from './next-roles.js';
-import { isOfKind, OutputLengths, type OutputLengthsState } from './output-length.js';
-import { NO_SHIFT, type RecentShiftState } from './recent-shift.js';
+import { isOfKind, OutputLengths } from './output-length.js';
+import type { PredictorState } from './predictor-state.js';
+import { NO_SHIFT } from './recent-shift.js';
 import { NO_NOTE, RemainingWork, type WorkFeatures, workMs, workScale } from './remaining-work.js';
 import { ModelSuccession, type SuccessionEvent } from './retraining/succession.js';
-import type { NextRole, RoleTransitionsState } from './role-transitions.js';
-import type { RunningStatisticsState } from './running-statistics.js';
+import type { NextRole } from './role-transitions.js';
 import { SaidWork, type WorkSaid } from './said-work.js';
 import { type ServiceTimeModel, ServiceTimes } from './service-time.js';
 import { servingModel } from './serving-model.js';
 import type { StageModel } from './stage-model.js';
-import { ToolIntent, type ToolIntentState } from './tool-intent.js';
+import { ToolIntent } from './tool-intent.js';
 import type { StageKind } from './work-trails.js';
 
 export interface PredictorConfig {
@@ -40,27 +39,6 @@ export interface PredictorConfig {
   readonly kvMemory?: ((model: string) => KvMemory | undefined) | undefined;
   /** A trained model of lengths and tool calls, asked first. */
   readonly model?: StageModel | undefined;
-}
-
-/** Everything that a predictor has learned online; what it saves to go on after a restart. */
-export interface PredictorState {
-  readonly lengths: OutputLengthsState;
-  readonly tools: ToolIntentState;
-  readonly remaining: KeyedWindowsState;
-  readonly calibration: CalibrationState;
-  readonly transitions: RoleTransitionsState;
-  readonly lengthTrust?: LengthTrustState | undefined;
-  /** Of the trained model: the statistics that it takes as features, the calibration of its bounds, its errors beside those of the lookup. */
-  readonly model?:
-    | {
-        readonly statistics: RunningStatisticsState;
-        readonly calibration?: CalibrationState | undefined;
-        readonly contest?: ContestState | undefined;
-        readonly remaining?: ContestState | undefined;
-        readonly lengthShift?: RecentShiftState | undefined;
-        readonly workShift?: RecentShiftState | undefined;
-      }
-    | undefined;
 }
 
 export const DEFAULT_PREDICTOR_CONFIG: PredictorConfig = {

@@ -8,7 +8,7 @@ import type { PooledBoundState } from '../../node/pooled-bound.js';
 import { FEATURE_SCHEMA_HASH } from '../features.js';
 import { METADATA_KEY, type TreeModel } from '../onnx/model.js';
 import { writeModel } from '../onnx/write.js';
-import type { PredictorState } from '../predictor.js';
+import type { PredictorState } from '../predictor-state.js';
 import type { StaticMedians } from '../training/medians.js';
 import type { TrainedModel } from '../training/train-model.js';
 

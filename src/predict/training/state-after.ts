@@ -1,5 +1,6 @@
 import type { CallHistory } from '../examples.js';
-import { OnlinePredictor, type PredictorState } from '../predictor.js';
+import { OnlinePredictor } from '../predictor.js';
+import type { PredictorState } from '../predictor-state.js';
 import { forestModel } from '../stage-model.js';
 import type { TrainedModel } from './train-model.js';
 
