@@ -2,7 +2,11 @@
 import { progressLine } from '../../src/cli/output.js';
 import { checkSeed } from './check.js';
 
-const [from = 1, to = process.argv.length > 2 ? from : 1_000] = process.argv.slice(2).map(Number);
+const [from = 1, to = process.argv.length > 2 ? from : 1_000, ...more] = process.argv.slice(2).map(Number);
+if (more.length > 0 || !(Number.isInteger(from) && Number.isInteger(to) && from >= 1 && to >= from)) {
+  console.error('error: give nothing, one seed, or the first and the last of a range: npm run test:seeds -- 1 5000');
+  process.exit(2);
+}
 const progress = progressLine();
 let failed = 0;
 for (let seed = from; seed <= to; seed++) {
