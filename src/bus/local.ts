@@ -11,6 +11,7 @@ import { thinnings } from '../global/portfolio/thinning.js';
 import { createRetention } from '../global/retention/retention.js';
 import { GlobalScheduler } from '../global/scheduler.js';
 import { GlobalService } from '../global/service.js';
+import { modelsOnSharedGpus } from '../global/shared-gpus.js';
 import { type WorkflowState, WorkflowTracker } from '../global/tracker.js';
 import type { Clock } from '../model/clock.js';
 import { type NodeSpec, residencyOf } from '../model/fleet.js';
@@ -161,7 +162,7 @@ export function createLocalLevels(options: LocalLevelsOptions): LocalLevels {
 }
 
 function schedulerOf(
-  { config, serviceTimeMs }: LocalLevelsOptions,
+  { config, nodes, serviceTimeMs }: LocalLevelsOptions,
   tracker: WorkflowTracker,
   portfolio: Portfolio | undefined,
   facts: EngineFacts,
@@ -175,6 +176,7 @@ function schedulerOf(
       traffic: portfolio?.traffic,
       classes,
       kvPoolTokens: facts.modelPoolTokens,
+      sharedGpuModels: modelsOnSharedGpus(nodes.flatMap(({ engines }) => engines)),
       retention: createRetention(rules.retention, facts.enginePoolTokens, serviceTimeMs),
       maxCount: rules.queue.maxCount,
       maxBytes: rules.queue.maxBytes,

@@ -86,6 +86,7 @@ export class ModelQueue {
   constructor(
     readonly model: string,
     private readonly discipline: QueueDiscipline,
+    readonly sharesGpu: boolean,
   ) {
     this.interactive = new ClassQueue(discipline.tenantSlackMs);
     this.batch = new ClassQueue(discipline.tenantSlackMs);

@@ -22,6 +22,8 @@ export interface GlobalSchedulerConfig extends QueueDiscipline {
   readonly foresight?: ((stageId: string) => Foresight | undefined) | undefined;
   /** KV memory of all engines of a model, in tokens; models of which it is not known are missing. */
   readonly kvPoolTokens: ReadonlyMap<string, number>;
+  /** Models that share GPUs with others. */
+  readonly sharedGpuModels: ReadonlySet<string>;
   /** Decides which contexts are kept while their workflows are in a tool call; nothing is kept without. */
   readonly retention?: Retention | undefined;
   readonly traffic?: TrafficObserver | undefined;
@@ -37,6 +39,7 @@ export const DEFAULT_SCHEDULER_CONFIG: GlobalSchedulerConfig = {
   policy: MAESTRO,
   classes: [],
   kvPoolTokens: new Map(),
+  sharedGpuModels: new Set(),
   maxCount: 10_000,
   maxBytes: 1 << 30,
   maxCountPerTenant: 10_000,

@@ -382,7 +382,7 @@ export class GlobalScheduler {
   private queue(model: string): ModelQueue {
     let queue = this.queues.get(model);
     if (!queue) {
-      queue = new ModelQueue(model, this.config);
+      queue = new ModelQueue(model, this.config, this.config.sharedGpuModels.has(model));
       this.queues.set(model, queue);
     }
     return queue;
@@ -391,6 +391,7 @@ export class GlobalScheduler {
   private orderInput(queued: QueuedStage, queue: ModelQueue, nowMs: number): OrderInput {
     const { stage, kind, prediction, workflow, enqueuedAtMs } = queued;
     const foresight = this.config.foresight?.(stage.stageId);
-    return { stage, kind, prediction, workflow, enqueuedAtMs, nowMs, foresight, loadStep: queue.load.step };
+    const { sharesGpu, load } = queue;
+    return { stage, kind, sharesGpu, prediction, workflow, enqueuedAtMs, nowMs, foresight, loadStep: load.step };
   }
 }

@@ -24,6 +24,7 @@ interface Case {
   loadStep?: number;
   started?: boolean;
   kind?: 'interactive' | 'batch';
+  sharesGpu?: boolean;
 }
 
 function input(given: Case = {}): OrderInput {
@@ -36,6 +37,7 @@ function input(given: Case = {}): OrderInput {
   return {
     stage,
     kind: given.kind ?? 'interactive',
+    sharesGpu: given.sharesGpu ?? false,
     prediction: makePrediction({ serviceMs: given.serviceMs ?? 1000, remainingMs: given.remainingMs ?? 0 }),
     workflow,
     enqueuedAtMs: given.enqueuedAtMs ?? 0,
@@ -179,15 +181,16 @@ describe('edf-sjf-batch-work', () => {
   it('orders batch stages by deadline and all that is left, and gives up at once who cannot be in time', () => {
     const batch = (given: Case) => input({ ...given, kind: 'batch' });
     for (const given of [{}, late, hopeless, { serviceMs: 70, loadStep: 3 }]) {
-      const { workflow } = batch(given);
-      const earlierMs = QOSERVE.key(batch(given)) - EDF_SJF_BATCH_WORK.key(batch(given));
-      expect(earlierMs).toBeCloseTo((workflow.deadlineMs - workflow.arrivalMs) / 6, 3);
+      expect(EDF_SJF_BATCH_WORK.key(batch(given))).toBe(QOSERVE.key(batch(given)));
+      const shared = batch({ ...given, sharesGpu: true });
+      const earlierMs = QOSERVE.key(shared) - EDF_SJF_BATCH_WORK.key(shared);
+      expect(earlierMs).toBeCloseTo((shared.workflow.deadlineMs - shared.workflow.arrivalMs) / 6, 3);
     }
     expect(EDF_SJF_BATCH_WORK.key(batch(hopeless))).toBeGreaterThan(RELEGATION_OFFSET_MS);
   });
 
-  it('places a batch stage among interactive ones as if it were due when five sixths of its time are over', () => {
-    const batch = input({ stage: { deadlineMs: 300_000 }, kind: 'batch' });
+  it('places a batch stage on shared GPUs among interactive ones as if it were due when five sixths of its time are over', () => {
+    const batch = input({ stage: { deadlineMs: 300_000 }, kind: 'batch', sharesGpu: true });
     const interactive = (deadlineMs: number) => input({ stage: { deadlineMs }, serviceMs: 0 });
     expect(EDF_SJF_BATCH_WORK.key(batch)).toBeLessThan(EDF_SJF_BATCH_WORK.key(interactive(251_000)));
     expect(EDF_SJF_BATCH_WORK.key(batch)).toBeGreaterThan(EDF_SJF_BATCH_WORK.key(interactive(249_000)));
