@@ -2,7 +2,7 @@ import type { Foresight, OrderingPolicy } from '../../src/global/order/policy.js
 import { createRetention, enginePoolTokensOf } from '../../src/global/retention/retention.js';
 import { GlobalScheduler } from '../../src/global/scheduler.js';
 import type { Dispatch, SubmitResult } from '../../src/global/scheduler-types.js';
-import { modelsOnSharedGpus } from '../../src/global/shared-gpus.js';
+import { modelsTakingTurns } from '../../src/global/taking-turns.js';
 import { WorkflowTracker } from '../../src/global/tracker.js';
 import { kvPoolTokensOf } from '../../src/global/working-set.js';
 import type { CapacityChanges, EngineSpec, KeptContext } from '../../src/model/fleet.js';
@@ -131,7 +131,7 @@ export class GlobalLevel {
     return new GlobalScheduler(
       {
         ...{ policy: this.policy, classes, foresight: this.foresight, kvPoolTokens: this.kvPoolTokens },
-        sharedGpuModels: modelsOnSharedGpus(enginesOf(nodes)),
+        modelsTakingTurns: modelsTakingTurns(nodes),
         ...{ maxCount: 1_000_000, maxCountPerTenant: 1_000_000, maxBytes: Number.MAX_SAFE_INTEGER },
         ...queue,
         traffic: controller?.traffic,

@@ -11,7 +11,7 @@ import { thinnings } from '../global/portfolio/thinning.js';
 import { createRetention } from '../global/retention/retention.js';
 import { GlobalScheduler } from '../global/scheduler.js';
 import { GlobalService } from '../global/service.js';
-import { modelsOnSharedGpus } from '../global/shared-gpus.js';
+import { modelsTakingTurns } from '../global/taking-turns.js';
 import { type WorkflowState, WorkflowTracker } from '../global/tracker.js';
 import type { Clock } from '../model/clock.js';
 import { type NodeSpec, residencyOf } from '../model/fleet.js';
@@ -176,7 +176,7 @@ function schedulerOf(
       traffic: portfolio?.traffic,
       classes,
       kvPoolTokens: facts.modelPoolTokens,
-      sharedGpuModels: modelsOnSharedGpus(nodes.flatMap(({ engines }) => engines)),
+      modelsTakingTurns: modelsTakingTurns(nodes),
       retention: createRetention(rules.retention, facts.enginePoolTokens, serviceTimeMs),
       maxCount: rules.queue.maxCount,
       maxBytes: rules.queue.maxBytes,

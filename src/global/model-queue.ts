@@ -86,7 +86,7 @@ export class ModelQueue {
   constructor(
     readonly model: string,
     private readonly discipline: QueueDiscipline,
-    readonly sharesGpu: boolean,
+    readonly takesTurns: boolean,
   ) {
     this.interactive = new ClassQueue(discipline.tenantSlackMs);
     this.batch = new ClassQueue(discipline.tenantSlackMs);

@@ -22,8 +22,8 @@ export interface GlobalSchedulerConfig extends QueueDiscipline {
   readonly foresight?: ((stageId: string) => Foresight | undefined) | undefined;
   /** KV memory of all engines of a model, in tokens; models of which it is not known are missing. */
   readonly kvPoolTokens: ReadonlyMap<string, number>;
-  /** Models that share GPUs with others. */
-  readonly sharedGpuModels: ReadonlySet<string>;
+  /** Models that cannot all be awake at once on their GPUs. */
+  readonly modelsTakingTurns: ReadonlySet<string>;
   /** Decides which contexts are kept while their workflows are in a tool call; nothing is kept without. */
   readonly retention?: Retention | undefined;
   readonly traffic?: TrafficObserver | undefined;
@@ -39,7 +39,7 @@ export const DEFAULT_SCHEDULER_CONFIG: GlobalSchedulerConfig = {
   policy: MAESTRO,
   classes: [],
   kvPoolTokens: new Map(),
-  sharedGpuModels: new Set(),
+  modelsTakingTurns: new Set(),
   maxCount: 10_000,
   maxBytes: 1 << 30,
   maxCountPerTenant: 10_000,

@@ -382,7 +382,7 @@ export class GlobalScheduler {
   private queue(model: string): ModelQueue {
     let queue = this.queues.get(model);
     if (!queue) {
-      queue = new ModelQueue(model, this.config, this.config.sharedGpuModels.has(model));
+      queue = new ModelQueue(model, this.config, this.config.modelsTakingTurns.has(model));
       this.queues.set(model, queue);
     }
     return queue;
@@ -391,7 +391,7 @@ export class GlobalScheduler {
   private orderInput(queued: QueuedStage, queue: ModelQueue, nowMs: number): OrderInput {
     const { stage, kind, prediction, workflow, enqueuedAtMs } = queued;
     const foresight = this.config.foresight?.(stage.stageId);
-    const { sharesGpu, load } = queue;
-    return { stage, kind, sharesGpu, prediction, workflow, enqueuedAtMs, nowMs, foresight, loadStep: load.step };
+    const { takesTurns, load } = queue;
+    return { stage, kind, takesTurns, prediction, workflow, enqueuedAtMs, nowMs, foresight, loadStep: load.step };
   }
 }

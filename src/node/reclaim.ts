@@ -99,7 +99,7 @@ export function planReclaim(context: ReclaimContext, nowMs: number): ReclaimPlan
       const interactiveKey = target.holds.firstInteractiveKey();
       if (!chosen && interactiveKey !== undefined && config.pauseBatch) {
         for (const record of others) {
-          if (sharesGpu(record, target)) {
+          if (takesTurns(record, target)) {
             pausedAfter.set(record, Math.min(pausedAfter.get(record) ?? NOT_PAUSED, interactiveKey));
           }
         }
@@ -128,12 +128,12 @@ export function planReclaim(context: ReclaimContext, nowMs: number): ReclaimPlan
     }
     room.claim(target, bytes);
     for (const record of engines) {
-      if (record.residency.state === 'draining' && sharesGpu(record, target)) wantedDrains.add(record);
+      if (record.residency.state === 'draining' && takesTurns(record, target)) wantedDrains.add(record);
     }
   }
 
   for (const record of engines) {
-    if (starts.waiting.some((start) => sharesGpu(record, start))) wantedDrains.add(record);
+    if (starts.waiting.some((start) => takesTurns(record, start))) wantedDrains.add(record);
   }
   for (const record of engines) {
     const afterKey = pausedAfter.get(record) ?? NOT_PAUSED;
@@ -191,6 +191,6 @@ function isMoving(state: EngineState): boolean {
   return state === 'falling-asleep' || state === 'waking';
 }
 
-function sharesGpu(a: EngineRecord, b: EngineRecord): boolean {
+function takesTurns(a: EngineRecord, b: EngineRecord): boolean {
   return a.spec.gpuIndices.some((gpu) => b.spec.gpuIndices.includes(gpu));
 }

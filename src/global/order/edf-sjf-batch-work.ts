@@ -3,8 +3,8 @@ import type { OrderInput, OrderingPolicy } from './policy.js';
 import { QOSERVE } from './qoserve.js';
 
 /**
- * Share of its time by which a batch workflow counts as due earlier beside interactive ones where models compete for the memory of a GPU. Otherwise it comes after every interactive call until it is nearly due, and after
- * a backlog many are nearly due at once. Where each GPU has one model nothing was gained by it, and `coding` lost 1.0 ± 0.9 points (proportional, 1.5). On the tuning seeds of `bench/slo` 1/12, 1/6, 1/4 and 2/5 were tried.
+ * Share of its time by which a batch workflow counts as due earlier beside interactive ones where models take turns on a GPU. Otherwise it comes after every interactive call until it is nearly due, and after
+ * a backlog many are nearly due at once. Where all can be awake nothing is gained by it, and workflows with proportional deadlines lose a point (`coding` 1.0 ± 0.9 at 1.5). On the tuning seeds of `bench/slo` 1/12, 1/6, 1/4 and 2/5 were tried.
  */
 const EARLIER_BY = 1 / 6;
 
@@ -15,13 +15,13 @@ const EARLIER_BY = 1 / 6;
  */
 export const EDF_SJF_BATCH_WORK: OrderingPolicy = {
   name: 'edf-sjf-batch-work',
-  summary: `interactive: ${EDF_SJF_LATE_LAST.summary}; batch: ${QOSERVE.summary}, and on shared GPUs as if due when five sixths of its time are over`,
+  summary: `interactive: ${EDF_SJF_LATE_LAST.summary}; batch: ${QOSERVE.summary}, and where models take turns as if due when five sixths of its time are over`,
   keyUnit: 'instant',
   usesLoad: true,
   key: (input) => {
-    const { kind, sharesGpu, workflow } = input;
+    const { kind, takesTurns, workflow } = input;
     if (kind !== 'batch') return EDF_SJF_LATE_LAST.key(input);
-    const earlierMs = sharesGpu ? EARLIER_BY * (workflow.deadlineMs - workflow.arrivalMs) : 0;
+    const earlierMs = takesTurns ? EARLIER_BY * (workflow.deadlineMs - workflow.arrivalMs) : 0;
     return QOSERVE.key(input) - earlierMs;
   },
   changesAtMs: (input) => orderOf(input).changesAtMs?.(input) ?? Number.POSITIVE_INFINITY,

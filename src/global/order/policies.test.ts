@@ -24,7 +24,7 @@ interface Case {
   loadStep?: number;
   started?: boolean;
   kind?: 'interactive' | 'batch';
-  sharesGpu?: boolean;
+  takesTurns?: boolean;
 }
 
 function input(given: Case = {}): OrderInput {
@@ -37,7 +37,7 @@ function input(given: Case = {}): OrderInput {
   return {
     stage,
     kind: given.kind ?? 'interactive',
-    sharesGpu: given.sharesGpu ?? false,
+    takesTurns: given.takesTurns ?? false,
     prediction: makePrediction({ serviceMs: given.serviceMs ?? 1000, remainingMs: given.remainingMs ?? 0 }),
     workflow,
     enqueuedAtMs: given.enqueuedAtMs ?? 0,
@@ -182,15 +182,15 @@ describe('edf-sjf-batch-work', () => {
     const batch = (given: Case) => input({ ...given, kind: 'batch' });
     for (const given of [{}, late, hopeless, { serviceMs: 70, loadStep: 3 }]) {
       expect(EDF_SJF_BATCH_WORK.key(batch(given))).toBe(QOSERVE.key(batch(given)));
-      const shared = batch({ ...given, sharesGpu: true });
+      const shared = batch({ ...given, takesTurns: true });
       const earlierMs = QOSERVE.key(shared) - EDF_SJF_BATCH_WORK.key(shared);
       expect(earlierMs).toBeCloseTo((shared.workflow.deadlineMs - shared.workflow.arrivalMs) / 6, 3);
     }
     expect(EDF_SJF_BATCH_WORK.key(batch(hopeless))).toBeGreaterThan(RELEGATION_OFFSET_MS);
   });
 
-  it('places a batch stage on shared GPUs among interactive ones as if it were due when five sixths of its time are over', () => {
-    const batch = input({ stage: { deadlineMs: 300_000 }, kind: 'batch', sharesGpu: true });
+  it('places a batch stage among interactive ones, where models take turns, as if it were due when five sixths of its time are over', () => {
+    const batch = input({ stage: { deadlineMs: 300_000 }, kind: 'batch', takesTurns: true });
     const interactive = (deadlineMs: number) => input({ stage: { deadlineMs }, serviceMs: 0 });
     expect(EDF_SJF_BATCH_WORK.key(batch)).toBeLessThan(EDF_SJF_BATCH_WORK.key(interactive(251_000)));
     expect(EDF_SJF_BATCH_WORK.key(batch)).toBeGreaterThan(EDF_SJF_BATCH_WORK.key(interactive(249_000)));

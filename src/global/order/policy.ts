@@ -14,8 +14,8 @@ export interface OrderInput {
   readonly stage: Stage;
   /** Of the stage's SLO class. */
   readonly kind: 'interactive' | 'batch';
-  /** Its model has to share the memory of GPUs with others. */
-  readonly sharesGpu: boolean;
+  /** Its model cannot be awake beside all others of its GPUs: they take turns. */
+  readonly takesTurns: boolean;
   readonly prediction: Prediction;
   readonly workflow: WorkflowState;
   /** When the stage entered our queue; it keeps this through bounces. */
@@ -57,10 +57,10 @@ export function keyChangeOf({ key, changesAtMs }: OrderingPolicy, input: OrderIn
   const atMs = changesAtMs?.(input) ?? Number.POSITIVE_INFINITY;
   if (atMs === Number.POSITIVE_INFINITY) return undefined;
   // Written out, since every dispatch comes here and a copy of an object goes through V8's runtime.
-  const { stage, kind, sharesGpu, prediction, workflow, enqueuedAtMs, foresight, loadStep } = input;
+  const { stage, kind, takesTurns, prediction, workflow, enqueuedAtMs, foresight, loadStep } = input;
   return {
     atMs,
-    orderKey: key({ stage, kind, sharesGpu, prediction, workflow, enqueuedAtMs, nowMs: atMs, foresight, loadStep }),
+    orderKey: key({ stage, kind, takesTurns, prediction, workflow, enqueuedAtMs, nowMs: atMs, foresight, loadStep }),
   };
 }
 
