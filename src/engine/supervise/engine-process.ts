@@ -62,12 +62,15 @@ export async function endGroup(group: number, graceMs: number, clock: Clock): Pr
   return groupGone(group, graceMs, clock);
 }
 
-/** What is left of a group whose leader has ended is killed: nobody speaks for it any more. */
+/** A killed process gives its memory back before it is gone, which took a real engine more than five seconds on two busy cores; the next one would come into memory that is still taken. */
+const SWEEP_LIMIT_MS = 30_000;
+
+/** What is left of a group whose leader has ended is killed: nobody speaks for it any more. Resolves when it is gone, or will not go. */
 export async function sweepGroup(group: number, clock: Clock): Promise<number> {
   const left = groupMembers(group).length;
   if (left > 0) {
     signalGroup(group, 'SIGKILL');
-    await groupGone(group, 5_000, clock);
+    await groupGone(group, SWEEP_LIMIT_MS, clock);
   }
   return left;
 }
