@@ -2,9 +2,18 @@ import { Counter, Gauge, type Registry } from 'prom-client';
 import type { EngineSnapshot, FleetSnapshot } from '../bus/contract.js';
 import type { EngineState, Residency } from '../model/fleet.js';
 
-const ENGINE_STATES: readonly EngineState[] = [
-  ...(['down', 'running', 'draining', 'falling-asleep', 'sleeping', 'sleeping-deep', 'waking', 'failed'] as const),
-];
+/** As a record, so that a state that is new is missed here by the compiler and not on the page. */
+const STATES: Readonly<Record<EngineState, true>> = {
+  down: true,
+  running: true,
+  draining: true,
+  'falling-asleep': true,
+  sleeping: true,
+  'sleeping-deep': true,
+  waking: true,
+  failed: true,
+};
+const ENGINE_STATES = Object.keys(STATES) as EngineState[];
 const TIERS: readonly Residency[] = ['running', 'sleeping', 'host', 'disk'];
 
 type Series = readonly [labels: Readonly<Record<string, string>>, value: number];

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { type Served, serve } from '../../src/cli/serve.js';
 import { parseConfig } from '../../src/config/load.js';
+import { until } from './agent-process.js';
 
 const FOLDER = new URL('../../deploy/monitoring/', import.meta.url);
 
@@ -65,13 +66,14 @@ let page: string;
 
 beforeAll(async () => {
   served = await serve({ config: parseConfig(FLEET, 'fleet.yaml'), port: 0 });
-  const ask = (stream: boolean) =>
-    request(`${served.address}/v1/chat/completions`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json', 'x-maestro-workflow': 'run-1', 'x-maestro-session-final': 'true' },
-      body: JSON.stringify({ model: 'llama-3.1-8b', stream, messages: [{ role: 'user', content: 'Say something.' }] }),
-    });
-  await (await ask(true)).body.text();
+  const answer = await request(`${served.address}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', 'x-maestro-workflow': 'run-1', 'x-maestro-session-final': 'true' },
+    body: JSON.stringify({ model: 'llama-3.1-8b', messages: [{ role: 'user', content: 'Say something.' }] }),
+  });
+  await answer.body.text();
+  // The client may have the end of its answer before the levels have.
+  await until('the call has ended', 10_000, () => served.scheduling.openStages === 0);
   page = await (await request(`${served.address}/metrics`)).body.text();
 });
 
