@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -191,7 +191,7 @@ describe('a config that is right', () => {
   });
 
   it.each(['deploy/demo-fleet.yaml', 'deploy/fleet.example.yaml'])('%s is one', (path) => {
-    expect(checkConfig('', path).problems).toEqual([]);
+    expect(checkConfig(readFileSync(path, 'utf8'), path).problems).toEqual([]);
     expect(loadConfig(path).fleet.nodes.length).toBeGreaterThan(0);
   });
 
