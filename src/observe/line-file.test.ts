@@ -54,9 +54,18 @@ describe('LineFile', () => {
     expect(file.lost).toBe(6);
   });
 
-  it('does not keep anybody from working where its folder is missing', async () => {
+  it('makes its folder', async () => {
+    const path = join(folder, 'of', 'today', 'log');
+    const file = new LineFile(path, new ManualClock());
+    file.write('kept');
+    await file.end();
+    expect(linesOf(path)).toEqual(['kept', '']);
+  });
+
+  it('does not keep anybody from working where its folder cannot be', async () => {
     const told: Error[] = [];
-    const file = new LineFile(join(folder, 'none', 'log'), new ManualClock(), (error) => told.push(error));
+    writeFileSync(join(folder, 'file'), '');
+    const file = new LineFile(join(folder, 'file', 'log'), new ManualClock(), (error) => told.push(error));
     file.write('lost');
     expect(file.lost).toBe(1);
     expect(told).toHaveLength(1);

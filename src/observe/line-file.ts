@@ -1,4 +1,14 @@
-import { closeSync, createWriteStream, fstatSync, ftruncateSync, openSync, readSync, type WriteStream } from 'node:fs';
+import {
+  closeSync,
+  createWriteStream,
+  fstatSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readSync,
+  type WriteStream,
+} from 'node:fs';
+import { dirname } from 'node:path';
 import type { Clock } from '../model/clock.js';
 
 /** A file that cannot be written is tried again after so long. */
@@ -11,7 +21,7 @@ const MOST_WAITING_BYTES = 4_000_000;
 const LONGEST_LINE_BYTES = 1_048_576;
 
 /**
- * A file to which lines are appended beside the work, never in its way. On a full disk lines are lost and counted, and writing goes on by itself when there is room again. A
+ * A file to which lines are appended beside the work, never in its way; its folder is made. On a full disk lines are lost and counted, and writing goes on by itself when there is room again. A
  * line is there whole or not at all: half of one that a crash or a full disk has left is cut off before the next.
  */
 export class LineFile {
@@ -61,6 +71,7 @@ export class LineFile {
 
   private open(): void {
     try {
+      mkdirSync(dirname(this.path), { recursive: true });
       const file = openSync(this.path, 'a+');
       try {
         cutHalfLine(file);
