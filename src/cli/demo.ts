@@ -61,6 +61,7 @@ async function demo(options: DemoArguments): Promise<void> {
         await served.stop(DRAIN_MS);
       },
       () => process.stderr.write('\nfinishing open requests; once more to stop at once\n'),
+      () => served.abandon(),
     );
   }
   try {

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { createServer } from 'node:net';
 import { setFlagsFromString } from 'node:v8';
 import { collectDefaultMetrics, type Registry } from 'prom-client';
 import { createLocalLevels, type LocalLevels } from '../bus/local.js';
@@ -9,16 +11,11 @@ import type { MaestroConfig } from '../config/schema.js';
 import { stepShapes } from '../config/service-times.js';
 import { type EmulatedFleet, startEmulatedFleet } from '../engine/emulator/fleet.js';
 import { serviceTimes } from '../engine/service-times.js';
+import { claimStateDir } from '../engine/supervise/state-lock.js';
 import { readGpuDetails } from '../engine/telemetry/nvidia-smi-xml.js';
 import type { TelemetryWatch } from '../engine/telemetry/telemetry-watch.js';
 import type { EngineTls } from '../engine/vllm/engine-tls.js';
-import {
-  createGateway,
-  createGatewayMetrics,
-  DEFAULT_GATEWAY_CONFIG,
-  type Gateway,
-  type GatewayConfig,
-} from '../gateway/index.js';
+import { createGateway, createGatewayMetrics, DEFAULT_GATEWAY_CONFIG, type GatewayConfig } from '../gateway/index.js';
 import type { GlobalService } from '../global/service.js';
 import { MaestroError } from '../model/error.js';
 import { exportFleet } from '../observe/fleet-metrics.js';
@@ -34,7 +31,7 @@ import { modelPathOf } from './package-files.js';
 import { rehearse } from './rehearsal.js';
 import { startReplayThread } from './replay-thread.js';
 import { ResidueGuard } from './residue-guard.js';
-import { type StartedEngines, startEngines } from './started-engines.js';
+import { hasLaunches, type StartedEngines, startEngines } from './started-engines.js';
 import { tlsOfConfig } from './tls-options.js';
 import { startTrainingThread } from './training-thread.js';
 import { discoveredNodes } from './vllm-urls.js';
@@ -64,11 +61,13 @@ export interface Served {
   readonly fleet: EmulatedFleet | undefined;
   /** Drains and ends everything, engines included. */
   stop(drainMs: number): Promise<void>;
+  /** Tells the engines that this process has started to end, where the config does not keep them, and waits for nothing. */
+  abandon(): void;
 }
 
 /**
- * Starts the emulated engines that the config asks for, the levels and the gateway in this process. Throws before anything is started where other machines would be
- * let in without a key.
+ * Starts the emulated engines that the config asks for, the levels and the gateway in this process. Throws before anything is started or taken over where other
+ * machines would be let in without a key, the port is taken, or another process has the engines.
  */
 export async function serve(options: ServeOptions): Promise<Served> {
   const host = options.host ?? options.config.listen.host;
@@ -76,6 +75,10 @@ export async function serve(options: ServeOptions): Promise<Served> {
   prepareProcess();
   const { config } = options;
   const { timeScale } = config.fleet;
+  const port = options.port ?? config.listen.port;
+  await refuseTakenPort(port, host);
+  const launched = options.vllmUrls ? { ...config, fleet: { ...config.fleet, nodes: [] } } : config;
+  const giveBackState = hasLaunches(launched) ? claimStateDir(config.fleet.stateDir) : () => undefined;
   const logger = createLogger({ level: config.observe.logLevel });
   const clock = new WallClock(timeScale);
   const emulated = options.vllmUrls ? [] : toEmulatedNodes(config);
@@ -159,16 +162,16 @@ export async function serve(options: ServeOptions): Promise<Served> {
       for (const watch of watches.values()) watch.stop();
       guard?.stop();
       await Promise.all([started?.end(), fleet?.stop()]);
+      giveBackState();
     };
     // Engines that run already are found first, so that none is started into their memory.
     await levels.start();
-    const launched = options.vllmUrls ? { ...config, fleet: { ...config.fleet, nodes: [] } } : config;
     started = startEngines(launched, wallClock, logger, levels.mayStart, engineTls);
     guard = guardResidues(launched, started, scheduling, wallClock, logger);
     try {
-      await listen(gateway, options.port ?? config.listen.port, host);
+      await listen(() => gateway.listen(port, host), port, host);
     } catch (error) {
-      await levels.stop();
+      await stop(0);
       throw error;
     }
     if (options.rehearsal) {
@@ -176,9 +179,10 @@ export async function serve(options: ServeOptions): Promise<Served> {
       const stopped = () => stopping || gateway.openRequests > 0;
       void rehearse({ config, gateway: gatewayConfig(config), model: prediction.model, stopped });
     }
-    return { scheduling, address: gateway.address, clock, fleet, stop };
+    return { scheduling, address: gateway.address, clock, fleet, stop, abandon: () => started?.endAtOnce() };
   } catch (error) {
     await Promise.all([started?.end(), fleet?.stop()]);
+    giveBackState();
     throw error;
   }
 }
@@ -252,9 +256,17 @@ function gatewayConfig(config: MaestroConfig): GatewayConfig {
   };
 }
 
-async function listen(gateway: Gateway, port: number, host: string): Promise<void> {
+/** Before engines are touched: a start that comes to nothing must not disturb them. */
+async function refuseTakenPort(port: number, host: string): Promise<void> {
+  if (port === 0) return;
+  const probe = createServer();
+  await listen(() => once(probe.listen(port, host), 'listening'), port, host);
+  await new Promise((resolve) => probe.close(resolve));
+}
+
+async function listen(open: () => Promise<unknown>, port: number, host: string): Promise<void> {
   try {
-    await gateway.listen(port, host);
+    await open();
   } catch (cause) {
     const why = LISTEN_PROBLEMS[(cause as NodeJS.ErrnoException).code ?? ''];
     if (why === undefined) throw cause;
@@ -280,11 +292,15 @@ function deviceReading(fleet: EmulatedFleet, nodeId: string): number[] {
  * Runs `stop` once on SIGINT or SIGTERM and then exits; a second signal exits at once.
  *
  * @param onSignal Called first, for a word to the user.
+ * @param abandon Called at the second, for what must not be left behind.
  */
-export function stopOnSignal(stop: () => Promise<void>, onSignal: () => void): void {
+export function stopOnSignal(stop: () => Promise<void>, onSignal: () => void, abandon: () => void): void {
   let stopping = false;
   const handle = () => {
-    if (stopping) process.exit(130);
+    if (stopping) {
+      abandon();
+      process.exit(130);
+    }
     stopping = true;
     onSignal();
     stop().then(

@@ -1,8 +1,10 @@
+import { join } from 'node:path';
 import { engineApiKeys, keyVariables } from '../config/keys.js';
 import { kvcachedName } from '../config/node-specs.js';
 import type { MaestroConfig } from '../config/schema.js';
 import { isSleepCapable } from '../config/sizing.js';
 import type { EngineLaunch } from '../engine/supervise/launch-command.js';
+import { liveRunRecords } from '../engine/supervise/run-record.js';
 import { StartLocks } from '../engine/supervise/start-locks.js';
 import { EngineSupervisor } from '../engine/supervise/supervisor.js';
 import type { EngineTls } from '../engine/vllm/engine-tls.js';
@@ -16,6 +18,8 @@ export interface StartedEngines {
   refused(engineId: string, forMs: number): void;
   /** Ends them, or leaves them to the next run, as the config says. */
   end(): Promise<void>;
+  /** Ends those that the config does not keep, and waits for nothing. */
+  endAtOnce(): void;
 }
 
 /**
@@ -44,13 +48,28 @@ export function startEngines(
         }),
     );
   });
+  for (const { engineId, pid } of liveRunRecords(join(stateDir, 'run'))) {
+    if (supervisors.some((supervisor) => supervisor.engineId === engineId)) continue;
+    logger.warn(
+      { engine: engineId, pid },
+      'an engine that the fleet file no longer names still runs, and holds its GPU memory; end it with kill, or name it again',
+    );
+  }
   for (const supervisor of supervisors) supervisor.start();
   const end = async () => {
     await Promise.all(supervisors.map((supervisor) => (onExit === 'keep' ? supervisor.release() : supervisor.stop())));
   };
   const refused = (engineId: string, forMs: number) =>
     supervisors.find((supervisor) => supervisor.engineId === engineId)?.refused(forMs);
-  return { supervisors, refused, end };
+  const endAtOnce = () => {
+    if (onExit === 'stop') for (const supervisor of supervisors) supervisor.endAtOnce();
+  };
+  return { supervisors, refused, end, endAtOnce };
+}
+
+/** Does the config start engines? */
+export function hasLaunches({ fleet: { nodes } }: MaestroConfig): boolean {
+  return nodes.some(({ engines }) => engines.some(({ launch }) => launch !== undefined));
 }
 
 function launches(node: MaestroConfig['fleet']['nodes'][number], keys: ReadonlyMap<string, string>): EngineLaunch[] {

@@ -65,6 +65,7 @@ async function up(options: UpArguments): Promise<void> {
   stopOnSignal(
     () => served.stop(DRAIN_MS),
     () => process.stderr.write('finishing open requests; once more to stop at once\n'),
+    () => served.abandon(),
   );
 }
 

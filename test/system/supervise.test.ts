@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { request } from 'undici';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { WallClock } from '../../src/bus/wall-clock.js';
+import type { EngineLaunch } from '../../src/engine/supervise/launch-command.js';
 import { groupMembers, processEntry } from '../../src/engine/supervise/process-table.js';
 import { StartLocks } from '../../src/engine/supervise/start-locks.js';
 import { EngineSupervisor, type SupervisorOptions } from '../../src/engine/supervise/supervisor.js';
@@ -29,21 +30,25 @@ afterEach(async () => {
   rmSync(stateDir, { recursive: true, force: true });
 });
 
+function launch(env: Record<string, string> = {}): EngineLaunch {
+  return {
+    engineId: 'e1',
+    program: [process.execPath, FAKE],
+    weights: 'tiny',
+    servedName: 'tiny',
+    url: `http://127.0.0.1:${port}`,
+    gpuIndices: [0],
+    sleep: true,
+    maxNumSeqs: 8,
+    kvDtype: 'bf16',
+    args: [],
+    env,
+  };
+}
+
 function supervisor(env: Record<string, string> = {}, options: Partial<SupervisorOptions> = {}): EngineSupervisor {
   const made = new EngineSupervisor({
-    launch: {
-      engineId: 'e1',
-      program: [process.execPath, FAKE],
-      weights: 'tiny',
-      servedName: 'tiny',
-      url: `http://127.0.0.1:${port}`,
-      gpuIndices: [0],
-      sleep: true,
-      maxNumSeqs: 8,
-      kvDtype: 'bf16',
-      args: [],
-      env,
-    },
+    launch: launch(env),
     stateDir,
     clock: new WallClock(),
     locks: new StartLocks(),
@@ -152,6 +157,17 @@ describe('EngineSupervisor', () => {
     expect(await serverPids()).toEqual(pids);
     await after.stop();
     expect(pids.filter(alive)).toEqual([]);
+  });
+
+  it('ends an engine of another model that an earlier run has left, and starts its own', async () => {
+    const before = supervisor();
+    await until(() => before.state === 'serving');
+    const pids = await serverPids();
+    await before.release();
+    const after = supervisor({}, { launch: { ...launch(), weights: 'another', servedName: 'another' } });
+    await until(() => after.state === 'serving');
+    expect(pids.filter(alive)).toEqual([]);
+    expect(readFileSync(join(stateDir, 'run', 'e1.json'), 'utf8')).toContain('"another"');
   });
 
   it('sees the end of an engine that it took over', async () => {

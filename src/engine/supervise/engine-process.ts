@@ -36,10 +36,15 @@ export async function spawnEngine({ command, env, logFile }: SpawnOptions): Prom
   }
 }
 
-/** A process that an earlier run of this program has started. It is not our child, so its end is seen by looking. */
-export function adoptEngine(pid: number, startTicks: number, clock: Clock): EngineProcess {
+/**
+ * A process that an earlier run of this program has started. It is not our child, so its end is seen by looking.
+ *
+ * @param wanted Once it is false nobody looks any more.
+ */
+export function adoptEngine(pid: number, startTicks: number, clock: Clock, wanted: () => boolean): EngineProcess {
   const ended = new Promise<{ code: null; signal: null }>((resolve) => {
     const look = () => {
+      if (!wanted()) return;
       const entry = processEntry(pid);
       if (entry?.startTicks === startTicks && entry.state !== 'Z') clock.after(ADOPTED_POLL_MS, look);
       else resolve({ code: null, signal: null });
@@ -84,7 +89,8 @@ async function groupGone(group: number, withinMs: number, clock: Clock): Promise
   }
 }
 
-function signalGroup(group: number, signal: NodeJS.Signals): void {
+/** To a whole process group; one that is gone does not matter. */
+export function signalGroup(group: number, signal: NodeJS.Signals): void {
   try {
     process.kill(-group, signal);
   } catch (error) {

@@ -69,6 +69,12 @@ export function launchCommand(launch: EngineLaunch): string[] {
   return [...command, ...launch.args];
 }
 
+/** Whether a command line, of an earlier fleet file perhaps, starts the same weights under the same name as `launch`. */
+export function servesTheSame(command: readonly string[], { weights, servedName }: EngineLaunch): boolean {
+  const flag = command.indexOf('--served-model-name');
+  return command[flag - 1] === weights && command[flag + 1] === servedName;
+}
+
 /** The environment, on top of `base`: the engine's GPUs, and the endpoints by which it is put to sleep. */
 export function launchEnvironment(
   launch: EngineLaunch,

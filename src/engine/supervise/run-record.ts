@@ -1,5 +1,5 @@
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { processEntry } from './process-table.js';
 
@@ -30,13 +30,33 @@ export function readLiveRunRecord(path: string): RunRecord | undefined {
   } catch {
     return undefined;
   }
-  const entry = processEntry(record.pid);
-  const same = entry?.startTicks === record.startTicks && entry.state !== 'Z' && record.bootId === bootId();
-  return same ? record : undefined;
+  return isSameProcess(record) ? record : undefined;
 }
 
+/** Records in the folder whose processes still run. */
+export function liveRunRecords(folder: string): RunRecord[] {
+  let names: string[];
+  try {
+    names = readdirSync(folder);
+  } catch {
+    return [];
+  }
+  return names.filter((name) => name.endsWith('.json')).flatMap((name) => readLiveRunRecord(join(folder, name)) ?? []);
+}
+
+/** Does the very process still run that had this pid then? */
+export function isSameProcess(then: Pick<RunRecord, 'pid' | 'startTicks' | 'bootId'>): boolean {
+  const entry = processEntry(then.pid);
+  return entry?.startTicks === then.startTicks && entry.state !== 'Z' && then.bootId === bootId();
+}
+
+/** A record that cannot be removed (a file system that has become read-only) does no harm: the process that it names is gone. */
 export function forgetRunRecord(path: string): void {
-  rmSync(path, { force: true });
+  try {
+    rmSync(path, { force: true });
+  } catch {
+    // As above; whoever keeps engines running must not end for it.
+  }
 }
 
 /** Changes with every boot, so that a pid of an earlier one is never taken for ours. */

@@ -1,14 +1,17 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Clock } from '../../model/clock.js';
 import { CrashBackoff } from './crash-backoff.js';
+import { adoptEngine } from './engine-process.js';
 import { classifyExit, type EndedProcess, type ExitReason } from './exit-reason.js';
 import { type EngineLaunch, launchCommand, launchEnvironment } from './launch-command.js';
 import { logTail, openLog } from './log-file.js';
 import { parseStat, processEntry } from './process-table.js';
-import { bootId, forgetRunRecord, readLiveRunRecord, writeRunRecord } from './run-record.js';
+import { bootId, forgetRunRecord, liveRunRecords, readLiveRunRecord, writeRunRecord } from './run-record.js';
 import { StartLocks } from './start-locks.js';
+import { claimStateDir } from './state-lock.js';
 
 describe('classifyExit', () => {
   const GUARD =
@@ -154,6 +157,73 @@ describe('files', () => {
     forgetRunRecord(path);
     expect(readLiveRunRecord(path)).toBeUndefined();
   });
+
+  it('finds the processes of all records that still run', () => {
+    const run = join(folder, 'run');
+    expect(liveRunRecords(run)).toEqual([]);
+    const me = processEntry(process.pid)!;
+    const record = { engineId: 'e', pid: me.pid, startTicks: me.startTicks, bootId: bootId(), command: ['x'] };
+    writeRunRecord(join(run, 'e.json'), record);
+    writeRunRecord(join(run, 'gone.json'), { ...record, engineId: 'gone', startTicks: me.startTicks - 1 });
+    writeFileSync(join(run, 'half.json'), '{"pid":');
+    expect(liveRunRecords(run)).toEqual([record]);
+  });
+
+  it('goes on where a record cannot be removed', () => {
+    writeFileSync(join(folder, 'run'), 'a file where the folder of records was');
+    expect(() => forgetRunRecord(join(folder, 'run', 'e.json'))).not.toThrow();
+    mkdirSync(join(folder, 'e.json'));
+    expect(() => forgetRunRecord(join(folder, 'e.json'))).not.toThrow();
+  });
+});
+
+describe('claimStateDir', () => {
+  let folder = '';
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'maestro-claim-'));
+  });
+  afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+  it('gives a folder to one process at a time', () => {
+    const giveBack = claimStateDir(join(folder, 'state'));
+    expect(() => claimStateDir(join(folder, 'state'))).toThrow(`Process ${process.pid} runs the engines of`);
+    giveBack();
+    claimStateDir(join(folder, 'state'))();
+    expect(readdirSync(join(folder, 'state'))).toEqual([]);
+  });
+
+  it('does not mind what a killed process has left, whole or in part', () => {
+    const { startTicks } = processEntry(process.pid)!;
+    const dead = { pid: process.pid, startTicks: startTicks - 1, bootId: bootId() };
+    for (const left of [JSON.stringify(dead), '{"pid":', '']) {
+      writeFileSync(join(folder, 'owner.json'), left);
+      claimStateDir(folder)();
+    }
+  });
+
+  it('keeps nobody from working where the folder cannot be', () => {
+    writeFileSync(join(folder, 'file'), '');
+    expect(() => claimStateDir(join(folder, 'file', 'state'))()).not.toThrow();
+  });
+});
+
+it('looks no more for the end of an engine that has been let go', () => {
+  const { pid, startTicks } = processEntry(process.pid)!;
+  const looks: (() => void)[] = [];
+  const clock: Clock = {
+    nowMs: () => 0,
+    after: (_delayMs, look) => {
+      looks.push(look);
+      return { cancel: () => undefined };
+    },
+  };
+  let wanted = true;
+  adoptEngine(pid, startTicks, clock, () => wanted);
+  looks.shift()!();
+  expect(looks).toHaveLength(1);
+  wanted = false;
+  looks.shift()!();
+  expect(looks).toEqual([]);
 });
 
 describe('parseStat', () => {

@@ -6,9 +6,9 @@ import { VllmClient } from '../vllm/client.js';
 import type { EngineTls } from '../vllm/engine-tls.js';
 import { claimAddress } from './claim-address.js';
 import { CrashBackoff, type CrashBackoffConfig, DEFAULT_CRASH_BACKOFF } from './crash-backoff.js';
-import { adoptEngine, type EngineProcess, endGroup, spawnEngine, sweepGroup } from './engine-process.js';
+import { adoptEngine, type EngineProcess, endGroup, signalGroup, spawnEngine, sweepGroup } from './engine-process.js';
 import { classifyExit, type ExitReason, isHopeless } from './exit-reason.js';
-import { type EngineLaunch, launchCommand, launchEnvironment } from './launch-command.js';
+import { type EngineLaunch, launchCommand, launchEnvironment, servesTheSame } from './launch-command.js';
 import { logTail, openLog } from './log-file.js';
 import { processEntry } from './process-table.js';
 import { bootId, forgetRunRecord, type RunRecord, readLiveRunRecord, writeRunRecord } from './run-record.js';
@@ -132,6 +132,11 @@ export class EngineSupervisor {
     this.current = 'stopped';
   }
 
+  /** Tells the engine to end and waits for nothing. Its record stays: should it not end, the next run finds it. */
+  endAtOnce(): void {
+    if (this.current !== 'stopped' && this.process) signalGroup(this.process.pid, 'SIGTERM');
+  }
+
   /** Ends a process that is sound but used up; a new one is started at once. To be asked only while nothing runs on it. */
   async retire(): Promise<void> {
     if (this.current !== 'serving' || !this.process) return;
@@ -161,9 +166,10 @@ export class EngineSupervisor {
   private async run(): Promise<void> {
     const { locks, launch, logger, clock } = this.options;
     while (this.wanted) {
-      this.process = this.adopt();
+      this.process = undefined;
       let served = false;
       try {
+        this.process = await this.adopt();
         served = this.process
           ? await this.untilServing(this.process)
           : await locks.hold(launch.gpuIndices, async () => this.wanted && this.startProcess());
@@ -193,18 +199,23 @@ export class EngineSupervisor {
     return Promise.race([ended, released]);
   }
 
-  private adopt(): EngineProcess | undefined {
-    const { launch, clock, logger } = this.options;
+  /** An engine that an earlier run has left. One of another model is of no use to anybody: it is ended, and started anew. */
+  private async adopt(): Promise<EngineProcess | undefined> {
+    const { launch, clock, logger, graceMs = DEFAULT_GRACE_MS } = this.options;
     const record = readLiveRunRecord(this.recordPath);
     if (!record || record.engineId !== launch.engineId) return undefined;
-    if (record.command.join('\0') !== launchCommand(launch).join('\0')) {
-      logger.warn(
-        { engine: this.engineId, pid: record.pid },
-        'an engine of another configuration still runs and is taken over; restart it to apply changes',
-      );
+    const fields = { engine: this.engineId, pid: record.pid };
+    if (!servesTheSame(record.command, launch)) {
+      logger.warn(fields, 'an engine of another model still runs here; it is ended and started as the fleet file says');
+      await endGroup(record.pid, graceMs, clock);
+      return undefined;
     }
-    logger.info({ engine: this.engineId, pid: record.pid }, 'took over a running engine');
-    return adoptEngine(record.pid, record.startTicks, clock);
+    if (record.command.join('\0') !== launchCommand(launch).join('\0')) {
+      const advice = 'is taken over as it is; kill it to have it started as the fleet file says now';
+      logger.warn(fields, `an engine with other arguments still runs and ${advice}`);
+    }
+    logger.info(fields, 'took over a running engine');
+    return adoptEngine(record.pid, record.startTicks, clock, () => this.current !== 'stopped');
   }
 
   private async startProcess(): Promise<boolean> {

@@ -1,0 +1,69 @@
+import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { MaestroError } from '../../model/error.js';
+import { processEntry } from './process-table.js';
+import { bootId, isSameProcess } from './run-record.js';
+
+const ownerSchema = z.object({ pid: z.int().positive(), startTicks: z.number(), bootId: z.string() });
+
+/**
+ * Claims a folder of logs and run records for this process. Two processes with one folder would take over each other's engines, and whichever ends first would
+ * end those of the other. Throws where a process that still runs has the folder; what a killed one has left does not count. A folder that cannot be
+ * written is nobody's: engines are worth more than the claim.
+ *
+ * @returns Gives the folder back.
+ */
+export function claimStateDir(stateDir: string): () => void {
+  const path = join(stateDir, 'owner.json');
+  const mine = `${path}.${process.pid}`;
+  const startTicks = processEntry(process.pid)?.startTicks;
+  if (startTicks === undefined) return () => undefined;
+  try {
+    mkdirSync(stateDir, { recursive: true });
+    writeFileSync(mine, JSON.stringify({ pid: process.pid, startTicks, bootId: bootId() }), { mode: 0o640 });
+  } catch {
+    return () => undefined;
+  }
+  try {
+    // A link is there whole or not at all, and never replaces another.
+    if (!link(mine, path)) {
+      const owner = liveOwner(path);
+      if (owner !== undefined) throw taken(stateDir, owner);
+      rmSync(path, { force: true });
+      if (!link(mine, path)) throw taken(stateDir, liveOwner(path));
+    }
+  } finally {
+    rmSync(mine, { force: true });
+  }
+  return () => {
+    if (liveOwner(path) === process.pid) rmSync(path, { force: true });
+  };
+}
+
+function taken(stateDir: string, pid: number | undefined): MaestroError {
+  const who = pid === undefined ? 'Another process' : `Process ${pid}`;
+  return new MaestroError(
+    'invalid_request',
+    `${who} runs the engines of ${stateDir} (fleet.stateDir) already. End it first, or give this one a stateDir and engines of its own.`,
+  );
+}
+
+/** False where the name is taken. Where links cannot be made at all, nobody can take it. */
+function link(from: string, to: string): boolean {
+  try {
+    linkSync(from, to);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'EEXIST';
+  }
+}
+
+function liveOwner(path: string): number | undefined {
+  try {
+    const owner = ownerSchema.parse(JSON.parse(readFileSync(path, 'utf8')));
+    return isSameProcess(owner) ? owner.pid : undefined;
+  } catch {
+    return undefined;
+  }
+}

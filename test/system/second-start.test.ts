@@ -1,0 +1,129 @@
+/** `maestro up` where another one runs already, and told to end twice. Its engine is a process that only answers `/health`. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { request } from 'undici';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { WallClock } from '../../src/bus/wall-clock.js';
+import { endGroup } from '../../src/engine/supervise/engine-process.js';
+import { alive, until } from './agent-process.js';
+
+const LIMIT_MS = 60_000;
+vi.setConfig({ testTimeout: 120_000 });
+
+const ROOT = join(import.meta.dirname, '..', '..');
+const FAKE = join(import.meta.dirname, 'fake-vllm-process.mjs');
+
+let folder = '';
+let port = 0;
+let enginePort = 0;
+const children: ChildProcess[] = [];
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'maestro-second-'));
+  port = await freePort();
+  enginePort = await freePort();
+});
+
+afterEach(async () => {
+  const engine = enginePid();
+  for (const child of children.splice(0)) child.kill('SIGKILL');
+  if (engine !== undefined) await endGroup(engine, 1_000, new WallClock());
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** Starts `maestro up`; `said` is all that it has printed. */
+function up(more: object = {}, onPort = port) {
+  const file = join(folder, `fleet-${children.length}.json`);
+  const engine = {
+    ...{ id: 'e', model: 'llama-3.1-8b', gpus: [0], kvMemory: '8GiB', url: `http://127.0.0.1:${enginePort}` },
+    launch: { program: [process.execPath, FAKE], weights: 'llama-3.1-8b' },
+  };
+  const nodes = [{ id: 'n', gpus: ['h100-sxm'], hostMemory: '64GiB', engines: [engine] }];
+  writeFileSync(file, JSON.stringify({ fleet: { stateDir: join(folder, 'state'), ...more, nodes } }));
+  const child = spawn(
+    process.execPath,
+    ['--import', 'tsx', join(ROOT, 'src/cli/main.ts'), 'up', '--fleet', file, '--port', String(onPort)],
+    { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] },
+  );
+  children.push(child);
+  const run = { child, said: '', ended: once(child, 'close') };
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (chunk) => {
+      run.said += String(chunk);
+    });
+  }
+  return run;
+}
+
+function enginePid(): number | undefined {
+  try {
+    return JSON.parse(readFileSync(join(folder, 'state', 'run', 'e.json'), 'utf8')).pid;
+  } catch {
+    return undefined;
+  }
+}
+
+async function engineOfTheFirst(): Promise<number> {
+  const first = up();
+  await until('the first serves', LIMIT_MS, () => first.said.includes('maestro serves at'));
+  await until('its engine runs', LIMIT_MS, () => enginePid() !== undefined);
+  return enginePid()!;
+}
+
+it('a second one on the same folder ends, whatever its port, and leaves the engine of the first alone', async () => {
+  const engine = await engineOfTheFirst();
+  const second = up({}, 0);
+  expect((await second.ended)[0]).toBe(1);
+  expect(second.said).toMatch(new RegExp(`Process ${children[0]!.pid} runs the engines of \\S+state`));
+  expect(alive(engine)).toBe(true);
+});
+
+it('a second one on the same port ends before it starts or takes over anything', async () => {
+  const engine = await engineOfTheFirst();
+  const second = up({ stateDir: join(folder, 'other') });
+  expect((await second.ended)[0]).toBe(1);
+  expect(second.said).toMatch(/^error: Cannot listen on .* something listens there already/);
+  expect(alive(engine)).toBe(true);
+});
+
+it('told to end a second time it exits at once, and its engine ends too', async () => {
+  const engine = await engineOfTheFirst();
+  const [first] = children;
+  const open = request(`http://127.0.0.1:${port}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ model: 'llama-3.1-8b', messages: [{ role: 'user', content: 'hello' }] }),
+  }).catch(() => undefined);
+  const inFlight = async () =>
+    /^maestro_requests_in_flight 1$/m.test(await (await request(`http://127.0.0.1:${port}/metrics`)).body.text());
+  await until('a request is open', LIMIT_MS, inFlight);
+  first!.kill('SIGTERM');
+  const ended = once(first!, 'exit');
+  await until('it drains', LIMIT_MS, async () => (await readiness()) !== 200);
+  first!.kill('SIGTERM');
+  expect((await ended)[0]).toBe(130);
+  await open;
+  await until('the engine has ended', LIMIT_MS, () => !alive(engine));
+});
+
+async function readiness(): Promise<number> {
+  try {
+    const { statusCode, body } = await request(`http://127.0.0.1:${port}/livez`);
+    await body.dump();
+    return statusCode;
+  } catch {
+    return 0;
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port: free } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return free;
+}
