@@ -125,6 +125,7 @@ export function maestroHeaders(
   if (identity) {
     headers.push('x-maestro-workflow', identity.workflowId, 'x-maestro-identity-source', identity.source);
     headers.push('x-maestro-class', identity.sloClass.name);
+    if (identity.ignored.length > 0) headers.push('x-maestro-ignored', identity.ignored.join(', '));
   }
   if (changed !== undefined) headers.push('x-maestro-parameters', changed);
   if (start) {

@@ -36,7 +36,7 @@ interface Case {
   role?: string;
 }
 
-function resolve({ headers = {}, body = {}, path = {}, key, continued, role }: Case): Identity {
+function resolve({ headers = {}, body = {}, path = {}, key, continued, role }: Case, rules = RULES): Identity {
   return resolveIdentity(
     {
       requestId: 'req-1',
@@ -48,7 +48,7 @@ function resolve({ headers = {}, body = {}, path = {}, key, continued, role }: C
       continuedWorkflow: () => continued,
       contentRole: () => role,
     },
-    RULES,
+    rules,
   );
 }
 
@@ -224,6 +224,67 @@ describe('class', () => {
   ])('%s', (_name, given, sloClass, classClamped) => {
     const identity = resolve(given);
     expect([identity.sloClass.name, identity.classClamped]).toEqual([sloClass, classClamped]);
+  });
+});
+
+describe('classes with names of their own', () => {
+  const rules: IdentityRules = {
+    classes: [
+      { name: 'gold', kind: 'interactive', deadlineMs: 10_000, weight: 5 },
+      { name: 'silver', kind: 'interactive', deadlineMs: 60_000, weight: 1 },
+      { name: 'bulk', kind: 'batch', deadlineMs: 1_800_000, weight: 0.2 },
+    ],
+    defaultClass: 'silver',
+    templates: {},
+  };
+  const asked = (name: string) => resolve({ headers: { 'x-maestro-class': name } }, rules);
+
+  it.each([
+    ['gold', 'gold'],
+    ['batch', 'bulk'],
+    ['interactive', 'silver'],
+  ])('%s gets %s', (name, sloClass) => {
+    expect(asked(name)).toMatchObject({ sloClass: { name: sloClass }, ignored: [] });
+  });
+
+  it('a name that is none gets the default, and is told', () => {
+    expect(asked('vip')).toMatchObject({ sloClass: { name: 'silver' }, ignored: ['x-maestro-class'] });
+  });
+});
+
+describe('our own headers that say nothing', () => {
+  it.each<[string, string]>([
+    ['x-maestro-wrkflow', 'w'],
+    ['x-maestro-workflow', 'a%0Ab'],
+    ['x-maestro-workflow', ''],
+    ['x-maestro-role', 'r'.repeat(200)],
+    ['x-maestro-deadline-ms', '5s'],
+    ['x-maestro-deadline-ms', '0'],
+    ['x-maestro-session-final', 'maybe'],
+    [`x-maestro-${'y'.repeat(54)}`, 'z'],
+  ])('%s: %s is told', (name, value) => {
+    expect(resolve({ headers: { [name]: value, 'x-maestro-agent': 'coder', accept: '*/*' } }).ignored).toEqual([name]);
+  });
+
+  it('those that can be used are not, nor any of others', () => {
+    const headers = {
+      'x-maestro-workflow': 'w',
+      'x-maestro-tenant': 't',
+      'x-maestro-class': 'batch',
+      'x-maestro-deadline-ms': '5000',
+      'x-maestro-session-final': 'false',
+      'x-session-id': '%%',
+    };
+    expect(resolve({ headers }).ignored).toEqual([]);
+  });
+
+  it('are told in few words however many they are', () => {
+    const headers = Object.fromEntries(
+      Array.from({ length: 20 }, (_, index) => [`x-maestro-${index}${'x'.repeat(99)}`, '']),
+    );
+    const { ignored } = resolve({ headers });
+    expect(ignored).toHaveLength(8);
+    expect(Math.max(...ignored.map((name) => name.length))).toBe(64);
   });
 });
 

@@ -15,6 +15,7 @@ import {
   traceClaim,
 } from './identity-claims.js';
 import { durationMs } from './identity-values.js';
+import { ignoredHeaders } from './ignored-headers.js';
 import type { PathIdentity } from './routes.js';
 
 /** Which step of the resolution named the workflow; shown in `x-maestro-identity-source` and counted. */
@@ -52,6 +53,8 @@ export interface Identity {
   readonly source: IdentitySource;
   /** This call is the last of its workflow. */
   readonly sessionFinal: boolean;
+  /** Our own headers that could not be used, see {@link ignoredHeaders}. */
+  readonly ignored: readonly string[];
 }
 
 export interface IdentityRules {
@@ -116,7 +119,7 @@ export function resolveIdentity(input: IdentityInput, rules: IdentityRules): Ide
   const template = merged.template ?? 'default';
   const templateDefaults = Object.hasOwn(rules.templates, template) ? rules.templates[template] : undefined;
   const wanted =
-    findClass(rules, merged.sloClass) ??
+    askedClass(rules, merged.sloClass) ??
     tierClass(rules, input.body('service_tier')) ??
     findClass(rules, key?.defaultClass) ??
     findClass(rules, templateDefaults?.class);
@@ -135,6 +138,7 @@ export function resolveIdentity(input: IdentityInput, rules: IdentityRules): Ide
     deadlineExplicit: merged.deadlineMs !== undefined,
     source,
     sessionFinal: merged.sessionFinal === true,
+    ignored: ignoredHeaders(headers, (name) => askedClass(rules, name) !== undefined),
   };
 }
 
@@ -159,6 +163,14 @@ function defaultDeadlineMs(
 
 function findClass(rules: IdentityRules, name: string | undefined): SloClass | undefined {
   return name === undefined ? undefined : rules.classes.find((candidate) => candidate.name === name);
+}
+
+/** A class by its name, else by its kind, so that clients who know `interactive` and `batch` alone get what they mean. */
+function askedClass(rules: IdentityRules, name: string | undefined): SloClass | undefined {
+  const named = findClass(rules, name);
+  if (named || (name !== 'interactive' && name !== 'batch')) return named;
+  const usual = defaultClass(rules);
+  return usual.kind === name ? usual : rules.classes.find(({ kind }) => kind === name);
 }
 
 function defaultClass(rules: IdentityRules): SloClass {
