@@ -178,8 +178,8 @@ export interface Scheduling {
   /** May requests be served now? With the reason when not. */
   readiness(): { readonly ready: boolean; readonly reason: string };
   submit(stage: Stage, identitySource: string, listener: StageListener): StageHandle;
-  /** The record of a request by its id; `last` stands for the newest that has ended. */
-  explain(stageId: string): DecisionRecord | undefined;
+  /** The record of a request by its id; `last` stands for the newest that has ended. With a tenant, those of others do not exist. */
+  explain(stageId: string, tenant?: string): DecisionRecord | undefined;
   /** What the fleet is doing now; also the source of the report's timelines. */
   fleet(): FleetSnapshot;
 }

@@ -74,7 +74,7 @@ async function calibrate(given: string, options: CalibrateArguments): Promise<vo
     const length = maxModelLen === undefined ? '' : ` The server takes ${maxModelLen} tokens.`;
     throw new MaestroError(
       'invalid_request',
-      `Too few points fit the server: give smaller --prompts and --contexts.${length}`,
+      `${MIN_PREFILL_SAMPLES} prompt lengths and ${MIN_DECODE_SAMPLES} pairs of batch and context are needed, and ${measured.prefill.length} and ${measured.decode.length} fit the server: give more and smaller --prompts, --batches and --contexts.${length}`,
     );
   }
   const fit = fitCosts(measured.prefill, measured.decode);

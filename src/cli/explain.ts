@@ -3,6 +3,7 @@ import { request } from 'undici';
 import type { DecisionRecord } from '../bus/contract.js';
 import { MaestroError } from '../model/error.js';
 import { MiB } from '../model/units.js';
+import { keyOf, parseTarget } from './target.js';
 
 /** `maestro explain <request-id>`: why one request went where it went. */
 export function registerExplain(program: Command): void {
@@ -12,8 +13,11 @@ export function registerExplain(program: Command): void {
     .description(
       'Prints the decision record of one request: identity, prediction, queue, candidates with every score term, outcome.',
     )
-    .argument('<request-id>', 'the x-request-id of the answer; "last" for the newest request that has ended')
-    .option('--target <url>', 'address of the gateway', 'http://127.0.0.1:8080')
+    .argument(
+      '<request-id>',
+      'the x-request-id of the answer; "last" for the newest request (of the key) that has ended',
+    )
+    .option('--target <url>', 'address of the gateway', parseTarget, 'http://127.0.0.1:8080')
     .option('--key <key>', 'API key, where the gateway asks for one (default: $MAESTRO_API_KEY)')
     .option('--json', 'print the record as one JSON document')
     .addHelpText(
@@ -27,8 +31,8 @@ export function registerExplain(program: Command): void {
 }
 
 async function fetchRecord(requestId: string, options: { target: string; key?: string }): Promise<DecisionRecord> {
-  const key = options.key ?? process.env['MAESTRO_API_KEY'];
-  const url = `${options.target.replace(/\/+$/, '')}/v1/maestro/requests/${encodeURIComponent(requestId)}`;
+  const key = keyOf(options);
+  const url = `${options.target}/v1/maestro/requests/${encodeURIComponent(requestId)}`;
   let answer: Awaited<ReturnType<typeof request>>;
   try {
     answer = await request(url, { headers: key ? { authorization: `Bearer ${key}` } : {} });
@@ -45,7 +49,15 @@ async function fetchRecord(requestId: string, options: { target: string; key?: s
   if (answer.statusCode === 404) {
     throw new MaestroError(
       'not_found',
-      `The gateway at ${options.target} has no record of "${requestId}". It keeps the most recent requests only; the id is the x-request-id of the answer.`,
+      requestId === 'last'
+        ? `No request${key ? ' of this key' : ''} has ended at ${options.target} yet.`
+        : `The gateway at ${options.target} has no record of "${requestId}". It keeps the most recent requests only; the id is the x-request-id of the answer.`,
+    );
+  }
+  if (answer.statusCode === 401) {
+    throw new MaestroError(
+      'invalid_api_key',
+      `The gateway at ${options.target} ${key ? 'does not know this key' : 'asks for a key'}. Give --key, or set MAESTRO_API_KEY.`,
     );
   }
   if (answer.statusCode !== 200)

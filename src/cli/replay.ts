@@ -12,6 +12,7 @@ import { WallClock } from '../bus/wall-clock.js';
 import { FleetRecorder } from './fleet-recorder.js';
 import { nonNegative, positive, positiveInteger } from './numbers.js';
 import { progressLine, usesColour } from './output.js';
+import { keyOf, parseTarget, shownArguments } from './target.js';
 
 interface ReplayArguments {
   readonly target: string;
@@ -37,7 +38,7 @@ export function registerReplay(program: Command): void {
         'Prompts are synthetic text of the recorded length and prefix structure.',
     )
     .argument('<trace>', 'canonical trace with arrivals')
-    .option('--target <url>', 'OpenAI-compatible endpoint', 'http://127.0.0.1:8080')
+    .option('--target <url>', 'OpenAI-compatible endpoint', parseTarget, 'http://127.0.0.1:8080')
     .option('--speed <x>', "the trace's own times pass x times faster; deadlines stay", positive, 1)
     .option(
       '--time-scale <x>',
@@ -66,7 +67,7 @@ export function registerReplay(program: Command): void {
 
 async function replay(path: string, options: ReplayArguments): Promise<void> {
   const { rows } = await readTrace(path);
-  const key = options.key ?? process.env['MAESTRO_API_KEY'];
+  const key = keyOf(options);
   const headers = key === undefined ? {} : { authorization: `Bearer ${key}` };
   const served = await fetchServedModels(options.target, headers);
   const modelFor = chooseModels(
@@ -103,7 +104,7 @@ async function replay(path: string, options: ReplayArguments): Promise<void> {
   const input: ReportInput = {
     title: `Replay of ${basename(path)}`,
     subtitle: options.target,
-    command: ['maestro', ...process.argv.slice(2)].filter((word) => word !== options.key).join(' '),
+    command: ['maestro', ...shownArguments(process.argv.slice(2))].join(' '),
     machine: `${cpus().length} × ${cpus()[0]?.model ?? 'CPU'} (client)`,
     startedAt: startedAt.toISOString(),
     timeScale: options.timeScale,
@@ -134,7 +135,7 @@ async function replay(path: string, options: ReplayArguments): Promise<void> {
 /** The fleet behind a Maestro gateway; undefined for any other endpoint. */
 async function remoteFleet(target: string, headers: Record<string, string>): Promise<FleetSnapshot | undefined> {
   try {
-    const answer = await request(`${target.replace(/\/+$/, '')}/v1/maestro/fleet`, { headers });
+    const answer = await request(`${target}/v1/maestro/fleet`, { headers });
     if (answer.statusCode === 200) return (await answer.body.json()) as FleetSnapshot;
     await answer.body.dump();
   } catch {

@@ -62,9 +62,9 @@ export function answerLocally(context: GatewayContext, request: LocalRequest): v
       sendMetrics(context, res, headers);
       break;
     case 'explain': {
-      const record = scheduling.explain(parameter);
-      // With keys, a tenant sees its own requests only; others' do not exist for it.
-      if (!record || (key && record.stage.tenant !== key.tenant)) {
+      // With keys, a tenant sees its own requests only.
+      const record = scheduling.explain(parameter, key?.tenant);
+      if (!record) {
         throw new MaestroError('not_found', 'No such request is remembered here; only the most recent ones are.');
       }
       sendJson(res, 200, record, headers);

@@ -161,10 +161,11 @@ export class GlobalService implements Scheduling {
     };
   }
 
-  explain(stageId: string): DecisionRecord | undefined {
+  explain(stageId: string, tenant?: string): DecisionRecord | undefined {
     const { decisionLog } = this.options;
-    if (stageId === 'last') return decisionLog.last();
-    return this.jobs.get(stageId)?.record ?? decisionLog.get(stageId);
+    if (stageId === 'last') return decisionLog.last(tenant);
+    const record = this.jobs.get(stageId)?.record ?? decisionLog.get(stageId);
+    return tenant === undefined || record?.stage.tenant === tenant ? record : undefined;
   }
 
   fleet(): FleetSnapshot {

@@ -38,6 +38,15 @@ describe('DecisionLog', () => {
     }
   });
 
+  it('knows the newest of a tenant', () => {
+    const log = new DecisionLog({ capacity: 3 });
+    const of = (stageId: string, tenant: string) => ({ stage: { stageId, tenant } }) as DecisionRecord;
+    for (const each of [of('a1', 'a'), of('a2', 'a'), of('b1', 'b')]) log.close(each, PAUSE_MS);
+    expect(log.last()?.stage.stageId).toBe('b1');
+    expect(log.last('a')?.stage.stageId).toBe('a2');
+    expect(log.last('c')).toBeUndefined();
+  });
+
   it('reaches back for a minute however many end, with a burst in whole and everything that failed', () => {
     const capacity = 1000;
     const log = new DecisionLog({ capacity });

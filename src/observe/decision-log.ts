@@ -46,17 +46,21 @@ export class DecisionLog {
     this.next = (this.next + 1) % this.options.capacity;
   }
 
-  /** The newest record; what `maestro explain last` shows. */
-  last(): DecisionRecord | undefined {
-    return this.newest;
+  /** The newest record, of a tenant if one is given; what `maestro explain last` shows. */
+  last(tenant?: string): DecisionRecord | undefined {
+    return this.newestThat(({ stage }) => tenant === undefined || stage.tenant === tenant);
   }
 
   get(stageId: string): DecisionRecord | undefined {
-    if (this.newest?.stage.stageId === stageId) return this.newest;
+    return this.newestThat(({ stage }) => stage.stageId === stageId);
+  }
+
+  private newestThat(fits: (record: DecisionRecord) => boolean): DecisionRecord | undefined {
+    if (this.newest && fits(this.newest)) return this.newest;
     const { length } = this.ring;
     for (let age = 1; age <= length; age++) {
       const record = this.ring[(this.next - age + length) % length];
-      if (record?.stage.stageId === stageId) return record;
+      if (record && fits(record)) return record;
     }
     return undefined;
   }

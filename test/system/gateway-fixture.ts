@@ -97,8 +97,10 @@ export class FakeScheduling implements Scheduling {
     submitted.listener.onStart(this.startOf(submitted.stage));
   }
 
-  explain(stageId: string): DecisionRecord | undefined {
-    const found = this.submitted.find(({ stage }) => stage.stageId === stageId);
+  explain(stageId: string, tenant?: string): DecisionRecord | undefined {
+    const found = this.submitted.find(
+      ({ stage }) => stage.stageId === stageId && (tenant === undefined || stage.tenant === tenant),
+    );
     return found && ({ stage: found.stage, identitySource: found.identitySource } as DecisionRecord);
   }
 
