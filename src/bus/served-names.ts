@@ -4,12 +4,20 @@ import type { ServedModel } from './contract.js';
 /** The models that clients may name, gathered from all clusters, and their other names. */
 export class ServedNames {
   private readonly aliasesOf = new Map<string, string[]>();
+  private aliases: Readonly<Record<string, string>> = {};
 
   /** @param presences What each cluster serves now. */
   constructor(
     private readonly presences: () => ReadonlyMap<string, ModelPresence>[],
-    private readonly aliases: Readonly<Record<string, string>>,
+    aliases: Readonly<Record<string, string>>,
   ) {
+    this.rename(aliases);
+  }
+
+  /** From now on these are the other names of the models. */
+  rename(aliases: Readonly<Record<string, string>>): void {
+    this.aliases = aliases;
+    this.aliasesOf.clear();
     for (const [alias, model] of Object.entries(aliases)) {
       const names = this.aliasesOf.get(model);
       if (names) names.push(alias);

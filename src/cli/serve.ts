@@ -4,7 +4,7 @@ import { setFlagsFromString } from 'node:v8';
 import { collectDefaultMetrics, type Registry } from 'prom-client';
 import { createLocalLevels, type LocalLevels } from '../bus/local.js';
 import { WallClock } from '../bus/wall-clock.js';
-import { engineApiKeys, gatewayKeys } from '../config/keys.js';
+import { engineApiKeys } from '../config/keys.js';
 import { isOpenToOthers } from '../config/listen.js';
 import { toEmulatedNodes, toNodeSpecs } from '../config/node-specs.js';
 import type { MaestroConfig } from '../config/schema.js';
@@ -15,7 +15,7 @@ import { claimStateDir } from '../engine/supervise/state-lock.js';
 import { readGpuDetails } from '../engine/telemetry/nvidia-smi-xml.js';
 import type { TelemetryWatch } from '../engine/telemetry/telemetry-watch.js';
 import type { EngineTls } from '../engine/vllm/engine-tls.js';
-import { createGateway, createGatewayMetrics, DEFAULT_GATEWAY_CONFIG, type GatewayConfig } from '../gateway/index.js';
+import { createGateway, createGatewayMetrics } from '../gateway/index.js';
 import type { GlobalService } from '../global/service.js';
 import { MaestroError } from '../model/error.js';
 import { exportFleet } from '../observe/fleet-metrics.js';
@@ -26,6 +26,7 @@ import { keepLearned, prepareLivePrediction } from '../predict/live/service.js';
 import { RetrainingService } from '../predict/retraining/service.js';
 import type { TextVectors } from '../predict/text-vectors/service.js';
 import { watchGpus } from './gpu-telemetry.js';
+import { ConfigReload, gatewayConfig, withLiveFields } from './live-config.js';
 import { liveTextVectors } from './live-text-vectors.js';
 import { modelPathOf } from './package-files.js';
 import { rehearse } from './rehearsal.js';
@@ -38,6 +39,8 @@ import { discoveredNodes } from './vllm-urls.js';
 
 export interface ServeOptions {
   readonly config: MaestroConfig;
+  /** Where it was read, so that it can be read again. */
+  readonly configFile?: string;
   /** Base URLs of vLLM servers of which nothing else is known; they take the place of the config's fleet. */
   readonly vllmUrls?: readonly string[];
   /** API keys of those servers, by engine id. */
@@ -59,6 +62,8 @@ export interface Served {
   /** Clock of the levels: emulated milliseconds where the fleet is. */
   readonly clock: WallClock;
   readonly fleet: EmulatedFleet | undefined;
+  /** Reads the config file again; what is wrong with it is logged and changes nothing. Absent where the config is of no file. */
+  readonly reload: (() => void) | undefined;
   /** Drains and ends everything, engines included. */
   stop(drainMs: number): Promise<void>;
   /** Tells the engines that this process has started to end, where the config does not keep them, and waits for nothing. */
@@ -179,7 +184,13 @@ export async function serve(options: ServeOptions): Promise<Served> {
       const stopped = () => stopping || gateway.openRequests > 0;
       void rehearse({ config, gateway: gatewayConfig(config), model: prediction.model, stopped });
     }
-    return { scheduling, address: gateway.address, clock, fleet, stop, abandon: () => started?.endAtOnce() };
+    const reload = reloading(options, metrics.registry, logger, (next) => {
+      refuseStrangers({ ...options, config: next }, host);
+      gateway.reconfigure(gatewayConfig(next));
+      scheduling.rename(next.aliases);
+      logger.level = next.observe.logLevel;
+    });
+    return { scheduling, address: gateway.address, clock, fleet, reload, stop, abandon: () => started?.endAtOnce() };
   } catch (error) {
     await Promise.all([started?.end(), fleet?.stop()]);
     giveBackState();
@@ -242,18 +253,28 @@ function exportLevels(
   );
 }
 
-function gatewayConfig(config: MaestroConfig): GatewayConfig {
-  const { gateway, defaultClass, templates, parameters } = config;
-  return {
-    ...DEFAULT_GATEWAY_CONFIG,
-    ...gateway,
-    keys: gatewayKeys(config),
-    defaultClass,
-    templates,
-    parameters,
-    readsText: config.prediction.readText,
-    timeouts: { ...DEFAULT_GATEWAY_CONFIG.timeouts, ...gateway.timeouts },
-  };
+/** The config file read again, as far as that can take effect; undefined where there is none. */
+function reloading(
+  { config, configFile }: ServeOptions,
+  registry: Registry,
+  logger: Logger,
+  apply: (config: MaestroConfig) => void,
+): (() => void) | undefined {
+  if (configFile === undefined) return undefined;
+  const reload = new ConfigReload(configFile, (next) => apply(withLiveFields(config, next)), logger);
+  exportTotal(
+    registry,
+    'maestro_config_reloads_total',
+    'Times that the config file was read again',
+    () => reload.reloads,
+  );
+  exportTotal(
+    registry,
+    'maestro_config_reload_failures_total',
+    'Times that it could not be used, so that the former one serves on; the log has what is wrong with it',
+    () => reload.failures,
+  );
+  return () => reload.reload();
 }
 
 /** Before engines are touched: a start that comes to nothing must not disturb them. */
@@ -289,12 +310,17 @@ function deviceReading(fleet: EmulatedFleet, nodeId: string): number[] {
 }
 
 /**
- * Runs `stop` once on SIGINT or SIGTERM and then exits; a second signal exits at once.
+ * Runs `stop` once on SIGINT or SIGTERM and then exits; a second signal exits at once. So does SIGHUP where a terminal closes, or nothing can be reloaded; else it reloads.
  *
  * @param onSignal Called first, for a word to the user.
  * @param abandon Called at the second, for what must not be left behind.
  */
-export function stopOnSignal(stop: () => Promise<void>, onSignal: () => void, abandon: () => void): void {
+export function stopOnSignal(
+  stop: () => Promise<void>,
+  onSignal: () => void,
+  abandon: () => void,
+  reload?: () => void,
+): void {
   let stopping = false;
   const handle = () => {
     if (stopping) {
@@ -310,6 +336,7 @@ export function stopOnSignal(stop: () => Promise<void>, onSignal: () => void, ab
   };
   process.on('SIGINT', handle);
   process.on('SIGTERM', handle);
+  process.on('SIGHUP', reload && !process.stdout.isTTY ? reload : handle);
 }
 
 /** Watches what sleeping engines that this process has started hold of the GPUs, where `nvidia-smi` tells. */

@@ -53,6 +53,7 @@ async function up(options: UpArguments): Promise<void> {
   }
   const served = await serve({
     config: configFor(options),
+    ...(options.fleet === undefined ? {} : { configFile: options.fleet }),
     rehearsal: true,
     insecure: options.insecure === true,
     ...(options.vllm
@@ -66,6 +67,7 @@ async function up(options: UpArguments): Promise<void> {
     () => served.stop(DRAIN_MS),
     () => process.stderr.write('finishing open requests; once more to stop at once\n'),
     () => served.abandon(),
+    served.reload,
   );
 }
 

@@ -47,6 +47,11 @@ export interface Gateway {
   listen(port: number, host: string): Promise<void>;
   /** Stops taking requests, lets running ones finish for up to `drainMs` of wall time, ends the rest with an error. */
   close(drainMs: number): Promise<void>;
+  /**
+   * Serves by another config from now on: its keys, templates, parameters, limits of bodies, heartbeats and timeouts. What the server, its queue budget and its
+   * sockets were made with stays.
+   */
+  reconfigure(config: GatewayConfig): void;
   /** Base URL without a path, once it serves. */
   readonly address: string;
   /** Requests that are open now. */
@@ -73,8 +78,11 @@ export function createGatewayMetrics(classes: readonly string[]): GatewayMetrics
   return new GatewayMetrics({ routes: INFERENCE_ROUTE_NAMES, classes, identitySources: IDENTITY_SOURCES });
 }
 
+/** What {@link Gateway.reconfigure} replaces. */
+type Configured = Pick<GatewayContext, 'config' | 'keys' | 'policies'>;
+
 class HttpGateway implements Gateway {
-  private readonly context: GatewayContext;
+  private readonly context: GatewayContext & { -readonly [Name in keyof Configured]: Configured[Name] };
   private readonly server: Server;
   private readonly open = new OpenList<Exchange>();
   /** Ids of open requests that clients chose; ours are unique by themselves. */
@@ -88,12 +96,11 @@ class HttpGateway implements Gateway {
   constructor(options: GatewayOptions) {
     const { config, scheduling, clock, logger, metrics, textVectors, wallClock = new WallClock() } = options;
     this.context = {
-      ...{ config, scheduling, clock, wallClock, logger, metrics, textVectors },
-      keys: new KeyRing(config.keys),
+      ...{ scheduling, clock, wallClock, logger, metrics, textVectors },
+      ...configured(config),
       conversations: new ConversationIndex(config.maxWorkflows),
       workflows: new WorkflowClock(config.maxWorkflows, config.workflowIdleMs),
       tokens: new TokenEstimator(),
-      policies: new ParameterPolicies(config.parameters),
       budget: new QueueBudget({ maxCount: config.maxOpenRequests, maxBytes: config.maxOpenBytes }),
       rooms: new RoomPool(),
       responses: new ResponseHomes(),
@@ -115,6 +122,10 @@ class HttpGateway implements Gateway {
     if (config.maxConnectionsPerAddress) capConnections(this.server, config.maxConnectionsPerAddress);
     this.server.on('request', (req: IncomingMessage, res: ServerResponse) => this.handle(req, res));
     this.server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => answerBrokenRequest(error, socket));
+  }
+
+  reconfigure(config: GatewayConfig): void {
+    Object.assign(this.context, configured(config));
   }
 
   get address(): string {
@@ -277,4 +288,8 @@ function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket): void
   socket.end(
     `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   );
+}
+
+function configured(config: GatewayConfig): Configured {
+  return { config, keys: new KeyRing(config.keys), policies: new ParameterPolicies(config.parameters) };
 }

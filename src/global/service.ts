@@ -107,6 +107,11 @@ export class GlobalService implements Scheduling {
     return this.names.all();
   }
 
+  /** From now on these are the further names of served models. */
+  rename(aliases: Readonly<Record<string, string>>): void {
+    this.names.rename(aliases);
+  }
+
   resolveModel(name: string): ServedModel | undefined {
     return this.names.resolve(name);
   }

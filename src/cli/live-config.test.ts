@@ -1,0 +1,69 @@
+import { describe, expect, it } from 'vitest';
+import { parseConfig } from '../config/load.js';
+import { changedFields, LIVE_FIELDS, withLiveFields } from './live-config.js';
+
+const KEY = '{key: a-long-enough-key, tenant: t}';
+/** A value of each live field that is not its default. */
+const VALUES: Readonly<Record<string, string>> = {
+  aliases: 'aliases: {small: llama-3.1-8b}',
+  defaultClass: 'defaultClass: batch',
+  templates: 'templates: {nightly: {class: batch}}',
+  parameters: 'parameters: {"*": {caps: {max_tokens: 5}}}',
+  'gateway.keys': `gateway: {keys: [${KEY}]}`,
+  'gateway.bodyLimit': 'gateway: {bodyLimit: 1MiB}',
+  'gateway.heartbeat': 'gateway: {heartbeat: 3s}',
+  'gateway.heartbeatWhole': 'gateway: {heartbeatWhole: 3s}',
+  'gateway.timeouts.firstToken': 'gateway: {timeouts: {firstToken: 3s}}',
+  'gateway.timeouts.betweenTokens': 'gateway: {timeouts: {betweenTokens: 3s}}',
+  'gateway.timeouts.total': 'gateway: {timeouts: {total: 3s}}',
+  'gateway.timeouts.idleWrite': 'gateway: {timeouts: {idleWrite: 3s}}',
+  'observe.logLevel': 'observe: {logLevel: warn}',
+};
+const FLEET = `fleet: {nodes: [{id: n, gpus: [h100-sxm], hostMemory: 64GiB, engines: [{id: e, model: llama-3.1-8b, gpus: [0], kvMemory: 8GiB}]}]}`;
+
+const config = (text: string) => parseConfig(`${text}\n${FLEET}`, 'f.yaml');
+const running = config('');
+
+describe('fields that take effect without a restart', () => {
+  it.each(LIVE_FIELDS)('%s is taken from the new config, and all of it', (name) => {
+    const next = config(VALUES[name]!);
+    expect(withLiveFields(running, next)).toEqual(next);
+    expect(next).not.toEqual(running);
+  });
+
+  it.each([
+    'scheduling: {policy: edf}',
+    'gateway: {timeouts: {queue: 3s}}',
+    'gateway: {maxOpenRequests: 3}',
+    'gateway: {insecure: true}',
+    'observe: {decisionLog: /tmp/d.jsonl}',
+    'listen: {port: 9999}',
+  ])('not %s', (text) => {
+    expect(config(text)).not.toEqual(running);
+    expect(withLiveFields(running, config(text))).toEqual(running);
+  });
+
+  it('a default class that does not run yet waits', () => {
+    const next = config(
+      'classes: [{name: gold, kind: interactive, deadline: 5s}, {name: bulk, kind: batch, deadline: 1h}]\ndefaultClass: gold',
+    );
+    expect(withLiveFields(running, next)).toEqual(running);
+  });
+});
+
+describe('changed fields', () => {
+  it.each<[object, object, string[]]>([
+    [{}, {}, []],
+    [{ aliases: { a: 'x' } }, { aliases: { a: 'y' } }, ['aliases']],
+    [{}, { gateway: { keys: [], maxOpenRequests: 1 } }, ['gateway.keys', 'gateway.maxOpenRequests']],
+    [{ gateway: { timeouts: { total: '1h' } } }, {}, ['gateway.timeouts.total']],
+    [{ fleet: { nodes: [1] } }, { fleet: { nodes: [1, 2] } }, ['fleet.nodes']],
+    [{ fleet: 3 }, { fleet: {} }, ['fleet']],
+  ])('from %j to %j: %j', (before, after, names) => {
+    expect(changedFields(before, after)).toEqual(names);
+  });
+
+  it('an empty file is no fields', () => {
+    expect(changedFields(null, { aliases: { a: 'x' } })).toEqual(['aliases']);
+  });
+});
