@@ -15,9 +15,13 @@ export class BadFile extends MaestroError {
   }
 }
 
+/** Some editors begin a file with it, and it is no part of the text. */
+const BYTE_ORDER_MARK = '\uFEFF';
+
 /** The lines of a text file, streaming. Gzip is recognised by its magic bytes, whatever the file is called. */
 export async function* readLines(path: string): AsyncGenerator<string> {
   let rest = '';
+  let begun = false;
   try {
     const zipped = await isGzip(path);
     const file = createReadStream(path);
@@ -25,7 +29,9 @@ export async function* readLines(path: string): AsyncGenerator<string> {
     const input: Readable = zipped ? pipeline(file, createGunzip(), () => undefined) : file;
     input.setEncoding('utf8');
     for await (const chunk of input as AsyncIterable<string>) {
-      const lines = (rest + chunk).split('\n');
+      const text: string = begun || !chunk.startsWith(BYTE_ORDER_MARK) ? chunk : chunk.slice(1);
+      begun = true;
+      const lines = (rest + text).split('\n');
       rest = lines.pop()!;
       for (const line of lines) yield line.endsWith('\r') ? line.slice(0, -1) : line;
     }

@@ -121,6 +121,21 @@ describe('readLines', () => {
     expect(await collect(readLines(path))).toEqual(['x'.repeat(200_000), 'two', '', 'four – ü']);
   });
 
+  it('finds a mistake in a trace without a call', async () => {
+    for (const lines of [[], ['', ''], ['{"maestro_trace":1,"source":"here"}']]) {
+      expect((await checkTrace(lines)).issues.map(describeIssue)).toEqual([
+        `row ${lines.length}: there is no call in this trace`,
+      ]);
+    }
+    await expect(readTrace([])).rejects.toThrow('there is no call in this trace');
+  });
+
+  it('passes over a byte order mark', async () => {
+    const path = join(folder, 'marked.jsonl');
+    await writeFile(path, `\uFEFF${row({})}\n`);
+    expect((await readTrace(path)).rows).toHaveLength(1);
+  });
+
   it('fails on a missing file and on a cut gzip file', async () => {
     await expect(readTrace(join(folder, 'none'))).rejects.toThrow('none: no such file');
     await expect(readTrace(folder)).rejects.toThrow('is a folder');

@@ -26,7 +26,7 @@ const traces = fc
       hash_ids: fc.option(fc.array(fc.nat(50), { maxLength: 30 }), { nil: undefined }),
       role: fc.option(fc.constantFrom('planner', 'worker'), { nil: undefined }),
     }),
-    { maxLength: 25 },
+    { minLength: 1, maxLength: 25 },
   )
   .map((drafts) =>
     drafts.map(({ workflow, before, ...fields }, index): TraceRow => {

@@ -1,5 +1,5 @@
 import { createWriteStream } from 'node:fs';
-import { rename } from 'node:fs/promises';
+import { rename, rm } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
@@ -20,10 +20,17 @@ export async function writeTrace(
     }
   }
   const temporary = `${path}.${process.pid}.tmp`;
-  const file = createWriteStream(temporary);
-  // Node's gzip header carries no time stamp, so equal rows give equal bytes.
-  if (path.endsWith('.gz')) await pipeline(Readable.from(lines()), createGzip({ level: 9 }), file);
-  else await pipeline(Readable.from(lines()), file);
-  await rename(temporary, path);
+  try {
+    const file = createWriteStream(temporary);
+    // Node's gzip header carries no time stamp, so equal rows give equal bytes.
+    if (path.endsWith('.gz')) await pipeline(Readable.from(lines()), createGzip({ level: 9 }), file);
+    else await pipeline(Readable.from(lines()), file);
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    // Whoever reads of it has named the path, not its forerunner.
+    if ((error as NodeJS.ErrnoException).path === temporary) (error as NodeJS.ErrnoException).path = path;
+    throw error;
+  }
   return count;
 }

@@ -12,7 +12,7 @@ import { stepShapes } from '../config/service-times.js';
 import { ORDERING_POLICY_NAMES } from '../global/order/registry.js';
 import { MaestroError } from '../model/error.js';
 import { FleetRecorder } from './fleet-recorder.js';
-import { paint, progressLine, usesColour } from './output.js';
+import { paint, prepareFolder, progressLine, usesColour } from './output.js';
 import { demoFleetPath, demoTracePath } from './package-files.js';
 import { type Served, serve, stopOnSignal } from './serve.js';
 import { DRAIN_MS, parsePort } from './up.js';
@@ -48,6 +48,7 @@ export function registerDemo(program: Command): void {
 async function demo(options: DemoArguments): Promise<void> {
   const startedAt = new Date();
   const config = demoConfig(options);
+  prepareFolder(options.out);
   const served = await serve({
     config,
     ...(options.port === undefined ? {} : { port: options.port }),

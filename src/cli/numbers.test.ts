@@ -8,6 +8,7 @@ import {
   nonNegativeInteger,
   positive,
   positiveInteger,
+  twoOrMore,
 } from './numbers.js';
 
 describe('numeric options', () => {
@@ -16,6 +17,7 @@ describe('numeric options', () => {
     [nonNegative, ['0', '0.5', '3'], ['-1', 'x', '']],
     [integer, ['-3', '0', '7'], ['0.5', 'x', '1e300']],
     [positiveInteger, ['1', '7'], ['0', '-1', '0.5', 'x', '']],
+    [twoOrMore, ['2', '7'], ['1', '0', '-2', '2.5', 'x', '']],
     [nonNegativeInteger, ['0', '7'], ['-1', '0.5', 'x']],
     [fraction, ['0.1', '0.99'], ['0', '1', 'x', '']],
     [fractionOrNone, ['0', '0.0', '0.1'], ['1', 'x', '']],

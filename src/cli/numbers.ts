@@ -26,6 +26,13 @@ export function positiveInteger(text: string): number {
   return value;
 }
 
+export function twoOrMore(text: string): number {
+  const value = Number(text);
+  if (!(value >= 2 && Number.isSafeInteger(value)))
+    throw new InvalidArgumentError('It must be a whole number, 2 or more.');
+  return value;
+}
+
 export function nonNegativeInteger(text: string): number {
   const value = Number(text);
   if (!(value >= 0 && Number.isSafeInteger(value))) {

@@ -1,3 +1,4 @@
+import { accessSync, constants, mkdirSync } from 'node:fs';
 import { styleText } from 'node:util';
 import { CommanderError } from 'commander';
 import { MaestroError, messageOf } from '../model/error.js';
@@ -87,6 +88,12 @@ export function progressLine(terminal: Terminal = process.stderr, nowMs = () => 
   };
 }
 
+/** Makes the folder into which a command will write, so that one that cannot be is told before the work is done whose result goes there. */
+export function prepareFolder(path: string): void {
+  mkdirSync(path, { recursive: true });
+  accessSync(path, constants.W_OK);
+}
+
 /** Exit codes: 0 done, 1 failed, 2 asked for in the wrong way. */
 export function exitCodeOf(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
@@ -112,6 +119,8 @@ export function renderFailure(error: unknown, environment: NodeJS.ProcessEnv = p
 const FILE_PROBLEMS: Readonly<Record<string, string>> = {
   ENOENT: 'no such file or folder',
   EACCES: 'not permitted',
+  EEXIST: 'is a file, and a folder is needed',
+  EPERM: 'not permitted',
   EISDIR: 'is a folder',
   ENOTDIR: 'part of the path is no folder',
   ENOSPC: 'the disk is full',

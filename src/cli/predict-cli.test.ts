@@ -86,4 +86,22 @@ describe('maestro train and predict', () => {
     expect(judged.code).toBe(0);
     expect(judged.out).toContain('output length, mean absolute error in tokens');
   });
+
+  it.each<[string, string[], string]>([
+    ['--leaves', ['--leaves', '1'], 'It must be a whole number, 2 or more.'],
+    ['--holdout', ['--report', '--holdout', '0.999999'], 'Use more traces or a smaller --holdout.'],
+    ['--out', ['--out', 'package.json'], 'package.json: is a file, and a folder is needed'],
+  ])('say what is wrong with %s before they train', async (_name, args, message) => {
+    const { code, err } = await run(
+      'train',
+      join(folder, 'train.jsonl'),
+      '--out',
+      join(folder, 'none'),
+      ...SMALL,
+      ...args,
+    );
+    expect(code).not.toBe(0);
+    expect(err).toContain(message);
+    expect(err).not.toContain('bug');
+  });
 });

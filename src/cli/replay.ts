@@ -3,6 +3,7 @@ import { basename, join } from 'node:path';
 import type { Command } from 'commander';
 import { request } from 'undici';
 import { buildReport, type ReportInput, renderJson, renderTerminal, writeReport } from '../../sim/report/index.js';
+import type { FleetSummary } from '../../sim/report/types.js';
 import { readTrace } from '../../traces/reader.js';
 import { classesOf } from '../../traces/replay/classes.js';
 import { chooseModels, fetchServedModels, parseModelMap } from '../../traces/replay/models.js';
@@ -11,7 +12,7 @@ import type { FleetSnapshot } from '../bus/contract.js';
 import { WallClock } from '../bus/wall-clock.js';
 import { FleetRecorder } from './fleet-recorder.js';
 import { nonNegative, positive, positiveInteger } from './numbers.js';
-import { progressLine, usesColour } from './output.js';
+import { prepareFolder, progressLine, usesColour } from './output.js';
 import { keyOf, parseTarget, shownArguments } from './target.js';
 
 interface ReplayArguments {
@@ -67,6 +68,7 @@ export function registerReplay(program: Command): void {
 
 async function replay(path: string, options: ReplayArguments): Promise<void> {
   const { rows } = await readTrace(path);
+  if (options.out !== undefined) prepareFolder(options.out);
   const key = keyOf(options);
   const headers = key === undefined ? {} : { authorization: `Bearer ${key}` };
   const served = await fetchServedModels(options.target, headers);
@@ -83,6 +85,7 @@ async function replay(path: string, options: ReplayArguments): Promise<void> {
   const clock = new WallClock(options.timeScale);
   const recorder = new FleetRecorder(() => remoteFleet(options.target, headers), clock);
   const sawFleet = await recorder.start();
+  let fleet: FleetSummary | undefined;
   const result = await runReplay({
     trace: rows,
     target: options.target,
@@ -97,10 +100,12 @@ async function replay(path: string, options: ReplayArguments): Promise<void> {
     runId: `r${startedAt.getTime().toString(36)}`,
     onProgress: (now) => progress.update(describe(now)),
     signal: stop.signal,
+  }).finally(async () => {
+    process.removeListener('SIGINT', onInterrupt);
+    // However it ended: a recorder goes on looking until it is stopped.
+    if (sawFleet) fleet = await recorder.stop();
   });
-  process.removeListener('SIGINT', onInterrupt);
   progress.done();
-  const fleet = sawFleet ? await recorder.stop() : undefined;
   const input: ReportInput = {
     title: `Replay of ${basename(path)}`,
     subtitle: options.target,

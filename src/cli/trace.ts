@@ -91,7 +91,8 @@ function registerCheck(trace: Command): void {
     .action(async (file: string, options: { json?: boolean }) => {
       const { rows, issues } = await checkTrace(file);
       if (options.json) printJson({ file, rows, issues });
-      else if (issues.length === 0) process.stdout.write(`${file}: ${rows} rows, no mistakes\n`);
+      else if (issues.length === 0)
+        process.stdout.write(`${file}: ${rows} ${rows === 1 ? 'row' : 'rows'}, no mistakes\n`);
       else process.stdout.write(`${issues.map((issue) => `${file}: ${describeIssue(issue)}\n`).join('')}`);
       if (issues.length > 0) process.exitCode = 1;
     });

@@ -1,10 +1,11 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { reportSchema } from '../../sim/report/index.js';
+import { FleetRecorder } from './fleet-recorder.js';
 import { runCli } from './program.js';
 
 let folder: string;
@@ -82,6 +83,15 @@ describe('maestro trace', () => {
     expect(await readdir(folder)).not.toContain('unsound.jsonl');
   });
 
+  it('names the path that cannot be written, and leaves nothing beside it', async () => {
+    const output = join(folder, 'taken');
+    await mkdir(output);
+    const before = await readdir(folder);
+    const { code, err } = await run('trace', 'import', 'agentic-mooncake', EXAMPLE, '-o', output);
+    expect([code, err]).toEqual([1, `error: ${output}: is a folder\n`]);
+    expect(await readdir(folder)).toEqual(before);
+  });
+
   it.each<[string, string[], string]>([
     [
       'an unknown format',
@@ -125,6 +135,36 @@ describe('maestro replay', () => {
     expect(report).toMatchObject({ completed: 6, failed: 0, total_output_tokens: 24 });
     expect((await readdir(out)).sort()).toEqual(['report.html', 'report.json', 'report.md']);
     expect(JSON.parse(await readFile(join(out, 'report.json'), 'utf8'))).toEqual(JSON.parse(replayed.out));
+  });
+
+  it('looks at the fleet no more when the replay has failed', async () => {
+    const fleet = { atMs: 0, engines: [], gpus: [], outcomes: {}, kv: {}, coldStarts: {}, moves: {} };
+    server = createServer((request, response) => {
+      response.end(request.url === '/v1/models' ? '{"data":[{"id":"m"}]}' : JSON.stringify(fleet));
+    });
+    await new Promise<void>((resolve) => server!.listen(0, '127.0.0.1', resolve));
+    const target = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const trace = join(folder, 'no-times.jsonl');
+    await writeFile(trace, '{"request_id":"a","input_length":1,"output_length":1}\n');
+    const stops = vi.spyOn(FleetRecorder.prototype, 'stop');
+    const { code, err } = await run('replay', trace, '--target', target);
+    expect([code, err]).toEqual([1, expect.stringContaining('a has no timestamp')]);
+    expect(stops).toHaveBeenCalledOnce();
+    stops.mockRestore();
+  });
+
+  it('sees that the report can be written before it plays anything', async () => {
+    const out = join(folder, 'a-file');
+    await writeFile(out, '');
+    const { code, err } = await run(
+      'replay',
+      'traces/data/demo.jsonl.gz',
+      '--target',
+      'http://127.0.0.1:9',
+      '--out',
+      out,
+    );
+    expect([code, err]).toEqual([1, `error: ${out}: is a file, and a folder is needed\n`]);
   });
 
   it('says which models are served when the trace names others', async () => {

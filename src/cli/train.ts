@@ -7,11 +7,11 @@ import { MaestroError } from '../model/error.js';
 import { writeModelDirectory } from '../predict/directory/service.js';
 import { type CallHistory, taughtTokens } from '../predict/examples.js';
 import { staticMedians } from '../predict/training/medians.js';
-import { SPLIT_KEYS, type SplitKey } from '../predict/training/split.js';
+import { keptBack, SPLIT_KEYS, type SplitKey } from '../predict/training/split.js';
 import { stateAfter } from '../predict/training/state-after.js';
 import { DEFAULT_TRAINING, type TrainingOptions, trainModel } from '../predict/training/train-model.js';
-import { fraction, positive, positiveInteger } from './numbers.js';
-import { printJson } from './output.js';
+import { fraction, positive, positiveInteger, twoOrMore } from './numbers.js';
+import { prepareFolder, printJson } from './output.js';
 import { readHistory } from './trace-history.js';
 
 interface TrainArguments {
@@ -47,7 +47,7 @@ export function registerTrain(program: Command): void {
     )
     .option('--seed <n>', 'of the splits and the training', positiveInteger, DEFAULT_TRAINING.seed)
     .option('--trees <n>', 'of each of the six outputs, at most', positiveInteger, DEFAULT_TRAINING.trees)
-    .option('--leaves <n>', 'of a tree, at most', positiveInteger, DEFAULT_TRAINING.leaves)
+    .option('--leaves <n>', 'of a tree, at most', twoOrMore, DEFAULT_TRAINING.leaves)
     .option('--learning-rate <x>', 'what a tree may change', positive, DEFAULT_TRAINING.learningRate)
     .option('--no-state', 'leave out what was seen of the roles in the traces: for a model that serves others')
     .option('--json', 'print one JSON document')
@@ -60,6 +60,7 @@ async function train(traces: string[], given: TrainArguments): Promise<void> {
   if (!history.calls.some(({ outcome }) => taughtTokens(outcome) !== undefined)) {
     throw new MaestroError('invalid_request', 'No call of these traces has a known length: there is nothing to learn.');
   }
+  prepareFolder(given.out);
   const { seed, split, trees, leaves, learningRate, holdout } = given;
   const options: TrainingOptions = { ...DEFAULT_TRAINING, seed, split, trees, leaves, learningRate };
   const metrics = given.report ? reportKeptBack(history, options, holdout) : undefined;
@@ -79,6 +80,13 @@ async function train(traces: string[], given: TrainArguments): Promise<void> {
 
 /** Figures of a model that is trained without a part of the traces, on that part. */
 function reportKeptBack(history: CallHistory, options: TrainingOptions, share: number): PredictionReport {
+  const isKept = keptBack(history, options.split, share, options.seed);
+  if (!history.calls.some((call) => !isKept(call) && taughtTokens(call.outcome) !== undefined)) {
+    throw new MaestroError(
+      'invalid_request',
+      'Everything with a known length was kept back. Use more traces or a smaller --holdout.',
+    );
+  }
   const report = predictionReport(judgeKeptBack(history, options, share));
   if (report) return report;
   throw new MaestroError(
