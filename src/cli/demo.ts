@@ -99,6 +99,7 @@ function printWelcome({ address, scheduling, clock, fleet }: Served): void {
   const lines = [
     `${paint('bold', 'Maestro')} serves ${models.length} models on ${engines} emulated engines at ${paint('bold', address)}`,
     `emulated time passes ${clock.scale} times faster than real time; deadlines and the report are in emulated time`,
+    `open ${paint('bold', address)} in a browser to watch`,
     '',
     `  curl ${address}/v1/chat/completions -H 'content-type: application/json' \\`,
     `    -d '{"model":"${model}","messages":[{"role":"user","content":"Hello"}],"max_tokens":32}'`,

@@ -80,7 +80,9 @@ function configFor(options: UpArguments): MaestroConfig {
 function printServing({ address, scheduling, fleet }: Served): void {
   const models = scheduling.models();
   const { ready, reason } = scheduling.readiness();
-  process.stdout.write(`maestro serves at ${address} (OpenAI API under ${address}/v1)\n`);
+  process.stdout.write(
+    `maestro serves at ${address} (OpenAI API under ${address}/v1; in a browser it shows what the fleet does)\n`,
+  );
   for (const { name, enginesUp, engines } of models) {
     process.stdout.write(`  ${name}: ${enginesUp} of ${engines} engines answer${fleet ? ' (emulated)' : ''}\n`);
   }

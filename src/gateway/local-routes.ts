@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ServedModel } from '../bus/contract.js';
 import { MaestroError } from '../model/error.js';
+import { PAGE_FILES, PAGE_HEADERS } from '../observe/live-page.js';
 import { sendError, sendJson, sendText } from './answers.js';
 import type { GatewayContext } from './context.js';
 import { resolveIdentity } from './identity.js';
@@ -68,6 +69,11 @@ export function answerLocally(context: GatewayContext, request: LocalRequest): v
         throw new MaestroError('not_found', 'No such request is remembered here; only the most recent ones are.');
       }
       sendJson(res, 200, record, headers);
+      break;
+    }
+    case 'page': {
+      const { contentType, text } = PAGE_FILES.get(req.url!.split('?')[0]!)!;
+      sendText(res, 200, contentType, text, [...headers, ...PAGE_HEADERS]);
       break;
     }
     case 'fleet':

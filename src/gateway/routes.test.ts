@@ -21,6 +21,9 @@ describe('matchRoute', () => {
     ['GET', '/v1/models/org%2Fname', 'model org/name'],
     ['GET', '/v1/maestro/requests/req-1', 'explain req-1'],
     ['GET', '/v1/maestro/fleet', 'fleet'],
+    ['GET', '/', 'page'],
+    ['HEAD', '/live.js?x', 'page'],
+    ['POST', '/', 'method-not-allowed'],
     ['GET', '/v1/responses/resp_1', 'stored get resp_1'],
     ['GET', '/v1/responses/resp_1?stream=true', 'stored get resp_1'],
     ['POST', '/v1/responses/resp_1/cancel', 'stored cancel resp_1'],
@@ -44,7 +47,7 @@ describe('matchRoute', () => {
   });
 
   it.each([
-    '/',
+    '/index.html',
     '',
     '*',
     '//v1/models',

@@ -1,3 +1,4 @@
+import { PAGE_FILES } from '../observe/live-page.js';
 import { isIdentityValue } from './identity-values.js';
 import type { MessageList } from './json-scan.js';
 
@@ -29,7 +30,17 @@ export interface InferenceRoute {
 /** Routes that the gateway answers itself. */
 export interface LocalRoute {
   readonly kind: 'local';
-  readonly name: 'models' | 'model' | 'health' | 'livez' | 'readyz' | 'metrics' | 'explain' | 'identity' | 'fleet';
+  readonly name:
+    | 'models'
+    | 'model'
+    | 'health'
+    | 'livez'
+    | 'readyz'
+    | 'metrics'
+    | 'explain'
+    | 'identity'
+    | 'fleet'
+    | 'page';
   /** Asks for an API key, when keys are configured. */
   readonly authenticated: boolean;
 }
@@ -139,6 +150,7 @@ const EXACT = new Map<string, RouteEntry>([
   ['/metrics', local('metrics', false)],
   ['/v1/maestro/identity', local('identity', true)],
   ['/v1/maestro/fleet', local('fleet', true)],
+  ...[...PAGE_FILES.keys()].map((path): [string, RouteEntry] => [path, local('page', false)]),
 ]);
 
 /** Paths whose rest is a parameter. A model id may hold slashes, a request id may not. */

@@ -357,13 +357,22 @@ describe('routes', () => {
     ['POST', '/tokenize', 404],
     ['POST', '/sleep', 404],
     ['POST', '/invocations', 404],
-    ['GET', '/', 404],
+    ['GET', '/', 200],
+    ['HEAD', '/live.css', 200],
+    ['GET', '/live.json', 404],
     ['GET', '/v1/maestro/requests/unknown', 404],
   ])('%s %s is %i', async (method, path, status) => {
     const answer = await fetch(rig.url + path, { method });
     expect(answer.status).toBe(status);
     if (status >= 400) expect(await answer.json()).toMatchObject({ error: { type: 'invalid_request_error' } });
     expect(rig.received).toHaveLength(0);
+  });
+
+  it('show a page that runs its own script alone', async () => {
+    const answer = await fetch(`${rig.url}/?from=elsewhere`);
+    expect(answer.headers.get('content-type')).toBe('text/html; charset=utf-8');
+    expect(answer.headers.get('content-security-policy')).toContain("script-src 'self'");
+    expect(await answer.text()).toContain('<script type="module" src="live.js">');
   });
 
   it('carry identity in the path', async () => {
