@@ -1,5 +1,5 @@
+import { once } from 'node:events';
 import { createReadStream } from 'node:fs';
-import { open } from 'node:fs/promises';
 import { pipeline, type Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { MaestroError } from '../src/model/error.js';
@@ -23,8 +23,8 @@ export async function* readLines(path: string): AsyncGenerator<string> {
   let rest = '';
   let begun = false;
   try {
-    const zipped = await isGzip(path);
     const file = createReadStream(path);
+    const zipped = await isGzip(file);
     // pipeline hands a read error on to the unzipped side, where the loop below throws it.
     const input: Readable = zipped ? pipeline(file, createGunzip(), () => undefined) : file;
     input.setEncoding('utf8');
@@ -52,12 +52,11 @@ function unreadable(path: string, error: unknown): unknown {
   return error;
 }
 
-async function isGzip(path: string): Promise<boolean> {
-  const handle = await open(path, 'r');
-  try {
-    const { buffer, bytesRead } = await handle.read(Buffer.alloc(2), 0, 2, 0);
-    return bytesRead === 2 && buffer[0] === 0x1f && buffer[1] === 0x8b;
-  } finally {
-    await handle.close();
-  }
+/** Looks at the first bytes and puts them back: a pipe (`/dev/stdin`) cannot be read twice. */
+async function isGzip(file: Readable): Promise<boolean> {
+  await once(file, 'readable');
+  const first = file.read() as Buffer | null;
+  if (first === null) return false;
+  file.unshift(first);
+  return first[0] === 0x1f && first[1] === 0x8b;
 }

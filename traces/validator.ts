@@ -3,7 +3,7 @@ import { type TraceHeader, type TraceRow, traceHeaderSchema, traceRowSchema } fr
 
 /** What is wrong with a row of a trace. */
 export interface TraceIssue {
-  /** Line number in the file, from 1. */
+  /** Line number in the file, from 1; 0: the file as a whole. */
   readonly row: number;
   /** Path of the field, for example `wait_for[0]`; empty for the whole row. */
   readonly field: string;
@@ -67,7 +67,7 @@ export class TraceValidator {
 
   /** Checks what needs the whole file. Call once, after the last line. */
   finish(): void {
-    if (this.links.size === 0 && this.issues.length === 0) this.report(this.line, '', 'there is no call in this trace');
+    if (this.links.size === 0 && this.issues.length === 0) this.report(0, '', 'there is no call in this trace');
     const timed = new Map<string, boolean>();
     for (const link of this.links.values()) {
       if (link.waitFor.length > 0) continue;
@@ -171,5 +171,6 @@ export class TraceValidator {
 
 /** `row 12, wait_for[0]: no row is called x`. */
 export function describeIssue(issue: TraceIssue): string {
+  if (issue.row === 0) return issue.message;
   return `row ${issue.row}${issue.field === '' ? '' : `, ${issue.field}`}: ${issue.message}`;
 }

@@ -51,6 +51,16 @@ describe('progressLine', () => {
     progress.done();
     expect(terminal.text).toBe('at 0\nat 10000\nat 20000\nat 24900\n');
   });
+
+  it.each([true, false])('says nothing of what never began, and nothing twice in a log (terminal: %s)', (isTTY) => {
+    const terminal = new FakeTerminal(isTTY);
+    progressLine(terminal).done();
+    expect(terminal.text).toBe('');
+    const progress = progressLine(terminal);
+    progress.update('1 of 1');
+    progress.done();
+    expect(terminal.text).toBe(isTTY ? '\r\u001b[2K1 of 1\r\u001b[2K1 of 1\n' : '1 of 1\n');
+  });
 });
 
 describe('usesColour', () => {

@@ -70,6 +70,7 @@ const SPARSE_INTERVAL_MS = 10_000;
  */
 export function progressLine(terminal: Terminal = process.stderr, nowMs = () => performance.now()): Progress {
   let state = '';
+  let printed = '';
   let printedMs = Number.NEGATIVE_INFINITY;
   const clip = (text: string) => text.slice(0, Math.max(20, (terminal.columns ?? 80) - 1));
   return {
@@ -79,11 +80,13 @@ export function progressLine(terminal: Terminal = process.stderr, nowMs = () => 
         terminal.write(`\r\u001b[2K${clip(text)}`);
       } else if (nowMs() - printedMs >= SPARSE_INTERVAL_MS) {
         printedMs = nowMs();
+        printed = text;
         terminal.write(`${text}\n`);
       }
     },
     done(text = state) {
-      terminal.write(terminal.isTTY ? `\r\u001b[2K${text}\n` : `${text}\n`);
+      if (terminal.isTTY && state !== '') terminal.write('\r\u001b[2K');
+      if (text !== '' && (terminal.isTTY || text !== printed)) terminal.write(`${text}\n`);
     },
   };
 }

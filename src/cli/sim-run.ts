@@ -40,7 +40,10 @@ export async function tellRun(
   if (explain !== undefined) {
     const story = storyOf(result, explain);
     if (json) printJson(story);
-    else process.stdout.write(`${[...story.summary, '', stageTable(story)].join('\n')}\n`);
+    else
+      process.stdout.write(
+        `${[...story.summary, '', 'times in ms, lengths in tokens', stageTable(story)].join('\n')}\n`,
+      );
   }
   if (detail !== undefined) {
     const { workflows, stages } = result;

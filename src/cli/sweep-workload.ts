@@ -37,7 +37,7 @@ export function sweepWorkload(args: WorkloadArguments): SweepWorkload & { readon
   if (unmodelled) {
     throw new MaestroError(
       'invalid_request',
-      `engine ${unmodelled.id} of the fleet file has a url: the simulator only knows engines that are described by their model and GPU. Leave url out.`,
+      `engine ${unmodelled.id} of the fleet file has a url, and the simulator knows only engines that it can model. Give it a copy of the file without url and launch, with model and gpus of each engine, and startAsleep for those that do not fit awake beside the others.`,
     );
   }
   const nodes = toNodeSpecs(config);
