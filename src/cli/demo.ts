@@ -15,6 +15,7 @@ import { FleetRecorder } from './fleet-recorder.js';
 import { paint, prepareFolder, progressLine, usesColour } from './output.js';
 import { demoFleetPath, demoTracePath } from './package-files.js';
 import { type Served, serve, stopOnSignal } from './serve.js';
+import { slownessNote, TimerLag } from './timer-lag.js';
 import { DRAIN_MS, parsePort } from './up.js';
 
 interface DemoArguments {
@@ -125,6 +126,8 @@ async function replayAndReport(
   const progress = progressLine();
   const recorder = new FleetRecorder(async () => scheduling.fleet(), clock);
   await recorder.start();
+  const lag = new TimerLag();
+  lag.start();
   const shapes = stepShapes(config);
   const result = await runReplay({
     trace: rows,
@@ -134,6 +137,7 @@ async function replayAndReport(
     onProgress: (now) => progress.update(describe(now)),
     signal,
   });
+  const slow = slownessNote(lag.stop(), clock.scale);
   const fleet = await recorder.stop();
   progress.done();
   if (signal.aborted) return;
@@ -150,6 +154,7 @@ async function replayAndReport(
     trace: traceName.startsWith('..') ? options.trace : traceName,
     notes: [
       'The engines are emulated: times come from a step-time model, not from GPUs. The path is real: HTTP, streams, scheduling, sleep and wake.',
+      ...(slow === undefined ? [] : [slow]),
     ],
     classes: classesOf(result.workflows),
     workflows: result.workflows,
@@ -158,6 +163,7 @@ async function replayAndReport(
   });
   const terminal = { width: process.stdout.columns ?? 100, colour: usesColour(process.stdout) };
   process.stdout.write(`${renderTerminal(report, terminal)}\n\n`);
+  if (slow !== undefined) process.stdout.write(`${paint('bold', slow)}\n\n`);
   const folder = resolve(options.out);
   process.stdout.write(`report: ${folder}/report.html (also report.md, report.json)\n`);
 }
