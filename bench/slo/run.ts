@@ -100,7 +100,6 @@ async function benchmark(): Promise<void> {
         'Simulated on the engine model of docs/simulator.md; only measured GPUs and real vLLM are evidence of truth.',
         'Structure, token counts, prefixes and arrival gaps are recorded; models, classes, deadlines and tenants are set or drawn by the files in bench/slo; answers that no source records are sampled.',
         'Unfinished workflows are misses. Intervals: 95 %, Student’s t over the seeds; differences are taken seed by seed.',
-        'over-commitment: share of engine-seconds in which the KV memory in use exceeded what was reserved.',
         ...(capacities.length > 0
           ? [`Load 1, found for these traces, as speed of the arrivals: ${capacities.join('; ')}.`]
           : []),

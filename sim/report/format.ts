@@ -100,3 +100,8 @@ export function formatRate(perSecond: Maybe): string {
 export function formatRatio(ratio: Maybe): string {
   return isMissing(ratio) ? MISSING : `${significant(ratio)}×`;
 }
+
+/** "1 workflow", "2 workflows". */
+export function counted(count: number, one: string): string {
+  return `${formatNumber(count)} ${one}${count === 1 ? '' : 's'}`;
+}

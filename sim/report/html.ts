@@ -6,7 +6,7 @@ import { hbmFigure, kvFigure } from './charts/memory.js';
 import { queueFigure } from './charts/queue.js';
 import { outcomeFigure, PHASE_LEGEND, phaseFigure } from './charts/shares.js';
 import { timelineFigure } from './charts/timeline.js';
-import { formatMs, formatNumber, MISSING } from './format.js';
+import { counted, formatMs, formatNumber, MISSING } from './format.js';
 import { page } from './html-page.js';
 import {
   definitionTable,
@@ -55,12 +55,12 @@ function header({ title, subtitle, run }: Report): string {
     ['policy', run.policies.join(', ') || MISSING],
     [
       'run',
-      `${formatMs(run.durationMs)}${run.warmupMs > 0 ? `, first ${formatMs(run.warmupMs)} not counted (${run.warmupWorkflows} workflows)` : ''}`,
+      `${formatMs(run.durationMs)}${run.warmupMs > 0 ? `, first ${formatMs(run.warmupMs)} not counted (${counted(run.warmupWorkflows, 'workflow')})` : ''}`,
     ],
-    ['time', run.timeScale === 1 ? 'real' : `emulated, ${formatNumber(run.timeScale)}× real time`],
+    ...(run.startedAt === null ? [] : [['time', timeOf(run)] satisfies [string, string]]),
     ...(run.seed === null ? [] : [['seed', String(run.seed)] satisfies [string, string]]),
     ['machine', run.machine],
-    ['started', run.startedAt],
+    ...(run.startedAt === null ? [] : [['started', run.startedAt] satisfies [string, string]]),
   ];
   const list = facts.map(([name, value]) => `<li>${name} <b>${escapeXml(value)}</b></li>`).join('');
   return [
@@ -68,6 +68,10 @@ function header({ title, subtitle, run }: Report): string {
     subtitle === null ? '' : `<p class="subtitle">${escapeXml(subtitle)}</p>`,
     `<ul class="facts">${list}<li><code>${escapeXml(run.command)}</code></li></ul></header>`,
   ].join('');
+}
+
+function timeOf({ timeScale }: Report['run']): string {
+  return timeScale === 1 ? 'real' : `emulated, ${formatNumber(timeScale)}× real time`;
 }
 
 /** A chart with its caption and legend. */

@@ -1,5 +1,14 @@
 import { PHASE_LABELS, PHASES } from './breakdown.js';
-import { formatKvSeconds, formatMs, formatNumber, formatPercent, formatRate, formatRatio, MISSING } from './format.js';
+import {
+  counted,
+  formatKvSeconds,
+  formatMs,
+  formatNumber,
+  formatPercent,
+  formatRate,
+  formatRatio,
+  MISSING,
+} from './format.js';
 import type { Report, RequestGroup, RequestStats, WorkflowStats } from './schema.js';
 
 /** `report.md`: the numbers of the report as GitHub-flavoured Markdown. */
@@ -14,12 +23,19 @@ export function renderMarkdown(report: Report): string {
       ['policy', run.policies.map(escapeMarkdown).join(', ') || MISSING],
       ['seed', run.seed === null ? MISSING : String(run.seed)],
       ['machine', escapeMarkdown(run.machine)],
-      ['started', escapeMarkdown(run.startedAt)],
+      ...(run.startedAt === null ? [] : [['started', escapeMarkdown(run.startedAt)] satisfies [string, string]]),
       [
         'duration',
-        `${formatMs(run.durationMs)}, of which ${formatMs(run.warmupMs)} warm-up (${run.warmupWorkflows} workflows cut)`,
+        `${formatMs(run.durationMs)}, of which ${formatMs(run.warmupMs)} warm-up (${counted(run.warmupWorkflows, 'workflow')} cut)`,
       ],
-      ['time', run.timeScale === 1 ? 'real' : `emulated, ${formatNumber(run.timeScale)} times faster than real time`],
+      [
+        'time',
+        run.startedAt === null
+          ? 'simulated'
+          : run.timeScale === 1
+            ? 'real'
+            : `emulated, ${formatNumber(run.timeScale)} times faster than real time`,
+      ],
     ]),
     section('Workflows', workflowTable(report)),
     section('Requests', requestTable(report)),

@@ -95,6 +95,15 @@ describe('renderHtml', () => {
     expect(unbalanced(page)).toEqual([]);
   });
 
+  it('tells when a run was, unless it was simulated', () => {
+    const run = input({});
+    expect(html(run)).toContain('<li>started <b>');
+    const simulated = html({ ...run, startedAt: null });
+    expect(simulated).not.toContain('<li>started');
+    expect(simulated).not.toContain('<li>time ');
+    expect(renderMarkdown(buildReport({ ...run, startedAt: null }))).not.toContain('started');
+  });
+
   it('needs nothing from the network and runs nothing', () => {
     const page = html(sampleRun({ workflows: 40, samplesPerEngine: 40, seed: 1 }));
     expect(page).not.toMatch(/<(?:script|link|img|iframe)|url\(|@import|\son[a-z]+="/i);

@@ -135,7 +135,7 @@ export const reportSchema = z
       command: z.string(),
       seed: nullable,
       machine: z.string(),
-      startedAt: z.string(),
+      startedAt: z.string().nullable().describe('Null where the run was simulated.'),
       timeScale: z.number(),
       trace: z.string(),
       policies: z.array(z.string()).describe('Ordering policies named by the answers.'),

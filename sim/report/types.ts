@@ -121,8 +121,8 @@ export interface ReportInput {
   command: string;
   seed?: number | undefined;
   machine: string;
-  /** ISO 8601 wall-clock time. */
-  startedAt: string;
+  /** ISO 8601 wall-clock time; null where nothing ran but a simulation. */
+  startedAt: string | null;
   /** Emulated milliseconds per real millisecond; 1 against real engines. */
   timeScale: number;
   durationMs: number;

@@ -31,7 +31,7 @@ function blockMarkup(block: Block): string {
 
 function tableMarkup({ columns, rows }: TextTable): string {
   const numeric = columns.map(
-    (_, column) => column > 0 && rows.every(({ cells }) => /^[\d<>≤–−]/.test(cells[column] ?? '–')),
+    (_, column) => column > 0 && rows.every(({ cells }) => /^[\d<>≤–−+]/.test(cells[column] ?? '–')),
   );
   const head = columns.map((title, column) => cell('th', title, numeric[column] ? 'number' : 'name')).join('');
   const body = rows.map(

@@ -33,6 +33,12 @@ const workload = sweepWorkload({
   ...{ name: 'small', about: 'for the test', rows, config, modelMap: new Map(), capacitySpeed: 1, warmupShare: 0 },
   limitWorkflows: undefined,
 });
+it('a load of workflows that all arrive at once is refused, unless its speed is given', () => {
+  const args = { ...{ name: 'once', about: '', config, modelMap: new Map(), warmupShare: 0 }, rows: rows.slice(0, 1) };
+  expect(() => sweepWorkload(args)).toThrow('arrive at one time');
+  expect(sweepWorkload({ ...args, capacitySpeed: 1 }).workflows).toHaveLength(1);
+});
+
 const cells = ['fcfs', 'edf'].flatMap((policy) =>
   [1, 2].map(
     (seed): PlannedCell => ({
@@ -92,7 +98,7 @@ describe('the report of a sweep', () => {
     const text = [...renderSweepMarkdown(report).matchAll(/^## (.*)$/gm)].map(([, title]) => title);
     // Only pictures have no place in a text.
     expect(html.filter((title) => title !== 'Attainment against load' && title !== 'Slowdown')).toEqual(text);
-    expect(text).toEqual(['Workloads', 'small, deadlines class']);
+    expect(text).toEqual(['Workloads', 'small, deadlines class', 'What the numbers mean']);
   });
 
   it('names every policy in the legend, and keeps every interval within the plot', () => {
@@ -106,6 +112,17 @@ describe('the report of a sweep', () => {
     expect(Math.min(...ends)).toBeGreaterThanOrEqual(HALF_PLOT.top);
     // Ticks of the axis stand out below by four pixels.
     expect(Math.max(...ends)).toBeLessThanOrEqual(HALF_PLOT.bottom + 4);
+  });
+
+  it('sets every column of numbers to the right, gains and losses too', () => {
+    const row = (policy: string, attainment: number) => ({ ...report.runs[0]!, policy, seed: 1, attainment });
+    const runs = [row('maestro', 0.9), row('edf', 0.8), row('fcfs', 0.95)];
+    const cells = runs.map(({ policy }) => ({ ...report.cells[0]!, policy }));
+    const markup = renderSweepHtml({ ...report, runs, cells });
+    const gains = /<th[^>]*>maestro against<\/th>.*?<\/table>/.exec(markup)![0];
+    expect(gains).toContain('>+10<');
+    expect(gains).toContain('>−5<');
+    expect([...gains.matchAll(/class="(\w+)"/g)].map(([, kind]) => kind)).not.toContain('text');
   });
 
   it('draws the distributions and names the waits of each class', () => {

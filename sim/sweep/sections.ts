@@ -33,6 +33,18 @@ export interface Section {
   readonly blocks: readonly Block[];
 }
 
+/** Of the tables of {@link groupSection}. */
+const MEANINGS = [
+  'in time: workflows that finished within their deadline, of those that arrived after the warm-up. ±: 95 % interval over the seeds.',
+  'possible: what is left up to the bound that no policy can exceed.',
+  'worst 1 % wait: time beyond that of the same workflow alone on an idle fleet, which one workflow in a hundred exceeds.',
+  'slowdown: time of a workflow over that alone on an idle fleet. Of completed ones.',
+  'fairness: Jain’s index over the attainment of tenants; 1 is equal.',
+  'goodput: workflows in time, for each minute, hour of a GPU, and dollar.',
+  'KV: memory that was promised, beside what max_tokens would promise and beside what was used. over-commitment: share of the time windows of a node in which more was used than promised.',
+  'cold-start wait: time that calls waited for weights, in sum over a run. prompt from cache: prompt tokens that were not computed again.',
+];
+
 /** The report of a sweep from top to bottom, whatever it is written as. */
 export function sectionsOf(report: SweepReport): Section[] {
   const groups = groupCells(report.cells);
@@ -63,6 +75,7 @@ export function sectionsOf(report: SweepReport): Section[] {
       blocks: [tableBlock(table)],
     })),
     { title: 'Notes', blocks: [{ kind: 'list', lines: report.notes }] },
+    ...(groups.length > 0 ? [{ title: 'What the numbers mean', blocks: [list(MEANINGS)] }] : []),
   ];
   return sections.filter(({ blocks }) => blocks.some(isFilled));
 }
@@ -88,6 +101,10 @@ function variants(title: string, column: string, rows: SweepReport['ablations'])
     title: `${title}: ${group.workload}, deadlines ${group.deadlineRule}`,
     blocks: [tableBlock(variantTable(group, column))],
   }));
+}
+
+function list(lines: readonly string[]): Block {
+  return { kind: 'list', lines };
 }
 
 function tableBlock(table: TextTable): Block {

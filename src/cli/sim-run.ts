@@ -62,7 +62,7 @@ export async function tellRun(
     command,
     seed: cell.seed,
     machine: 'simulated',
-    startedAt: new Date(0).toISOString(),
+    startedAt: null,
     timeScale: 1,
     durationMs: result.counters.simulatedMs,
     warmupMs: workload.warmupShare * lastArrivalMs,

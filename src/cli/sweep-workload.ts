@@ -51,6 +51,12 @@ export function sweepWorkload(args: WorkloadArguments): SweepWorkload & { readon
       `${name} has no arrival times. Give its workflows those of another trace: maestro trace compose SPEC -o OUT (docs/traces.md).`,
     );
   }
+  if (capacitySpeed === undefined && new Set(timed.map(({ arrivalMs }) => arrivalMs)).size < 2) {
+    throw new MaestroError(
+      'invalid_request',
+      `All workflows of ${name} arrive at one time, so that there is no rate of which load could be a share. Give --capacity 1 to play it as it is.`,
+    );
+  }
   const workload = {
     ...{ name, about, nodes, rttMs, warmupShare, portfolioCpuShare },
     workflows: timed.slice(0, limitWorkflows),
