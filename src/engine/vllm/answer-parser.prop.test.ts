@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { AnswerParser, ProtocolError } from './answer-parser.js';
+import { ProtocolError } from './answer-head.js';
+import { AnswerParser } from './answer-parser.js';
 
 interface Read {
   readonly events: string[];

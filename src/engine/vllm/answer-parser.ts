@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import { lengthOf, mayGoOn, ProtocolError, readHead } from './answer-head.js';
 
 /** What hears of an answer as it is read. The calls of one answer come in the order head, body (any number), complete. */
 export interface AnswerSink {
@@ -9,11 +10,6 @@ export interface AnswerSink {
   onComplete(reusable: boolean): void;
 }
 
-/** What the server sent is not an HTTP/1.1 answer. */
-export class ProtocolError extends Error {
-  readonly code = 'HPE_INVALID';
-}
-
 const CR = 0x0d;
 const LF = 0x0a;
 const HEAD_END = Buffer.from('\r\n\r\n');
@@ -22,9 +18,6 @@ const MAX_HEAD_BYTES = 64 * 1024;
 /** Longest line of a chunk's size or of a trailer, and longest trailer in all. */
 const MAX_LINE_BYTES = 8 * 1024;
 
-const STATUS_LINE = /^HTTP\/1\.([01]) ([1-5]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?$/;
-/** A name of token characters and a value without control characters; white space around the value does not belong to it. */
-const HEADER_LINE = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[\t ]*([\t\x20-\x7e\x80-\xff]*)$/;
 /** A chunk of 4 GiB is no chunk. */
 const MAX_SIZE_DIGITS = 8;
 const CHUNK_SIZE = /^([0-9A-Fa-f]{1,8})[\t ]*(?:;|\r$)/;
@@ -125,17 +118,12 @@ export class AnswerParser {
 
   /** Understands the head; returns `next`, where the body begins, or the end of `bytes` when the answer has no body. */
   private beginBody(head: string, bytes: Buffer, next: number): number {
-    const [statusLine = '', ...lines] = head.split('\r\n');
-    const status = STATUS_LINE.exec(statusLine);
-    if (!status) throw new ProtocolError('the answer does not begin with a status line');
-    const code = Number(status[2]);
-    const headers = readHeaders(lines);
+    const { code, minor, headers } = readHead(head);
     if (code < 200) {
       if (code === 101) throw new ProtocolError('the server switched protocols');
       return next;
     }
-    const connection = String(headers.connection ?? '').toLowerCase();
-    this.reusable = status[1] === '1' ? !/(^|[,\s])close($|[,\s])/.test(connection) : connection === 'keep-alive';
+    this.reusable = mayGoOn(minor, headers.connection);
     const coding = headers['transfer-encoding'];
     const length = headers['content-length'];
     if (coding !== undefined) {
@@ -144,9 +132,8 @@ export class AnswerParser {
       if (length !== undefined) this.reusable = false;
       this.state = 'chunk-size';
     } else if (length !== undefined) {
-      if (!/^\d{1,15}$/.test(length)) throw new ProtocolError(`content-length ${length}`);
       this.state = 'sized';
-      this.remaining = Number(length);
+      this.remaining = lengthOf(length);
     } else this.state = 'until-close';
     const empty = code === 204 || code === 304 || (this.state === 'sized' && this.remaining === 0);
     this.sink.onHead(code, headers);
@@ -232,49 +219,4 @@ function hexDigit(byte: number | undefined): number {
   if (byte >= 0x30 && byte <= 0x39) return byte - 0x30;
   const lower = byte | 0x20;
   return lower >= 0x61 && lower <= 0x66 ? lower - 0x57 : -1;
-}
-
-/** Fields by name, without what objects inherit, so that no name finds anything there. A bare `Object.create(null)` would be a hash table, which is slow to write. */
-class HeaderFields {
-  [name: string]: string | string[];
-}
-Object.setPrototypeOf(HeaderFields.prototype, null);
-Reflect.deleteProperty(HeaderFields.prototype, 'constructor');
-
-function readHeaders(lines: readonly string[]): IncomingHttpHeaders {
-  const headers = new HeaderFields();
-  for (const line of lines) {
-    const { name, value } = fieldOf(line);
-    const before = headers[name];
-    if (before === undefined) headers[name] = value;
-    else if (name === 'content-length') {
-      if (before !== value) throw new ProtocolError('the answer has two lengths');
-    } else if (name === 'transfer-encoding' || name === 'connection') headers[name] = `${before}, ${value}`;
-    else if (Array.isArray(before)) before.push(value);
-    else headers[name] = [before, value];
-  }
-  return headers as IncomingHttpHeaders;
-}
-
-interface HeaderField {
-  readonly name: string;
-  readonly value: string;
-}
-
-/** Engines send the same few lines with every answer; to take one apart costs more than to find it. */
-const knownFields = new Map<string, HeaderField>();
-/** Then all are forgotten: lengths and dates are always new. */
-const MOST_KNOWN_FIELDS = 256;
-const LONGEST_KNOWN_LINE = 128;
-
-function fieldOf(line: string): HeaderField {
-  const known = knownFields.get(line);
-  if (known) return known;
-  const match = HEADER_LINE.exec(line);
-  if (!match) throw new ProtocolError('a header field of the answer is malformed');
-  const field = { name: match[1]!.toLowerCase(), value: match[2]!.trimEnd() };
-  if (line.length > LONGEST_KNOWN_LINE) return field;
-  if (knownFields.size >= MOST_KNOWN_FIELDS) knownFields.clear();
-  knownFields.set(line, field);
-  return field;
 }

@@ -4,7 +4,8 @@ import { connect as connectTls } from 'node:tls';
 import type { DataCall, DataHandler } from '../../bus/contract.js';
 import { type HeldWrite, writeBatch } from '../../bus/write-batch.js';
 import type { EngineAddress } from '../../model/engine-address.js';
-import { AnswerParser, type AnswerSink, ProtocolError } from './answer-parser.js';
+import { ProtocolError } from './answer-head.js';
+import { AnswerParser, type AnswerSink } from './answer-parser.js';
 import type { EngineTls } from './engine-tls.js';
 
 export interface ConnectionOwner {
@@ -57,8 +58,11 @@ export class DataConnection implements AnswerSink, HeldWrite {
   private answers = 0;
   private closed = false;
   private failure: Error | undefined;
-  /** Body bytes of the read that is being looked at; they lie in the shared room. */
-  private readonly pieces: Buffer[] = [];
+  /** Body bytes of the read that is being looked at, the first piece and what may follow it; they lie in the shared room. */
+  private piece: Buffer | undefined;
+  private morePieces: Buffer[] | undefined;
+  /** A request that has not left yet. */
+  private outgoing: ConnectionCall | undefined;
 
   constructor(
     address: EngineAddress,
@@ -123,7 +127,11 @@ export class DataConnection implements AnswerSink, HeldWrite {
   }
 
   onBody(bytes: Buffer): void {
-    this.pieces.push(bytes);
+    if (!this.piece) this.piece = bytes;
+    else {
+      this.morePieces ??= [];
+      this.morePieces.push(bytes);
+    }
   }
 
   onComplete(reusable: boolean): void {
@@ -132,7 +140,7 @@ export class DataConnection implements AnswerSink, HeldWrite {
     this.call = undefined;
     this.answers += 1;
     // An engine that answers before it has read the whole request leaves the rest of it in the way of the next one.
-    if (reusable && this.usable && this.socket.writableLength === 0) {
+    if (reusable && this.usable && !this.outgoing && this.socket.writableLength === 0) {
       if (this.socket.isPaused()) this.socket.resume();
       this.owner.idle(this);
     } else this.socket.destroy();
@@ -146,24 +154,28 @@ export class DataConnection implements AnswerSink, HeldWrite {
   }
 
   private write(call: ConnectionCall): void {
-    const { socket } = this;
-    const { body, head } = call;
     this.parser.begin();
     call.handler.onStart(call);
     // The call may have been given up just now.
     if (this.call !== call) return;
-    socket.cork();
-    if (body && body.length <= ONE_WRITE_BYTES) socket.write(head + body.toString('latin1'), 'latin1');
-    else {
-      socket.write(head, 'latin1');
-      if (body) socket.write(body);
-    }
+    this.outgoing = call;
     writeBatch.add(this);
   }
 
-  /** Lets the request go that was written. */
+  /** Lets the request go. */
   release(): void {
-    this.socket.uncork();
+    const { socket, outgoing } = this;
+    this.outgoing = undefined;
+    if (!outgoing || outgoing !== this.call) return;
+    const { body, head } = outgoing;
+    if (body && body.length <= ONE_WRITE_BYTES) socket.write(head + body.toString('latin1'), 'latin1');
+    else if (!body) socket.write(head, 'latin1');
+    else {
+      socket.cork();
+      socket.write(head, 'latin1');
+      socket.write(body);
+      socket.uncork();
+    }
   }
 
   private read(bytes: Buffer): void {
@@ -179,11 +191,12 @@ export class DataConnection implements AnswerSink, HeldWrite {
 
   /** The body bytes of one read, together and in memory of their own. */
   private takeBody(): Buffer | undefined {
-    const { pieces } = this;
-    if (pieces.length === 0) return undefined;
-    const body = pieces.length === 1 ? Buffer.from(pieces[0]!) : Buffer.concat(pieces);
-    pieces.length = 0;
-    return body;
+    const { piece, morePieces } = this;
+    if (!piece) return undefined;
+    this.piece = undefined;
+    if (!morePieces) return Buffer.from(piece);
+    this.morePieces = undefined;
+    return Buffer.concat([piece, ...morePieces]);
   }
 
   private timedOut(): void {

@@ -1,0 +1,121 @@
+import type { IncomingHttpHeaders } from 'node:http';
+
+/** What the server sent is not an HTTP/1.1 answer. */
+export class ProtocolError extends Error {
+  readonly code = 'HPE_INVALID';
+}
+
+const STATUS_LINE = /^HTTP\/1\.([01]) ([1-5]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?$/;
+/** A name of token characters and a value without control characters; white space around the value does not belong to it. */
+const HEADER_LINE = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[\t ]*([\t\x20-\x7e\x80-\xff]*)$/;
+const MAX_LENGTH_DIGITS = 15;
+
+/** Fields by name, without what objects inherit, so that no name finds anything there. A bare `Object.create(null)` would be a hash table, which is slow to write. */
+class HeaderFields {
+  [name: string]: string | string[];
+}
+Object.setPrototypeOf(HeaderFields.prototype, null);
+Reflect.deleteProperty(HeaderFields.prototype, 'constructor');
+
+export interface AnswerHead {
+  readonly code: number;
+  /** Of HTTP/1. */
+  readonly minor: number;
+  readonly headers: IncomingHttpHeaders;
+}
+
+/** Takes apart a status line and header fields, without the blank line after them. Throws a {@link ProtocolError}. */
+export function readHead(head: string): AnswerHead {
+  const statusEnd = lineEnd(head, 0);
+  const { code, minor } = statusOf(head.slice(0, statusEnd));
+  const headers = new HeaderFields();
+  let place = 0;
+  for (let at = statusEnd + 2; at <= head.length; place++) {
+    const field = fieldAt(head, at, place);
+    addField(headers, field);
+    at += field.line.length + 2;
+  }
+  return { code, minor, headers: headers as IncomingHttpHeaders };
+}
+
+/** Where the line that begins at `from` ends, its line end not counted. */
+function lineEnd(head: string, from: number): number {
+  const end = head.indexOf('\r\n', from);
+  return end < 0 ? head.length : end;
+}
+
+interface Status {
+  readonly line: string;
+  readonly code: number;
+  readonly minor: number;
+}
+
+/** Nearly every answer has the same. */
+let lastStatus: Status = { line: 'HTTP/1.1 200 OK', code: 200, minor: 1 };
+
+function statusOf(line: string): Status {
+  if (line === lastStatus.line) return lastStatus;
+  const status = STATUS_LINE.exec(line);
+  if (!status) throw new ProtocolError('the answer does not begin with a status line');
+  lastStatus = { line, code: Number(status[2]), minor: Number(status[1]) };
+  return lastStatus;
+}
+
+/** Whether the connection stays open after the answer. */
+export function mayGoOn(minor: number, connection: string | undefined): boolean {
+  if (connection === undefined) return minor === 1;
+  const told = connection.toLowerCase();
+  return minor === 1 ? !/(^|[,\s])close($|[,\s])/.test(told) : told === 'keep-alive';
+}
+
+/** The length that a field states. Throws a {@link ProtocolError}. */
+export function lengthOf(text: string): number {
+  let length = 0;
+  for (let index = 0; index < text.length; index++) {
+    const digit = text.charCodeAt(index) - 0x30;
+    if (!(digit >= 0 && digit <= 9)) throw new ProtocolError(`content-length ${text}`);
+    length = 10 * length + digit;
+  }
+  if (text.length === 0 || text.length > MAX_LENGTH_DIGITS) throw new ProtocolError(`content-length ${text}`);
+  return length;
+}
+
+function addField(headers: HeaderFields, { name, value }: HeaderField): void {
+  const before = headers[name];
+  if (before === undefined) headers[name] = value;
+  else if (name === 'content-length') {
+    if (before !== value) throw new ProtocolError('the answer has two lengths');
+  } else if (name === 'transfer-encoding' || name === 'connection') headers[name] = `${before}, ${value}`;
+  else if (Array.isArray(before)) before.push(value);
+  else headers[name] = [before, value];
+}
+
+interface HeaderField {
+  /** As it came, without its line end. */
+  readonly line: string;
+  readonly name: string;
+  readonly value: string;
+}
+
+/**
+ * Engines send the same few lines in the same order with every answer; to take one apart, or to look it up, costs more than to compare it with the one that stood in its place last time.
+ */
+const lastFields: (HeaderField | undefined)[] = [];
+/** Fields of a head that are remembered. */
+const MOST_FIELDS = 16;
+const LONGEST_KNOWN_LINE = 128;
+
+/** The field whose line begins at `from` and is the one at this place of the head. */
+function fieldAt(head: string, from: number, place: number): HeaderField {
+  const last = lastFields[place];
+  if (last !== undefined && head.startsWith(last.line, from)) {
+    const end = from + last.line.length;
+    if (end === head.length || head.startsWith('\r\n', end)) return last;
+  }
+  const line = head.slice(from, lineEnd(head, from));
+  const match = HEADER_LINE.exec(line);
+  if (!match) throw new ProtocolError('a header field of the answer is malformed');
+  const field = { line, name: match[1]!.toLowerCase(), value: match[2]!.trimEnd() };
+  if (place < MOST_FIELDS && line.length <= LONGEST_KNOWN_LINE) lastFields[place] = field;
+  return field;
+}
