@@ -1,4 +1,4 @@
-import { isObject, parseJson } from '../model/json.js';
+import { isObject } from '../model/json.js';
 
 /** What an engine's answer tells about the stage. */
 export interface AnswerFacts {
@@ -9,8 +9,11 @@ export interface AnswerFacts {
   toolCalled?: boolean | undefined;
 }
 
-const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
+/** White space and the comma are the only codes up to this one that may follow a number. */
+const COMMA = 0x2c;
+const SPACE = 0x20;
+const ZERO = 0x30;
 
 /** How much of an answer's end is looked at; vLLM puts `finish_reason` and `usage` there. */
 const TAIL_BYTES = 8 * 1024;
@@ -88,7 +91,7 @@ export class JsonTail {
     const text = tail.toString('latin1', Math.max(0, tail.length - TAIL_BYTES));
     learnFinishIn(facts, text);
     const at = text.lastIndexOf('"usage"');
-    if (at >= 0) learnUsage(facts, parseObjectAt(text, text.indexOf('{', at)));
+    if (at >= 0) learnUsageText(facts, text, at);
     if (facts.finishReason === undefined) learnOtherEnd(facts, text);
     return facts;
   }
@@ -101,16 +104,28 @@ function learnOtherEnd(facts: AnswerFacts, text: string): void {
   if (status !== undefined) facts.finishReason = status === 'incomplete' ? 'length' : 'stop';
 }
 
-/** The small JSON object that begins at `start`; undefined when it is cut or malformed. */
-function parseObjectAt(text: string, start: number): unknown {
-  if (start < 0) return undefined;
-  let depth = 0;
-  for (let index = start; index < text.length; index++) {
-    const char = text.charCodeAt(index);
-    if (char === OPEN_BRACE) depth++;
-    else if (char === CLOSE_BRACE && --depth === 0) return parseJson(text.slice(start, index + 1));
+/** What {@link learnUsage} takes, from the text of an answer in which a `usage` object begins at `from`: nothing but whole numbers, which need no parser. */
+function learnUsageText(facts: AnswerFacts, text: string, from: number): void {
+  facts.promptTokens = countAfter(text, '"prompt_tokens":', from) ?? countAfter(text, '"input_tokens":', from);
+  facts.outputTokens = countAfter(text, '"completion_tokens":', from) ?? countAfter(text, '"output_tokens":', from);
+  facts.cachedTokens =
+    countAfter(text, '"cached_tokens":', from) ?? countAfter(text, '"cache_read_input_tokens":', from);
+}
+
+/** The whole number behind the first `key` at or after `from`; undefined where there is none, or not all of it. */
+function countAfter(text: string, key: string, from: number): number | undefined {
+  const found = text.indexOf(key, from);
+  if (found < 0) return undefined;
+  let at = found + key.length;
+  while (text.charCodeAt(at) === SPACE) at++;
+  const first = at;
+  let value = 0;
+  for (let digit = text.charCodeAt(at) - ZERO; digit >= 0 && digit <= 9; digit = text.charCodeAt(at) - ZERO) {
+    value = 10 * value + digit;
+    at += 1;
   }
-  return undefined;
+  const next = text.charCodeAt(at);
+  return at > first && (next <= COMMA || next === CLOSE_BRACE) ? value : undefined;
 }
 
 /** Of an answer of which nothing has come. */

@@ -11,6 +11,9 @@ const MAX_MESSAGES = 2000;
  */
 export class ConversationIndex {
   private readonly workflows: LruMap<number, string>;
+  /** The tenant that was asked for last, and its number. */
+  private tenant = '';
+  private tenantSeed = seedOf('');
 
   constructor(maxConversations: number) {
     this.workflows = new LruMap(maxConversations);
@@ -28,11 +31,13 @@ export class ConversationIndex {
     fallback: string,
   ): string | undefined {
     if (messageCount === 0 || messageCount > MAX_MESSAGES) return undefined;
-    const seed = new RollingHash();
-    seed.updateText(tenant);
-    const number = seed.value();
+    if (tenant !== this.tenant) {
+      this.tenant = tenant;
+      this.tenantSeed = seedOf(tenant);
+    }
+    const { tenantSeed } = this;
     const values = hashes.messages();
-    const after = (count: number) => seeded(values[count - 1]!, number);
+    const after = (count: number) => seeded(values[count - 1]!, tenantSeed);
     let found: string | undefined;
     for (let known = messageCount - 1; known >= 1 && found === undefined; known--) {
       const workflow = this.workflows.get(after(known));
@@ -41,4 +46,10 @@ export class ConversationIndex {
     this.workflows.set(after(messageCount), found ?? fallback);
     return found;
   }
+}
+
+function seedOf(tenant: string): number {
+  const seed = new RollingHash();
+  seed.updateText(tenant);
+  return seed.value();
 }

@@ -1,8 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { objectOf, parseJson } from '../model/json.js';
 import { durationMs, identityValue } from './identity-values.js';
-import type { WantedField } from './json-scan.js';
 import type { PathIdentity } from './routes.js';
+import type { WantedField } from './wanted-fields.js';
 
 /** What one source says about who is calling. Every field is optional; the first source that has it wins. */
 export interface IdentityClaim {

@@ -376,10 +376,24 @@ describe('JsonTail', () => {
     },
   );
 
+  it.each([
+    ['{\n "usage": {\n  "prompt_tokens": 7,\n  "completion_tokens": 2\n }\n}', 7, 2],
+    ['{"content":"\\"usage\\":{\\"input_tokens\\":9}","usage":{"input_tokens":7,"output_tokens":2}}', 7, 2],
+    ['{"usage":{"prompt_tokens":null,"completion_tokens":2}}', undefined, 2],
+    ['{"usage":{"prompt_tokens":1e3,"completion_tokens":-2}}', undefined, undefined],
+    ['{"usage":null}', undefined, undefined],
+  ])('reads whole numbers in whatever layout: %s', (text, promptTokens, outputTokens) => {
+    const tail = new JsonTail();
+    tail.push(Buffer.from(text));
+    expect(tail.read()).toMatchObject({ promptTokens, outputTokens });
+  });
+
   it('reads nothing from nothing', () => {
     expect(new JsonTail().read()).toEqual({});
     const tail = new JsonTail();
     tail.push(Buffer.from('{"usage":{"prompt_tokens":'));
+    expect(tail.read()).toEqual({});
+    tail.push(Buffer.from('1'));
     expect(tail.read()).toEqual({});
   });
 });

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { findMember, memberStart, scanBody, type WantedField } from './json-scan.js';
+import { findMember, memberStart, scanBody } from './json-scan.js';
+import type { WantedField } from './wanted-fields.js';
 
 const scan = (text: string, maxDepth = 50) => scanBody(Buffer.from(text), maxDepth);
 

@@ -1,49 +1,8 @@
 import { MaestroError } from '../model/error.js';
-
-/** Top-level fields of a request body that the gateway looks at. Everything else passes unread. */
-export const WANTED_FIELDS = [
-  'model',
-  'messages',
-  'prompt',
-  'input',
-  'instructions',
-  'previous_response_id',
-  'system',
-  'stream',
-  'stream_options',
-  'max_tokens',
-  'max_completion_tokens',
-  'max_output_tokens',
-  'n',
-  'best_of',
-  'priority',
-  'tools',
-  'tool_choice',
-  'response_format',
-  'temperature',
-  'reasoning_effort',
-  'chat_template_kwargs',
-  'metadata',
-  'user',
-  'safety_identifier',
-  'prompt_cache_key',
-  'cache_salt',
-  'session_id',
-  'service_tier',
-  'thinking',
-  'reasoning',
-  'text',
-  'kv_transfer_params',
-  'ec_transfer_params',
-  'vllm_xargs',
-  'nvext',
-] as const;
-export type WantedField = (typeof WANTED_FIELDS)[number];
+import { isName, WANTED_FIELDS, type WantedField, wantedField, wantedFieldOf } from './wanted-fields.js';
 
 /** Field that holds the conversation: `input` in the Responses API. */
 export type MessageList = 'messages' | 'input';
-
-const WANTED: ReadonlySet<string> = new Set(WANTED_FIELDS);
 
 /** All fields absent. What is found is written into a copy: objects of one shape, whatever a body has, are read several times as fast. */
 const NO_FIELDS = Object.fromEntries(WANTED_FIELDS.map((field) => [field, undefined])) as Record<
@@ -128,8 +87,15 @@ export function elementsOf(body: Buffer, start: number): number[] {
   return new Scanner(body, Number.POSITIVE_INFINITY).elementsOf(start);
 }
 
+/** Is a key its bytes? One with an escape is decoded, so that no spelling of a wanted field escapes notice. */
+function isPlainKey(bytes: Buffer, start: number, end: number): boolean {
+  for (let index = start; index < end; index++) if (bytes[index] === BACKSLASH) return false;
+  return true;
+}
+
 class Scanner {
   private position = 0;
+  private keyEnd = 0;
   private mediaBytes = 0;
   private mediaCount = 0;
 
@@ -145,14 +111,13 @@ class Scanner {
     this.position++;
     if (this.next() !== CLOSE_BRACE) {
       for (;;) {
-        const key = this.readKey();
+        const field = this.readField();
         const start = this.position;
         const elements =
           this.bytes[start] === OPEN_BRACKET
-            ? this.skipArray(1, key === messageList ? messageOffsets : undefined)
+            ? this.skipArray(1, field === messageList ? messageOffsets : undefined)
             : this.skipValue(1);
-        if (WANTED.has(key)) {
-          const field = key as WantedField;
+        if (field) {
           if (fields[field]) this.fail(`"${field}" is given twice`, field, start);
           fields[field] = { start, end: this.position, elements };
         }
@@ -181,7 +146,7 @@ class Scanner {
     this.position++;
     if (this.next() === CLOSE_BRACE) return -1;
     for (;;) {
-      if (this.readKey() === wanted) return this.position;
+      if (this.readKeyIs(wanted)) return this.position;
       this.skipValue(1);
       if (this.next() !== COMMA) return -1;
       this.position++;
@@ -225,23 +190,44 @@ class Scanner {
 
   /** Reads a key and its colon; the position is then at the value. */
   private readKey(): string {
+    const start = this.skipKey();
+    return isPlainKey(this.bytes, start, this.keyEnd)
+      ? this.bytes.toString('latin1', start, this.keyEnd)
+      : this.decodeKey(start);
+  }
+
+  /** The same, where only some keys matter; undefined for any other. */
+  private readField(): WantedField | undefined {
+    const start = this.skipKey();
+    const field = wantedField(this.bytes, start, this.keyEnd);
+    if (field || isPlainKey(this.bytes, start, this.keyEnd)) return field;
+    return wantedFieldOf(this.decodeKey(start));
+  }
+
+  /** The same, where only one key matters. */
+  private readKeyIs(wanted: string): boolean {
+    const start = this.skipKey();
+    if (isName(this.bytes, start, this.keyEnd, wanted)) return true;
+    return !isPlainKey(this.bytes, start, this.keyEnd) && this.decodeKey(start) === wanted;
+  }
+
+  /** Passes a key and its colon; returns where the key begins, behind its quote, and notes where it ends. */
+  private skipKey(): number {
     if (this.next() !== QUOTE) this.fail('expected a field name in double quotes');
-    const start = this.position;
+    const start = this.position + 1;
     this.skipString();
-    const raw = this.bytes.toString('latin1', start + 1, this.position - 1);
-    // An escaped or non-ASCII name is decoded, so that no spelling of a wanted field escapes notice.
-    const key = raw.includes('\\') ? this.decodeKey(start) : raw;
+    this.keyEnd = this.position - 1;
     if (this.next() !== COLON) this.fail("expected ':' after a field name");
     this.position++;
     this.next();
-    return key;
+    return start;
   }
 
   private decodeKey(start: number): string {
     try {
-      return JSON.parse(this.bytes.toString('utf8', start, this.position)) as string;
+      return JSON.parse(this.bytes.toString('utf8', start - 1, this.keyEnd + 1)) as string;
     } catch {
-      return this.fail('a field name has a wrong escape', undefined, start);
+      return this.fail('a field name has a wrong escape', undefined, start - 1);
     }
   }
 

@@ -1,9 +1,10 @@
 import { MaestroError } from '../model/error.js';
 import { isObject } from '../model/json.js';
 import type { StageFeatures } from '../model/stage.js';
-import { type BodyScan, findMember, type JsonRange, memberStart, type WantedField } from './json-scan.js';
+import { type BodyScan, findMember, type JsonRange, memberStart } from './json-scan.js';
 import { lastToolCalled } from './last-tool.js';
 import type { InferenceRoute } from './routes.js';
+import { isName, type WantedField } from './wanted-fields.js';
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -51,13 +52,28 @@ function decodeRange(body: Buffer, range: JsonRange): unknown {
   // Nearly all that is decoded is a number, which the scan has checked, or a short word: neither needs a parser.
   const first = body[start]!;
   if (first === QUOTE && isPlain(body, start + 1, end - 1)) return body.toString('latin1', start + 1, end - 1);
-  if (first === MINUS || (first >= ZERO && first <= NINE)) return Number(body.toString('latin1', start, end));
+  if (first === MINUS || (first >= ZERO && first <= NINE)) return numberOf(body, start, end);
   try {
     return JSON.parse(body.toString('utf8', start, end));
   } catch {
     // The scan checks everything but the inside of strings; the engine will say what is wrong there.
     return undefined;
   }
+}
+
+/** More digits may be more than a number holds exactly. */
+const MAX_WHOLE_DIGITS = 15;
+
+/** The value of a JSON number. */
+function numberOf(body: Buffer, start: number, end: number): number {
+  let value = 0;
+  for (let index = start; index < end; index++) {
+    const byte = body[index]!;
+    if (byte < ZERO || byte > NINE || end - start > MAX_WHOLE_DIGITS)
+      return Number(body.toString('latin1', start, end));
+    value = 10 * value + byte - ZERO;
+  }
+  return value;
 }
 
 /** Does a string consist of printable ASCII without escapes, so that its bytes are its text? */
@@ -228,21 +244,20 @@ function readReasoning(body: Buffer, scan: BodyScan): boolean {
 export function messageKind(body: Buffer, scan: BodyScan, index: number): StageFeatures['lastMessageKind'] {
   const start = scan.messageOffsets[2 * index]!;
   const range = findMember(body, start, 'role');
-  switch (range && body.toString('latin1', range.start, range.end)) {
-    case '"system"':
-    case '"developer"':
-      return 'system';
-    case '"assistant"':
-      return 'assistant';
-    case '"tool"':
-    case '"function"':
-      return 'tool';
-    case '"user"':
-      return holdsToolResult(body, start) ? 'tool' : 'user';
-    default:
-      return itemKind(body, start);
-  }
+  const role = range && ROLES.find(({ written }) => isName(body, range.start, range.end, written));
+  if (!role) return itemKind(body, start);
+  return role.kind === 'user' && holdsToolResult(body, start) ? 'tool' : role.kind;
 }
+
+/** Whose message it is, by the role that is written in it; the most frequent first. */
+const ROLES = [
+  { written: '"user"', kind: 'user' },
+  { written: '"assistant"', kind: 'assistant' },
+  { written: '"tool"', kind: 'tool' },
+  { written: '"system"', kind: 'system' },
+  { written: '"developer"', kind: 'system' },
+  { written: '"function"', kind: 'tool' },
+] as const;
 
 /** Anthropic's messages carry what a tool answered as the user's content. */
 function holdsToolResult(body: Buffer, start: number): boolean {

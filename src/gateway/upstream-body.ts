@@ -1,10 +1,11 @@
 import type { StageStart } from '../bus/contract.js';
 import { isObject } from '../model/json.js';
 import type { Intake } from './intake.js';
-import type { BodyScan, JsonRange, WantedField } from './json-scan.js';
+import type { BodyScan, JsonRange } from './json-scan.js';
 import { decodeField } from './request-fields.js';
 import type { InferenceRoute } from './routes.js';
 import { type Edit, splice } from './splice.js';
+import type { WantedField } from './wanted-fields.js';
 
 /** Where an engine fetches memory of other engines from: never a client's to say. */
 const STEERING_FIELDS = ['kv_transfer_params', 'ec_transfer_params'] as const;
