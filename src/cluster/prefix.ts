@@ -1,3 +1,4 @@
+import { LruMap } from '../model/lru-map.js';
 import { type Stage, sessionOf } from '../model/stage.js';
 import type { EngineRecord } from './engine-record.js';
 import { RecentMap } from './recent-map.js';
@@ -31,11 +32,11 @@ export interface PrefixLimits {
  */
 export class PrefixIndex {
   private readonly holders: RecentMap<string, Holder[]>;
-  private readonly lastCalls: RecentMap<string, LastCall>;
+  private readonly lastCalls: LruMap<string, LastCall>;
 
   constructor(limits: PrefixLimits) {
     this.holders = new RecentMap(limits.maxPrefixes);
-    this.lastCalls = new RecentMap(limits.maxWorkflows);
+    this.lastCalls = new LruMap(limits.maxWorkflows);
   }
 
   /** Expected cached prompt tokens by engine, of at most a few engines. */

@@ -34,6 +34,9 @@ export class LruMap<K extends string | number, V> {
   private freeEntry = NONE;
   private count = 0;
   private seed = 0x811c9dc5;
+  /** The key that was hashed last: who finds nothing under a key mostly sets it next. */
+  private hashedKey: K | undefined;
+  private hashed = 0;
 
   constructor(readonly maxSize: number) {}
 
@@ -63,7 +66,7 @@ export class LruMap<K extends string | number, V> {
       this.touch(known);
       return undefined;
     }
-    this.insert(key, value, hashOf(key, this.seed));
+    this.insert(key, value, this.hash(key));
     if (this.count <= this.maxSize) return undefined;
     const oldest = this.oldest();
     this.remove(this.oldestEntry);
@@ -96,9 +99,17 @@ export class LruMap<K extends string | number, V> {
     const slot = slotOf(key);
     const lately = this.lately[slot]!;
     if (this.keys[lately] === key) return lately;
-    const entry = this.find(key, hashOf(key, this.seed));
+    const entry = this.find(key, this.hash(key));
     if (entry !== NONE) this.lately[slot] = entry;
     return entry;
+  }
+
+  private hash(key: K): number {
+    if (key !== this.hashedKey) {
+      this.hashed = hashOf(key, this.seed);
+      this.hashedKey = key;
+    }
+    return this.hashed;
   }
 
   private find(key: K, hash: number): number {
@@ -175,6 +186,7 @@ export class LruMap<K extends string | number, V> {
   /** Hashes that differ from those that were known: keys that fell together fall apart. */
   private hashAnew(): void {
     this.seed = Math.imul(this.seed, 0x01000193) + 1;
+    this.hashedKey = undefined;
     this.table.fill(NONE);
     this.keys.forEach((key, entry) => {
       if (key === undefined) return;
