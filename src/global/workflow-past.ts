@@ -1,5 +1,8 @@
 import type { OutputTrail, Stage, WorkflowPast } from '../model/stage.js';
 
+/** Who makes a call. */
+type Who = Pick<Stage, 'role' | 'agent'>;
+
 /** What is remembered of one agent, or of one role, of a workflow. */
 interface Party {
   readonly name: string;
@@ -35,9 +38,12 @@ export const NOTHING_YET: WorkflowPast = {
  * so these stand in plain lists, the last used one last: a map of their own for each workflow costs more than all that is in it.
  */
 export class WorkflowMemory {
-  /** Who made the first call, until anything else happens: many workflows have one call, and need no lists. */
+  /** Who made the first call, and how it ended, until a second one begins: many workflows have one call, and need no lists. */
   private firstRole: string | undefined;
   private firstAgent: string | undefined;
+  private firstEnded = false;
+  private firstOutputTokens: number | undefined;
+  private firstToolCalled: boolean | undefined;
   private agents: Party[] | undefined;
   private roles: Party[] | undefined;
   private outputs: OutputTrail | undefined;
@@ -109,17 +115,27 @@ export class WorkflowMemory {
 
   /** Learns from a stage that finished; its length and whether it called a tool are not always told. */
   end(stage: Stage, outputTokens: number | undefined, toolCalled: boolean | undefined): void {
-    this.listFirst();
+    if (this.firstRole === undefined || this.firstEnded) {
+      this.listFirst();
+      this.learn(stage, outputTokens, toolCalled);
+      return;
+    }
+    this.firstEnded = true;
+    this.firstOutputTokens = outputTokens;
+    this.firstToolCalled = toolCalled;
+  }
+
+  private learn(who: Who, outputTokens: number | undefined, toolCalled: boolean | undefined): void {
     this.hasFinished = true;
-    if (outputTokens !== undefined) this.learnOutput(stage, outputTokens);
+    if (outputTokens !== undefined) this.learnOutput(who, outputTokens);
     this.beforeLastRole = this.lastRole;
-    this.lastRole = stage.role;
+    this.lastRole = who.role;
     if (toolCalled === undefined) return;
     this.toolAnswers += 1;
     this.toolCalls += toolCalled ? 1 : 0;
     this.toolRun = toolCalled ? this.toolRun + 1 : 0;
     this.lastToolCalled = toolCalled;
-    this.agent(stage).toolCalled = toolCalled;
+    this.agent(who).toolCalled = toolCalled;
   }
 
   private listFirst(): void {
@@ -127,12 +143,14 @@ export class WorkflowMemory {
     if (role === undefined) return;
     this.firstRole = undefined;
     this.firstAgent = undefined;
-    count(this.agent({ role, agent }), this.role(role), this.firstPromptTokens!);
+    const first = { role, agent };
+    count(this.agent(first), this.role(role), this.firstPromptTokens!);
+    if (this.firstEnded) this.learn(first, this.firstOutputTokens, this.firstToolCalled);
   }
 
-  private agent(stage: Pick<Stage, 'role' | 'agent'>): Party {
-    this.agents ??= [newParty(agentKey(stage))];
-    return party(this.agents, agentKey(stage), MAX_AGENTS);
+  private agent(who: Who): Party {
+    this.agents ??= [newParty(agentKey(who))];
+    return party(this.agents, agentKey(who), MAX_AGENTS);
   }
 
   private role(name: string): Party {
@@ -141,9 +159,9 @@ export class WorkflowMemory {
     return party(this.roles, name, MAX_ROLES);
   }
 
-  private learnOutput(stage: Stage, outputTokens: number): void {
-    const agent = this.agent(stage);
-    const role = this.role(stage.role);
+  private learnOutput(who: Who, outputTokens: number): void {
+    const agent = this.agent(who);
+    const role = this.role(who.role);
     // In most workflows the four are one and the same for long.
     const { outputs: before } = agent;
     const after = extend(before, outputTokens);
@@ -197,6 +215,6 @@ function extend(trail: OutputTrail | undefined, tokens: number): OutputTrail {
 }
 
 /** A role that names no agent is one. Names hold no line breaks. */
-function agentKey({ role, agent }: Pick<Stage, 'role' | 'agent'>): string {
+function agentKey({ role, agent }: Who): string {
   return agent === undefined ? role : `${role}\n${agent}`;
 }
