@@ -359,10 +359,11 @@ export class SimNode {
         const view = this.view(engineId);
         if (view.leases === 0 || view.state === 'sleeping') continue;
         busy = true;
-        const { running, waiting, preemptions, kvUsage } = engine.stats();
+        const { running, waiting, preemptions, kvUsage, generatedTokens } = engine.stats();
         this.overflow.windows += 1;
-        if (kvUsage * view.kvPoolTokens > view.reservedKvTokens) this.overflow.exceeded += 1;
-        const counters = { running, waiting, preemptionsTotal: preemptions, kvUsage };
+        const { heldKvTokens } = this.manager.gauges(engineId)!;
+        if (kvUsage * view.kvPoolTokens > heldKvTokens) this.overflow.exceeded += 1;
+        const counters = { running, waiting, preemptionsTotal: preemptions, kvUsage, generatedTokens };
         this.manager.engineEvent({ kind: 'counters', engineId, ...counters }, this.loop.nowMs);
       }
       this.pumpSoon();

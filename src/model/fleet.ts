@@ -124,6 +124,7 @@ export interface EngineView {
   readonly seats: number;
   /** Seats that leases take, running or held back for a wake: one for each answer that a stage asks for. */
   readonly leases: number;
+  /** Promised to leases, or in use at the last reading where that is more. */
   readonly reservedKvTokens: number;
   /** Contexts of workflows in a tool call that are kept for their return; taken for everybody else. Absent: nothing is kept. */
   readonly keptKvTokens?: number;

@@ -104,6 +104,8 @@ export interface EngineCounters {
   readonly preemptionsTotal: number;
   /** Share of the KV pool in use, 0 to 1. */
   readonly kvUsage: number;
+  /** Tokens written since the start of the process; undefined where it does not say. */
+  readonly generatedTokens?: number | undefined;
 }
 
 /** How the moves of an engine are answered, when they are done and when they have failed. */

@@ -105,6 +105,7 @@ export class EngineRecord {
     this.engineRunning = undefined;
     this.engineWaiting = undefined;
     this.kvUsage = 0;
+    this.reservations.restarted();
   }
 
   /**
@@ -183,12 +184,15 @@ export class EngineRecord {
 
   /** Takes a reading of the engine's counters; returns how many preemptions are new. {@link preemptionsPerMinute} decays with a time constant of a minute. */
   counted(counters: EngineCounters, nowMs: number): number {
-    const { running, waiting, kvUsage } = counters;
+    const { running, waiting, kvUsage, generatedTokens } = counters;
     const { kvPoolTokens } = this.spec;
     this.engineRunning = running;
     this.engineWaiting = waiting;
     this.kvUsage = kvUsage;
-    this.reservations.inUseTokens = Number.isFinite(kvPoolTokens) ? Math.ceil(kvUsage * kvPoolTokens) : 0;
+    if (Number.isFinite(kvPoolTokens)) {
+      const inUseTokens = Math.ceil(kvUsage * kvPoolTokens);
+      this.reservations.read({ inUseTokens, running, generatedTokens }, nowMs);
+    }
     if (this.residency.state !== 'running') return 0;
     const fresh = this.seatLimit.observe(counters, this.reservations.seats, nowMs, this.kvLowered);
     this.kvLowered = this.kvLimitTokens < kvPoolTokens;

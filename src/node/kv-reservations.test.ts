@@ -113,13 +113,58 @@ describe('KvReservations', () => {
     expect(pooled!.expect(FORECAST).mean).toBeCloseTo(60, 0);
   });
 
-  it('holds what the engine says is in use where calls have outgrown what was held for them', () => {
+  it('holds what the engine is about to have in use where calls have outgrown what is held for them, and shows what it has', () => {
+    const { reservations, demand, grant } = bench();
+    const held = grant();
+    reservations.firstToken(held);
+    for (const second of [0, 1, 2]) {
+      const written = 700 + 100 * second;
+      reservations.read({ inUseTokens: 100 + written, running: 1, generatedTokens: written }, 1_000 * second);
+    }
+    expect(reservations.reservedTokens).toBe(1_000 + 16 + 125);
+    expect(reservations.shownTokens).toBe(1_000);
+    expect(reservations.reservedWith(demand())).toBe(1_141 + 600);
+    reservations.read({ inUseTokens: 10, running: 1, generatedTokens: 900 }, 3_000);
+    expect(reservations.reservedTokens).toBe(600);
+  });
+
+  it('has the room of an ended call at once, and shows it when the engine does', () => {
+    const { reservations, demand, grant } = bench();
+    const [first, second] = [grant(), grant()];
+    for (const held of [first, second]) reservations.firstToken(held);
+    reservations.read({ inUseTokens: 1_100, running: 2, generatedTokens: 900 }, 0);
+    reservations.end(first, { promptTokens: 100, outputTokens: 500 }, 500);
+    expect(reservations.reservedTokens).toBe(600);
+    expect(reservations.reservedWith(demand())).toBe(1_200);
+    expect(reservations.shownTokens).toBe(1_100);
+    reservations.read({ inUseTokens: 500, running: 1, generatedTokens: 900 }, 1_000);
+    expect(reservations.shownTokens).toBe(600);
+    reservations.end(second, { promptTokens: 100, outputTokens: 500 }, 1_500);
+    expect([reservations.reservedTokens, reservations.shownTokens]).toEqual([0, 0]);
+  });
+
+  it('holds what many calls together are expected to need, or have in use', () => {
+    const { reservations, demand, grant } = bench();
+    for (let call = 0; call < 32; call++) grant();
+    const promised = reservations.reservedTokens;
+    for (const nowMs of [0, 1_000])
+      reservations.read({ inUseTokens: 5_000, running: 32, generatedTokens: nowMs }, nowMs);
+    expect(reservations.reservedTokens).toBe(promised);
+    reservations.read({ inUseTokens: 30_000, running: 32, generatedTokens: 2_000 }, 2_000);
+    expect(reservations.reservedTokens).toBe(30_000);
+    expect(reservations.reservedWith(demand())).toBe(30_000);
+  });
+
+  it('goes on holding for a call that has outgrown its bound while another begins', () => {
     const { reservations, grant } = bench();
+    reservations.firstToken(grant());
+    reservations.read({ inUseTokens: 900, running: 1, generatedTokens: 800 }, 0);
     grant();
-    reservations.inUseTokens = 900;
-    expect(reservations.reservedTokens).toBe(900);
-    reservations.inUseTokens = 10;
-    expect(reservations.reservedTokens).toBeLessThanOrEqual(600);
+    reservations.read({ inUseTokens: 960, running: 2, generatedTokens: 800 }, 1_000);
+    expect(reservations.reservedTokens).toBe(900 + 600 + 32);
+    // An answer that is not streamed has no first token; after five seconds its prompt is taken to be in memory.
+    reservations.read({ inUseTokens: 960, running: 2, generatedTokens: 800 }, 6_000);
+    expect(reservations.reservedTokens).toBe(1_200);
   });
 
   it('counts over time what is held for all together', () => {

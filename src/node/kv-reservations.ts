@@ -1,4 +1,5 @@
 import type { Demand, Lease, LeaseUse } from '../model/fleet.js';
+import { KvInUse, type KvReading } from './kv-in-use.js';
 import type { Moments, PooledBound } from './pooled-bound.js';
 
 /** KV memory over time, in byte-milliseconds over all GPUs of the engines, of ended leases. */
@@ -32,6 +33,8 @@ export interface HeldLease {
   /** Share of the pooled bound; undefined where its own bound is held. */
   readonly moments: Moments | undefined;
   awaitsFirstToken: boolean;
+  /** Readings of the engine before it was let in. */
+  readonly readings: number;
   /** The look that it was open for, if there was one. */
   look: Look | undefined;
   /** Place in the list of its engine's leases, where adding and removing at a high rate leaves nothing behind, as it would in a set. */
@@ -49,6 +52,9 @@ interface Look {
 /** Up to so many leases the sum of their bounds is as good as the pooled bound, whose margin is meant for many. Measured on the recorded traces. */
 const FEW_LEASES = 8;
 
+/** A call that has run for so long has its prompt in memory: where an answer is not streamed, its first token is not seen. */
+const PREFILL_MS = 5_000;
+
 /** The leases of one engine in sums: seats taken, KV tokens held, prompts not yet prefilled. What is held is an entry here, not memory in vLLM. */
 export class KvReservations {
   leases = 0;
@@ -63,8 +69,8 @@ export class KvReservations {
   private variance = 0;
   /** Since when {@link reservedTokens} has been what it is. */
   private sinceMs = 0;
-  /** In use by the engine's own gauge: where calls outgrow what is held for them, this much is held until they end. */
-  inUseTokens = 0;
+  /** What the engine is about to have in use, by its own gauge: where calls outgrow what is held for them, this much is held. */
+  private readonly inUse = new KvInUse();
   private readonly held: HeldLease[] = [];
   private look: Look | undefined;
 
@@ -75,21 +81,50 @@ export class KvReservations {
     private readonly pooled: PooledBound | undefined,
   ) {}
 
-  /** KV tokens held for all leases together. */
+  /** KV tokens held for all leases together: of few never less than the engine is about to have in use for them. Among many, one that has outgrown its bound does not matter. */
   get reservedTokens(): number {
-    return this.heldFor(this.leases, this.boundTokens, this.certainTokens, this.meanTokens, this.variance);
+    if (this.leases === 0 || this.leases > FEW_LEASES) return this.shownTokens;
+    return Math.max(this.inUse.tokens, this.promisedTokens);
+  }
+
+  /**
+   * What routers are told: what is promised, or what was in use at the last reading. So they see the room of calls that have ended once the engine shows it; to show it at once cost workflows in
+   * time where contexts are long. What is held ahead for calls that outgrow their bounds is left out: a stage that comes back to its context and lacks only that room waits for it here.
+   */
+  get shownTokens(): number {
+    return this.leases === 0 ? 0 : Math.max(this.inUse.seenTokens, this.promisedTokens);
   }
 
   /** KV tokens that would be held with one more lease. */
   reservedWith(demand: Demand): number {
     const moments = this.momentsOf(demand);
-    return this.heldFor(
+    const promisedTokens = this.promiseFor(
       this.leases + 1,
       this.boundTokens + demand.kvTokens,
       this.certainTokens + (moments ? promptShare(demand) : demand.kvTokens),
       moments ? this.meanTokens + moments.mean : this.meanTokens,
       moments ? Math.max(0, this.variance + moments.variance) : this.variance,
     );
+    // Where nothing of ours is, what others have in use keeps nobody out for ever.
+    if (this.leases === 0) return promisedTokens;
+    const { tokens, seenTokens } = this.inUse;
+    return Math.max(this.leases < FEW_LEASES ? tokens + demand.kvTokens : seenTokens, promisedTokens);
+  }
+
+  /** Takes a reading of the engine: where calls have outgrown what is held for them, what they are about to have in use is held. */
+  read(reading: KvReading, nowMs: number): void {
+    this.account(nowMs);
+    this.inUse.read(reading, this.pendingTokens(nowMs), nowMs);
+  }
+
+  /** Bounds of the calls whose prompts may not be in memory yet, where calls are few. */
+  private pendingTokens(nowMs: number): number {
+    if (this.leases > FEW_LEASES) return 0;
+    let tokens = 0;
+    for (const { awaitsFirstToken, lease, demand } of this.held) {
+      if (awaitsFirstToken && nowMs - lease.grantedAtMs < PREFILL_MS) tokens += demand.kvTokens;
+    }
+    return tokens;
   }
 
   add(demand: Demand, lease: Lease): HeldLease {
@@ -103,13 +138,20 @@ export class KvReservations {
       maxKvTokens: Math.max(demand.maxKvTokens ?? 0, demand.kvTokens),
       restartable: !demand.interactive && demand.restartable === true,
       awaitsFirstToken: true,
+      readings: this.inUse.readings,
       look: undefined,
       slot: this.held.length,
     };
     this.count(held, 1);
+    this.inUse.granted(demand.kvTokens);
     this.pendingPrefillTokens += demand.promptTokens;
     this.held.push(held);
     return held;
+  }
+
+  /** The engine's process is another one: what the one before told of its memory is over. */
+  restarted(): void {
+    this.inUse.restarted();
   }
 
   firstToken(held: HeldLease): void {
@@ -143,6 +185,8 @@ export class KvReservations {
       ? (share.promptTokens * promptTokens) / Math.max(1, held.promptTokens) + share.perOutputToken * outputTokens
       : promptTokens + outputTokens;
     if (tookTokens > held.lease.kvTokens) totals.overflows += 1;
+    if (this.leases === 0) this.inUse.empty();
+    else this.inUse.ended(held.demand.kvTokens, tookTokens, held.readings, nowMs);
     this.learn(held, tookTokens, use.completed === true ? use.outputTokens : undefined);
   }
 
@@ -160,17 +204,19 @@ export class KvReservations {
     return { mean: moments.mean * perOutputToken, variance: moments.variance * perOutputToken ** 2 };
   }
 
-  private heldFor(
+  private get promisedTokens(): number {
+    return this.promiseFor(this.leases, this.boundTokens, this.certainTokens, this.meanTokens, this.variance);
+  }
+
+  private promiseFor(
     leases: number,
     boundTokens: number,
     certainTokens: number,
     meanTokens: number,
     variance: number,
   ): number {
-    if (!this.pooled || leases === 0) return boundTokens;
-    const heldTokens =
-      leases <= FEW_LEASES ? boundTokens : Math.ceil(certainTokens + this.pooled.reserve(meanTokens, variance));
-    return Math.max(this.inUseTokens, heldTokens);
+    if (!this.pooled || leases <= FEW_LEASES) return boundTokens;
+    return Math.ceil(certainTokens + this.pooled.reserve(meanTokens, variance));
   }
 
   private count({ demand, moments }: HeldLease, sign: 1 | -1): void {
@@ -199,7 +245,7 @@ export class KvReservations {
   /** One look at a time: the next begins when the calls of this one have ended, so that looks do not share their calls. */
   private lookAround(): void {
     if (this.look || !this.pooled || this.leases <= FEW_LEASES) return;
-    this.look = { heldTokens: this.reservedTokens, open: this.held.length, usedTokens: 0 };
+    this.look = { heldTokens: this.promisedTokens, open: this.held.length, usedTokens: 0 };
     for (const held of this.held) held.look = this.look;
   }
 

@@ -269,7 +269,7 @@ export class NodeManager {
     const record = this.engines.get(engineId);
     if (!record) return undefined;
     const { engineRunning: running, engineWaiting: waiting, kvUsage, reservations } = record;
-    return { leases: reservations.leases, running, waiting, kvUsage };
+    return { leases: reservations.leases, running, waiting, kvUsage, heldKvTokens: reservations.reservedTokens };
   }
 
   stats(): NodeStats {

@@ -255,10 +255,9 @@ export class NodeService {
   }
 
   private engineMetrics(engineId: string, metrics: EngineMetrics): void {
-    const { running, waiting, preemptionsTotal, kvUsage } = metrics;
+    const { running, waiting, preemptionsTotal = 0, kvUsage = 0, generationTokensTotal: generatedTokens } = metrics;
     if (running !== undefined && waiting !== undefined) {
-      const counters = { running, waiting, preemptionsTotal: preemptionsTotal ?? 0, kvUsage: kvUsage ?? 0 };
-      this.event({ kind: 'counters', engineId, ...counters });
+      this.event({ kind: 'counters', engineId, running, waiting, preemptionsTotal, kvUsage, generatedTokens });
     }
     this.tellTelemetry();
     const { failedGpus } = this.options;

@@ -21,4 +21,6 @@ export interface EngineGauges {
   readonly waiting: number | undefined;
   /** Share of the KV pool in use, 0 to 1. */
   readonly kvUsage: number;
+  /** KV tokens that are held for the leases. */
+  readonly heldKvTokens: number;
 }

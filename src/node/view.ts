@@ -34,7 +34,7 @@ export function buildView(context: ReclaimContext, record: EngineRecord, nowMs: 
     seats: record.seatLimit.seats,
     leases: reservations.seats + record.holds.seats,
     // The margin may grow under leases that are out; what the pool has not cannot be held.
-    reservedKvTokens: Math.min(reservations.reservedTokens, spec.kvPoolTokens),
+    reservedKvTokens: Math.min(reservations.shownTokens, spec.kvPoolTokens),
     keptKvTokens: record.kept.tokens,
     kvPoolTokens: promisableTokens(context, record),
     readyInMs: cordoned ? Number.POSITIVE_INFINITY : readyInMs,
