@@ -1,19 +1,22 @@
 import type { OrderingPolicy } from './policy.js';
 
 /**
- * How much a millisecond of the call weighs against one of deadline. On the tuning seeds of `bench/slo`, 4, 8, 16 and 32 were tried; 16 strays least from the best policy of each cell.
+ * How much a millisecond of the call weighs against one of deadline, by load step: nothing while fewer stages of the model wait than it has seats, for then the earliest deadlines can be met; more as the queue
+ * grows, for then many cannot, and short calls leave time for more of them. On tuning seeds, on the workloads of `bench/slo` and on others, the weights 0, 4 and 16 at any load, and 16 from the
+ * first step on, strayed further from the best policy of each cell (docs/policies.md).
  */
-const CALL_WEIGHT = 16;
+const CALL_WEIGHTS: readonly number[] = [0, 4, 16];
 
 /**
- * Deadline plus the weighted expected time of the call: earliest deadline first among calls of like length, and a short call goes before a long one unless its deadline is much later. The call
- * and not the rest of the workflow, because its length is predicted far better.
+ * Deadline plus the weighted expected time of the call: earliest deadline first while the queue is short or calls are of like length, and under load a short call goes before a long one unless its
+ * deadline is much later. The call and not the rest of the workflow, because its length is predicted far better.
  */
 export const EDF_SJF: OrderingPolicy = {
   name: 'edf-sjf',
-  summary: `deadline plus ${CALL_WEIGHT} times the expected time of the call`,
+  summary: 'deadline plus the expected time of the call, weighted by the length of the queue: 0, 4 or 16 times',
   keyUnit: 'instant',
-  usesLoad: false,
+  usesLoad: true,
   ignoresRemainingWork: true,
-  key: ({ workflow, prediction }) => workflow.deadlineMs + CALL_WEIGHT * prediction.serviceMs,
+  key: ({ workflow, prediction, loadStep }) =>
+    workflow.deadlineMs + CALL_WEIGHTS[Math.min(loadStep, CALL_WEIGHTS.length - 1)]! * prediction.serviceMs,
 };

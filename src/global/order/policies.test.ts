@@ -3,6 +3,7 @@ import { makePrediction, makeStage } from '../../../test/stage-fixture.js';
 import type { Stage } from '../../model/stage.js';
 import { PORTFOLIO_CANDIDATES } from '../portfolio/candidates.js';
 import { WorkflowTracker } from '../tracker.js';
+import { EDF_SJF } from './edf-sjf.js';
 import { EDF_SJF_BATCH_WORK } from './edf-sjf-batch-work.js';
 import { EDF_SJF_LATE_LAST } from './late-last.js';
 import { LOAD_HYBRID } from './load-hybrid.js';
@@ -56,13 +57,25 @@ const CASES: [string, Case, Case][] = [
   ['srtf', { serviceMs: 500, remainingMs: 100 }, { serviceMs: 10, remainingMs: 700 }],
   ['plas', { attainedMs: 10, serviceMs: 9e6 }, { attainedMs: 11, serviceMs: 1 }],
   ['load-hybrid', { stage: { deadlineMs: 100 }, remainingMs: 9000 }, { stage: { deadlineMs: 101 } }],
-  ['maestro', { stage: { deadlineMs: 10_000 } }, { stage: { deadlineMs: 9_000 }, serviceMs: 1_100 }],
-  ['edf-sjf', { stage: { deadlineMs: 10_000 } }, { stage: { deadlineMs: 9_000 }, serviceMs: 1_100 }],
+  [
+    'maestro',
+    { stage: { deadlineMs: 10_000 }, loadStep: 2 },
+    { stage: { deadlineMs: 9_000 }, serviceMs: 1_100, loadStep: 2 },
+  ],
+  [
+    'edf-sjf',
+    { stage: { deadlineMs: 10_000 }, loadStep: 2 },
+    { stage: { deadlineMs: 9_000 }, serviceMs: 1_100, loadStep: 2 },
+  ],
   ['edf-late-last', { stage: { deadlineMs: 101 }, nowMs: 100 }, { stage: { deadlineMs: 99 }, nowMs: 100 }],
   ['sjf-late-last', { serviceMs: 9e6 }, { stage: { deadlineMs: 99 }, nowMs: 100, serviceMs: 1 }],
   ['plas-late-last', { attainedMs: 9e6 }, { stage: { deadlineMs: 99 }, nowMs: 100, attainedMs: 1 }],
   ['edf-sjf-late-last', { stage: { deadlineMs: 9e6 } }, { stage: { deadlineMs: 99 }, nowMs: 100, serviceMs: 1 }],
-  ['edf-sjf-batch-work', { stage: { deadlineMs: 10_000 } }, { stage: { deadlineMs: 9_000 }, serviceMs: 1_100 }],
+  [
+    'edf-sjf-batch-work',
+    { stage: { deadlineMs: 10_000 }, loadStep: 2 },
+    { stage: { deadlineMs: 9_000 }, serviceMs: 1_100, loadStep: 2 },
+  ],
   ['srw', { stage: { promptTokens: 100 }, remainingMs: 1000 }, { stage: { promptTokens: 5000 } }],
   ['wfq', { stage: { arrivalMs: 0 }, remainingMs: 500 }, { stage: { arrivalMs: 100 }, remainingMs: 500 }],
   ['hybrid', { stage: { deadlineMs: 10_000 } }, { stage: { deadlineMs: 9_000 }, remainingMs: 5_000 }],
@@ -165,6 +178,19 @@ describe('load-hybrid', () => {
   it('lets a valuable workflow go before an equal one', () => {
     const key = (weight: number) => LOAD_HYBRID.key(input({ stage: { weight }, remainingMs: 9_000, loadStep: 1 }));
     expect(key(2)).toBeLessThan(key(1));
+  });
+});
+
+describe('edf-sjf', () => {
+  const weighs = (loadStep: number): number => {
+    const [none, call] = [0, 1_000].map((serviceMs) => EDF_SJF.key(input({ serviceMs, loadStep })));
+    return (call! - none!) / 1_000;
+  };
+
+  it('goes by the deadline alone while the queue is short, and weighs the call the more the longer it is', () => {
+    expect([0, 1, 2, 3, 4].map(weighs)).toEqual([0, 4, 16, 16, 16]);
+    // A scheduler gives waiting stages new keys at a new step only for policies that say so.
+    expect(EDF_SJF.usesLoad && EDF_SJF_LATE_LAST.usesLoad).toBe(true);
   });
 });
 
