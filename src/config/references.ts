@@ -239,20 +239,29 @@ function checkTimeScale(root: Written, engines: readonly Entry[]): Finding[] {
 }
 
 function checkKeys(root: Written, environment: Readonly<Record<string, string | undefined>>): Finding[] {
+  const seen = new Set<unknown>();
   return entries(objectOf(root['gateway']), ['gateway'], 'keys').flatMap(({ fields, path }): Finding[] => {
     const variable = fields['keyEnv'];
     if ((fields['key'] === undefined) === (variable === undefined)) {
       return [{ path, at: 'value', severity: 'error', message: 'exactly one of keyEnv and key is needed' }];
     }
-    if (typeof variable !== 'string' || environment[variable]) return [];
-    return [
-      {
-        path: [...path, 'keyEnv'],
-        at: 'value',
-        severity: 'warning',
-        message: `the environment variable ${variable} is not set here`,
-      },
+    const at = (field: string, severity: Finding['severity'], message: string): Finding[] => [
+      { path: [...path, field], at: 'value', severity, message },
     ];
+    const key = typeof variable === 'string' ? environment[variable] : fields['key'];
+    if (!key)
+      return typeof variable === 'string'
+        ? at('keyEnv', 'warning', `the environment variable ${variable} is not set here`)
+        : [];
+    // Whose request would it be?
+    if (seen.has(key))
+      return at(
+        variable === undefined ? 'key' : 'keyEnv',
+        'error',
+        'an entry above has the same key; each needs its own',
+      );
+    seen.add(key);
+    return [];
   });
 }
 
