@@ -71,6 +71,10 @@ const WRONG: readonly (readonly [text: string, expected: string])[] = [
     'gateway: {keys: [{key: topsecret123, tenant: t}, {key: topsecret123, tenant: u}]}',
     '1:56 gateway.keys[1].key: an entry above has the same key; each needs its own',
   ],
+  [
+    'gateway: {keys: [{key: "********", tenant: t}]}',
+    '1:24 gateway.keys[0].key: is what `config show` prints in place of a key, and anybody could guess it',
+  ],
   ['gateway: {keys: [{tenant: t}]}', '1:18 gateway.keys[0]: exactly one of keyEnv and key is needed'],
   ['fleet: {nodes: [{id: n, gpus: {type: h10, count: 1}}]}', '1:38 fleet.nodes[0].gpus.type: unknown GPU type "h10"'],
   [

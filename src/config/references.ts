@@ -6,6 +6,7 @@ import { unknownName } from './issues.js';
 import { isOpenToOthers, LOOPBACK } from './listen.js';
 import { checkParameters } from './parameters.js';
 import type { ConfigPath, Finding } from './problem.js';
+import { MASK } from './secret.js';
 
 /** A mapping as written, before the schema has looked at it. */
 type Written = Readonly<Record<string, unknown>>;
@@ -253,6 +254,8 @@ function checkKeys(root: Written, environment: Readonly<Record<string, string | 
       return typeof variable === 'string'
         ? at('keyEnv', 'warning', `the environment variable ${variable} is not set here`)
         : [];
+    if (key === MASK)
+      return at('key', 'error', 'is what `config show` prints in place of a key, and anybody could guess it');
     // Whose request would it be?
     if (seen.has(key))
       return at(

@@ -1,6 +1,7 @@
 import { inspect } from 'node:util';
 
-const MASK = '********';
+/** What is shown in place of a secret. */
+export const MASK = '********';
 
 /** A value that no log, error or printed config shows. Only {@link reveal} gives it out. */
 export class Secret {
