@@ -32,6 +32,13 @@ describe('SseRelay', () => {
     }
   });
 
+  it('drops a usage frame wherever it stands, and is not misled by names that end like it', () => {
+    const alike = frame({ choices: [{ delta: { cpu_usage: 1, mirror: 2 } }] });
+    const { it, text } = relay(USAGE + alike + content('a') + USAGE + content('b') + alike + USAGE + DONE);
+    expect(text).toBe(alike + content('a') + content('b') + alike + DONE);
+    expect(it.error).toBeUndefined();
+  });
+
   it('keeps frames that carry running usage with content, and learns the last count', () => {
     const running = (tokens: number) =>
       frame({ choices: [{ delta: { content: 'x' } }], usage: { prompt_tokens: 5, completion_tokens: tokens } });

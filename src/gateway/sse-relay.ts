@@ -4,8 +4,9 @@ import type { ApiDialect } from './routes.js';
 
 const LF = 0x0a;
 const CR = 0x0d;
-const USAGE = Buffer.from('"usage"');
-const ERROR = Buffer.from('"error"');
+/** The ends of `"usage"` and `"error"`: a search looks for the first byte of a word, and an event has more quotes than anything else. */
+const USAGE = Buffer.from('usage"');
+const ERROR = Buffer.from('rror"');
 const MESSAGE_STOP = Buffer.from('message_stop');
 /** How the closing event of the Responses API begins; it holds the whole answer and may be longer than what is held. */
 const RESPONSE_END = /^event: response\.(completed|incomplete)\r?\n/;
@@ -13,7 +14,7 @@ const MAX_HELD_PIECES = 256;
 
 /**
  * Passes an SSE answer on, frame by frame and byte for byte. It holds back only what is not yet a whole frame, so that a client never sees
- * half an event, and looks only into frames that hold `"usage"` or `"error"` and at the last one. It leaves out:
+ * half an event, and looks only into frames that may hold `"usage"` or `"error"` and at the last one. It leaves out:
  * - the usage frame, when the client did not ask for it;
  * - the `[DONE]` that follows an error frame;
  * - an error frame that is not in the shape of the API: the gateway writes one that is.
@@ -130,19 +131,22 @@ export class SseRelay {
 
   /** Looks at whole frames, if there is reason to, and returns those that go on. */
   private inspect(frames: Buffer): Buffer | undefined {
-    if (!this.mayMatter(frames)) {
+    const marks = this.marksIn(frames);
+    if (!marks) {
       this.lastContent = frames;
       this.contentSeen = true;
       return frames;
     }
     const kept: Buffer[] = [];
-    let keptBytes = 0;
+    let keptFrom = 0;
     for (let start = 0; start < frames.length; ) {
       const end = firstFrameEnd(frames, start) || frames.length;
-      const frame = frames.subarray(start, end);
-      if (this.keeps(frame)) {
-        kept.push(frame);
-        keptBytes += frame.length;
+      // Of many events that come together few are more than content.
+      if (!mayEndWithDone(frames, start, end) && !marks.some((mark) => mark.isWithin(start, end))) {
+        this.contentSeen = true;
+      } else if (!this.keeps(frames.subarray(start, end))) {
+        if (keptFrom < start) kept.push(frames.subarray(keptFrom, start));
+        keptFrom = end;
       }
       start = end;
     }
@@ -151,24 +155,28 @@ export class SseRelay {
       learnFinish(this.facts, frames);
       this.lastContent = undefined;
     } else this.lastContent = frames;
-    if (keptBytes === frames.length) return frames;
-    return keptBytes === 0 ? undefined : Buffer.concat(kept, keptBytes);
+    if (keptFrom === 0) return frames;
+    if (keptFrom < frames.length) kept.push(frames.subarray(keptFrom));
+    return kept.length < 2 ? kept[0] : Buffer.concat(kept);
   }
 
-  /** A cheap look: could one of the frames be more than content? */
-  private mayMatter(frames: Buffer): boolean {
-    if (mayEndWithDone(frames) || frames.indexOf(USAGE) >= 0 || frames.indexOf(ERROR) >= 0) return true;
-    return this.dialect === 'anthropic' && frames.indexOf(MESSAGE_STOP) >= 0;
+  /** A cheap look: where the frames hold what may be more than content; undefined where none of them can be. */
+  private marksIn(frames: Buffer): Mark[] | undefined {
+    const usageAt = frames.indexOf(USAGE);
+    const errorAt = frames.indexOf(ERROR);
+    const stopAt = this.dialect === 'anthropic' ? frames.indexOf(MESSAGE_STOP) : -1;
+    if (usageAt < 0 && errorAt < 0 && stopAt < 0 && !mayEndWithDone(frames, 0, frames.length)) return undefined;
+    return [new Mark(frames, USAGE, usageAt), new Mark(frames, ERROR, errorAt), new Mark(frames, MESSAGE_STOP, stopAt)];
   }
 
+  /** Understands a frame that may be more than content; false where it does not go on. */
   private keeps(frame: Buffer): boolean {
-    const marked = this.mayMatter(frame);
-    const data = marked || mayEndWithDone(frame) ? frameData(frame) : '';
+    const data = frameData(frame);
     if (data === '[DONE]') {
       this.done = true;
       return this.error === undefined;
     }
-    const content = marked ? parseJson(data) : undefined;
+    const content = parseJson(data);
     const error = isObject(content) ? content['error'] : undefined;
     if (isObject(error) || typeof error === 'string') {
       this.error = isObject(error) ? error : { message: error };
@@ -213,11 +221,27 @@ function frameData(frame: Buffer): string {
   return data ?? '';
 }
 
-/** A cheap look at the end: could the last frame be `[DONE]`? */
-function mayEndWithDone(frames: Buffer): boolean {
-  let index = frames.length - 1;
-  while (frames[index] === LF || frames[index] === CR) index--;
-  return frames[index] === 0x5d && frames[index - 1] === 0x45;
+/** Where a word stands in bytes that are looked through from the beginning to the end. */
+class Mark {
+  /** @param at The first place; -1: it stands nowhere. */
+  constructor(
+    private readonly bytes: Buffer,
+    private readonly word: Buffer,
+    private at: number,
+  ) {}
+
+  /** Does it stand in `[start, end)`? Later calls ask for later bytes. */
+  isWithin(start: number, end: number): boolean {
+    if (this.at >= 0 && this.at < start) this.at = this.bytes.indexOf(this.word, start);
+    return this.at >= 0 && this.at < end;
+  }
+}
+
+/** A cheap look at the end: could the last frame of `[start, end)` be `[DONE]`? */
+function mayEndWithDone(bytes: Buffer, start: number, end: number): boolean {
+  let index = end - 1;
+  while (index > start && (bytes[index] === LF || bytes[index] === CR)) index--;
+  return index > start && bytes[index] === 0x5d && bytes[index - 1] === 0x45;
 }
 
 /** The last two bytes of the pieces: enough to recognise a blank line that is split. */
