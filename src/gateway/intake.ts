@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { ServedModel } from '../bus/contract.js';
 import { MaestroError } from '../model/error.js';
+import { LruMap } from '../model/lru-map.js';
 import type { Stage } from '../model/stage.js';
 import type { ApiKey } from './config.js';
 import type { GatewayContext } from './context.js';
@@ -189,7 +190,19 @@ function roleOfSystemPrompt(body: Buffer, scan: BodyScan): string | undefined {
   if (!prompt) return undefined;
   const hash = new RollingHash();
   hash.update(body, prompt.start, Math.min(prompt.end, prompt.start + ROLE_PROMPT_BYTES));
-  return `prompt-${hash.text()}`;
+  return roleName(hash.value());
+}
+
+/** The same string for the same prompt: names are compared many times on the way of a request, which then is a comparison of addresses. */
+const roleNames = new LruMap<number, string>(1024);
+
+function roleName(hash: number): string {
+  let name = roleNames.get(hash);
+  if (name === undefined) {
+    name = `prompt-${hash}`;
+    roleNames.set(hash, name);
+  }
+  return name;
 }
 
 /** Prefixes are shared only within one tenant, model, `cache_salt` and set of tools, as in the engines' own prefix caches. */

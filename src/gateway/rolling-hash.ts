@@ -43,11 +43,6 @@ export class RollingHash {
     lane ^= lane >>> 13;
     return (lane >>> 11) * 2 ** 32 + this.crc;
   }
-
-  /** The value as text. */
-  text(): string {
-    return String(this.value());
-  }
 }
 
 /** A value under a seed, both in [0, 2^53): another seed gives another number, and different values stay different. */
