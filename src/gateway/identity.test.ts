@@ -39,7 +39,7 @@ interface Case {
 function resolve({ headers = {}, body = {}, path = {}, key, continued, role }: Case, rules = RULES): Identity {
   return resolveIdentity(
     {
-      requestId: 'req-1',
+      ownName: 'auto-req-1',
       headers,
       body: (field) => body[field],
       bodyMayTell: true,

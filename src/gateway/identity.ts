@@ -64,7 +64,8 @@ export interface IdentityRules {
 }
 
 export interface IdentityInput {
-  readonly requestId: string;
+  /** Name of the workflow where nothing else names one. */
+  readonly ownName: string;
   readonly headers: IncomingHttpHeaders;
   readonly body: BodyReader;
   /** Has the body any of the fields of {@link BODY_CLAIM_FIELDS}? */
@@ -126,7 +127,7 @@ export function resolveIdentity(input: IdentityInput, rules: IdentityRules): Ide
   const unclamped = wanted ?? defaultClass(rules);
   const sloClass = clampClass(unclamped, findClass(rules, key?.maxClass));
   return {
-    workflowId: merged.workflow ?? `auto-${input.requestId}`,
+    workflowId: merged.workflow ?? input.ownName,
     tenant,
     template,
     role: merged.role ?? input.contentRole() ?? 'default',

@@ -161,9 +161,11 @@ function identify(
   hashes: PromptHashes,
 ): Identity {
   const { config, scheduling } = context;
+  // One string, so that it is put together, hashed and kept once.
+  const ownName = `auto-${request.requestId}`;
   return resolveIdentity(
     {
-      requestId: request.requestId,
+      ownName,
       headers: request.req.headers,
       body: (field) => decodeField(body, scan, field),
       bodyMayTell: BODY_CLAIM_FIELDS.some((field) => scan.fields[field] !== undefined),
@@ -176,7 +178,7 @@ function identify(
           scan.messageOffsets.length / 2,
           hashes,
           (index) => messageKind(body, scan, index) === 'assistant',
-          `auto-${request.requestId}`,
+          ownName,
         ),
       contentRole: () => roleOfSystemPrompt(body, scan),
     },

@@ -82,7 +82,7 @@ export function answerLocally(context: GatewayContext, request: LocalRequest): v
     case 'identity': {
       const identity = resolveIdentity(
         {
-          requestId: request.requestId,
+          ownName: `auto-${request.requestId}`,
           headers: req.headers,
           body: () => undefined,
           bodyMayTell: false,
