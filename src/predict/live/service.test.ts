@@ -118,9 +118,12 @@ describe('prepareLivePrediction', () => {
     const stateFile = join(folder, 'state.json');
     await writeFile(stateFile, '{"lengths": 1}');
     const live = await prepareLivePrediction({ modelPath: SHIPPED, stateFile, log });
-    expect(live.state).toBeUndefined();
     expect(warnings.join()).toContain('the saved state of the predictor is not used');
+    // Of the shipped model, as where nothing was saved.
+    expect(live.state).toEqual((await prepareLivePrediction({ modelPath: SHIPPED, stateFile: undefined, log })).state);
     expect(sourceOf(live)).toBe('model');
+    // The next save would be the end of it.
+    expect(await readFile(`${stateFile}.refused`, 'utf8')).toBe('{"lengths": 1}');
   });
 
   it('takes up what predictor and nodes had learned before a restart', async () => {

@@ -49,12 +49,30 @@ export async function prepareLivePrediction(options: LivePredictionOptions): Pro
   const loaded = retrained ?? (modelPath === undefined ? undefined : await loadModel(modelPath, log, nowMs));
   let state: SavedState | undefined;
   try {
-    state = stateFile === undefined ? undefined : await readStateFile(stateFile);
+    state = stateFile === undefined ? undefined : await readOwnState(stateFile, log);
     if (!state && modelPath !== undefined && loaded?.model) state = await readState(modelPath);
   } catch (error) {
     log.warn({ err: error }, 'the saved state of the predictor is not used; it begins anew');
   }
   return { model: loaded?.model, state, describe: () => loaded?.describe() ?? 'no model: learned online' };
+}
+
+/** What an earlier run has saved. A file that is refused is kept beside its name, where it would be overwritten: weeks of learning may be in it, and another version may read it. */
+async function readOwnState(stateFile: string, log: PredictionLog): Promise<SavedState | undefined> {
+  try {
+    return await readStateFile(stateFile);
+  } catch (error) {
+    const kept = `${stateFile}.refused`;
+    const moved = await rename(stateFile, kept).then(
+      () => true,
+      () => false,
+    );
+    log.warn(
+      { err: error, ...(moved ? { kept } : {}) },
+      'the saved state of the predictor is not used; it begins anew',
+    );
+    return undefined;
+  }
 }
 
 async function loadRetrained({ retrainedFile, log, nowMs }: LivePredictionOptions): Promise<LoadedModel | undefined> {
