@@ -29,7 +29,7 @@ export function registerValidate(program: Command): void {
     .command('silicon')
     .summary('closed loops measured on GPUs')
     .description(
-      'Runs every row of a CSV file as a closed loop in the simulated engine and prints the errors of time per output token (TPOT) and time to\n' +
+      'Runs every row of a CSV file as a closed loop in the simulated engine and prints the errors of time per output token (TPOT) and time to ' +
         `first token (TTFT). Its columns: ${SILICON_COLUMNS.join(', ')}.`,
     )
     .argument('<file>', 'CSV with one measured closed loop a row')
@@ -51,7 +51,7 @@ export function registerValidate(program: Command): void {
     .command('replay')
     .summary('recorded runs under real arrivals')
     .description(
-      'Sends the requests of a recorded run (meta.json and requests.jsonl, as LLMServingSim writes them) to the simulated engine at the recorded\n' +
+      'Sends the requests of a recorded run (meta.json and requests.jsonl, as LLMServingSim writes them) to the simulated engine at the recorded ' +
         'times and compares time to first token, time per output token and end-to-end time.',
     )
     .argument('<path...>', 'folders of runs, or their requests.jsonl')
