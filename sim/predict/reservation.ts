@@ -59,7 +59,7 @@ function reservedFor(window: readonly KnownCall[], bound: PooledBound): number {
     mean += expected.mean;
     variance += expected.variance;
   }
-  return bound.reserve(mean, variance);
+  return bound.reserve(mean, variance, window.length);
 }
 
 function forecastOf({ call: { stage }, prediction }: KnownCall): OutputForecast {

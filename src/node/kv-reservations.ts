@@ -216,7 +216,7 @@ export class KvReservations {
     variance: number,
   ): number {
     if (!this.pooled || leases <= FEW_LEASES) return boundTokens;
-    return Math.ceil(certainTokens + this.pooled.reserve(meanTokens, variance));
+    return Math.ceil(certainTokens + this.pooled.reserve(meanTokens, variance, leases));
   }
 
   private count({ demand, moments }: HeldLease, sign: 1 | -1): void {

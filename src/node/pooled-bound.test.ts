@@ -13,7 +13,7 @@ function reserve(bound: PooledBound, calls: readonly OutputForecast[]): number {
     mean += moments.mean;
     variance += moments.variance;
   }
-  return bound.reserve(mean, variance);
+  return bound.reserve(mean, variance, calls.length);
 }
 
 /** Windows of calls whose errors share a part, which is what breaks bounds that take them for independent. */
@@ -60,6 +60,15 @@ describe('PooledBound', () => {
   it('holds less for all than their bounds add up to', () => {
     const calls = Array.from({ length: 64 }, () => ({ kind: 'coder', mean: 120, q50: 100, q95: 300 }));
     expect(reserve(new PooledBound(), calls)).toBeLessThan((64 * 300 * 2) / 3);
+  });
+
+  it('takes the errors of many calls to even out less than those of few', () => {
+    const bound = new PooledBound();
+    const spread = (calls: number) => bound.reserve(0, calls, calls) / Math.sqrt(calls);
+    expect(spread(256) / spread(1)).toBeCloseTo(Math.sqrt(2.024 / 1.004));
+    expect(spread(64) / spread(16)).toBeCloseTo(Math.sqrt(1.256 / 1.064));
+    // Still less for each of them the more there are.
+    expect(spread(256) / Math.sqrt(256)).toBeLessThan(spread(16) / Math.sqrt(16) / 2);
   });
 
   it('learns for each kind of call how far it is off, and corrects the others by all', () => {

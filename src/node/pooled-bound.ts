@@ -25,24 +25,29 @@ export interface PooledBoundState {
   readonly kinds: readonly (readonly [kind: string, record: SavedSums])[];
 }
 
-/** Calls that the running ratios remember, and calls of a kind that weigh as much as what is known of all. Measured on the recorded traces, as are the next three. */
+/** Calls that the running ratios remember, and calls of a kind that weigh as much as what is known of all. Measured on the recorded traces, as are the next four. */
 const MEMORY_CALLS = 1000;
 const CALLS_TO_SPEAK = 10;
 /** The margin in standard deviations begins high: a node that starts too low overflows while it learns. */
-const FIRST_MARGIN = 4;
+const FIRST_MARGIN = 3.5;
 const MARGIN_STEP = 0.4;
 /** The margin aims at this part of the target, because its start and its steps overshoot. */
-const AIM = 0.8;
+const AIM = 0.7;
+/**
+ * How much errors of concurrent calls go together: those of n calls have 1 + 0.004 n times the variance that they would have apart. On the recorded traces it is 1.0 to 1.2 times at 16 calls, 1.2 to 1.5 at
+ * 64 and 1.7 to 2.0 at 256.
+ */
+const CORRELATION = 0.004;
 const MAX_MARGIN = 20;
 const MAX_KINDS = 4096;
 /** Standard deviations from the median of a normal distribution to its 95th percentile. */
 const Z95 = 1.645;
 
 /**
- * Memory that a node must hold for the outputs of its concurrent calls together: R = Σμ·b + z·√(Σs²σ²). Far less than the sum of their bounds, because
+ * Memory that a node must hold for the outputs of its concurrent calls together: R = Σμ·b + z·√(Σs²σ²·(1 + ρn)) for n calls. Far less than the sum of their bounds, because
  * not all of them turn out long at once.
  *
- * Errors of concurrent calls are correlated (same workflow, same hour), so nothing is taken from independent draws: b and s² are running ratios of the
+ * Errors of concurrent calls are correlated (same workflow, same hour), so the more there are the less they even out (ρ), and nothing is taken from independent draws: b and s² are running ratios of the
  * last completions, of each kind of call with back-off to all, and z follows the share of looks at the node that found more used than held.
  */
 export class PooledBound {
@@ -69,9 +74,9 @@ export class PooledBound {
     return { mean: mean * ownBias, variance: ownSpread * rawVariance(mean, q50, q95) };
   }
 
-  /** Tokens to hold for outputs that have these sums of {@link expect}. */
-  reserve(mean: number, variance: number): number {
-    return mean + this.margin * Math.sqrt(variance);
+  /** Tokens to hold for the outputs of so many calls that have these sums of {@link expect}. */
+  reserve(mean: number, variance: number, calls: number): number {
+    return mean + this.margin * Math.sqrt(variance * (1 + CORRELATION * calls));
   }
 
   /** Learns from a call that ended. */
