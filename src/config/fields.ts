@@ -2,11 +2,15 @@ import { z } from 'zod';
 import { parseQuantity, type QuantityKind, quantityHelp } from './quantity.js';
 import { Secret } from './secret.js';
 
-function quantity(kind: QuantityKind) {
+function quantity(kind: QuantityKind, zero: 'allowed' | 'refused' = 'allowed') {
   return z
     .union([z.number(), z.string()])
     .transform((written, context) => {
       const value = typeof written === 'number' ? written : parseQuantity(kind, written);
+      if (value === 0 && zero === 'refused') {
+        context.addIssue({ code: 'custom', message: 'must be above 0' });
+        return z.NEVER;
+      }
       if (value !== undefined && value >= 0 && Number.isFinite(value)) return value;
       const { what, fix } = quantityHelp(kind);
       context.addIssue({ code: 'custom', message: `is not ${what}`, params: { fix } });
@@ -19,6 +23,8 @@ function quantity(kind: QuantityKind) {
 export const bytes = () => quantity('bytes');
 /** A duration, given as milliseconds. */
 export const duration = () => quantity('duration');
+/** A duration that cannot be nothing: a deadline or limit of 0 would be missed by everything. */
+export const positiveDuration = () => quantity('duration', 'refused');
 /** A transfer rate, given as bytes a second. */
 export const rate = () => quantity('rate');
 /** An arithmetic rate, given as FLOP a second. */

@@ -40,6 +40,9 @@ const WRONG: readonly (readonly [text: string, expected: string])[] = [
   ['listen:', '1:1 listen: is empty'],
   ['listen: {port: "80"}', '1:16 listen.port: must be a number, not "80"'],
   ['listen: {port: 80.5}', '1:16 listen.port: must be a whole number, not 80.5'],
+  ['classes: [{name: interactive, kind: batch, deadline: 0s}]', '1:54 classes[0].deadline: "0s" must be above 0'],
+  ['classes: [{name: interactive, kind: batch, deadline: 1s, tpot: 0}]', '1:64 classes[0].tpot: 0 must be above 0'],
+  ['gateway: {timeouts: {total: 0}}', '1:29 gateway.timeouts.total: 0 must be above 0'],
   ['classes: [{name: a, deadline: 1s}]\ndefaultClass: a', '1:11 classes[0].kind: is missing'],
   [
     'classes: [{name: a, kind: batch, deadline: 1s}]',

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { bytes, duration, envName, identifier, rename, secret } from './fields.js';
+import { bytes, duration, envName, identifier, positiveDuration, rename, secret } from './fields.js';
 
 const key = z.strictObject({
   key: secret().exactOptional().describe('The key itself, at least 8 characters. Prefer `keyEnv`.'),
@@ -15,15 +15,15 @@ const key = z.strictObject({
 
 const timeouts = z
   .strictObject({
-    queue: duration()
+    queue: positiveDuration()
       .prefault('30m')
       .describe('Longest wait in our queue before a request is turned away, of any class.'),
-    firstToken: duration()
+    firstToken: positiveDuration()
       .prefault('10m')
       .describe('Longest wait for the first token after the engine got the request.'),
-    betweenTokens: duration().prefault('2m').describe('Longest silence inside a stream.'),
-    total: duration().prefault('1h').describe('Longest life of a request.'),
-    idleWrite: duration().prefault('1m').describe('How long a client may leave its answer unread.'),
+    betweenTokens: positiveDuration().prefault('2m').describe('Longest silence inside a stream.'),
+    total: positiveDuration().prefault('1h').describe('Longest life of a request.'),
+    idleWrite: positiveDuration().prefault('1m').describe('How long a client may leave its answer unread.'),
   })
   .transform(
     rename({

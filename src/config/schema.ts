@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { ORDERING_POLICY_NAMES } from '../global/order/registry.js';
 import { RETENTION_RULE_NAMES } from '../global/retention/rules.js';
 import { EVICTION_POLICY_NAMES } from '../node/evict.js';
-import { bytes, duration, identifier, modelName, rename } from './fields.js';
+import { bytes, duration, identifier, modelName, positiveDuration, rename } from './fields.js';
 import { fleetSchema, gpuSchema, modelSchema } from './schema-fleet.js';
 import { gatewaySchema } from './schema-gateway.js';
 import { parametersSchema } from './schema-parameters.js';
@@ -20,9 +20,11 @@ const sloClass = z
     kind: z
       .enum(['interactive', 'batch'])
       .describe('`interactive` goes first; `batch` has a loose deadline and never starves.'),
-    deadline: duration().describe('Deadline of a workflow after its arrival, when its requests name none.'),
-    ttft: duration().exactOptional().describe('Target for the time to the first token of each stage.'),
-    tpot: duration().exactOptional().describe('Target for the time per output token; sizes the batches of an engine.'),
+    deadline: positiveDuration().describe('Deadline of a workflow after its arrival, when its requests name none.'),
+    ttft: positiveDuration().exactOptional().describe('Target for the time to the first token of each stage.'),
+    tpot: positiveDuration()
+      .exactOptional()
+      .describe('Target for the time per output token; sizes the batches of an engine.'),
     weight: z.number().positive().default(1).describe('Value of a workflow of this class relative to others.'),
   })
   .transform(rename({ deadline: 'deadlineMs', ttft: 'ttftMs', tpot: 'tpotMs' }));
@@ -39,7 +41,7 @@ const DEFAULT_CLASSES: z.input<typeof sloClass>[] = [
 const template = z
   .strictObject({
     class: identifier().exactOptional().describe('Class of its workflows, when the request names none.'),
-    deadline: duration().exactOptional().describe('Deadline of its workflows. Default: that of the class.'),
+    deadline: positiveDuration().exactOptional().describe('Deadline of its workflows. Default: that of the class.'),
   })
   .transform(rename({ deadline: 'deadlineMs' }));
 
