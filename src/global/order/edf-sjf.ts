@@ -1,11 +1,11 @@
 import type { OrderingPolicy } from './policy.js';
 
 /**
- * How much a millisecond of the call weighs against one of deadline, by load step: nothing while fewer stages of the model wait than it has seats, for then the earliest deadlines can be met; more as the queue
- * grows, for then many cannot, and short calls leave time for more of them. On tuning seeds, on the workloads of `bench/slo` and on others, the weights 0, 4 and 16 at any load, and 16 from the
- * first step on, strayed further from the best policy of each cell (docs/policies.md).
+ * How much a millisecond of the call weighs against one of deadline, by load step: little while fewer stages of the model wait than it has seats, for then most deadlines can be met; more as the queue
+ * grows, for then many cannot, and short calls leave time for more of them. On tuning seeds, on the workloads of `bench/slo` and on others, 16 at any load, and 0 or 4 at the first step, strayed
+ * further from the best policy of each cell (docs/policies.md).
  */
-const CALL_WEIGHTS: readonly number[] = [0, 4, 16];
+const CALL_WEIGHTS: readonly number[] = [2, 4, 16];
 
 /**
  * Deadline plus the weighted expected time of the call: earliest deadline first while the queue is short or calls are of like length, and under load a short call goes before a long one unless its
@@ -13,7 +13,7 @@ const CALL_WEIGHTS: readonly number[] = [0, 4, 16];
  */
 export const EDF_SJF: OrderingPolicy = {
   name: 'edf-sjf',
-  summary: 'deadline plus the expected time of the call, weighted by the length of the queue: 0, 4 or 16 times',
+  summary: 'deadline plus the expected time of the call, weighted by the length of the queue: 2, 4 or 16 times',
   keyUnit: 'instant',
   usesLoad: true,
   ignoresRemainingWork: true,

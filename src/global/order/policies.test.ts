@@ -187,8 +187,8 @@ describe('edf-sjf', () => {
     return (call! - none!) / 1_000;
   };
 
-  it('goes by the deadline alone while the queue is short, and weighs the call the more the longer it is', () => {
-    expect([0, 1, 2, 3, 4].map(weighs)).toEqual([0, 4, 16, 16, 16]);
+  it('weighs the call the more the longer the queue is', () => {
+    expect([0, 1, 2, 3, 4].map(weighs)).toEqual([2, 4, 16, 16, 16]);
     // A scheduler gives waiting stages new keys at a new step only for policies that say so.
     expect(EDF_SJF.usesLoad && EDF_SJF_LATE_LAST.usesLoad).toBe(true);
   });
