@@ -33,16 +33,13 @@ export function perfettoTrace({ workflows, stages, fleet }: SimResult): {
     const args = { class: sloClass, deadlineMs, met: String(met) };
     span(WORKFLOWS_PID, 'workflow', workflowId, `${workflowId} (${template})`, arrivalMs, endMs, args);
   }
-  const pids = new Map<string, number>();
-  const pidOf = (node: string) => {
-    let pid = pids.get(node);
-    if (pid === undefined) {
-      pid = FIRST_NODE_PID + pids.size;
-      pids.set(node, pid);
-      events.push(processName(pid, `node ${node}`));
-    }
-    return pid;
-  };
+  // By name, and not by who was used first: the same fleet looks the same in every run.
+  const nodes = [
+    ...new Set([...stages.flatMap(({ node }) => node ?? []), ...fleet.samples.map(({ nodeId }) => nodeId)]),
+  ];
+  const pids = new Map(nodes.sort().map((node, index) => [node, FIRST_NODE_PID + index]));
+  for (const [node, pid] of pids) events.push(processName(pid, `node ${node}`));
+  const pidOf = (node: string) => pids.get(node)!;
   for (const stage of stages) {
     const { stageId, workflowId, role, model, node, engine, startMs, endMs, promptTokens, outputTokens, outcome } =
       stage;
