@@ -17,12 +17,14 @@ let clock: ManualClock;
 let levels: LocalLevels;
 let started: string[];
 let refused: Map<string, MaestroError>;
+let comesBack: boolean;
 
 beforeEach(() => {
   engine = new FakeVllm({ models: ['m'] });
   clock = new ManualClock();
   started = [];
   refused = new Map();
+  comesBack = false;
 });
 afterEach(async () => {
   await levels.stop();
@@ -39,7 +41,10 @@ async function start(settings: string): Promise<void> {
     ...node,
     engines: node.engines.map((spec) => ({ ...spec, seats: 1 })),
   }));
-  levels = createLocalLevels({ config, nodes, clock, wallClock: new WallClock(), logger });
+  levels = createLocalLevels({
+    ...{ config, nodes, clock, wallClock: new WallClock(), logger },
+    comesBack: (model) => model === 'm' && comesBack,
+  });
   await levels.start();
 }
 
@@ -90,6 +95,28 @@ it.each([
   }
   expect(started.indexOf('old') - 1).toBeGreaterThanOrEqual(place - 1);
   expect(started.indexOf('old') - 1).toBeLessThanOrEqual(place);
+});
+
+it('waits for an engine that is being started, and not for one that does not come back', async () => {
+  await start('scheduling: {lookAhead: 0}');
+  await engine.stop();
+  comesBack = true;
+  submit('early', 'interactive');
+  await vi.waitFor(() => expect(levels.scheduling.fleet().engines[0]!.state).toBe('down'));
+  submit('late', 'interactive');
+  const seconds = async (count: number) => {
+    for (let second = 0; second < count; second++) {
+      clock.advance(1_000);
+      await settled();
+    }
+  };
+  await seconds(5 * 60);
+  expect([...refused.keys()]).not.toContain('late');
+  comesBack = false;
+  await seconds(8);
+  expect([...refused.keys()]).not.toContain('late');
+  await seconds(5);
+  expect(refused.get('late')).toMatchObject({ code: 'no_engine' });
 });
 
 it('keeps the context of a workflow in a tool call on a server of which only the URL was known', async () => {

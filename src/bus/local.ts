@@ -42,6 +42,8 @@ export interface LocalLevelsOptions {
   readonly failedGpus?: (nodeId: string) => (() => readonly number[]) | undefined;
   /** See {@link NodeService}: an engine's port refuses connections. */
   readonly onRefused?: (engineId: string, forMs: number) => void;
+  /** Is an engine of this model being started? Requests for it wait then. Absent: nobody starts engines. */
+  readonly comesBack?: (model: string) => boolean;
   readonly engineApiKeys?: ReadonlyMap<string, string>;
   /** For engines at `https://` URLs. */
   readonly engineTls?: EngineTls | undefined;
@@ -138,6 +140,7 @@ export function createLocalLevels(options: LocalLevelsOptions): LocalLevels {
     classes,
     aliases: config.aliases,
     decisionLog,
+    comesBack: options.comesBack,
     fleetState: () => ({ ...fleetState(nodes, clock.nowMs()), ...(tuning ? { portfolio: tuning.snapshot() } : {}) }),
   });
   return {

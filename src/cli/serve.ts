@@ -133,6 +133,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
         return watch && (() => watch.failedGpus());
       },
       onRefused: (engineId, forMs) => started?.refused(engineId, forMs),
+      comesBack: (model) => started?.comesBack(model) ?? false,
       onWorkflowOver: (workflow) => workflowMetrics.ended(workflow),
     });
     const { scheduling } = levels;

@@ -14,6 +14,8 @@ import type { Logger } from '../observe/log.js';
 /** The vLLM servers that this process starts and watches. */
 export interface StartedEngines {
   readonly supervisors: readonly EngineSupervisor[];
+  /** Is an engine of the model being started, with a fair chance that it will serve? */
+  comesBack(model: string): boolean;
   /** Nobody has listened on the engine's port for so long. */
   refused(engineId: string, forMs: number): void;
   /** Ends them, or leaves them to the next run, as the config says. */
@@ -61,10 +63,12 @@ export function startEngines(
   };
   const refused = (engineId: string, forMs: number) =>
     supervisors.find((supervisor) => supervisor.engineId === engineId)?.refused(forMs);
+  const comesBack = (model: string) =>
+    supervisors.some((supervisor) => supervisor.model === model && supervisor.comesBack);
   const endAtOnce = () => {
     if (onExit === 'stop') for (const supervisor of supervisors) supervisor.endAtOnce();
   };
-  return { supervisors, refused, end, endAtOnce };
+  return { supervisors, comesBack, refused, end, endAtOnce };
 }
 
 /** Does the config start engines? */

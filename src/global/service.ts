@@ -35,7 +35,7 @@ const NONE_EXCLUDED: ReadonlySet<string> = new Set();
 
 const IDLE_CHECK_MS = 5_000;
 
-/** Stages of a model that no engine serves wait this long for one to come back; then they are told, and later ones with them. */
+/** Stages of a model that no engine serves, and none is started for, wait this long for one to come back; then they are told, and later ones with them. */
 const NO_ENGINE_GRACE_MS = 10_000;
 const NO_ENGINE_CHECK_MS = 1_000;
 
@@ -50,6 +50,8 @@ export interface GlobalServiceOptions {
   readonly decisionLog: DecisionLog;
   /** Further names of served models. */
   readonly aliases: Readonly<Record<string, string>>;
+  /** Is an engine of this model being started? Then its queue waits on. Absent: nobody starts engines. */
+  readonly comesBack?: ((model: string) => boolean) | undefined;
   /** The part of a fleet snapshot that the nodes know. */
   readonly fleetState: () => Omit<FleetSnapshot, 'policy' | 'openWorkflows' | 'queued' | 'outcomes'>;
 }
@@ -208,13 +210,17 @@ export class GlobalService implements Scheduling {
     this.options.nextModels.workflowEnded(workflowId);
   }
 
+  private willServe(model: string): boolean {
+    return (this.resolveModel(model)?.enginesUp ?? 0) > 0 || this.options.comesBack?.(model) === true;
+  }
+
   /** Nobody waits for an engine that does not come back: after a grace, the queue of a model without engines is answered. */
   private rejectHopeless(): void {
     const nowMs = this.nowMs();
     const queued = this.options.scheduler.queuedByModel();
     for (const model of this.withoutEngine.keys()) if (!queued[model]) this.withoutEngine.delete(model);
     for (const [model, count] of Object.entries(queued)) {
-      if (count === 0 || this.resolveModel(model)?.enginesUp) {
+      if (count === 0 || this.willServe(model)) {
         this.withoutEngine.delete(model);
         continue;
       }
@@ -309,12 +315,11 @@ export class GlobalService implements Scheduling {
     job.record.placement = explanation;
     // Every engine has been tried: look at all of them afresh next time.
     job.excluded = NONE_EXCLUDED;
-    const model = this.resolveModel(job.stage.model);
     if (reason === 'too-large') {
       this.refuse(job, tooLarge(job.stage.model, job.prediction.kvTokens.bound));
       return;
     }
-    if (!model || model.enginesUp === 0) {
+    if (!this.willServe(job.stage.model)) {
       this.refuse(job, noEngine(job.stage.model, reason));
       return;
     }

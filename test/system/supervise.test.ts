@@ -201,9 +201,22 @@ describe('EngineSupervisor', () => {
 
   it('gives a wrong command line up instead of trying for ever', async () => {
     const engine = supervisor({ FAKE_REFUSES: 'unrecognized arguments: --typo' });
+    expect(engine.comesBack).toBe(true);
     await until(() => engine.state === 'given-up');
+    expect(engine.comesBack).toBe(false);
     expect(engine.failure).toContain('bad-arguments');
     expect([...engine.exits]).toEqual([['bad-arguments', 1]]);
+  });
+
+  it('is not waited for when it keeps ending', async () => {
+    const engine = supervisor({}, { backoff: { firstMs: 1, mostMs: 1, soundMs: 60_000 } });
+    for (let ends = 1; ends <= 5; ends++) {
+      await until(() => engine.state === 'serving');
+      expect(engine.comesBack).toBe(false);
+      process.kill(engine.pid!, 'SIGKILL');
+      await until(() => engine.state !== 'serving');
+      expect(engine.comesBack).toBe(ends < 5);
+    }
   });
 
   it('does not start on a port that somebody else has, and starts when it is free', async () => {

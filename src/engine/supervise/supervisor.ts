@@ -53,6 +53,8 @@ const READY_POLL_MS = 250;
 /** Nobody listens on the port of a process that has served: it is ending, and vLLM's API server may hang there for good when its engine has died. */
 const DEFAULT_DEAF_LIMIT_MS = 30_000;
 const RECORD_RETRY_MS = 5_000;
+/** After more failures in a row nobody should wait for it: the next start alone is half a minute away. */
+const HOPEFUL_FAILURES = 4;
 const ROOM_POLL_MS = 250;
 const DEFAULT_START_LIMIT_MS = 30 * 60_000;
 const DEFAULT_GRACE_MS = 10_000;
@@ -85,6 +87,17 @@ export class EngineSupervisor {
 
   get state(): SupervisedState {
     return this.current;
+  }
+
+  /** The name under which it serves its model. */
+  get model(): string {
+    return this.options.launch.servedName;
+  }
+
+  /** Is it being started, with a fair chance that it will serve? Not one that keeps ending, or is not wanted any more. */
+  get comesBack(): boolean {
+    const { current } = this;
+    return (current === 'waiting' || current === 'starting') && this.backoff.count <= HOPEFUL_FAILURES;
   }
 
   get pid(): number | undefined {
