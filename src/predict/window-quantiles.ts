@@ -1,18 +1,21 @@
+/** Most names are seen a few times only, so a window starts with room for so many and doubles it as they come. */
+const FIRST_ROOM = 4;
+
 /**
  * Quantiles and mean of the last `capacity` observations, exact. A window, not a sketch: it forgets, so it follows drift, and a
  * role's statistics fit in two small arrays. Adding costs one binary search and a shift of at most `capacity` numbers.
  */
 export class WindowQuantiles {
-  private readonly ring: Float64Array;
+  private ring: Float64Array;
   /** The first `count` are the window in ascending order. */
-  private readonly sorted: Float64Array;
+  private sorted: Float64Array;
   private filled = 0;
   private next = 0;
   private sum = 0;
 
   constructor(private readonly capacity: number) {
-    this.ring = new Float64Array(capacity);
-    this.sorted = new Float64Array(capacity);
+    this.ring = new Float64Array(Math.min(FIRST_ROOM, capacity));
+    this.sorted = new Float64Array(this.ring.length);
   }
 
   get count(): number {
@@ -25,6 +28,7 @@ export class WindowQuantiles {
   }
 
   add(value: number): void {
+    if (this.filled === this.ring.length && this.filled < this.capacity) this.grow();
     const { ring, sorted, capacity, next } = this;
     // The slot that comes free: that of the value which leaves, or a new one at the end.
     let free = this.filled;
@@ -40,6 +44,12 @@ export class WindowQuantiles {
     ring[next] = value;
     this.sum += value;
     this.next = next + 1 === capacity ? 0 : next + 1;
+  }
+
+  private grow(): void {
+    const room = Math.min(2 * this.filled, this.capacity);
+    this.ring = grown(this.ring, room);
+    this.sorted = grown(this.sorted, room);
   }
 
   /** At most `count` samples in ascending order that stand for the window: all of them, or evenly spaced quantiles. */
@@ -69,4 +79,10 @@ function lowerBound(sorted: Float64Array, count: number, value: number): number 
     else high = middle;
   }
   return low;
+}
+
+function grown(values: Float64Array, room: number): Float64Array {
+  const wider = new Float64Array(room);
+  wider.set(values);
+  return wider;
 }
