@@ -1,5 +1,5 @@
-/** Keys remembered; with more kinds of calls all are made anew. */
-const MAX_KEYS = 10_000;
+/** Keys remembered, some 500 bytes each where every name is another one; with more kinds of calls all are made anew. */
+const MAX_KEYS = 4_000;
 
 /**
  * Keys made of a few names, each combination made once. A key that is put together at every call is a new string: it has to be copied and hashed before it can be looked up, which costs more
