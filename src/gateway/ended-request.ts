@@ -16,7 +16,12 @@ export function reportEnd({ metrics, logger }: GatewayContext, ended: EndedExcha
   const { requestId, route, sloClass, start } = ended;
   const { kind, durationMs, ttftMs } = outcome;
   metrics.requestEnded({ route: route.name, sloClass, outcome: kind, durationMs, queueMs: start?.queueMs, ttftMs });
-  const level = kind === 'completed' ? 'debug' : kind === 'client_cancelled' ? 'info' : 'warn';
+  const level = kind === 'completed' ? 'debug' : isClientsDoing(outcome) ? 'info' : 'warn';
   if (!logger.isLevelEnabled(level)) return;
   logger[level]({ requestId, route: route.name, engine: start?.engineId, ...outcome }, 'request ended');
+}
+
+/** Whoever operates the gateway need not act on it: the client left, or asked for what cannot be had. Too much at once (429) may be a limit that is too low. */
+function isClientsDoing({ kind, httpStatus }: StageOutcome): boolean {
+  return kind === 'client_cancelled' || (httpStatus >= 400 && httpStatus < 500 && httpStatus !== 429);
 }
