@@ -44,6 +44,8 @@ export interface LocalLevelsOptions {
   readonly onRefused?: (engineId: string, forMs: number) => void;
   /** Is an engine of this model being started? Requests for it wait then. Absent: nobody starts engines. */
   readonly comesBack?: (model: string) => boolean;
+  /** Are the weights of this engine still to be brought onto its node? Absent: nobody brings any. */
+  readonly isFetching?: (engineId: string) => boolean;
   readonly engineApiKeys?: ReadonlyMap<string, string>;
   /** For engines at `https://` URLs. */
   readonly engineTls?: EngineTls | undefined;
@@ -141,7 +143,10 @@ export function createLocalLevels(options: LocalLevelsOptions): LocalLevels {
     aliases: config.aliases,
     decisionLog,
     comesBack: options.comesBack,
-    fleetState: () => ({ ...fleetState(nodes, clock.nowMs()), ...(tuning ? { portfolio: tuning.snapshot() } : {}) }),
+    fleetState: () => ({
+      ...fleetState(nodes, clock.nowMs(), options.isFetching),
+      ...(tuning ? { portfolio: tuning.snapshot() } : {}),
+    }),
   });
   return {
     scheduling,
@@ -262,6 +267,7 @@ function nodeService(
 function fleetState(
   nodes: readonly NodeService[],
   atMs: number,
+  isFetching: LocalLevelsOptions['isFetching'],
 ): Omit<FleetSnapshot, 'policy' | 'openWorkflows' | 'queued' | 'outcomes'> {
   const unit: FleetSnapshot['kv']['unit'] = nodes.some((node) => node.knowsKvBytes()) ? 'bytes' : 'tokens';
   const kv = { unit, reservedByteSeconds: 0, maxTokenByteSeconds: 0, usedByteSeconds: 0 };
@@ -282,7 +288,9 @@ function fleetState(
   }
   return {
     atMs,
-    engines: nodes.flatMap((node) => node.views().map((view) => engineSnapshot(node, view))),
+    engines: nodes.flatMap((node) =>
+      node.views().map((view) => engineSnapshot(node, view, isFetching?.(view.spec.engineId))),
+    ),
     gpus: nodes.flatMap((node) => node.gpuMemory().map((gpu) => ({ nodeId: node.nodeId, ...gpu }))),
     kv,
     moves,
@@ -291,7 +299,11 @@ function fleetState(
   };
 }
 
-function engineSnapshot(node: NodeService, view: ReturnType<NodeService['views']>[number]): EngineSnapshot {
+function engineSnapshot(
+  node: NodeService,
+  view: ReturnType<NodeService['views']>[number],
+  isFetching = false,
+): EngineSnapshot {
   const { spec, state, leases, reservedKvTokens, keptKvTokens = 0, kvPoolTokens } = view;
   const gauges = node.gauges(spec.engineId);
   return {
@@ -299,7 +311,7 @@ function engineSnapshot(node: NodeService, view: ReturnType<NodeService['views']
     engineId: spec.engineId,
     model: spec.model,
     state,
-    weights: residencyOf(view),
+    weights: isFetching ? 'remote' : residencyOf(view),
     leases,
     running: gauges?.running,
     waiting: gauges?.waiting,

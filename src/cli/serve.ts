@@ -134,6 +134,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
       },
       onRefused: (engineId, forMs) => started?.refused(engineId, forMs),
       comesBack: (model) => started?.comesBack(model) ?? false,
+      isFetching: (engineId) => started?.isFetching(engineId) ?? false,
       onWorkflowOver: (workflow) => workflowMetrics.ended(workflow),
     });
     const { scheduling } = levels;

@@ -7,6 +7,7 @@ import type { EngineLaunch } from '../engine/supervise/launch-command.js';
 import { liveRunRecords } from '../engine/supervise/run-record.js';
 import { StartLocks } from '../engine/supervise/start-locks.js';
 import { EngineSupervisor } from '../engine/supervise/supervisor.js';
+import { WeightFetch } from '../engine/supervise/weight-fetch.js';
 import type { EngineTls } from '../engine/vllm/engine-tls.js';
 import type { Clock } from '../model/clock.js';
 import type { Logger } from '../observe/log.js';
@@ -16,6 +17,8 @@ export interface StartedEngines {
   readonly supervisors: readonly EngineSupervisor[];
   /** Is an engine of the model being started, with a fair chance that it will serve? */
   comesBack(model: string): boolean;
+  /** Are the weights of the engine still to be brought onto the node? */
+  isFetching(engineId: string): boolean;
   /** Nobody has listened on the engine's port for so long. */
   refused(engineId: string, forMs: number): void;
   /** Ends them, or leaves them to the next run, as the config says. */
@@ -42,13 +45,18 @@ export function startEngines(
   for (const name of keyVariables(config)) delete environment[name];
   const supervisors = nodes.flatMap((node) => {
     const locks = new StartLocks();
-    return launches(node, keys).map(
-      (launch) =>
-        new EngineSupervisor({
-          ...{ launch, stateDir, clock: wallClock, locks, logger, environment, tls },
-          mayStart: (over) => mayStart(node.id, launch.engineId, over),
-        }),
-    );
+    const turns = new StartLocks();
+    return launches(node, keys).map((launch) => {
+      const { engineId, fetch: command, weights: folder } = launch;
+      const logPath = join(stateDir, 'logs', `${engineId}.fetch.log`);
+      return new EngineSupervisor({
+        ...{ launch, stateDir, clock: wallClock, locks, logger, environment, tls },
+        fetch:
+          command &&
+          new WeightFetch({ ...{ engineId, command, folder, environment, logPath, turns, logger }, clock: wallClock }),
+        mayStart: (over) => mayStart(node.id, engineId, over),
+      });
+    });
   });
   for (const { engineId, pid } of liveRunRecords(join(stateDir, 'run'))) {
     if (supervisors.some((supervisor) => supervisor.engineId === engineId)) continue;
@@ -65,10 +73,12 @@ export function startEngines(
     supervisors.find((supervisor) => supervisor.engineId === engineId)?.refused(forMs);
   const comesBack = (model: string) =>
     supervisors.some((supervisor) => supervisor.model === model && supervisor.comesBack);
+  const isFetching = (engineId: string) =>
+    supervisors.some((supervisor) => supervisor.engineId === engineId && supervisor.state === 'fetching');
   const endAtOnce = () => {
     if (onExit === 'stop') for (const supervisor of supervisors) supervisor.endAtOnce();
   };
-  return { supervisors, comesBack, refused, end, endAtOnce };
+  return { supervisors, comesBack, isFetching, refused, end, endAtOnce };
 }
 
 /** Does the config start engines? */
@@ -80,7 +90,7 @@ function launches(node: MaestroConfig['fleet']['nodes'][number], keys: ReadonlyM
   return node.engines.flatMap((engine): EngineLaunch[] => {
     if (!engine.launch || engine.url === undefined) return [];
     const apiKey = keys.get(engine.id);
-    const { program, weights, args, env, toolCallParser, reasoningParser } = engine.launch;
+    const { program, weights, fetch, args, env, toolCallParser, reasoningParser } = engine.launch;
     return [
       {
         engineId: engine.id,
@@ -97,6 +107,7 @@ function launches(node: MaestroConfig['fleet']['nodes'][number], keys: ReadonlyM
         ...(engine.maxModelLen === undefined ? {} : { maxModelLen: engine.maxModelLen }),
         ...(engine.kvMemoryBytes === undefined ? {} : { kvMemoryBytes: engine.kvMemoryBytes }),
         ...(engine.kvcached ? { kvcachedName: kvcachedName(engine) } : {}),
+        ...(fetch === undefined ? {} : { fetch }),
         ...(apiKey === undefined ? {} : { apiKey }),
         ...(toolCallParser === undefined ? {} : { toolCallParser }),
         ...(reasoningParser === undefined ? {} : { reasoningParser }),

@@ -89,6 +89,10 @@ const WRONG: readonly (readonly [text: string, expected: string])[] = [
     '7:47 fleet.nodes[0].engines[0].launch: a started engine needs a url',
   ],
   [
+    fleet('{id: a, model: qwen3-8b, gpus: [0], url: "http://127.0.0.1:8001", launch: {weights: org/w, fetch: [hf]}}'),
+    '7:77 fleet.nodes[0].engines[0].launch: what is fetched needs a folder, and weights is "org/w"',
+  ],
+  [
     fleet('{id: a, model: qwen3-8b, gpus: [0], url: "http://10.0.0.1:8001", launch: {weights: w}}'),
     '7:52 fleet.nodes[0].engines[0].url: a started engine listens on loopback only',
   ],

@@ -1,3 +1,4 @@
+import { isAbsolute } from 'node:path';
 import { parseEngineUrl } from '../model/engine-address.js';
 import { GPU_NAMES } from '../model/gpu-catalogue.js';
 import { objectOf } from '../model/json.js';
@@ -127,6 +128,11 @@ function checkEngine({ fields, path }: Entry, node: Entry, ownModels: readonly N
 
 /** A started engine needs an address of its own, that nobody outside this host can reach. */
 function checkLaunch(fields: Written, report: (field: string, message: string, fix?: string) => void): void {
+  const { fetch, weights } = fields['launch'] as Written;
+  if (fetch !== undefined && typeof weights === 'string' && !isAbsolute(weights)) {
+    const fix = 'Name the folder into which it is fetched, for example weights: /models/qwen3-8b.';
+    report('launch', `what is fetched needs a folder, and weights is "${weights}"`, fix);
+  }
   const url = fields['url'];
   const address = typeof url === 'string' ? parseEngineUrl(url) : undefined;
   if (typeof url !== 'string' || !address) {

@@ -18,6 +18,13 @@ const launch = z
       .prefault('vllm')
       .describe('The program: `vllm` or its path, to which `serve` is added; or a list, taken as it is.'),
     weights: z.string().min(1).describe('Path or Hugging Face id of the weights.'),
+    fetch: z
+      .array(z.string().min(1))
+      .min(1)
+      .exactOptional()
+      .describe(
+        'Command that brings the weights into the folder `weights` where they are not there, such as `[hf, download, NAME, --local-dir, FOLDER]`. It runs before the start, one at a time on a node, and again where it fails or is broken off.',
+      ),
     args: z.array(z.string()).default([]).describe('Further flags; they win over those that Maestro sets.'),
     env: z.record(envName(), z.string()).default({}).describe('Further environment variables.'),
     toolCallParser: z.string().min(1).exactOptional().describe('vLLM `--tool-call-parser`; allows tool calls.'),

@@ -12,7 +12,7 @@ import type { OutputForecast, PoolShare } from './stage.js';
  */
 export type Residency = 'running' | 'sleeping' | 'host' | 'disk' | 'remote';
 
-/** The tier of an engine's weights. `remote` is never told: what is not on the node is fetched by the start of the process, which is `down` until then. */
+/** The tier of the weights of an engine that are on its node. `remote` is known to whoever fetches them. */
 export function residencyOf({ state, weightFiles = 'disk' }: Pick<EngineView, 'state' | 'weightFiles'>): Residency {
   if (state === 'sleeping') return 'sleeping';
   return state === 'sleeping-deep' || state === 'down' || state === 'failed' ? weightFiles : 'running';

@@ -14,7 +14,7 @@ const STATES: Readonly<Record<EngineState, true>> = {
   failed: true,
 };
 const ENGINE_STATES = Object.keys(STATES) as EngineState[];
-const TIERS: readonly Residency[] = ['running', 'sleeping', 'host', 'disk'];
+const TIERS: readonly Residency[] = ['running', 'sleeping', 'host', 'disk', 'remote'];
 
 type Series = readonly [labels: Readonly<Record<string, string>>, value: number];
 

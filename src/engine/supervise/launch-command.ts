@@ -8,6 +8,8 @@ export interface EngineLaunch {
   readonly program: readonly string[];
   /** Path or Hugging Face id of the weights. */
   readonly weights: string;
+  /** Command that brings them into that folder where they are not there. */
+  readonly fetch?: readonly string[];
   readonly servedName: string;
   /** Base URL at which it will answer; loopback, or a socket. */
   readonly url: string;

@@ -13,6 +13,7 @@ import { logTail, openLog } from './log-file.js';
 import { processEntry } from './process-table.js';
 import { bootId, forgetRunRecord, type RunRecord, readLiveRunRecord, writeRunRecord } from './run-record.js';
 import type { StartLocks } from './start-locks.js';
+import type { WeightFetch } from './weight-fetch.js';
 
 /** The few log calls that are used here; a pino logger fits. */
 export interface SupervisorLogger {
@@ -32,6 +33,8 @@ export interface SupervisorOptions {
   readonly mayStart?: (over: boolean) => boolean;
   readonly logger: SupervisorLogger;
   readonly backoff?: CrashBackoffConfig;
+  /** Brings its weights onto the node before it starts. Absent: they are there, or the program fetches them itself. */
+  readonly fetch?: Pick<WeightFetch, 'bring' | 'end' | 'endAtOnce'> | undefined;
   /** A start that takes longer than this has failed. Reading weights from a slow disk takes minutes. */
   readonly startLimitMs?: number;
   /** A process that has served and refuses connections for so long is ended by force, see {@link EngineSupervisor.refused}. */
@@ -44,10 +47,10 @@ export interface SupervisorOptions {
 }
 
 /**
- * - `waiting`: for its turn on the GPU, or for the next try; - `starting`: runs, does not answer yet; - `serving`;
+ * - `fetching`: its weights are brought onto the node; - `waiting`: for its turn on the GPU, or for the next try; - `starting`: runs, does not answer yet; - `serving`;
  * - `given-up`: its command line is wrong; - `stopping`; - `stopped`.
  */
-export type SupervisedState = 'waiting' | 'starting' | 'serving' | 'given-up' | 'stopping' | 'stopped';
+export type SupervisedState = 'fetching' | 'waiting' | 'starting' | 'serving' | 'given-up' | 'stopping' | 'stopped';
 
 const READY_POLL_MS = 250;
 /** Nobody listens on the port of a process that has served: it is ending, and vLLM's API server may hang there for good when its engine has died. */
@@ -130,6 +133,7 @@ export class EngineSupervisor {
     this.current = 'stopped';
     this.retry?.cancel();
     this.wakeRetry?.();
+    await this.options.fetch?.end();
   }
 
   /** Ends the engine and everything it has started. Drain it first: vLLM breaks open streams off at SIGTERM. */
@@ -138,6 +142,7 @@ export class EngineSupervisor {
     this.current = 'stopping';
     this.retry?.cancel();
     this.wakeRetry?.();
+    await this.options.fetch?.end();
     const { process } = this;
     if (process) await endGroup(process.pid, this.options.graceMs ?? DEFAULT_GRACE_MS, this.options.clock);
     await this.running;
@@ -147,7 +152,9 @@ export class EngineSupervisor {
 
   /** Tells the engine to end and waits for nothing. Its record stays: should it not end, the next run finds it. */
   endAtOnce(): void {
-    if (this.current !== 'stopped' && this.process) signalGroup(this.process.pid, 'SIGTERM');
+    if (this.current === 'stopped') return;
+    this.options.fetch?.endAtOnce();
+    if (this.process) signalGroup(this.process.pid, 'SIGTERM');
   }
 
   /** Ends a process that is sound but used up; a new one is started at once. To be asked only while nothing runs on it. */
@@ -183,6 +190,7 @@ export class EngineSupervisor {
       let served = false;
       try {
         this.process = await this.adopt();
+        if (!this.process) await this.fetchWeights();
         served = this.process
           ? await this.untilServing(this.process)
           : await locks.hold(launch.gpuIndices, async () => this.wanted && this.startProcess());
@@ -229,6 +237,15 @@ export class EngineSupervisor {
     }
     logger.info(fields, 'took over a running engine');
     return adoptEngine(record.pid, record.startTicks, clock, () => this.current !== 'stopped');
+  }
+
+  /** Before its turn on the GPU: others start there while this takes its minutes or hours. */
+  private async fetchWeights(): Promise<void> {
+    const { fetch } = this.options;
+    if (!fetch) return;
+    this.current = 'fetching';
+    await fetch.bring();
+    if (this.wanted) this.current = 'waiting';
   }
 
   private async startProcess(): Promise<boolean> {

@@ -151,12 +151,15 @@ describe('engines', () => {
     ['can', {}, ['ok launch']],
     ['has no such program', { programFound: false }, ['problem launch']],
     ['has no such weights', { weightsFound: false }, ['problem launch']],
+    ['fetches the weights', { weightsFound: false, fetch: ['hf', 'download'], fetchFound: true }, ['ok launch']],
+    ['cannot fetch the weights', { weightsFound: false, fetch: ['hf', 'download'] }, ['problem launch']],
   ])('an engine that is not there yet, and that Maestro starts, on a host that %s', (_name, seen, expected) => {
     const launch = {
       program: ['vllm', 'serve'],
       weights: '/models/a',
       programFound: true,
       weightsFound: true,
+      fetchFound: false,
       ...seen,
     };
     const findings = checkEngine({ spec, found: { reason: 'connect ECONNREFUSED' }, exposedAt: [], launch });

@@ -9,6 +9,8 @@ export interface PlannedLaunch {
   readonly program: readonly string[];
   /** Folder or Hugging Face id of the weights. */
   readonly weights: string;
+  /** Command that brings them there. */
+  readonly fetch?: readonly string[] | undefined;
 }
 
 /** What this host has of a launch. */
@@ -16,36 +18,44 @@ export interface LaunchProbe extends PlannedLaunch {
   readonly programFound: boolean;
   /** Undefined where the weights are named by their id. */
   readonly weightsFound: boolean | undefined;
+  readonly fetchFound: boolean;
 }
 
 /** An engine that does not run, and that Maestro starts: could it? */
 export function checkLaunch(
   engineId: string,
   url: string,
-  { program, weights, programFound, weightsFound }: LaunchProbe,
+  { program, weights, fetch, programFound, weightsFound, fetchFound }: LaunchProbe,
 ): Finding[] {
   const findings: Finding[] = [];
   if (!programFound) {
     const message = `${program[0]} is not a program of this host, so Maestro cannot start the engine`;
     findings.push(problem('launch', engineId, message, 'Install vLLM, or correct `launch.program`.'));
   }
-  if (weightsFound === false) {
+  if (fetch && !fetchFound) {
+    const message = `${fetch[0]} is not a program of this host, so Maestro cannot fetch the weights`;
+    findings.push(problem('launch', engineId, message, 'Install it, or correct `launch.fetch`.'));
+  }
+  if (weightsFound === false && !fetch) {
     findings.push(problem('launch', engineId, `${weights} is not a folder`, 'Correct `launch.weights`.'));
   }
   if (findings.length > 0) return findings;
-  return [ok('launch', engineId, `nothing answers at ${url} yet; Maestro starts it: ${program.join(' ')} ${weights}`)];
+  const first = weightsFound === false ? `fetches its weights (${fetch!.join(' ')}) and ` : '';
+  const command = `${program.join(' ')} ${weights}`;
+  return [ok('launch', engineId, `nothing answers at ${url} yet; Maestro ${first}starts it: ${command}`)];
 }
 
-export async function probeLaunch({ program, weights }: PlannedLaunch): Promise<LaunchProbe> {
+export async function probeLaunch({ program, weights, fetch }: PlannedLaunch): Promise<LaunchProbe> {
   const isFolder = (path: string) =>
     stat(path).then(
       (entry) => entry.isDirectory(),
       () => false,
     );
   return {
-    ...{ program, weights },
+    ...{ program, weights, fetch },
     programFound: await isProgram(program[0] ?? ''),
     weightsFound: isAbsolute(weights) ? await isFolder(weights) : undefined,
+    fetchFound: fetch !== undefined && (await isProgram(fetch[0] ?? '')),
   };
 }
 

@@ -15,6 +15,9 @@ const STATES = {
   failed: 'out of service',
 };
 
+const stateOf = ({ state, weights }) =>
+  state === 'down' && weights === 'remote' ? 'weights are being fetched' : (STATES[state] ?? state);
+
 const $ = (id) => document.getElementById(id);
 /** Readings of the last minutes: calls that run and wait, and ended workflows by result. */
 const history = [];
@@ -178,11 +181,7 @@ function showNodes({ engines, gpus }) {
       row(
         engine.engineId,
         engine.model,
-        element(
-          'td',
-          {},
-          element('span', { className: `chip ${engine.state}`, text: STATES[engine.state] ?? engine.state }),
-        ),
+        element('td', {}, element('span', { className: `chip ${engine.state}`, text: stateOf(engine) })),
         numberCell(engine.leases),
         numberCell(engine.running),
         numberCell(engine.waiting),
