@@ -15,6 +15,7 @@ export class EventLoop {
   private readonly queue: (() => void)[] = [];
   private queued = 0;
   private stopped = false;
+  private watching = 0;
 
   at(atMs: number, run: () => void): Scheduled {
     return this.heap.push(run, Math.max(this.nowMs, atMs));
@@ -22,6 +23,15 @@ export class EventLoop {
 
   after(delayMs: number, run: () => void): Scheduled {
     return this.heap.push(run, this.nowMs + Math.max(0, delayMs));
+  }
+
+  /** An event that looks at the run from time to time and is no work of its own: see {@link run}. */
+  watch(delayMs: number, run: () => void): void {
+    this.watching += 1;
+    this.after(delayMs, () => {
+      this.watching -= 1;
+      run();
+    });
   }
 
   cancel(event: Scheduled | undefined): void {
@@ -42,13 +52,14 @@ export class EventLoop {
     this.stopped = true;
   }
 
-  /** Runs until nothing is left, or {@link stop}, or until the next event lies after `untilMs`. */
+  /** Runs until nothing is left, or {@link stop}, or until the next event lies after `untilMs`. Where no such end is given, what {@link watch} has set does not keep it going. */
   run(untilMs = Number.POSITIVE_INFINITY): void {
     const { heap } = this;
     this.drain();
     while (!this.stopped) {
       const next = heap.peek();
       if (!next || next.key > untilMs) return;
+      if (untilMs === Number.POSITIVE_INFINITY && heap.size === this.watching) return;
       this.nowMs = next.key;
       heap.pop();
       this.fired += 1;

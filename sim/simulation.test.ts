@@ -1,6 +1,7 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { FCFS } from '../src/global/order/fcfs.js';
 import type { OrderingPolicy } from '../src/global/order/policy.js';
+import { MemoryLedger } from '../src/node/ledger.js';
 import { violations } from '../test/seeds/check.js';
 import { ONE_SEAT, poissonWorkflows, randomWorkflows, SMALL_FLEET, testScenario } from '../test/sim-scenario.js';
 import { runSimulation } from './simulation.js';
@@ -25,6 +26,13 @@ describe('a simulated run', () => {
     expect(violations(workflows, result)).toEqual([]);
     expect(result.workflows.every(({ completed }) => completed)).toBe(true);
     expect(result.counters.stages).toBe(workflows.reduce((sum, { rows }) => sum + rows.length, 0));
+  });
+
+  it('ends where what is left can never run', () => {
+    const wakes = vi.spyOn(MemoryLedger.prototype, 'beginWake').mockReturnValue(false);
+    const result = runSimulation(testScenario(SMALL_FLEET, workflows));
+    wakes.mockRestore();
+    expect(violations(workflows, result).join()).toContain('leases or stages are left');
   });
 
   it('is the same to the byte when it is run again, and another with another seed', () => {

@@ -22,7 +22,7 @@ export interface GlobalListener {
 /** As the live system: a workflow that has been silent for so long counts as over. */
 const WORKFLOW_IDLE_MS = 3 * MINUTE_MS;
 /** What waits waits until it is served: a benchmark counts a late workflow as late, not as turned away. */
-const NO_TIMEOUTS = { interactiveTimeoutMs: 1e15, batchTimeoutMs: 1e15 };
+const NO_TIMEOUTS = { interactiveTimeoutMs: Number.POSITIVE_INFINITY, batchTimeoutMs: Number.POSITIVE_INFINITY };
 
 /** Level 3 in virtual time: the twin of the live global service. Its process can die, with all that it knew of stages and workflows, and another take its place. */
 export class GlobalLevel {

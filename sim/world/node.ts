@@ -1,13 +1,14 @@
 import { EmulatedDevice } from '../../src/engine/device.js';
 import { reloadMs, sleepMs, stageMs, wakeMs } from '../../src/engine/weight-moves.js';
-import type {
-  Demand,
-  EngineView,
-  KeptContext,
-  LeaseUse,
-  NodeSpec,
-  ReserveResult,
-  WeightFiles,
+import {
+  type Demand,
+  type EngineView,
+  isAsleep,
+  type KeptContext,
+  type LeaseUse,
+  type NodeSpec,
+  type ReserveResult,
+  type WeightFiles,
 } from '../../src/model/fleet.js';
 import { DEFAULT_BLOCK_TOKENS } from '../../src/model/memory.js';
 import type { NodeAction } from '../../src/node/actions.js';
@@ -357,7 +358,7 @@ export class SimNode {
       let busy = false;
       for (const [engineId, { engine }] of this.processes) {
         const view = this.view(engineId);
-        if (view.leases === 0 || view.state === 'sleeping') continue;
+        if (view.leases === 0 || isAsleep(view.state)) continue;
         busy = true;
         const { running, waiting, preemptions, kvUsage, generatedTokens } = engine.stats();
         this.overflow.windows += 1;

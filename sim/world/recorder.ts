@@ -151,7 +151,7 @@ export class Recorder {
         this.hbm.push({ atMs, nodeId: node.spec.nodeId, gpu: index, usedBytes, totalBytes });
       }
     }
-    this.loop.after(SAMPLE_MS, () => {
+    this.loop.watch(SAMPLE_MS, () => {
       if (busy()) this.sample(busy);
     });
   }

@@ -334,7 +334,7 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
   }
 
   private endIdleWorkflows(): void {
-    this.loop.after(IDLE_CHECK_MS, () => {
+    this.loop.watch(IDLE_CHECK_MS, () => {
       if (this.global.up) this.global.endIdleWorkflows();
       if (this.busy) this.endIdleWorkflows();
     });
@@ -343,7 +343,7 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
   private runController(): void {
     const { controller } = this.scenario;
     if (!controller) return;
-    this.loop.after(controller.intervalMs, () => {
+    this.loop.watch(controller.intervalMs, () => {
       const policy = controller.tick(this.loop.nowMs);
       if (policy) this.global.setPolicy(policy);
       if (this.busy) this.runController();
