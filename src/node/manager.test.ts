@@ -304,6 +304,26 @@ describe('residency', () => {
     expect(brief(manager.tick(160))).toEqual(['release s1 engine-failed']);
   });
 
+  it('tries a failed wake again although nobody waits any more, for others need what it is charged for', () => {
+    const manager = new NodeManager(testNode([testEngine('a'), testEngine('b')]), {
+      retry: { baseMs: 100, maxMs: 1000, maxFailures: 5 },
+      prefetch: false,
+    });
+    bringUp(manager, { a: 1, b: 1 });
+    manager.reserve(testDemand('s1', 'a'), 0);
+    manager.tick(0);
+    manager.engineEvent({ kind: 'wake-failed', engineId: 'a' }, 50);
+    manager.cancel('s1', 60);
+    manager.reserve(testDemand('s2', 'b'), 60);
+    expect(brief(manager.tick(60))).toEqual([]);
+    expect(manager.nextTickMs()).toBe(150);
+    expect(brief(manager.tick(150))).toEqual(['wake a 1']);
+    manager.engineEvent({ kind: 'woke', engineId: 'a' }, 200);
+    expect(brief(manager.tick(200))).toEqual(['sleep a 1']);
+    manager.engineEvent({ kind: 'slept', engineId: 'a' }, 300);
+    expect(brief(manager.tick(300))).toEqual(['wake b 1']);
+  });
+
   it('wakes only when the driver shows the room that the ledger counts on', () => {
     const manager = sharedNode({ telemetry: true, telemetryMaxAgeMs: 1000 });
     manager.reserve(testDemand('s1', 'b'), 0);

@@ -5,6 +5,7 @@ import type { EngineRecord } from './engine-record.js';
 import { firstSleepStep } from './first-sleep.js';
 import { NOT_PAUSED } from './holds.js';
 import type { HeldLease } from './kv-reservations.js';
+import type { MemoryLedger } from './ledger.js';
 import { beyondLent, givenBack, lentBytes } from './lent.js';
 import { Room, type RoomContext } from './room.js';
 import { planStarts } from './start-room.js';
@@ -48,6 +49,13 @@ export function planReclaim(context: ReclaimContext, nowMs: number): ReclaimPlan
   const starts = planStarts(context, room, nowMs);
   const steps: ReclaimStep[] = [...starts.steps];
   let { nextMs } = starts;
+  for (const record of engines) {
+    if (!isChargedForNobody(record, ledger)) continue;
+    const { engineId } = record.spec;
+    const { wakeRetryAtMs } = record.residency;
+    if (nowMs < wakeRetryAtMs) nextMs = Math.min(nextMs, wakeRetryAtMs);
+    else steps.push({ kind: 'wake', record, kvBytes: ledger.kvBytes(engineId) });
+  }
   const targets = engines
     .filter((record) => (record.residency.asleep && record.holds.size > 0) || wantsToGrow(record))
     .map((record) => ({ record, claimKey: record.claimKey() }))
@@ -185,6 +193,11 @@ function prefetchTarget(context: ReclaimContext, room: Room, nowMs: number): Eng
     best = record;
   }
   return best;
+}
+
+/** Its wake has failed and nobody waits for it any more. It is tried again all the same: the memory stays charged until it has been awake, and others may wait for that. */
+function isChargedForNobody({ residency, holds, cordoned, spec }: EngineRecord, ledger: MemoryLedger): boolean {
+  return residency.asleep && holds.size === 0 && !cordoned && ledger.phase(spec.engineId) === 'waking';
 }
 
 function isMoving(state: EngineState): boolean {
