@@ -8,8 +8,8 @@ export function sleepersOf(
   const free = gpus.map(({ memoryBytes }) => memoryBytes);
   for (const { gpuIndices, residueBytes } of engines) for (const gpu of gpuIndices) free[gpu]! -= residueBytes;
   const awake = new Set<string>();
-  for (const { engineId, gpuIndices, weightBytes, kvPoolBytes, sleepCapable } of engines) {
-    const needed = weightBytes + kvPoolBytes;
+  for (const { engineId, gpuIndices, weightBytes, workspaceBytes = 0, kvPoolBytes, sleepCapable } of engines) {
+    const needed = weightBytes + workspaceBytes + kvPoolBytes;
     if (sleepCapable && gpuIndices.some((gpu) => free[gpu]! < needed)) continue;
     for (const gpu of gpuIndices) free[gpu]! -= needed;
     awake.add(engineId);

@@ -150,8 +150,8 @@ export class SimNode {
       // It died again meanwhile: then that death decides when it comes back.
       if (process.incarnation !== incarnation) return;
       // Whoever has taken its memory meanwhile keeps it: then it comes up asleep.
-      const { weightBytes, kvPoolBytes, residueBytes, gpuIndices } = process.engine.spec;
-      const needed = weightBytes + kvPoolBytes + residueBytes;
+      const { weightBytes, workspaceBytes = 0, kvPoolBytes, residueBytes, gpuIndices } = process.engine.spec;
+      const needed = weightBytes + workspaceBytes + kvPoolBytes + residueBytes;
       const free = Math.min(...gpuIndices.map((gpu) => this.freeBytes(gpu)));
       this.start(engineId, free < needed);
       this.pumpSoon();

@@ -23,6 +23,7 @@ import { DEADLINE_RULES, type DeadlineRule } from '../../sim/workload.js';
 import { readTrace } from '../../traces/reader.js';
 import { parseModelMap } from '../../traces/replay/models.js';
 import { loadConfig } from '../config/load.js';
+import { modelledFleet } from '../config/modelled-fleet.js';
 import { ORACLE_POLICIES, ORDERING_POLICIES } from '../global/order/registry.js';
 import { MaestroError } from '../model/error.js';
 import { fractionOrNone, positive, positiveInteger } from './numbers.js';
@@ -123,10 +124,13 @@ async function simulate(given: SimArguments): Promise<void> {
     throw new MaestroError('invalid_request', '--shard needs --out: the folder where its runs are kept for the merge.');
   }
   const { rows } = await readTrace(trace);
-  const config = loadConfig(options.fleet);
+  const { config, assumed } = modelledFleet(loadConfig(options.fleet));
   const rules = simRules(config);
-  const ignored = rules.ignored.map((field) => `Ignored of the fleet file: ${field}.`);
-  for (const line of ignored) process.stderr.write(`${line}\n`);
+  const remarks = [
+    ...rules.ignored.map((field) => `Ignored of the fleet file: ${field}.`),
+    ...assumed.map((what) => `Assumed of ${what}.`),
+  ];
+  for (const line of remarks) process.stderr.write(`${line}\n`);
   const progress = progressLine();
   if (options.capacity === undefined) progress.update('looking for the load that the fleet can just carry');
   const workload = sweepWorkload({
@@ -156,7 +160,7 @@ async function simulate(given: SimArguments): Promise<void> {
     {
       title: `${workload.name}: ${options.policy.join(', ')}`,
       command: commandOf(options, workload.capacitySpeed),
-      notes: [...NOTES, ...ignored],
+      notes: [...NOTES, ...remarks],
     },
     [workload],
     cellsOf(workload.name, options, rules.node),

@@ -12,6 +12,7 @@ export interface WorkloadArguments {
   readonly name: string;
   readonly about: string;
   readonly rows: readonly TraceRow[];
+  /** All engines modelled: see `modelledFleet`. */
   readonly config: MaestroConfig;
   /** Served models for recorded ones. */
   readonly modelMap: ReadonlyMap<string, string>;
@@ -33,13 +34,6 @@ const DEFAULT_PORTFOLIO_CPU_SHARE = 0.0005;
 export function sweepWorkload(args: WorkloadArguments): SweepWorkload & { readonly about: string } {
   const { name, about, rows, config, modelMap, limitWorkflows, capacitySpeed, warmupShare, rttMs = {} } = args;
   const { portfolioCpuShare = DEFAULT_PORTFOLIO_CPU_SHARE, queue } = args;
-  const unmodelled = config.fleet.nodes.flatMap(({ engines }) => engines).find(({ url }) => url !== undefined);
-  if (unmodelled) {
-    throw new MaestroError(
-      'invalid_request',
-      `engine ${unmodelled.id} of the fleet file has a url, and the simulator knows only engines that it can model. Give it a copy of the file without url and launch, with model and gpus of each engine, and startAsleep for those that do not fit awake beside the others.`,
-    );
-  }
   const nodes = toNodeSpecs(config);
   const served = [...new Set(nodes.flatMap(({ engines }) => engines.map(({ model }) => model)))];
   const modelFor = chooseModels(rows, modelMap, served);
