@@ -10,8 +10,10 @@ const id = z
   .min(1)
   .max(200)
   .regex(/^[\w.:@/+~-]+$/, 'letters, digits and . _ : @ / + ~ - only');
-const tokens = z.int().min(0).max(100_000_000);
-const milliseconds = z.number().min(0).max(1e12);
+/** A count of tokens; more than any model has ever read. */
+export const tokens = z.int().min(0).max(100_000_000);
+/** Times and waits: to 32 years. */
+export const milliseconds = z.number().min(0).max(1e12);
 const hashId = z.int().min(0);
 
 /** Kinds of the last message before a call; the same words as the stage features of the scheduler. */

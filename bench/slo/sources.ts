@@ -1,8 +1,9 @@
 import { readdir } from 'node:fs/promises';
-import { basename, join, relative } from 'node:path';
+import { basename, join } from 'node:path';
 import { MaestroError } from '../../src/model/error.js';
 import { importTrace } from '../../traces/import/import.js';
 import { dataFiles } from '../../traces/import/importer.js';
+import { LeftOut } from '../../traces/import/left-out.js';
 import { IMPORTERS } from '../../traces/import/registry.js';
 import { BadFile } from '../../traces/lines.js';
 import { readTrace } from '../../traces/reader.js';
@@ -47,16 +48,22 @@ export async function traceFolder(directory: string, kept: KeptTexts = {}): Prom
   };
 }
 
-/** Imports the files of a source but those that are damaged, which it adds to `skipped`. */
+/** Imports what is sound in the files of a source, and adds to `skipped` what is not: files that cannot be read, and records that are not of the format. */
 async function importSound(format: string, directory: string, skipped: string[], kept: KeptTexts): Promise<Trace> {
+  const tell = (messages: readonly string[]) => {
+    for (const message of messages) skipped.push(`file ${message.replace(`${directory}/`, '')}`);
+  };
   for (let files = await dataFiles([join(directory, format)]); files.length > 0; ) {
+    const leftOut = new LeftOut();
     try {
-      return await importTrace(format, files, kept);
+      const trace = await importTrace(format, files, { ...kept, passOver: (error) => leftOut.add(error) });
+      tell(leftOut.describe());
+      return trace;
     } catch (error) {
-      if (!(error instanceof BadFile)) throw error;
-      skipped.push(`file ${relative(directory, error.path)}${error.message.slice(error.path.length)}`);
-      files = files.filter((path) => path !== error.path);
+      if (!(error instanceof MaestroError)) throw error;
+      tell(error instanceof BadFile ? [error.message] : leftOut.describe());
+      files = error instanceof BadFile ? files.filter((path) => path !== error.path) : [];
     }
   }
-  throw new MaestroError('invalid_request', `folder ${format} holds no file that is sound`);
+  throw new MaestroError('invalid_request', `folder ${format} holds nothing that is sound`);
 }

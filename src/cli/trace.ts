@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { composeFile } from '../../traces/compose/compose.js';
 import { importTrace } from '../../traces/import/import.js';
+import { LeftOut } from '../../traces/import/left-out.js';
 import { IMPORTERS } from '../../traces/import/registry.js';
 import { checkTrace, readTrace } from '../../traces/reader.js';
 import { type Trace, traceJsonSchema } from '../../traces/schema.js';
@@ -42,6 +43,10 @@ function registerImport(trace: Command): void {
     .option('--limit-workflows <n>', 'only the first so many workflows', positiveInteger)
     .option('--seed <n>', 'seed of what has to be sampled', integer, 1)
     .option(
+      '--skip-bad',
+      'leave out records that are not of the format, and say how many; without it the first one ends the import',
+    )
+    .option(
       '--text-grams',
       'keep hashed words of the last messages (chatdev, marble, metagpt-rsp-cache, tau-bench): for predictors that read text',
     )
@@ -57,14 +62,25 @@ function registerImport(trace: Command): void {
       async (
         format: string,
         files: string[],
-        options: { output: string; limitWorkflows?: number; textGrams?: boolean; embedder?: string; seed: number },
+        options: {
+          output: string;
+          limitWorkflows?: number;
+          skipBad?: boolean;
+          textGrams?: boolean;
+          embedder?: string;
+          seed: number;
+        },
       ) => {
+        const leftOut = new LeftOut();
         const embedder = options.embedder === undefined ? undefined : await openEmbedder(options.embedder);
         const imported = await importTrace(format, files, {
           seed: options.seed,
           textGrams: options.textGrams === true,
           embedder,
           ...(options.limitWorkflows !== undefined && { limitWorkflows: options.limitWorkflows }),
+          ...(options.skipBad && { passOver: (error) => leftOut.add(error) }),
+        }).finally(() => {
+          for (const line of leftOut.describe()) process.stderr.write(`${line}\n`);
         });
         await embedder?.close();
         await save(options.output, imported);

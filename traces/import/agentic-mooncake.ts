@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { type TraceRow, traceRowSchema } from '../schema.js';
-import { badSource, parseRecord, readRecords, type SourceFile, type TraceImporter } from './importer.js';
+import { parseRecord, readRecords, refuse, type SourceFile, type TraceImporter } from './importer.js';
 
 /** The fields of an Agentic Mooncake row; other keys of later versions are left out. */
 const agenticRow = z.object({
@@ -30,7 +30,7 @@ export const agenticMooncake: TraceImporter = {
   summary: 'Agentic Mooncake: JSONL of requests with wait_for, delay and tool waits',
   async read(files, { limitWorkflows }) {
     const rows: TraceRow[] = [];
-    for (const file of files) rows.push(...(await readRows(file)));
+    for (const file of files) for (const row of await readRows(file)) rows.push(row);
     const workflowOf = connect(rows);
     const firstRow = new Map<string, string>();
     const named = rows.map((row): TraceRow => {
@@ -52,12 +52,13 @@ export const agenticMooncake: TraceImporter = {
 
 async function readRows(file: SourceFile): Promise<TraceRow[]> {
   const rows: TraceRow[] = [];
-  let number = 0;
-  for await (const { record } of readRecords(file)) {
-    number += 1;
-    const { input_length, output_length, ...rest } = parseRecord(agenticRow, record, file, number);
+  for await (const { record, line } of readRecords(file)) {
+    const parsed = parseRecord(agenticRow, record, file, line);
+    if (!parsed) continue;
+    const { input_length, output_length, ...rest } = parsed;
     if (input_length === undefined || output_length === undefined) {
-      throw badSource(file, number, 'input_length and output_length are needed; rows without them cannot be replayed');
+      refuse(file, line, 'input_length and output_length are needed; rows without them cannot be replayed');
+      continue;
     }
     const known = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined)) as typeof rest;
     rows.push({ ...known, input_length, output_length });

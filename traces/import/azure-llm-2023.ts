@@ -1,5 +1,5 @@
 import type { TraceRow } from '../schema.js';
-import { badSource, type SourceFile, type TraceImporter } from './importer.js';
+import { refuse, type SourceFile, type TraceImporter } from './importer.js';
 import { UniqueNames } from './names.js';
 
 /**
@@ -12,7 +12,8 @@ export const azureLlm2023: TraceImporter = {
   summary: 'Azure LLM inference trace 2023: CSV of arrivals and token counts (code and conversation)',
   async read(files, { limitWorkflows }) {
     const services = await Promise.all(files.map(readService));
-    const startMs = Math.min(...services.flatMap(({ requests }) => requests.slice(0, 1).map(({ atMs }) => atMs)));
+    let startMs = Number.POSITIVE_INFINITY;
+    for (const { requests } of services) for (const { atMs } of requests) startMs = Math.min(startMs, atMs);
     const names = new UniqueNames();
     const rows = services.flatMap(({ name, requests }) => {
       const prefix = `azure-${names.take(name)}`;
@@ -56,32 +57,51 @@ async function readService(
   file: SourceFile,
 ): Promise<{ readonly name: string; readonly requests: readonly Request[] }> {
   const requests: Request[] = [];
+  let columns: readonly number[] | undefined;
   let number = 0;
   for await (const line of file.lines()) {
     number += 1;
-    if (number === 1) {
-      if (!/^\uFEFF?TIMESTAMP,ContextTokens,GeneratedTokens$/.test(line.trim())) {
-        throw badSource(file, 1, 'the header must be TIMESTAMP,ContextTokens,GeneratedTokens');
-      }
-    } else if (line.trim() !== '') requests.push(parseRequest(file, number, line));
+    if (line.trim() === '') continue;
+    const cells = line.split(',').map((cell) => cell.trim().replace(/^"(.*)"$/, '$1'));
+    if (columns) {
+      const request = parseRequest(columns.map((column) => cells[column] ?? ''));
+      if (typeof request === 'object') requests.push(request);
+      else refuse(file, number, request);
+      continue;
+    }
+    columns = COLUMNS.map((name) => cells.indexOf(name));
+    if (columns.includes(-1)) {
+      refuse(file, number, `the header must name the columns ${COLUMNS.join(', ')}; it is ${line.slice(0, 80)}`);
+      break;
+    }
   }
   const outputs = requests.map(({ outputTokens }) => outputTokens).sort((a, b) => a - b);
   const median = outputs[outputs.length >> 1] ?? 0;
   return { name: median <= LONGEST_CODE_MEDIAN_TOKENS ? 'code' : 'conversation', requests };
 }
 
+const COLUMNS = ['TIMESTAMP', 'ContextTokens', 'GeneratedTokens'];
+
 /** Times since 1970 would leave a double too few digits for 100 ns. */
 const NEAR_ORIGIN_MS = Date.UTC(2023, 0, 1);
 
-const LINE = /^(\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)(\.\d{1,9})?(?:\+00:00)?,(\d+),(\d+)\s*$/;
+/** UTC where no zone is given. */
+const TIME = /^(\d{4})-(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)(\.\d{1,9})?(?:Z|([+-])(\d\d):(\d\d))?$/;
 
-function parseRequest(file: SourceFile, number: number, line: string): Request {
-  const match = LINE.exec(line);
-  if (!match) throw badSource(file, number, `not a row of time, context and generated tokens: ${line.slice(0, 80)}`);
+/** A request from the cells of {@link COLUMNS}, or what is wrong with them. */
+function parseRequest([time = '', ...counts]: readonly string[]): Request | string {
+  const match = TIME.exec(time);
+  if (!match) return `TIMESTAMP: ${time.slice(0, 40)} is not a time like 2023-11-16 18:15:46.6805900`;
+  const wrong = counts.findIndex((count) => !/^\d{1,8}$/.test(count));
+  if (wrong >= 0) return `${COLUMNS[wrong + 1]}: “${counts[wrong]!.slice(0, 40)}” is not a number of tokens`;
   const [year, month, day, hour, minute, second] = match.slice(1, 7).map(Number);
+  const zoneMinutes = Number(`${match[8] ?? '+'}1`) * (Number(match[9] ?? 0) * 60 + Number(match[10] ?? 0));
   return {
-    atMs: Date.UTC(year!, month! - 1, day, hour, minute, second) - NEAR_ORIGIN_MS + Number(match[7] ?? 0) * 1000,
-    inputTokens: Number(match[8]),
-    outputTokens: Number(match[9]),
+    atMs:
+      Date.UTC(year!, month! - 1, day, hour, minute! - zoneMinutes, second) -
+      NEAR_ORIGIN_MS +
+      Number(match[7] ?? 0) * 1000,
+    inputTokens: Number(counts[0]),
+    outputTokens: Number(counts[1]),
   };
 }

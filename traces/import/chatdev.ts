@@ -19,12 +19,16 @@ export const chatdev: TraceImporter = {
     const names = new UniqueNames();
     const counter = new TokenCounter();
     let taken = 0;
+    let aborted = 0;
     for (const file of files) {
       for await (const { text, origin } of readTexts(file)) {
         if (taken === limitWorkflows) break;
         const run = parseChatDevLog(text);
         // An aborted run has a log, but no usage record of a call.
-        if (run.calls.length === 0) continue;
+        if (run.calls.length === 0) {
+          aborted += 1;
+          continue;
+        }
         rows.push(...runRows(run, names.take(`chatdev-${fingerprint(stem(origin))}`), counter, options));
         taken += 1;
       }
@@ -38,6 +42,7 @@ export const chatdev: TraceImporter = {
           'Recorded: order, phase (role), speaker (agent), prompt and completion tokens, temperature, model; limits and latencies in about half of the runs.',
           'Derived: edges (one call after the other), tokens of the last message, whether a call stopped at its limit.',
           'Times are those of log lines, 1 s fine and up to 2 s late. Runs are unrelated: compose them with arrivals.',
+          ...(aborted > 0 ? [`Left out: ${aborted} of ${aborted + taken} logs, which hold no call.`] : []),
         ],
       },
       rows: rebaseRecordedTimes(rows),

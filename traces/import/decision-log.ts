@@ -64,10 +64,10 @@ export const decisionLog: TraceImporter = {
     const workflows = new Map<string, Call[]>();
     const names = new UniqueNames();
     for (const file of files) {
-      let number = 0;
-      for await (const { record } of readRecords(file)) {
-        number += 1;
-        const { stage, outcome } = parseRecord(decision, record, file, number, 'no decision record: ');
+      for await (const { record, line } of readRecords(file)) {
+        const parsed = parseRecord(decision, record, file, line, 'no decision record: ');
+        if (!parsed) continue;
+        const { stage, outcome } = parsed;
         if (outcome?.kind !== 'completed' || outcome.outputTokens === undefined || stage.maxTokens < 1) continue;
         const calls = workflows.get(stage.workflowId) ?? [];
         if (calls.length === 0) workflows.set(stage.workflowId, calls);

@@ -1,7 +1,7 @@
 import { isObject, parseJson } from '../../src/model/json.js';
 import type { TraceRow } from '../schema.js';
 import { HUMANEVAL_PROMPT_TOKENS } from './humaneval-prompts.js';
-import { badSource, type SourceFile, type TraceImporter } from './importer.js';
+import { refuse, type SourceFile, type TraceImporter } from './importer.js';
 import { slug, stem, UniqueNames } from './names.js';
 import { TokenCounter, VOCABULARY } from './tokens.js';
 
@@ -86,7 +86,10 @@ async function* readAnswers(file: SourceFile): AsyncGenerator<Sourced> {
     const value = parseJson(text);
     if (isObject(value) && typeof value.text === 'string') continue;
     const answers = isObject(value) ? value.record : value;
-    if (!isMatrix(answers)) throw badSource(file, number, 'not a matrix of answers by agent and round');
+    if (!isMatrix(answers)) {
+      refuse(file, number, 'not a matrix of answers by agent and round');
+      continue;
+    }
     const origin = isObject(value) && typeof value._file === 'string' ? value._file : file.name;
     const line = isObject(value) && typeof value._line === 'number' ? value._line : number - 1;
     yield { answers, origin, line };

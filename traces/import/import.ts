@@ -1,5 +1,6 @@
 import { MaestroError } from '../../src/model/error.js';
 import { SeededRng } from '../../src/model/rng.js';
+import type { BadFile } from '../lines.js';
 import type { Trace } from '../schema.js';
 import { openSources } from './importer.js';
 import { IMPORTERS } from './registry.js';
@@ -15,6 +16,8 @@ export async function importTrace(
     /** Keeps vectors of the last messages. */
     readonly embedder?: TextEmbedder | undefined;
     readonly seed?: number;
+    /** Records that are not of the format are left out and told here; without it the first one ends the import. */
+    readonly passOver?: (error: BadFile) => void;
   } = {},
 ): Promise<Trace> {
   const importer = IMPORTERS.find((candidate) => candidate.format === format);
@@ -23,7 +26,7 @@ export async function importTrace(
     throw new MaestroError('invalid_request', `unknown trace format ${format}; known: ${known}`);
   }
   const textVectors = options.embedder && new TextVectors(options.embedder);
-  const trace = await importer.read(await openSources(paths), {
+  const trace = await importer.read(await openSources(paths, options.passOver), {
     limitWorkflows: options.limitWorkflows ?? Number.POSITIVE_INFINITY,
     textGrams: options.textGrams,
     textVectors,

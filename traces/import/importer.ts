@@ -15,6 +15,8 @@ export interface SourceFile {
   /** As errors name it. */
   readonly path: string;
   lines(): AsyncIterable<string>;
+  /** Takes what is wrong with a record that is left out; without it, such a record ends the import. */
+  readonly passOver?: (error: BadFile) => void;
 }
 
 export interface ImportOptions extends KeptText {
@@ -37,29 +39,47 @@ export interface TraceImporter {
 /** Documents that lie beside data and are no data. */
 const NOT_DATA = /^(readme|licen[cs]e|notice|citation|sha256sums|\.)|\.(md|txt|pdf)$/i;
 
-/** The data files behind paths; a folder stands for all data files in it, in the order of their names. */
+/** The data files behind paths; a folder stands for all data files in it and in the folders below, in the order of their names. */
 export async function dataFiles(paths: readonly string[]): Promise<string[]> {
   const files: string[] = [];
   for (const path of paths) {
     const info = await stat(path).catch(() => {
       throw new MaestroError('invalid_request', `${path}: no such file or folder`);
     });
-    if (!info.isDirectory()) files.push(path);
-    else {
-      for (const name of (await readdir(path)).sort()) if (!NOT_DATA.test(name)) files.push(join(path, name));
-    }
+    if (info.isDirectory()) await addFolder(path, files);
+    else files.push(path);
   }
   if (files.length === 0) throw new MaestroError('invalid_request', `no data files in ${paths.join(', ')}`);
   return files;
 }
 
-export async function openSources(paths: readonly string[]): Promise<SourceFile[]> {
-  return (await dataFiles(paths)).map((path) => ({ name: basename(path), path, lines: () => readLines(path) }));
+/** Links to folders are not followed: they may go round in a circle. */
+async function addFolder(folder: string, files: string[]): Promise<void> {
+  const entries = await readdir(folder, { withFileTypes: true });
+  entries.sort((a, b) => (a.name < b.name ? -1 : 1));
+  for (const entry of entries) {
+    if (NOT_DATA.test(entry.name)) continue;
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) await addFolder(path, files);
+    else if (!(entry.isSymbolicLink() && (await stat(path).catch(() => undefined))?.isDirectory())) files.push(path);
+  }
+}
+
+export async function openSources(
+  paths: readonly string[],
+  passOver?: (error: BadFile) => void,
+): Promise<SourceFile[]> {
+  return (await dataFiles(paths)).map((path) => ({
+    ...{ name: basename(path), path, lines: () => readLines(path) },
+    ...(passOver && { passOver }),
+  }));
 }
 
 /** A record of a source, unwrapped. */
 export interface SourceRecord {
   readonly record: unknown;
+  /** Line of the file on which it stands, from 1. */
+  readonly line: number;
   /** Upstream file that it came from. */
   readonly origin: string;
   /** What an archived copy wrote around it (`{_file, …, record}`); empty for original files. */
@@ -68,67 +88,89 @@ export interface SourceRecord {
 
 /** The records of a file: every line of JSONL, or the one document (or array) of a file that is a single JSON text. */
 export async function* readRecords(file: SourceFile): AsyncGenerator<SourceRecord> {
-  let number = 0;
+  let line = 0;
   let whole: string[] | undefined;
-  for await (const line of file.lines()) {
-    number += 1;
-    if (whole) whole.push(line);
-    else if (line.trim() !== '') {
-      const value = parseJson(line);
+  for await (const text of file.lines()) {
+    line += 1;
+    if (whole) whole.push(text);
+    else if (text.trim() !== '') {
+      const value = parseJson(text);
       // A text that is laid out over lines is no JSON in its first one.
-      if (value === undefined && number === 1) whole = [line];
-      else if (!isObject(value)) throw badSource(file, number, value === undefined ? 'not JSON' : 'not a JSON object');
-      else yield unwrap(file, value);
+      if (value === undefined && line === 1) whole = [text];
+      else if (isObject(value)) yield unwrap(file, value, line);
+      else refuse(file, line, value === undefined ? 'not JSON' : 'not a JSON object');
     }
   }
   if (!whole) return;
   const value = parseJson(whole.join('\n'));
   for (const record of Array.isArray(value) ? value : [value]) {
-    if (!isObject(record)) throw badSource(file, 1, 'neither JSON lines nor one JSON text');
-    yield unwrap(file, record);
+    if (isObject(record)) yield unwrap(file, record, 1);
+    else refuse(file, 1, 'neither JSON lines nor one JSON text');
+  }
+  if (value !== undefined) return;
+  // The first of many lines was broken, and is left out.
+  const later = whole.slice(1).map(parseJson);
+  if (!later.some(isObject)) return;
+  for (const [index, record] of later.entries()) {
+    if (isObject(record)) yield unwrap(file, record, index + 2);
+    else if (whole[index + 1]!.trim() !== '') refuse(file, index + 2, 'not a JSON object');
   }
 }
 
 /** A text of a source that is not JSON, or JSON of a shape of its own. */
 export interface SourceText {
   readonly text: string;
+  /** Line of the file on which it stands or begins, from 1. */
+  readonly line: number;
   /** Upstream file that it came from. */
   readonly origin: string;
 }
 
 /** The texts of a file: those that an archived copy wraps line by line (`{_file, text}` or `{_file, csv}`), or the file itself. */
 export async function* readTexts(file: SourceFile): AsyncGenerator<SourceText> {
-  let number = 0;
+  let line = 0;
   let whole: string[] | undefined;
-  for await (const line of file.lines()) {
-    number += 1;
-    if (whole) whole.push(line);
-    else if (line.trim() !== '') {
-      const value = line.startsWith('{') ? parseJson(line) : undefined;
+  for await (const content of file.lines()) {
+    line += 1;
+    if (whole) whole.push(content);
+    else if (content.trim() !== '') {
+      const value = content.startsWith('{') ? parseJson(content) : undefined;
       const text = isObject(value) ? (value.text ?? value.csv) : undefined;
       if (isObject(value) && typeof text === 'string') {
-        yield { text, origin: typeof value._file === 'string' ? value._file : file.name };
-      } else if (number === 1) whole = [line];
-      else throw badSource(file, number, 'no wrapped text');
+        yield { text, line, origin: typeof value._file === 'string' ? value._file : file.name };
+      } else if (line === 1 && !content.startsWith('{"_file"')) whole = [content];
+      else refuse(file, line, 'no wrapped text');
     }
   }
-  if (whole) yield { text: whole.join('\n'), origin: file.name };
+  if (whole) yield { text: whole.join('\n'), line: 1, origin: file.name };
 }
 
-function unwrap(file: SourceFile, value: Record<string, unknown>): SourceRecord {
-  if (!isObject(value.record)) return { record: value, origin: file.name, wrapper: {} };
+function unwrap(file: SourceFile, value: Record<string, unknown>, line: number): SourceRecord {
+  if (!isObject(value.record)) return { record: value, line, origin: file.name, wrapper: {} };
   const origin = typeof value._file === 'string' ? value._file : file.name;
-  return { record: value.record, origin, wrapper: value };
+  return { record: value.record, line, origin, wrapper: value };
 }
 
-/** A record of a source as its schema has it; what is wrong with it is told with file, line and field, after `what`. */
-export function parseRecord<T>(schema: z.ZodType<T>, record: unknown, file: SourceFile, line: number, what = ''): T {
+/**
+ * A record of a source as its schema has it; what is wrong with it is told with file, line and field, after `what`. Undefined where records that do not fit are left out.
+ */
+export function parseRecord<T>(
+  schema: z.ZodType<T>,
+  record: unknown,
+  file: SourceFile,
+  line: number,
+  what = '',
+): T | undefined {
   const parsed = schema.safeParse(record);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0]!;
-  throw badSource(file, line, `${what}${issue.path.join('.')}: ${issue.message}`);
+  refuse(file, line, `${what}${issue.path.join('.')}: ${issue.message}`);
+  return undefined;
 }
 
-export function badSource(file: SourceFile, line: number, message: string): BadFile {
-  return new BadFile(file.path, `line ${line}: ${message}`);
+/** Of a record that is not of the format: throws, or, where such records are left out, tells what is wrong and returns. */
+export function refuse(file: SourceFile, line: number, message: string): void {
+  const error = new BadFile(file.path, `line ${line}: ${message}`);
+  if (!file.passOver) throw error;
+  file.passOver(error);
 }

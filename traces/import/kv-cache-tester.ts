@@ -1,27 +1,33 @@
 import { z } from 'zod';
-import type { TraceRow } from '../schema.js';
+import { milliseconds, type TraceRow, tokens } from '../schema.js';
 import { toRuns } from '../workflow.js';
 import { parseRecord, readRecords, type TraceImporter } from './importer.js';
+import { plainName, UniqueNames } from './names.js';
+
+/** As long as the trace format has a wait. */
+const seconds = z.number().min(-1e9).max(1e9);
+/** So that ids of many sessions, one range after the other, stay exact. */
+const blockId = z.int().min(0).max(1e9);
 
 const call = z.object({
-  t: z.number(),
+  t: seconds,
   type: z.enum(['n', 's']),
   model: z.string(),
-  in: z.int().min(0),
-  out: z.int().min(0),
-  hash_ids: z.array(z.int().min(0)),
+  in: tokens,
+  out: tokens,
+  hash_ids: z.array(blockId),
   input_types: z.array(z.string()).default([]),
   output_types: z.array(z.string()).default([]),
-  stop: z.string().nullish(),
-  api_time: z.number().nullish(),
-  think_time: z.number().nullish(),
+  stop: z.string().max(64).nullish(),
+  api_time: seconds.nullish(),
+  think_time: seconds.nullish(),
 });
 const subAgent = z.object({
-  t: z.number(),
+  t: seconds,
   type: z.literal('subagent'),
   agent_id: z.string(),
   subagent_type: z.string(),
-  duration_ms: z.number().nullish(),
+  duration_ms: milliseconds.nullish(),
   requests: z.array(call),
 });
 const session = z.object({
@@ -45,22 +51,21 @@ export const kvCacheTester: TraceImporter = {
   async read(files, { limitWorkflows }) {
     const rows: TraceRow[] = [];
     const seenGroups = new Set<string>();
+    const names = new UniqueNames();
     // Block ids are local to a session, so each session gets a range of its own.
     let blockOffset = 0;
     let taken = 0;
     for (const file of files) {
-      let number = 0;
-      for await (const { record, wrapper } of readRecords(file)) {
-        number += 1;
+      for await (const { record, line, wrapper } of readRecords(file)) {
         if (taken === limitWorkflows) break;
         const group = wrapper._near_dup_group;
-        if (typeof group === 'string') {
-          // The same session was captured up to 19 times.
-          if (seenGroups.has(group)) continue;
-          seenGroups.add(group);
-        }
-        const sessionRows = new SessionRows(parseRecord(session, record, file, number), blockOffset);
-        rows.push(...sessionRows.build());
+        // The same session was captured up to 19 times.
+        if (typeof group === 'string' && seenGroups.has(group)) continue;
+        const parsed = parseRecord(session, record, file, line);
+        if (!parsed) continue;
+        if (typeof group === 'string') seenGroups.add(group);
+        const sessionRows = new SessionRows(parsed, names.take(plainName(parsed.id)), blockOffset);
+        for (const row of sessionRows.build()) rows.push(row);
         blockOffset = sessionRows.nextBlockId;
         taken += 1;
       }
@@ -93,6 +98,7 @@ class SessionRows {
 
   constructor(
     private readonly session: Session,
+    private readonly name: string,
     private readonly blockOffset: number,
   ) {
     this.nextBlockId = blockOffset;
@@ -107,7 +113,7 @@ class SessionRows {
         if (last) before = [...before, last];
       } else {
         index += 1;
-        const rowId = `${this.session.id}/${index}`;
+        const rowId = `${this.name}/${index}`;
         before = [this.add(rowId, request, request.t, before, { role: 'main' }, before.length > 1)];
       }
     }
@@ -116,12 +122,12 @@ class SessionRows {
 
   private addSubAgent(spawned: SubAgent, parent: Made | undefined): Made | undefined {
     let before = parent ? [parent] : [];
+    const [agent, role] = [plainName(spawned.agent_id), plainName(spawned.subagent_type.toLowerCase())];
     for (const [index, request] of spawned.requests.entries()) {
-      const rowId = `${this.session.id}/${spawned.agent_id}/${index + 1}`;
-      const role = spawned.subagent_type.toLowerCase();
+      const rowId = `${this.name}/${agent}/${index + 1}`;
       // Times inside a sub-agent count from its own start.
       const startS = spawned.t + request.t;
-      before = [this.add(rowId, request, startS, before, { role, agent: spawned.agent_id }, index === 0)];
+      before = [this.add(rowId, request, startS, before, { role, agent }, index === 0)];
     }
     const last = before[0];
     if (!last || spawned.requests.length === 0) return undefined;
@@ -146,8 +152,8 @@ class SessionRows {
     const toolCalled = request.stop === 'tool_use' || request.output_types.includes('tool_use');
     this.rows.push({
       request_id: rowId,
-      workflow_id: this.session.id,
-      session_id: who.agent === undefined ? this.session.id : `${this.session.id}/${who.agent}`,
+      workflow_id: this.name,
+      session_id: who.agent === undefined ? this.name : `${this.name}/${who.agent}`,
       ...(before.length > 0 && { wait_for: before.map((made) => made.rowId) }),
       ...(gapMs > 0 && (afterTool ? { tool_wait_ms: gapMs } : { delay: gapMs })),
       input_length: request.in,
@@ -156,7 +162,7 @@ class SessionRows {
       block_tokens: this.session.block_size,
       template: 'claude-code',
       ...who,
-      model: request.model,
+      model: plainName(request.model),
       tool_called: toolCalled,
       ...(request.stop != null && { finish_reason: request.stop }),
       last_message_kind: afterTool ? 'tool' : 'user',

@@ -6,8 +6,9 @@ import { fingerprint } from './names.js';
 import { BLOCK_TOKENS, PrefixBlocks, rebaseRecordedTimes } from './rows.js';
 import { TokenCounter } from './tokens.js';
 
-const line = z.object({
-  timestamp: z.number().min(0),
+const call = z.object({
+  // Microseconds since 1970, up to the year 2100.
+  timestamp: z.number().min(0).max(4.1e15),
   input: z.string(),
   output: z.string(),
   session_id: z.string().min(1),
@@ -31,10 +32,10 @@ export const lmcacheAgentTrace: TraceImporter = {
   async read(files, { limitWorkflows }) {
     const sessions = new Map<string, Call[]>();
     for (const file of files) {
-      let number = 0;
-      for await (const { record } of readRecords(file)) {
-        number += 1;
-        const { session_id, timestamp, input, output } = parseRecord(line, record, file, number);
+      for await (const { record, line } of readRecords(file)) {
+        const parsed = parseRecord(call, record, file, line);
+        if (!parsed) continue;
+        const { session_id, timestamp, input, output } = parsed;
         const calls = sessions.get(session_id) ?? [];
         calls.push({ atUs: timestamp, prompt: input, answer: output });
         sessions.set(session_id, calls);

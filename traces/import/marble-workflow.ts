@@ -1,11 +1,18 @@
 import { z } from 'zod';
 import { objectOf, parseJson } from '../../src/model/json.js';
 import type { TraceRow } from '../schema.js';
+import { plainName } from './names.js';
 import { type KeptText, textFields } from './text-fields.js';
 
 const iteration = z.object({
   task_assignments: z.record(z.string(), z.unknown()).nullish(),
-  task_results: z.array(z.record(z.string(), z.unknown())).nullish(),
+  task_results: z
+    .array(
+      z
+        .record(z.string(), z.unknown())
+        .refine((entry) => !('agent_id' in entry) || typeof entry.agent_id === 'string', 'agent_id must be a text'),
+    )
+    .nullish(),
   summary: z.unknown(),
   communications: z.array(z.unknown()).nullish(),
 });
@@ -95,7 +102,7 @@ class WorkflowRows {
     const { count } = this.build;
     const results = resultsOf(iteration);
     const assignments = new Map(
-      Object.entries(iteration.task_assignments ?? {}).map(([agent, task]) => [agent, String(task ?? '')]),
+      Object.entries(iteration.task_assignments ?? {}).map(([agent, task]) => [agent, textOf(task)]),
     );
     const agents = [...results.keys()];
     if (agents.length === 0) return;
@@ -120,6 +127,7 @@ class WorkflowRows {
       });
     }
     for (const [agent, result] of results) {
+      const id = `${index + 1}/${plainName(agent)}`;
       const task = assignments.get(agent) ?? this.run.task;
       const taskTokens = count(task);
       const memory = this.memoryTokens.get(agent) ?? 0;
@@ -128,7 +136,7 @@ class WorkflowRows {
       if (planned && !central) {
         waitFor = [
           this.add({
-            id: `${index + 1}/${agent}/plan`,
+            id: `${id}/plan`,
             role: 'plan',
             agent,
             waitFor,
@@ -142,7 +150,7 @@ class WorkflowRows {
       const messages = messagesOf(iteration, agent);
       const answer = answerOf(result, messages[0]);
       let last = this.add({
-        id: `${index + 1}/${agent}`,
+        id,
         role: 'act',
         agent,
         waitFor,
@@ -156,7 +164,7 @@ class WorkflowRows {
       for (const [number, message] of messages.slice(1).entries()) {
         const tokens = count(message);
         last = this.add({
-          id: `${index + 1}/${agent}/message-${number + 1}`,
+          id: `${id}/message-${number + 1}`,
           role: 'message',
           agent,
           waitFor: [last],
@@ -221,7 +229,7 @@ class WorkflowRows {
         block_tokens: BLOCK_TOKENS,
         template,
         role: call.role,
-        ...(call.agent !== undefined && { agent: call.agent }),
+        ...(call.agent !== undefined && { agent: plainName(call.agent) }),
         ...(model !== undefined && { model }),
         task,
         ...(call.toolCalled !== undefined && { tool_called: call.toolCalled }),
@@ -269,10 +277,15 @@ class WorkflowRows {
 function resultsOf(iteration: Iteration): Map<string, string> {
   const results = new Map<string, string>();
   for (const entry of iteration.task_results ?? []) {
-    if (typeof entry.agent_id === 'string') results.set(entry.agent_id, String(entry.result ?? ''));
-    else for (const [agent, result] of Object.entries(entry)) results.set(agent, String(result ?? ''));
+    if (typeof entry.agent_id === 'string') results.set(entry.agent_id, textOf(entry.result));
+    else for (const [agent, result] of Object.entries(entry)) results.set(agent, textOf(result));
   }
   return results;
+}
+
+/** What stands in a prompt for a value; objects as JSON. */
+function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : value == null ? '' : JSON.stringify(value);
 }
 
 const MODEL_MARK = 'Result from the model:';

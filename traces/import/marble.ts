@@ -4,7 +4,7 @@ import { nextInt, type Rng } from '../../src/model/rng.js';
 import type { TraceRow } from '../schema.js';
 import { parseRecord, readRecords, type TraceImporter } from './importer.js';
 import { buildMarbleRows, type DraftRow, type MarbleConfig, type MarbleRun, marbleRun } from './marble-workflow.js';
-import { fingerprint } from './names.js';
+import { fingerprint, plainName } from './names.js';
 import { TokenCounter } from './tokens.js';
 
 const config = z.object({
@@ -33,15 +33,16 @@ export const marble: TraceImporter = {
     const runs: { readonly run: MarbleRun; readonly origin: string }[] = [];
     const configs = new Map<string, MarbleConfig>();
     for (const file of files) {
-      let number = 0;
-      for await (const { record, origin } of readRecords(file)) {
-        number += 1;
+      for await (const { record, line, origin } of readRecords(file)) {
         if (isObject(record) && Array.isArray(record.agents)) {
-          const { scenario, task, agents } = parseRecord(config, record, file, number, 'config: ');
+          const parsed = parseRecord(config, record, file, line, 'config: ');
+          if (!parsed) continue;
+          const { scenario, task, agents } = parsed;
           const profiles = new Map(agents.map(({ agent_id, profile }) => [agent_id, profile]));
           configs.set(task.content.trim(), { scenario, outputFormat: task.output_format, profiles });
         } else {
-          runs.push({ run: parseRecord(marbleRun, record, file, number), origin });
+          const run = parseRecord(marbleRun, record, file, line);
+          if (run) runs.push({ run, origin });
         }
       }
     }
@@ -52,7 +53,8 @@ export const marble: TraceImporter = {
     let nextBlockId = 0;
     for (const { run, origin } of runs.slice(0, limitWorkflows)) {
       const known = configs.get(run.task.trim());
-      const scenario = known?.scenario ?? SCENARIOS.find(([words]) => words.test(run.task))?.[1] ?? 'other';
+      const scenario =
+        (known && plainName(known.scenario)) ?? SCENARIOS.find(([words]) => words.test(run.task))?.[1] ?? 'other';
       const number = (counts.get(scenario) ?? 0) + 1;
       counts.set(scenario, number);
       const built = buildMarbleRows(run, known, {
@@ -64,7 +66,7 @@ export const marble: TraceImporter = {
         kept,
         nextBlockId,
       });
-      drafts.push(...built.rows);
+      for (const row of built.rows) drafts.push(row);
       nextBlockId = built.nextBlockId;
     }
     return {

@@ -1,6 +1,6 @@
 import { isObject, parseJson } from '../../src/model/json.js';
 import type { TraceRow } from '../schema.js';
-import { badSource, readRecords, type TraceImporter } from './importer.js';
+import { readRecords, refuse, type TraceImporter } from './importer.js';
 import { fingerprint } from './names.js';
 import { type KeptText, textFields } from './text-fields.js';
 import { TokenCounter, VOCABULARY } from './tokens.js';
@@ -55,11 +55,12 @@ export const metagptRspCache: TraceImporter = {
     const rows: TraceRow[] = [];
     const counter = new TokenCounter();
     for (const file of files) {
-      let number = 0;
-      for await (const { record } of readRecords(file)) {
-        number += 1;
+      for await (const { record, line } of readRecords(file)) {
         const pairs = pairsOf(record);
-        if (!pairs) throw badSource(file, number, 'neither a prompt with its response nor a map of them');
+        if (typeof pairs === 'string') {
+          refuse(file, line, pairs);
+          continue;
+        }
         for (const [prompt, response] of pairs) {
           if (rows.length === limitWorkflows) break;
           rows.push(pairRow(rows.length + 1, prompt, response, counter, options));
@@ -82,11 +83,15 @@ export const metagptRspCache: TraceImporter = {
   },
 };
 
-/** `{prompt, response}`, or upstream's one map of prompt to response. */
-function pairsOf(record: unknown): readonly (readonly [prompt: string, response: unknown])[] | undefined {
-  if (!isObject(record)) return undefined;
-  if (typeof record.prompt === 'string' && 'response' in record) return [[record.prompt, record.response]];
-  return Object.entries(record);
+/** `{prompt, response}`, or upstream's one map of prompt to response; or what is wrong with it. */
+function pairsOf(record: unknown): readonly (readonly [prompt: string, response: unknown])[] | string {
+  if (!isObject(record)) return 'neither a prompt with its response nor a map of them';
+  const isPair = 'prompt' in record || 'response' in record;
+  const pairs = isPair ? [[record.prompt, record.response] as const] : Object.entries(record);
+  const sound = pairs.filter((pair): pair is [string, unknown] => typeof pair[0] === 'string');
+  if (sound.length < pairs.length) return 'prompt: a text is needed';
+  const isAnswer = (response: unknown) => typeof response === 'string' || (typeof response === 'object' && response);
+  return sound.every(([, response]) => isAnswer(response)) ? sound : 'response: a text or an object is needed';
 }
 
 function pairRow(number: number, prompt: string, response: unknown, counter: TokenCounter, kept: KeptText): TraceRow {

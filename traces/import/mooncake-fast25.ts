@@ -1,12 +1,14 @@
 import { z } from 'zod';
-import type { TraceRow } from '../schema.js';
+import { type TraceRow, tokens } from '../schema.js';
 import { parseRecord, readRecords, type TraceImporter } from './importer.js';
+import { roundMs } from './rows.js';
 
 const mooncakeRow = z.object({
-  timestamp: z.number().min(0),
-  input_length: z.int().min(0),
-  output_length: z.int().min(0),
-  hash_ids: z.array(z.int().min(0)).default([]),
+  // Milliseconds, also since 1970.
+  timestamp: z.number().min(0).max(1e13),
+  input_length: tokens,
+  output_length: tokens,
+  hash_ids: z.array(z.int().min(0).max(1e12)).default([]),
 });
 
 /** Mooncake's FAST'25 traces (JSONL: timestamp, input_length, output_length, hash_ids). Every request is a workflow of one stage. */
@@ -20,9 +22,11 @@ export const mooncakeFast25: TraceImporter = {
     for (const [fileIndex, file] of files.entries()) {
       let next = offset;
       let number = 0;
-      for await (const { record } of readRecords(file)) {
+      for await (const { record, line } of readRecords(file)) {
+        const parsed = parseRecord(mooncakeRow, record, file, line);
+        if (!parsed) continue;
         number += 1;
-        const { timestamp, input_length, output_length, hash_ids } = parseRecord(mooncakeRow, record, file, number);
+        const { timestamp, input_length, output_length, hash_ids } = parsed;
         for (const id of hash_ids) next = Math.max(next, offset + id + 1);
         rows.push({
           request_id: `mooncake-${files.length > 1 ? `${fileIndex + 1}-` : ''}${number}`,
@@ -47,7 +51,13 @@ export const mooncakeFast25: TraceImporter = {
           'Derived: one workflow of one stage for each request.',
         ],
       },
-      rows: rows.slice(0, limitWorkflows),
+      rows: fromZero(rows.slice(0, limitWorkflows)),
     };
   },
 };
+
+/** A part of a trace, or one with times since 1970, would begin with a long silence. */
+function fromZero(rows: readonly TraceRow[]): TraceRow[] {
+  const startMs = rows[0]?.timestamp ?? 0;
+  return startMs === 0 ? [...rows] : rows.map((row) => ({ ...row, timestamp: roundMs(row.timestamp! - startMs) }));
+}

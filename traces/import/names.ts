@@ -24,6 +24,11 @@ export function slug(name: string): string {
   return lossy ? `${plain === '' ? 'name' : plain}-${fingerprint(name).slice(0, 6)}` : plain;
 }
 
+/** A name as it is where the trace format allows it, else its {@link slug}. */
+export function plainName(name: string): string {
+  return /^[\w.:@/+~-]+$/.test(name) && name.length <= LONGEST_NAME ? name : slug(name);
+}
+
 /** Upstream path without folders and endings. */
 export function stem(path: string): string {
   return (path.split('/').at(-1) ?? path).replace(/(\.gz)?$/, '').replace(/\.(json|jsonl|log|csv|txt)$/, '');

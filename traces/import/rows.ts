@@ -1,12 +1,21 @@
 import type { TraceRow } from '../schema.js';
 
-/** Recorded times count from the first of the trace; sources give them since 1970 or since a machine was started. */
+/** As late as the format has a time. */
+const LATEST_MS = 1e12;
+
+/**
+ * Recorded times count from the first of the trace; sources give them since 1970 or since a machine was started. Where clocks were wrong and they lie further apart than
+ * the format has times, later ones are left out.
+ */
 export function rebaseRecordedTimes(rows: readonly TraceRow[]): TraceRow[] {
   let startMs = Number.POSITIVE_INFINITY;
   for (const { recorded_at_ms } of rows) startMs = Math.min(startMs, recorded_at_ms ?? startMs);
-  return rows.map((row) =>
-    row.recorded_at_ms === undefined ? row : { ...row, recorded_at_ms: roundMs(row.recorded_at_ms - startMs) },
-  );
+  return rows.map((row) => {
+    const { recorded_at_ms, ...rest } = row;
+    if (recorded_at_ms === undefined) return row;
+    const sinceStartMs = roundMs(recorded_at_ms - startMs);
+    return sinceStartMs > LATEST_MS ? rest : { ...row, recorded_at_ms: sinceStartMs };
+  });
 }
 
 /** Microseconds are as fine as any source measures. */

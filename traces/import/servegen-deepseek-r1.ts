@@ -1,9 +1,9 @@
 import { isObject, parseJson } from '../../src/model/json.js';
 import type { TraceRow } from '../schema.js';
-import { badSource, type SourceFile, type TraceImporter } from './importer.js';
+import { refuse, type SourceFile, type TraceImporter } from './importer.js';
 import { slug, stem } from './names.js';
 import { roundMs } from './rows.js';
-import { drawArrivals, Histogram, parseWindows, type RateWindow } from './servegen-fits.js';
+import { drawArrivals, Histogram, parseWindows, type RateWindow, windowLengthS } from './servegen-fits.js';
 
 /** Histograms of a client for some hours, from `startS`. */
 interface Lengths {
@@ -18,7 +18,7 @@ interface Client {
   lengths: readonly Lengths[];
 }
 
-/** Length of a window where its successor does not tell. */
+/** Length of a window where no other tells. */
 const WINDOW_S = 600;
 
 /**
@@ -31,18 +31,17 @@ export const servegenDeepseekR1: TraceImporter = {
   async read(files, { limitWorkflows, rng }) {
     const clients = await readClients(files);
     const active = clients.filter(({ windows, lengths }) => windows.length > 0 && lengths.length > 0);
+    const lengthS = new Map(active.map(({ name, windows }) => [name, windowLengthS(windows, WINDOW_S)]));
     const counts = new Map<string, number>();
     const rows: TraceRow[] = [];
     for (const startS of startsOf(active)) {
       if (rows.length >= limitWorkflows) break;
       const drawn: TraceRow[] = [];
       for (const client of active) {
-        const index = client.windows.findIndex((candidate) => candidate.startS === startS);
-        const window = client.windows[index];
+        const window = client.windows.find((candidate) => candidate.startS === startS);
         if (!window) continue;
-        const lengthS = (client.windows[index + 1]?.startS ?? startS + WINDOW_S) - startS;
         const lengths = nearest(client.lengths, startS);
-        for (const atS of drawArrivals(window, lengthS, rng)) {
+        for (const atS of drawArrivals(window, lengthS.get(client.name)!, rng)) {
           const number = (counts.get(client.name) ?? 0) + 1;
           counts.set(client.name, number);
           drawn.push({
@@ -69,6 +68,9 @@ export const servegenDeepseekR1: TraceImporter = {
           'Recorded: clients (tenants), and how many requests each sent in each window of ten minutes.',
           'Sampled: times in a window (from the fitted gaps), prompt and output tokens (from histograms, each on its own: how they go together is lost).',
           'Not in the source: single requests, sessions, text. Output tokens hold the reasoning.',
+          ...(active.length < clients.length
+            ? [`Left out: ${clients.length - active.length} of ${clients.length} clients, which lack rates or lengths.`]
+            : []),
         ],
       },
       rows: rows.slice(0, limitWorkflows),
@@ -88,13 +90,11 @@ async function readClients(files: readonly SourceFile[]): Promise<Client[]> {
     return known;
   };
   for (const file of files) {
-    let number = 0;
-    for await (const { origin, content } of readDocuments(file)) {
-      number += 1;
+    for await (const { origin, line, content } of readDocuments(file)) {
       if (typeof content === 'string') {
         const windows = parseWindows(content);
-        if (!windows) throw badSource(file, number, 'not rows of start, rate, variation, family and its parameters');
-        clientOf(origin).windows = windows;
+        if (windows) clientOf(origin).windows = windows;
+        else refuse(file, line, 'not rows of start, rate, variation, family and its parameters');
       } else clientOf(origin).lengths = parseLengths(content);
     }
   }
@@ -102,23 +102,28 @@ async function readClients(files: readonly SourceFile[]): Promise<Client[]> {
 }
 
 /** Wrapped documents line by line (`{_file, csv}` or `{_file, record}`), or the file itself: CSV, or one JSON object. */
-async function* readDocuments(
-  file: SourceFile,
-): AsyncGenerator<{ readonly origin: string; readonly content: string | Record<string, unknown> }> {
+async function* readDocuments(file: SourceFile): AsyncGenerator<{
+  readonly origin: string;
+  readonly line: number;
+  readonly content: string | Record<string, unknown>;
+}> {
   const whole: string[] = [];
+  let number = 0;
   for await (const line of file.lines()) {
+    number += 1;
     const value = whole.length === 0 && line.startsWith('{') ? parseJson(line) : undefined;
-    if (!isObject(value)) whole.push(line);
+    if (!isObject(value) && line.startsWith('{"_file"')) refuse(file, number, 'not JSON');
+    else if (!isObject(value)) whole.push(line);
     else {
       const origin = typeof value._file === 'string' ? value._file : file.name;
-      if (typeof value.csv === 'string') yield { origin, content: value.csv };
-      else yield { origin, content: isObject(value.record) ? value.record : value };
+      if (typeof value.csv === 'string') yield { origin, line: number, content: value.csv };
+      else yield { origin, line: number, content: isObject(value.record) ? value.record : value };
     }
   }
   const text = whole.join('\n').trim();
   if (text === '') return;
   const value = parseJson(text);
-  yield { origin: file.name, content: isObject(value) ? value : text };
+  yield { origin: file.name, line: 1, content: isObject(value) ? value : text };
 }
 
 /** Windows with traffic only: the others state empty histograms. */

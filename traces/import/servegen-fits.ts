@@ -10,23 +10,33 @@ export interface RateWindow {
   readonly shape: number;
 }
 
-/** Lines `start_s,rate,cv,family,shape,scale`. Undefined when the text is something else. */
+/** More requests of one client than any service has: such a rate is a mistake. */
+const HIGHEST_RATE = 10_000;
+
+/** Lines `start_s,rate,cv,family,shape,scale`, in the order of time, one for each start. Undefined when the text is something else. */
 export function parseWindows(text: string): RateWindow[] | undefined {
-  const windows: RateWindow[] = [];
+  const windows = new Map<number, RateWindow>();
   for (const line of text.split('\n')) {
     if (line.trim() === '') continue;
     const [start, rate, , family = '', shape = ''] = line.trim().split(',');
     const startS = Number(start);
     const requestsPerSecond = Number(rate);
-    if (!(startS >= 0 && requestsPerSecond >= 0)) return undefined;
+    if (!(startS >= 0 && requestsPerSecond >= 0 && requestsPerSecond <= HIGHEST_RATE)) return undefined;
     const known = family === 'Gamma' ? 'gamma' : family === 'Weibull' ? 'weibull' : 'exponential';
-    windows.push(
+    windows.set(
+      startS,
       Number(shape) > 0
         ? { startS, requestsPerSecond, family: known, shape: Number(shape) }
         : { startS, requestsPerSecond, family: 'exponential', shape: 1 },
     );
   }
-  return windows;
+  return [...windows.values()].sort((a, b) => a.startS - b.startS);
+}
+
+/** Length of each window: until the next, but no longer than the others are, as a window may be missing. `aloneS` where there is but one. */
+export function windowLengthS(windows: readonly RateWindow[], aloneS: number): number {
+  const gaps = windows.slice(1).map(({ startS }, index) => startS - windows[index]!.startS);
+  return gaps.length === 0 ? aloneS : Math.min(...gaps);
 }
 
 /**
@@ -66,6 +76,9 @@ function drawGamma(shape: number, rng: Rng): number {
   }
 }
 
+/** Of the trace format. */
+const LONGEST_TOKENS = 100_000_000;
+
 /** An empirical distribution over whole numbers. */
 export class Histogram {
   private constructor(
@@ -79,7 +92,7 @@ export class Histogram {
     const cumulative: number[] = [];
     let sum = 0;
     for (const [, value, weight] of text.matchAll(/(\d+(?:\.\d+)?)\s*:\s*([\d.]+(?:e[-+]?\d+)?)/gi)) {
-      if (!(Number(weight) > 0)) continue;
+      if (!(Number(weight) > 0 && Number(value) <= LONGEST_TOKENS)) continue;
       sum += Number(weight);
       values.push(Math.round(Number(value)));
       cumulative.push(sum);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { SeededRng } from '../../src/model/rng.js';
 import { fieldsOf, importFiles, sourceFile } from './import-fixture.js';
-import { drawArrivals, Histogram, parseWindows, type RateWindow } from './servegen-fits.js';
+import { drawArrivals, Histogram, parseWindows, type RateWindow, windowLengthS } from './servegen-fits.js';
 
 const csv = '0,0.01,1,Gamma,0.5,200\n600,0,0,,0,0\n1200,0.02,2,Weibull,0.5,20\r\n';
 const record = {
@@ -92,6 +92,14 @@ describe('arrivals of a window', () => {
     ['0,0,0,,0,0', { startS: 0, requestsPerSecond: 0, family: 'exponential', shape: 1 }],
   ])('are read from %j', (line, window) => {
     expect(parseWindows(line)).toEqual([window]);
+  });
+
+  it('are put in order, and are no longer where one is missing', () => {
+    const windows = parseWindows('1800,1,1,,,\n0,1,1,,,\n600,1,1,,,\n600,1,1,,,')!;
+    expect(windows.map(({ startS }) => startS)).toEqual([0, 600, 1800]);
+    expect(windowLengthS(windows, 60)).toBe(600);
+    expect(windowLengthS(windows.slice(0, 1), 60)).toBe(60);
+    expect(parseWindows('0,1e12,1,,,')).toBeUndefined();
   });
 });
 

@@ -39,11 +39,10 @@ export const tauBench: TraceImporter = {
     const blocks = new PrefixBlocks();
     let taken = 0;
     for (const file of files) {
-      let number = 0;
-      for await (const { record, origin } of readRecords(file)) {
-        number += 1;
+      for await (const { record, line, origin } of readRecords(file)) {
         if (taken === limitWorkflows) break;
-        const parsed = parseRecord(episode, record, file, number);
+        const parsed = parseRecord(episode, record, file, line);
+        if (!parsed) continue;
         const { model, domain } = setOf(stem(origin));
         const template = domain === undefined ? 'tau-bench' : `tau-bench-${domain}`;
         const task = `${template}-${parsed.task_id}`;

@@ -51,6 +51,8 @@ describe('vllm-burstgpt-replay', () => {
     const { rows } = await importFiles('vllm-burstgpt-replay', [upstream(text)], { limitWorkflows: 1 });
     expect(rows.map(({ request_id }) => request_id)).toEqual(['burstgpt/300/0']);
     const bad = JSON.stringify({ 0: { ...request(0, 1, 1), in_len: -1 } }, null, 1);
-    await expect(importFiles('vllm-burstgpt-replay', [upstream(bad)])).rejects.toThrow(/scale300.*line 1: in_len/);
+    await expect(importFiles('vllm-burstgpt-replay', [upstream(bad)])).rejects.toThrow(
+      /scale300.*line 1: request 1 of .*: in_len/,
+    );
   });
 });

@@ -1,17 +1,21 @@
 import { z } from 'zod';
 import { isObject, parseJson } from '../../src/model/json.js';
-import type { TraceRow } from '../schema.js';
+import { type TraceRow, tokens } from '../schema.js';
 import { parseRecord, readTexts, type TraceImporter } from './importer.js';
+import { UniqueNames } from './names.js';
 import { roundMs } from './rows.js';
+
+/** On the clock of a machine or since 1970. */
+const seconds = z.number().min(0).max(1e10);
 
 const request = z.object({
   event_id: z.int().min(0),
-  in_len: z.int().min(0),
-  out_len: z.int().min(0),
-  out_len_expected: z.int().min(1),
-  first_chunk_time: z.number().min(0),
-  total_chunk_time: z.number().min(0),
-  record_time: z.number(),
+  in_len: tokens,
+  out_len: tokens,
+  out_len_expected: tokens.min(1),
+  first_chunk_time: seconds,
+  total_chunk_time: seconds,
+  record_time: seconds,
 });
 
 /**
@@ -29,17 +33,19 @@ export const vllmBurstgptReplay: TraceImporter = {
   summary: 'vLLM logs of a BurstGPT-driven load sweep: JSON of requests with measured TTFT and latency',
   async read(files, { limitWorkflows }) {
     const rows: TraceRow[] = [];
+    const names = new UniqueNames();
     for (const file of files) {
       let number = 0;
-      for await (const { text, origin } of readTexts(file)) {
+      for await (const { text, line, origin } of readTexts(file)) {
         number += 1;
         const entries = parseJson(text);
         const records = isObject(entries) ? Object.values(entries) : [];
         // Samples of GPU and server are objects of other fields, or CSV.
         if (!records.some((record) => isObject(record) && 'first_chunk_time' in record)) continue;
         const load = /scale(\d+)/.exec(origin)?.[1] ?? String(number);
-        for (const record of records) {
-          rows.push(requestRow(parseRecord(request, record, file, number), load));
+        for (const [index, record] of records.entries()) {
+          const parsed = parseRecord(request, record, file, line, `request ${index + 1} of ${origin}: `);
+          if (parsed) rows.push(requestRow(parsed, load, names));
         }
       }
     }
@@ -62,12 +68,12 @@ export const vllmBurstgptReplay: TraceImporter = {
   },
 };
 
-function requestRow(source: z.infer<typeof request>, load: string): TraceRow {
+function requestRow(source: z.infer<typeof request>, load: string, names: UniqueNames): TraceRow {
   const tokens = Math.ceil(source.out_len / CHARACTERS_PER_TOKEN);
   const outputTokens = Math.min(tokens, source.out_len_expected);
   const cut = tokens >= source.out_len_expected;
   return {
-    request_id: `burstgpt/${load}/${source.event_id}`,
+    request_id: names.take(`burstgpt/${load}/${source.event_id}`),
     timestamp: (source.record_time - source.total_chunk_time) * 1000,
     input_length: source.in_len,
     output_length: outputTokens,

@@ -36,11 +36,11 @@ export const whoAndWhen: TraceImporter = {
     const count = (text: string) => counter.count(text);
     let taken = 0;
     for (const file of files) {
-      let number = 0;
-      for await (const { record, origin } of readRecords(file)) {
-        number += 1;
+      for await (const { record, line, origin } of readRecords(file)) {
         if (taken === limitWorkflows) break;
-        const { question, history, system_prompt } = parseRecord(failure, record, file, number);
+        const parsed = parseRecord(failure, record, file, line);
+        if (!parsed) continue;
+        const { question, history, system_prompt } = parsed;
         const grouped = history.some(({ name }) => name !== undefined);
         const template = grouped ? 'captain-agent' : 'magentic-one';
         const calls = grouped ? captainCalls(history, system_prompt ?? {}, count) : magenticCalls(history, count);

@@ -1,0 +1,19 @@
+import type { BadFile } from '../lines.js';
+
+/** Counts the records that an import leaves out, file by file. */
+export class LeftOut {
+  private readonly files = new Map<string, { readonly first: BadFile; count: number }>();
+
+  add(error: BadFile): void {
+    const known = this.files.get(error.path);
+    if (known) known.count += 1;
+    else this.files.set(error.path, { first: error, count: 1 });
+  }
+
+  /** A line for each file: what is wrong with its first such record, and how many there are. */
+  describe(): string[] {
+    return [...this.files.values()].map(({ first, count }) =>
+      count === 1 ? `${first.message} (left out)` : `${first.message} (left out, with ${count - 1} more of this file)`,
+    );
+  }
+}
