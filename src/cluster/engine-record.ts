@@ -23,6 +23,8 @@ export interface EngineRecord {
   /** Seats of stages placed here that the newest view does not hold yet. */
   pendingLeases: number;
   pendingKvTokens: number;
+  /** Stages that wait for room on its GPUs at engines that sleep. */
+  heldBeside: number;
   /** Nothing has been heard of the engine for too long. */
   stale: boolean;
   readonly leaseTime: LeaseTime;

@@ -12,6 +12,7 @@ function engine(engineId: string, model = 'model-a'): EngineRecord {
     costs: linearCosts(view.spec),
     pendingLeases: 0,
     pendingKvTokens: 0,
+    heldBeside: 0,
     stale: false,
     leaseTime: { meanMs: 1 },
     cacheGeneration: 0,

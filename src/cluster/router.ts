@@ -21,6 +21,7 @@ import {
   type SeatLimits,
 } from './engine-record.js';
 import { ENGINE_FILTERS } from './filter/registry.js';
+import { GpuSharing } from './gpu-sharing.js';
 import { disturbs, ModelIndex } from './model-index.js';
 import type { PlaceRequest } from './place-request.js';
 import { PrefixIndex, type PrefixLimits } from './prefix.js';
@@ -82,6 +83,7 @@ export class ClusterRouter {
   private readonly models = new Map<string, ModelIndex>();
   private readonly prefixes: PrefixIndex;
   private readonly kept: RecentMap<string, KeptHere>;
+  private readonly sharing = new GpuSharing();
   /** Models whose capacity is not what was last told. */
   private readonly changedModels: string[] = [];
   private readonly startedAtMs = new ChurnMap<number>();
@@ -105,12 +107,14 @@ export class ClusterRouter {
       this.remove(engineId);
       engine = undefined;
     }
+    const before = engine?.view;
     if (!engine) {
       engine = {
         view,
         costs: this.config.costs(view.spec),
         pendingLeases: 0,
         pendingKvTokens: 0,
+        heldBeside: 0,
         stale: false,
         leaseTime: this.index(model).leaseTime,
         cacheGeneration: 0,
@@ -119,6 +123,7 @@ export class ClusterRouter {
     } else if (losesCache(engine.view, view)) engine.cacheGeneration += 1;
     if (engine.view.spec !== view.spec) engine.costs = this.config.costs(view.spec);
     engine.view = view;
+    this.sharing.changed(engine, before);
     engine.stale = false;
     engine.pendingLeases = 0;
     engine.pendingKvTokens = 0;
@@ -130,6 +135,7 @@ export class ClusterRouter {
     const engine = this.engines.get(engineId);
     if (!engine) return;
     this.engines.delete(engineId);
+    this.sharing.removed(engine);
     engine.cacheGeneration += 1;
     const { model } = engine.view.spec;
     const index = this.index(model);
