@@ -29,6 +29,10 @@ export async function* readCsv<Column extends string>(
           `line ${lineNumber}: the header lacks the column${missing.length > 1 ? 's' : ''} ${missing.join(', ')}; it has ${header.join(', ')}`,
         );
       }
+      const twice = header.find((name, index) => name !== '' && header!.indexOf(name) !== index);
+      if (twice !== undefined) {
+        throw new MaestroError('invalid_request', `line ${lineNumber}: the header has the column ${twice} twice`);
+      }
       continue;
     }
     row += 1;

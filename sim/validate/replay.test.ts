@@ -78,9 +78,38 @@ describe('replay of a recorded run', () => {
       'unknown model',
     ],
     [JSON.stringify(META), '', undefined, 'holds no request'],
-    [JSON.stringify(META), '{"request_id":"a"}', undefined, 'requests.jsonl, line 1: input_toks'],
+    [JSON.stringify(META), '{"request_id":"a"}', undefined, 'requests.jsonl holds no request; line 1: input_toks'],
     [JSON.stringify(META), requests([{ at: 0, first: 1, last: 2 }]), 'abacus', 'unknown GPU abacus'],
   ])('refuses %j with %j', (meta, lines, gpu, message) => {
     expect(() => parseRun('any', meta, lines, gpu)).toThrow(message);
+  });
+
+  it('leaves out what no engine can have served, and says so', () => {
+    const [line] = requests([{ at: 0, first: 0.1, last: 1.1 }]).split('\n');
+    const { scheduled_ts: _, ...lacking } = JSON.parse(line!);
+    const odd = (change: object) => JSON.stringify({ ...JSON.parse(line!), request_id: 'odd', ...change });
+    const text = [
+      line,
+      line,
+      odd({ input_toks: 5000 }),
+      odd({ first_token_ts: 99 }),
+      odd({ output_toks: 0 }),
+      JSON.stringify({ ...lacking, request_id: 'odd' }),
+      '',
+      '{"half',
+    ].join('\n');
+    const { requests: kept, skipped, notes } = replayRun(parseRun('any', JSON.stringify(META), text));
+    expect(kept.map(({ id }) => id)).toEqual(['r0']);
+    expect(skipped.map((each) => `${each.line} ${each.skipped.split(':')[0]}`)).toEqual([
+      '2 request_id',
+      '3 input_toks and output_toks',
+      '4 queued_ts, first_token_ts, last_token_ts',
+      '5 output_toks',
+      '6 scheduled_ts',
+      '8 not JSON',
+    ]);
+    expect(notes).toEqual(['6 lines of requests.jsonl are left out, and so is their load']);
+    const broken = odd({ output_toks: 0 });
+    expect(() => parseRun('any', JSON.stringify(META), broken)).toThrow('holds no request; line 1: output_toks: ');
   });
 });

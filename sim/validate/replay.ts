@@ -4,6 +4,7 @@ import { NO_FRONT_END } from '../../src/engine/front-end.js';
 import { MaestroError } from '../../src/model/error.js';
 import type { GpuSpec } from '../../src/model/gpu.js';
 import { findGpu, GPU_CATALOGUE, GPU_NAMES } from '../../src/model/gpu-catalogue.js';
+import { parseJson } from '../../src/model/json.js';
 import { findLlm } from '../../src/model/llm-catalogue.js';
 import { DEFAULT_BLOCK_TOKENS, kvPoolBytes, kvPoolTokens } from '../../src/model/memory.js';
 import { type ErrorSummary, quantile, summariseErrors } from './errors.js';
@@ -40,8 +41,16 @@ export interface RecordedRun {
   readonly gpu: GpuSpec;
   readonly config: BatchEngineConfig;
   readonly requests: readonly RecordedRequest[];
+  readonly skipped: readonly SkippedRequest[];
   /** What is simplified in the replay. */
   readonly notes: readonly string[];
+}
+
+/** A line that is no request which an engine can have served. */
+export interface SkippedRequest {
+  /** Of `requests.jsonl`, from 1. */
+  readonly line: number;
+  readonly skipped: string;
 }
 
 export interface RecordedRequest {
@@ -63,11 +72,11 @@ export interface Latencies {
 
 /** Understands a run that LLMServingSim recorded: the texts of its `meta.json` and `requests.jsonl`. `gpuName` where the record does not tell. */
 export function parseRun(name: string, metaText: string, requestsText: string, gpuName?: string): RecordedRun {
-  const meta = parseJson(META, metaText, 'meta.json');
-  const lines = requestsText.split('\n').filter((line) => line.trim() !== '');
-  const raw = lines.map((line, index) => parseJson(REQUEST, line, `requests.jsonl, line ${index + 1}`));
-  if (raw.length === 0) throw new MaestroError('invalid_request', 'requests.jsonl holds no request');
-  const startS = Math.min(...raw.map(({ queued_ts }) => queued_ts));
+  const meta = parseMeta(metaText);
+  const gpu = gpuOf(gpuName ?? meta.hardware?.device_name, name);
+  const { config, notes } = configOf(meta, gpu);
+  const { raw, skipped } = readRequests(requestsText, config);
+  const startS = raw.reduce((first, { queued_ts }) => Math.min(first, queued_ts), Number.POSITIVE_INFINITY);
   const requests = raw
     .map((each): RecordedRequest => {
       const ttftMs = (each.first_token_ts - each.queued_ts) * 1000;
@@ -85,8 +94,52 @@ export function parseRun(name: string, metaText: string, requestsText: string, g
       };
     })
     .sort((a, b) => a.arrivalMs - b.arrivalMs);
-  const gpu = gpuOf(gpuName ?? meta.hardware?.device_name, name);
-  return { name, gpu, requests, ...configOf(meta, gpu) };
+  const left =
+    skipped.length === 0 ? [] : [`${skipped.length} lines of requests.jsonl are left out, and so is their load`];
+  return { name, gpu, requests, skipped, config, notes: [...notes, ...left] };
+}
+
+function readRequests(
+  text: string,
+  { maxModelLen, numGpuBlocks, blockSize = DEFAULT_BLOCK_TOKENS }: BatchEngineConfig,
+): { readonly raw: readonly z.infer<typeof REQUEST>[]; readonly skipped: readonly SkippedRequest[] } {
+  const raw: z.infer<typeof REQUEST>[] = [];
+  const skipped: SkippedRequest[] = [];
+  const lineOf = new Map<string, number>();
+  const room = Math.min(maxModelLen, numGpuBlocks * blockSize);
+  for (const [index, content] of text
+    .replace(/^\uFEFF/, '')
+    .split('\n')
+    .entries()) {
+    const line = index + 1;
+    if (content.trim() === '') continue;
+    const parsed = REQUEST.safeParse(parseJson(content));
+    const issue = parsed.error?.issues[0];
+    if (!parsed.success) skipped.push({ line, skipped: `${issue!.path.join('.') || 'not JSON'}: ${issue!.message}` });
+    else {
+      const { request_id: id, input_toks, output_toks, queued_ts, first_token_ts, last_token_ts } = parsed.data;
+      const earlier = lineOf.get(id);
+      const why =
+        earlier !== undefined
+          ? `request_id: ${id} is also that of line ${earlier}`
+          : input_toks + output_toks > room
+            ? `input_toks and output_toks: ${input_toks + output_toks} together do not fit the engine, which has room for ${room}`
+            : queued_ts > first_token_ts || first_token_ts > last_token_ts
+              ? 'queued_ts, first_token_ts, last_token_ts: not in this order'
+              : undefined;
+      if (why !== undefined) skipped.push({ line, skipped: why });
+      else {
+        lineOf.set(id, line);
+        raw.push(parsed.data);
+      }
+    }
+  }
+  if (raw.length > 0) return { raw, skipped };
+  const [first] = skipped;
+  throw new MaestroError(
+    'invalid_request',
+    `requests.jsonl holds no request${first ? `; line ${first.line}: ${first.skipped}` : ''}`,
+  );
 }
 
 function configOf(meta: z.infer<typeof META>, gpu: GpuSpec): Pick<RecordedRun, 'config' | 'notes'> {
@@ -135,6 +188,7 @@ export interface ReplayResult {
   readonly makespanMs: { readonly simulated: number; readonly measured: number };
   readonly metrics: Readonly<Record<keyof Latencies, MetricComparison>>;
   readonly requests: readonly (RecordedRequest & { readonly simulated: Latencies })[];
+  readonly skipped: readonly SkippedRequest[];
 }
 
 export interface MetricComparison {
@@ -152,7 +206,7 @@ export interface Percentiles {
 }
 
 /** Sends the requests of a recorded run to one simulated engine at the recorded times. */
-export function replayRun({ name, notes, config, requests }: RecordedRun): ReplayResult {
+export function replayRun({ name, notes, config, requests, skipped }: RecordedRun): ReplayResult {
   const engine = new BatchEngine(config);
   const firstMs = new Map<string, number>();
   const lastMs = new Map<string, number>();
@@ -198,6 +252,7 @@ export function replayRun({ name, notes, config, requests }: RecordedRun): Repla
     makespanMs: { simulated: end(({ simulated }) => simulated), measured: end(({ measured }) => measured) },
     metrics: { ttftMs: compare('ttftMs'), tpotMs: compare('tpotMs'), e2eMs: compare('e2eMs') },
     requests: compared,
+    skipped,
   };
 }
 
@@ -211,15 +266,11 @@ function percentiles(values: readonly number[]): Percentiles {
   };
 }
 
-function parseJson<T>(schema: z.ZodType<T>, text: string, where: string): T {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw new MaestroError('invalid_request', `${where}: ${(cause as Error).message}`, { cause });
-  }
-  const parsed = schema.safeParse(value);
+function parseMeta(text: string): z.infer<typeof META> {
+  const value = parseJson(text);
+  if (value === undefined) throw new MaestroError('invalid_request', 'meta.json: not JSON');
+  const parsed = META.safeParse(value);
   if (parsed.success) return parsed.data;
   const problems = parsed.error.issues.map(({ path, message }) => `${path.join('.') || 'the whole'}: ${message}`);
-  throw new MaestroError('invalid_request', `${where}: ${problems.join('; ')}`);
+  throw new MaestroError('invalid_request', `meta.json: ${problems.join('; ')}`);
 }

@@ -62,6 +62,8 @@ describe('validateSilicon', () => {
   it.each([
     [{ concurrency: '' }, 'concurrency is not recorded'],
     [{ isl: 'many' }, 'isl is “many”, not a whole number above 0'],
+    [{ isl: '64.5' }, 'isl is “64.5”, not a whole number above 0'],
+    [{ concurrency: '1000000' }, 'more than 100000 requests in flight'],
     [{ tp_size: '0' }, 'tp_size is “0”, not a whole number above 0'],
     [{ silicon_tpot_ms: '' }, 'silicon_tpot_ms is “”, not a time above 0'],
     [{ model_path: 'nobody/knows' }, 'unknown model nobody/knows'],
@@ -85,6 +87,16 @@ describe('validateSilicon', () => {
       { row: 2, skipped: 'unknown GPU abacus' },
     ]);
     expect(columnOf('backend')).toBe(0);
+  });
+
+  it('takes whole numbers as programs write them that know no missing ones', async () => {
+    const asFloats = row({ isl: '64.0', osl: '16.0', concurrency: '2.0', tp_size: '2.0', moe_ep_size: '1.0' });
+    const [plain, floats] = await run([HEADER, row({}), asFloats]);
+    expect(floats).toEqual({ ...plain, row: 2 });
+  });
+
+  it('refuses a header that names a column twice', async () => {
+    await expect(run([`${HEADER},isl`, `${row({})},8`])).rejects.toThrow('line 1: the header has the column isl twice');
   });
 
   it('passes over a short row and goes on', async () => {

@@ -98,8 +98,29 @@ export interface RowPlan {
   readonly loop: ClosedLoop;
 }
 
+/** More in flight than any engine has seats, and than a run should take memory for. */
+const MOST_IN_FLIGHT = 100_000;
+
+const COUNTS = [
+  'isl',
+  'osl',
+  'concurrency',
+  'tp_size',
+  'pp_size',
+  'attention_dp_size',
+  'moe_tp_size',
+  'moe_ep_size',
+] as const;
+
+/** Programs that know no missing whole numbers write `128` as `128.0`. */
+function withWholeCounts(cells: Cells): Cells {
+  const counts = COUNTS.map((column) => [column, cells[column].replace(/\.0+$/, '')]);
+  return { ...cells, ...Object.fromEntries(counts) };
+}
+
 /** How to run a row, or why it cannot be. */
-export function planSiliconRow(cells: Cells, options: SiliconOptions = {}): RowPlan | string {
+export function planSiliconRow(given: Cells, options: SiliconOptions = {}): RowPlan | string {
+  const cells = withWholeCounts(given);
   if (cells.concurrency === '') return 'concurrency is not recorded';
   for (const column of ['isl', 'osl', 'concurrency', 'tp_size'] as const) {
     if (!/^[1-9]\d*$/.test(cells[column])) return `${column} is “${cells[column]}”, not a whole number above 0`;
@@ -111,6 +132,7 @@ export function planSiliconRow(cells: Cells, options: SiliconOptions = {}): RowP
   for (const column of cells.osl === '1' ? times.slice(0, 1) : times) {
     if (!(Number(cells[column]) > 0)) return `${column} is “${cells[column]}”, not a time above 0`;
   }
+  if (Number(cells.concurrency) > MOST_IN_FLIGHT) return `more than ${MOST_IN_FLIGHT} requests in flight`;
   const llm = findLlm(cells.model_path);
   if (!llm) return `unknown model ${cells.model_path}`;
   const gpu = findGpu(cells.system);

@@ -1,13 +1,12 @@
-import { createReadStream } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { createInterface } from 'node:readline';
 import type { Command } from 'commander';
 import { formatMs, formatPercent, trimmed } from '../../sim/report/format.js';
 import type { ErrorSummary } from '../../sim/validate/errors.js';
 import { type Latencies, parseRun, type ReplayResult, replayRun } from '../../sim/validate/replay.js';
 import { SILICON_COLUMNS, type SiliconRow, validateSilicon } from '../../sim/validate/silicon.js';
 import { type GroupSummary, type SiliconSummary, summariseSilicon } from '../../sim/validate/summary.js';
+import { BadFile, readLines } from '../../traces/lines.js';
 import { MaestroError } from '../model/error.js';
 import { fractionOrAll, positiveInteger } from './numbers.js';
 import { type Column, printJson, progressLine, renderTable } from './output.js';
@@ -62,11 +61,10 @@ export function registerValidate(program: Command): void {
 }
 
 async function silicon(path: string, { json, ...options }: SiliconFlags): Promise<void> {
-  const lines = createInterface({ input: createReadStream(path), crlfDelay: Number.POSITIVE_INFINITY });
   const progress = progressLine();
   const rows: SiliconRow[] = [];
   try {
-    for await (const row of validateSilicon(lines, options)) {
+    for await (const row of validateSilicon(readLines(path), options)) {
       rows.push(row);
       progress.update(`${rows.length} rows`);
     }
@@ -96,6 +94,7 @@ async function replay(paths: readonly string[], { gpu, json }: { gpu?: string; j
 }
 
 function unreadable(path: string, cause: unknown): unknown {
+  if (cause instanceof BadFile) return cause;
   const told = cause instanceof MaestroError || (cause as NodeJS.ErrnoException).code !== undefined;
   return told ? new MaestroError('invalid_request', `${path}: ${(cause as Error).message}`, { cause }) : cause;
 }
@@ -123,7 +122,7 @@ function siliconText({ families, partitions, reasons, compared, skipped }: Silic
   ].join('\n');
 }
 
-function replayText({ name, notes, makespanMs, metrics, requests }: ReplayResult): string {
+function replayText({ name, notes, makespanMs, metrics, requests, skipped }: ReplayResult): string {
   const titles: Record<keyof Latencies, string> = { ttftMs: 'TTFT', tpotMs: 'TPOT', e2eMs: 'end to end' };
   const rows = (Object.keys(titles) as (keyof Latencies)[]).flatMap((metric) => {
     const { simulated, measured, perRequest } = metrics[metric];
@@ -140,6 +139,7 @@ function replayText({ name, notes, makespanMs, metrics, requests }: ReplayResult
   return [
     `${name}: ${requests.length} requests, makespan ${formatMs(measured)} measured, ${formatMs(simulated)} simulated (${signed(simulated / measured - 1)})`,
     ...notes.map((note) => `  note: ${note}`),
+    ...skipped.slice(0, 5).map((each) => `  left out: line ${each.line}: ${each.skipped}`),
     renderTable(columns('', '', 'measured', 'simulated', 'error', 'a request: median', 'p90', 'bias'), rows),
   ].join('\n');
 }
