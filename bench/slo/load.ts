@@ -1,8 +1,7 @@
 import { join } from 'node:path';
 import { composePhases } from '../../sim/sweep/phases.js';
 import { repeatWorkflows } from '../../sim/sweep/repeat.js';
-import type { SweepWorkload } from '../../sim/sweep/types.js';
-import { sweepWorkload } from '../../src/cli/sweep-workload.js';
+import { type NamedWorkload, sweepWorkload } from '../../src/cli/sweep-workload.js';
 import { loadConfig } from '../../src/config/load.js';
 import { composeFile } from '../../traces/compose/compose.js';
 import type { Shrunk } from '../../traces/compose/shrink.js';
@@ -10,7 +9,7 @@ import type { TraceFolder } from './sources.js';
 import { type Size, SLO_FOLDER, type SloSpec, type WorkloadSpec } from './spec.js';
 
 /** Traffic on its fleet; with what it is smaller than its spec where traces are short. */
-export type Workload = SweepWorkload & { readonly about: string; readonly shrunk?: Shrunk };
+export type Workload = NamedWorkload & { readonly shrunk?: Shrunk };
 
 /** A workload as it is played. Load 1 is as the spec says, unless `capacity` finds what it is for this traffic. */
 export async function loadWorkload(

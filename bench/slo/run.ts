@@ -109,6 +109,7 @@ async function benchmark(): Promise<void> {
             ]
           : []),
         ...skipped.map((line) => `Skipped: ${line}.`),
+        ...workloads.flatMap(({ name, notes }) => notes.map((note) => `${name}: ${note}`)),
       ],
     },
     workloads,

@@ -144,8 +144,9 @@ async function simulate(given: SimArguments): Promise<void> {
     capacitySpeed: options.capacity,
     warmupShare: options.warmup,
   });
+  progress.done();
+  for (const line of workload.notes) process.stderr.write(`${line}\n`);
   if (wantsDetails(options)) {
-    progress.done();
     const { policy, load, seed } = options;
     const command = `${commandOf(options, workload.capacitySpeed)} --seed ${seed}`;
     await tellRun(
@@ -160,7 +161,7 @@ async function simulate(given: SimArguments): Promise<void> {
     {
       title: `${workload.name}: ${options.policy.join(', ')}`,
       command: commandOf(options, workload.capacitySpeed),
-      notes: [...NOTES, ...remarks],
+      notes: [...NOTES, ...remarks, ...workload.notes],
     },
     [workload],
     cellsOf(workload.name, options, rules.node),

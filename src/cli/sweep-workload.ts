@@ -3,10 +3,11 @@ import type { SweepWorkload } from '../../sim/sweep/types.js';
 import type { QueueRules } from '../../sim/types.js';
 import { chooseModels } from '../../traces/replay/models.js';
 import type { TraceRow } from '../../traces/schema.js';
-import { groupWorkflows } from '../../traces/workflow.js';
+import { groupWorkflows, type TraceWorkflow } from '../../traces/workflow.js';
 import { toNodeSpecs } from '../config/node-specs.js';
 import type { MaestroConfig } from '../config/schema.js';
 import { MaestroError } from '../model/error.js';
+import type { NodeSpec } from '../model/fleet.js';
 
 export interface WorkloadArguments {
   readonly name: string;
@@ -30,8 +31,11 @@ export interface WorkloadArguments {
 /** A hundredth of what the live system takes, so that sweeps end. */
 const DEFAULT_PORTFOLIO_CPU_SHARE = 0.0005;
 
+/** A workload with a word for people on what it is, and notes on what of its trace cannot be played as it stands. */
+export type NamedWorkload = SweepWorkload & { readonly about: string; readonly notes: readonly string[] };
+
 /** A trace on a fleet, ready for a sweep. Refuses what cannot be simulated, naming the fix. */
-export function sweepWorkload(args: WorkloadArguments): SweepWorkload & { readonly about: string } {
+export function sweepWorkload(args: WorkloadArguments): NamedWorkload {
   const { name, about, rows, config, modelMap, limitWorkflows, capacitySpeed, warmupShare, rttMs = {} } = args;
   const { portfolioCpuShare = DEFAULT_PORTFOLIO_CPU_SHARE, queue } = args;
   const nodes = toNodeSpecs(config);
@@ -53,7 +57,8 @@ export function sweepWorkload(args: WorkloadArguments): SweepWorkload & { readon
   }
   const workload = {
     ...{ name, about, nodes, rttMs, warmupShare, portfolioCpuShare },
-    workflows: timed.slice(0, limitWorkflows),
+    workflows: timed.slice(0, limitWorkflows).map((workflow) => inKnownClass(workflow, config)),
+    notes: notesOn(all, nodes, config),
     classes: config.classes,
     defaultClass: config.defaultClass,
     capacitySpeed: capacitySpeed ?? 1,
@@ -64,4 +69,37 @@ export function sweepWorkload(args: WorkloadArguments): SweepWorkload & { readon
   // Who turns stages away never has a growing backlog, so the capacity is looked for without limits.
   const carried = capacitySpeed === undefined ? { ...workload, capacitySpeed: findCapacity(workload) } : workload;
   return queue === undefined ? carried : { ...carried, queue };
+}
+
+/** The class of a workflow as the front door takes it: by its name, else by its kind, else the default class. */
+function inKnownClass(workflow: TraceWorkflow, { classes, defaultClass }: MaestroConfig): TraceWorkflow {
+  const { sloClass } = workflow;
+  if (sloClass === undefined || classes.some(({ name }) => name === sloClass)) return workflow;
+  const ofKind = classes.filter(({ kind }) => kind === sloClass).map(({ name }) => name);
+  return { ...workflow, sloClass: ofKind.includes(defaultClass) ? defaultClass : (ofKind[0] ?? defaultClass) };
+}
+
+/** What would go wrong without a word: workflows that are not played, play in another class, or cannot be served at all. */
+function notesOn(all: readonly TraceWorkflow[], nodes: readonly NodeSpec[], config: MaestroConfig): string[] {
+  const count = (of: (workflow: TraceWorkflow) => boolean) => all.filter(of).length;
+  const longest = new Map<string, number>();
+  for (const { model, maxModelLen } of nodes.flatMap(({ engines }) => engines)) {
+    longest.set(model, Math.max(longest.get(model) ?? 0, maxModelLen));
+  }
+  const untimed = count(({ arrivalMs }) => arrivalMs === undefined);
+  const tooLong = count(({ rows }) => rows.some((row) => row.input_length >= (longest.get(row.model!) ?? 0)));
+  const strange = [...new Set(all.map(({ sloClass }) => sloClass))].filter(
+    (name) => name !== undefined && config.classes.every((each) => each.name !== name && each.kind !== name),
+  );
+  return [
+    ...(untimed > 0 ? [`${untimed} of ${all.length} workflows have no arrival time and are left out.`] : []),
+    ...(tooLong > 0
+      ? [
+          `${tooLong} of ${all.length} workflows have a call whose prompt is longer than any engine of its model takes (maxModelLen): it is rejected, and they count as misses.`,
+        ]
+      : []),
+    ...(strange.length > 0
+      ? [`The fleet file has no class ${strange.join(', ')}; those workflows are of class ${config.defaultClass}.`]
+      : []),
+  ];
 }

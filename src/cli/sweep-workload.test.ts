@@ -1,0 +1,41 @@
+import { expect, it } from 'vitest';
+import { parseConfig } from '../config/load.js';
+import { sweepWorkload } from './sweep-workload.js';
+
+const config = parseConfig(
+  `
+fleet:
+  nodes:
+    - id: n
+      hostMemory: 128GiB
+      gpus: { type: h100-sxm, count: 1 }
+      engines: [{ id: e, model: llama-3.1-8b, gpus: [0], maxModelLen: 4096 }]
+classes:
+  - { name: chat, kind: interactive, deadline: 1m, ttft: 2s, tpot: 100ms }
+  - { name: night, kind: batch, deadline: 1h }
+defaultClass: chat
+`,
+  'fleet',
+);
+const row = { input_length: 10, output_length: 5 };
+const play = (...rows: Parameters<typeof sweepWorkload>[0]['rows']) =>
+  sweepWorkload({
+    ...{ name: 'x', about: '', rows, config, modelMap: new Map(), capacitySpeed: 1, warmupShare: 0 },
+  });
+
+it('what of a trace cannot be played as it stands is told', () => {
+  const { workflows, notes } = play(
+    { ...row, request_id: 'a', timestamp: 0, class: 'gold' },
+    { ...row, request_id: 'b', timestamp: 1, class: 'batch' },
+    { ...row, request_id: 'c', timestamp: 2, class: 'night', input_length: 4096 },
+    { ...row, request_id: 'd' },
+  );
+  // Classes are those that the front door would give them.
+  expect(workflows.map(({ sloClass }) => sloClass)).toEqual(['chat', 'night', 'night']);
+  expect(notes).toEqual([
+    '1 of 4 workflows have no arrival time and are left out.',
+    '1 of 4 workflows have a call whose prompt is longer than any engine of its model takes (maxModelLen): it is rejected, and they count as misses.',
+    'The fleet file has no class gold; those workflows are of class chat.',
+  ]);
+  expect(play({ ...row, request_id: 'a', timestamp: 0, class: 'chat' }).notes).toEqual([]);
+});
