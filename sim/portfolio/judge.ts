@@ -3,7 +3,6 @@ import type { ReplayJudge, ReplayRequest, ReplayResult, ReplayScore } from '../.
 import { thinNodes } from '../../src/global/portfolio/thinning.js';
 import type { NodeSpec } from '../../src/model/fleet.js';
 import type { SloClass } from '../../src/model/stage.js';
-import type { WorkflowRecord } from '../report/types.js';
 import { runSimulation } from '../simulation.js';
 import type { SimScenario } from '../types.js';
 import { replayArrivals } from './replay-arrivals.js';
@@ -46,7 +45,7 @@ export function replayJudge(
         byRequest: predictions,
       });
       let first: ReadonlySet<string> | undefined;
-      const counted = new Map(request.workflows.filter(({ counts }) => counts).map((each) => [each.workflowId, each]));
+      const counted = new Set(request.workflows.flatMap(({ counts, workflowId }) => (counts ? [workflowId] : [])));
       const scores: ReplayScore[] = [];
       let costMs = 0;
       for (const name of request.candidates) {
@@ -56,9 +55,12 @@ export function replayJudge(
         const startMs = elapsedMs?.() ?? 0;
         const { workflows, counters } = runSimulation({ ...scenario, policy });
         costMs += elapsedMs ? elapsedMs() - startMs : NOMINAL_STAGE_MS * counters.stages;
-        const inTime = new Set(workflows.flatMap(({ met, workflowId }) => (met ? [workflowId] : [])));
+        const inTime = new Set(
+          workflows.flatMap(({ met, workflowId }) => (met && counted.has(workflowId) ? [workflowId] : [])),
+        );
         first ??= inTime;
-        scores.push({ candidate: name, ...scoreOf(workflows, counted), ...comparison(counted, inTime, first) });
+        const attainment = inTime.size / Math.max(1, counted.size);
+        scores.push({ candidate: name, attainment, ...comparison(counted, inTime, first) });
       }
       return { scores, costMs };
     },
@@ -89,7 +91,7 @@ function warmTokensOf(nodes: readonly NodeSpec[]): number {
 function comparison(counted: Counted, inTime: ReadonlySet<string>, first: ReadonlySet<string>) {
   let gained = 0;
   let lost = 0;
-  for (const workflowId of counted.keys()) {
+  for (const workflowId of counted) {
     const met = inTime.has(workflowId);
     if (met === first.has(workflowId)) continue;
     if (met) gained += 1;
@@ -98,26 +100,4 @@ function comparison(counted: Counted, inTime: ReadonlySet<string>, first: Readon
   return { gained, lost };
 }
 
-/** A workflow twice as long as allowed is as bad as any later one. */
-const MAX_TARDINESS = 2;
-
-type Counted = ReadonlyMap<string, { readonly before: { readonly ageMs: number } }>;
-
-function scoreOf(
-  workflows: readonly WorkflowRecord[],
-  counted: Counted,
-): Pick<ReplayScore, 'attainment' | 'tardiness'> {
-  let met = 0;
-  let tardiness = 0;
-  for (const record of workflows) {
-    const asked = counted.get(record.workflowId);
-    if (!asked) continue;
-    if (record.met) met += 1;
-    const earlierMs = record.arrivalMs - asked.before.ageMs;
-    const allowedMs = Math.max(1, record.deadlineMs - earlierMs);
-    const tookMs = record.completed && record.endMs !== undefined ? record.endMs - earlierMs : Number.POSITIVE_INFINITY;
-    tardiness += Math.min(MAX_TARDINESS, tookMs / allowedMs);
-  }
-  const count = Math.max(1, counted.size);
-  return { attainment: met / count, tardiness: tardiness / count };
-}
+type Counted = ReadonlySet<string>;

@@ -5,9 +5,12 @@ import { PORTFOLIO_PRIOR as PRIOR } from '../order/maestro.js';
 import type { OrderingPolicy } from '../order/policy.js';
 import { QOSERVE } from '../order/qoserve.js';
 
-/** What the self-tuning policy chooses from: each ordering that is the best of some cell of the benchmark. */
+/**
+ * What the self-tuning policy chooses from: each ordering that is the best of some cell of the benchmark. They are tried in this order at first, so those come early that are furthest ahead of the prior where they
+ * are (docs/research/order.md).
+ */
 export const PORTFOLIO_CANDIDATES: readonly OrderingPolicy[] = [
-  ...[PRIOR, EDF_SJF_LATE_LAST, EDF, EDF_LATE_LAST, SJF_LATE_LAST, PLAS_LATE_LAST, QOSERVE, FCFS],
+  ...[PRIOR, SJF_LATE_LAST, QOSERVE, PLAS_LATE_LAST, EDF_LATE_LAST, EDF_SJF_LATE_LAST, EDF, FCFS],
 ];
 
 /** Name of the ordering that serves until something is known. */

@@ -1,6 +1,6 @@
 import type { OrderingPolicy } from '../order/policy.js';
 import type { ReplayRequest, ReplayResult, ReplayScore } from './replay.js';
-import { planReplay } from './replay-plan.js';
+import { planReplay, type ReplayPlan } from './replay-plan.js';
 import { TrafficWindow, type TrafficWindowConfig } from './traffic-window.js';
 
 export interface PortfolioConfig {
@@ -12,28 +12,30 @@ export interface PortfolioConfig {
   readonly intervalMs: number;
   /** Share of one core that replays may take on average, in (0, 1]. */
   readonly cpuShare: number;
-  /** CPU milliseconds of one evaluation at most. */
-  readonly maxEvaluationMs: number;
-  /** Attainment by which another ordering must lead on average to take over. */
+  /** What an evaluation may cost is set so that the next is due after so long, if replays take all of their share; in a fleet with little traffic {@link intervalMs} decides. */
+  readonly paceMs: number;
+  /** Share of the workflows by which another ordering must lead to take over, in [0, 1]. */
   readonly lead: number;
   /**
    * How clear the lead must be, in standard deviations of chance: of the workflows that are in time under only one of the two, the gained less the lost, over the root of their sum
-   * (McNemar's test). Workflows of one replay are not independent, so this is above the usual 2.
+   * (McNemar's test). Workflows of one replay are not independent, and there are several candidates, so this is above the usual 2.
    */
   readonly clearness: number;
   /** The same for a candidate that has been tried only once against the incumbent: one replay may go wrong in many places for one reason. */
   readonly clearnessAtOnce: number;
-  /** Weight of the newest evaluation in the mean lead, in (0, 1]. */
+  /** What an evaluation has shown counts for 1/e after so long. */
+  readonly memoryMs: number;
+  /** Weight of the newest evaluation in the mean distance between what replays promise and what comes of it, in (0, 1]. */
   readonly newest: number;
-  /** Candidates tried in an evaluation, and how many evaluations apart all are tried. */
+  /** An evaluation is sized so that so many orderings can be tried in it, the incumbent among them; where replays are cheap, all are. */
   readonly tried: number;
-  readonly allEvery: number;
   /** No ordering takes over while what replays promise is on average so far from what comes of it, as a share of workflows. */
   readonly maxDoubt: number;
   /** Less traffic than this says nothing. */
   readonly minWorkflows: number;
-  /** Stages of one replay at most. */
+  /** Stages of one replay at most, however cheap they are, and those that it may have however dear. */
   readonly maxStages: number;
+  readonly minStages: number;
   /** One in how many workflows may be replayed on as small a part of the fleet, in rising order; see {@link thinnings}. */
   readonly thinnings: readonly number[];
   /** Share of stages that must have waited for a turn; order does not matter to the others. */
@@ -44,16 +46,17 @@ export interface PortfolioConfig {
 const DEFAULT_PORTFOLIO_CONFIG: Omit<PortfolioConfig, 'candidates' | 'prior'> = {
   intervalMs: 45_000,
   cpuShare: 0.05,
-  maxEvaluationMs: 6_000,
-  lead: 0.02,
-  clearness: 3,
-  clearnessAtOnce: 4.5,
+  paceMs: 120_000,
+  lead: 0.01,
+  clearness: 2.5,
+  clearnessAtOnce: 4,
+  memoryMs: 300_000,
   newest: 0.35,
   maxDoubt: 0.25,
-  tried: 5,
-  allEvery: 4,
+  tried: 4,
   minWorkflows: 20,
   maxStages: 6_000,
+  minStages: 1_000,
   thinnings: [1],
   minDelayedShare: 0.01,
 };
@@ -85,22 +88,27 @@ export interface PortfolioStats {
   readonly spentMs: number;
 }
 
+/** A replay that has been asked for. */
+type Asked = Pick<PortfolioEntry, 'workflows' | 'stages'> &
+  Pick<ReplayPlan, 'spanMs'> &
+  Pick<PortfolioConfig, 'maxStages'>;
+
 interface Candidate {
   readonly policy: OrderingPolicy;
-  /** Mean lead over the incumbent, newest evaluations first. */
-  lead: number;
-  /** Workflows that it gained and lost against the incumbent, newest evaluations first. */
+  /** Workflows that it gained and lost against the incumbent, and all that were replayed; every workflow counted about once, the newest most. */
   gained: number;
   lost: number;
+  replayed: number;
   /** Evaluations that tried it against the present incumbent. */
   tries: number;
-  /** Number of the last evaluation that tried it; −1 for never. */
-  triedIn: number;
+  /** When it was last tried against the present incumbent; −∞ for never. */
+  triedAtMs: number;
 }
 
-/** Attainment that a tardiness of 1 (everything just in time) is worth: decides only between orderings of equal attainment. */
-const TARDINESS_WEIGHT = 0.01;
+/** CPU milliseconds of a replayed stage until some have been replayed. */
+const UNKNOWN_STAGE_MS = 0.1;
 const LOG_ENTRIES = 64;
+const NOTHING_KNOWN = { gained: 0, lost: 0, replayed: 0, tries: 0, triedAtMs: Number.NEGATIVE_INFINITY };
 
 /**
  * Chooses the ordering policy by replaying the scheduler's own last minutes under each. Pure: it hands out requests for replays, somebody else runs them, and their results come back here.
@@ -113,7 +121,8 @@ export class Portfolio {
   private incumbent: Candidate;
   private evaluation = 0;
   private nextMs: number | undefined;
-  private pending: { readonly workflows: number; readonly stages: number } | undefined;
+  private pending: Asked | undefined;
+  private stageMs = UNKNOWN_STAGE_MS;
   private readonly entries: PortfolioEntry[] = [];
   /** What the last evaluation promised of the ordering that has served since. */
   private promised: number | undefined;
@@ -128,9 +137,7 @@ export class Portfolio {
   constructor(config: Partial<PortfolioConfig> & Pick<PortfolioConfig, 'candidates' | 'prior'>) {
     this.config = { ...DEFAULT_PORTFOLIO_CONFIG, ...config };
     this.traffic = new TrafficWindow(this.config.traffic);
-    this.candidates = new Map(
-      config.candidates.map((policy) => [policy.name, { policy, lead: 0, gained: 0, lost: 0, tries: 0, triedIn: -1 }]),
-    );
+    this.candidates = new Map(config.candidates.map((policy) => [policy.name, { policy, ...NOTHING_KNOWN }]));
     const prior = this.candidates.get(config.prior);
     if (!prior) throw new Error(`Portfolio: the prior ${config.prior} is not among the candidates`);
     this.incumbent = prior;
@@ -154,7 +161,7 @@ export class Portfolio {
 
   /** What to replay now; undefined while nothing is due, nothing waits, or the last request has not been answered. */
   plan(nowMs: number): ReplayRequest | undefined {
-    const { intervalMs, minWorkflows, minDelayedShare, maxStages, thinnings, maxEvaluationMs } = this.config;
+    const { intervalMs, minWorkflows, minDelayedShare, thinnings, cpuShare, paceMs } = this.config;
     this.nextMs ??= nowMs + intervalMs;
     if (this.pending || nowMs < this.nextMs) return undefined;
     this.nextMs = nowMs + intervalMs;
@@ -166,17 +173,19 @@ export class Portfolio {
     this.submitted += counts.submitted;
     this.delayed += counts.delayed;
     if (this.delayed < minDelayedShare * this.submitted) return undefined;
+    const budgetMs = cpuShare * paceMs;
+    const maxStages = this.stagesFor(budgetMs);
     const plan = planReplay(this.traffic, nowMs, { maxStages, thinnings, round: this.evaluation });
     if (plan.counted < minWorkflows) return undefined;
     this.submitted = 0;
     this.delayed = 0;
-    this.pending = { workflows: plan.counted, stages: plan.stages };
+    this.pending = { workflows: plan.counted, stages: plan.stages, spanMs: plan.spanMs, maxStages };
     return {
       workflows: plan.workflows,
       horizonMs: plan.horizonMs,
       thinning: plan.thinning,
       candidates: this.toTry(),
-      budgetMs: maxEvaluationMs,
+      budgetMs,
     };
   }
 
@@ -189,7 +198,10 @@ export class Portfolio {
     this.nextMs = Math.max(this.nextMs ?? 0, nowMs + result.costMs / this.config.cpuShare);
     const before = this.incumbent;
     const observed = this.compareWithPromise();
-    const reason = this.learn(result);
+    const { workflows, stages, maxStages } = pending;
+    // Workflows under way come on top of what may be replayed of the window, so a stage that may costs more than a replayed one.
+    if (result.scores.length > 0) this.stageMs = result.costMs / (Math.min(stages, maxStages) * result.scores.length);
+    const reason = this.learn(result, pending, nowMs);
     this.promised = result.scores.find(({ candidate }) => candidate === this.incumbent.policy.name)?.attainment;
     this.evaluation += 1;
     this.entries.push({
@@ -197,7 +209,7 @@ export class Portfolio {
       incumbent: before.policy.name,
       chosen: this.incumbent.policy.name,
       reason,
-      ...pending,
+      ...{ workflows, stages },
       costMs: result.costMs,
       scores: result.scores,
       observed,
@@ -226,66 +238,68 @@ export class Portfolio {
     return observed;
   }
 
-  /** The incumbent, the best of the others, and of the rest those that have not been tried for longest. */
-  private toTry(): string[] {
-    const { tried, allEvery } = this.config;
-    const all = this.evaluation % allEvery === 0;
-    const others = [...this.candidates.values()].filter((candidate) => candidate !== this.incumbent);
-    const byLead = [...others].sort((a, b) => b.lead - a.lead || a.triedIn - b.triedIn);
-    const known = byLead.filter(({ triedIn }) => triedIn >= 0);
-    const best = known.slice(0, Math.ceil((tried - 1) / 2));
-    const rest = others.filter((candidate) => !best.includes(candidate)).sort((a, b) => a.triedIn - b.triedIn);
-    const chosen = [this.incumbent, ...best, ...rest];
-    return (all ? chosen : chosen.slice(0, tried)).map(({ policy }) => policy.name);
+  /** Stages of one replay, so that {@link PortfolioConfig.tried} of them keep within the budget. */
+  private stagesFor(budgetMs: number): number {
+    const { tried, minStages, maxStages } = this.config;
+    return Math.min(maxStages, Math.max(minStages, Math.floor(budgetMs / (tried * this.stageMs))));
   }
 
-  /** Updates the leads and perhaps the incumbent; returns why. */
-  private learn({ scores }: ReplayResult): string {
-    const { lead, clearness, clearnessAtOnce, newest, maxDoubt } = this.config;
-    const own = scores.find(({ candidate }) => candidate === this.incumbent.policy.name);
-    if (!own) return 'the incumbent was not replayed';
+  /** The incumbent, then by turns the best of the others and those that have not been tried for longest; the budget says how many, and if it is only one, the next evaluation begins with the other kind. */
+  private toTry(): string[] {
+    const others = [...this.candidates.values()].filter((candidate) => candidate !== this.incumbent);
+    const best = others.filter(({ tries }) => tries > 0).sort((a, b) => leadOf(b) - leadOf(a));
+    const stale = [...others].sort((a, b) => a.triedAtMs - b.triedAtMs || 0);
+    const [one, other] = this.evaluation % 2 === 0 ? [best, stale] : [stale, best];
+    const byTurns = others.flatMap((_, index) => [...one.slice(index, index + 1), ...other.slice(index, index + 1)]);
+    return [...new Set([this.incumbent, ...byTurns])].map(({ policy }) => policy.name);
+  }
+
+  /** Adds what a replay has shown, and perhaps changes the incumbent; returns why. */
+  private learn({ scores }: ReplayResult, asked: Asked, nowMs: number): string {
+    const { lead, clearness, clearnessAtOnce, maxDoubt } = this.config;
+    if (scores[0]?.candidate !== this.incumbent.policy.name) return 'the incumbent was not replayed';
     let best: Candidate | undefined;
-    let latestOfBest = 0;
-    for (const score of scores) {
+    for (const score of scores.slice(1)) {
       const candidate = this.candidates.get(score.candidate);
-      if (!candidate || candidate === this.incumbent) continue;
-      const latest = worth(score) - worth(own);
-      candidate.lead = candidate.triedIn < 0 ? latest : candidate.lead + newest * (latest - candidate.lead);
-      candidate.triedIn = this.evaluation;
-      candidate.gained = (1 - newest) * candidate.gained + score.gained;
-      candidate.lost = (1 - newest) * candidate.lost + score.lost;
-      candidate.tries += 1;
+      if (!candidate) continue;
+      this.addTo(candidate, score, asked, nowMs);
       const net = candidate.gained - candidate.lost;
       const needed = candidate.tries > 1 ? clearness : clearnessAtOnce;
-      const clear = net >= needed * Math.sqrt(candidate.gained + candidate.lost) && net > 0;
-      if (!clear || candidate.lead < lead || candidate.lead <= (best?.lead ?? 0)) continue;
-      best = candidate;
-      latestOfBest = latest;
+      const clear = net > 0 && net >= needed * Math.sqrt(candidate.gained + candidate.lost);
+      if (clear && leadOf(candidate) >= Math.max(lead, best ? leadOf(best) : 0)) best = candidate;
     }
-    this.incumbent.triedIn = this.evaluation;
     if (!best) return 'nothing leads clearly';
     if (this.doubt > maxDoubt)
       return `${best.policy.name} leads, but replays have been wrong by ${percent(this.doubt)} points of late`;
-    const reason = `${best.policy.name} leads by ${percent(latestOfBest)} points now and ${percent(best.lead)} of late`;
-    this.takeOver(best);
+    const reason = `${best.policy.name} leads by ${percent(leadOf(best))} points, ${Math.round(best.gained)} workflows gained and ${Math.round(best.lost)} lost`;
+    this.takeOver(best, nowMs);
     return reason;
   }
 
-  /** Leads are told relative to the incumbent, so all of them move. */
-  private takeOver(next: Candidate): void {
-    const { lead } = next;
-    for (const candidate of this.candidates.values()) {
-      candidate.lead -= lead;
-      candidate.gained = 0;
-      candidate.lost = 0;
-      candidate.tries = 0;
-    }
+  /** Replays of one window see the same workflows again: only what is new since the last one is evidence. */
+  private addTo(candidate: Candidate, score: ReplayScore, asked: Asked, nowMs: number) {
+    const sinceMs = nowMs - candidate.triedAtMs;
+    const fresh = Math.min(1, sinceMs / Math.max(1, asked.spanMs));
+    const kept = Math.exp(-sinceMs / this.config.memoryMs);
+    candidate.gained = kept * candidate.gained + fresh * score.gained;
+    candidate.lost = kept * candidate.lost + fresh * score.lost;
+    candidate.replayed = kept * candidate.replayed + fresh * asked.workflows;
+    candidate.tries += 1;
+    candidate.triedAtMs = nowMs;
+  }
+
+  /** What is known is relative to the incumbent, so of the others nothing is known any more; of the old one it is the reverse. */
+  private takeOver(next: Candidate, nowMs: number): void {
+    const { gained, lost, replayed, tries } = next;
+    for (const candidate of this.candidates.values()) Object.assign(candidate, NOTHING_KNOWN);
+    Object.assign(this.incumbent, { gained: lost, lost: gained, replayed, tries, triedAtMs: nowMs });
     this.incumbent = next;
   }
 }
 
-function worth({ attainment, tardiness }: ReplayScore): number {
-  return attainment - TARDINESS_WEIGHT * tardiness;
+/** Share of the replayed workflows that it gains, less those that it loses. */
+function leadOf({ gained, lost, replayed }: Candidate): number {
+  return (gained - lost) / Math.max(1, replayed);
 }
 
 function percent(share: number): string {

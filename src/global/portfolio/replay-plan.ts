@@ -4,6 +4,8 @@ import type { SeenStage, SeenWorkflow, TrafficWindow } from './traffic-window.js
 export interface ReplayPlan {
   readonly workflows: readonly ReplayWorkflow[];
   readonly horizonMs: number;
+  /** How much of the window is replayed. */
+  readonly spanMs: number;
   /** One workflow in so many has been taken. */
   readonly thinning: number;
   /** Workflows that count. */
@@ -54,6 +56,7 @@ export function planReplay(window: TrafficWindow, nowMs: number, limits: PlanLim
   return {
     workflows,
     horizonMs: Math.max(COPIES * spanMs, longest),
+    spanMs,
     thinning,
     counted: workflows.filter(({ counts }) => counts).length,
     stages: workflows.reduce((sum, { stages }) => sum + stages.length, 0),

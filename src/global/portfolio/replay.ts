@@ -54,8 +54,6 @@ export interface ReplayScore {
   readonly candidate: string;
   /** Share of the counted workflows that was in time, in [0, 1]. */
   readonly attainment: number;
-  /** Mean over them of duration ÷ allowed duration, at most 2 each; decides between orderings of equal attainment. */
-  readonly tardiness: number;
   /** Counted workflows that are in time here and late under the first candidate, and the other way round. */
   readonly gained: number;
   readonly lost: number;

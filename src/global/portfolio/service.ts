@@ -60,10 +60,10 @@ export class PortfolioService {
   }
 
   private tick(): void {
-    const { portfolio, worker, clock } = this.options;
+    const { portfolio, worker, clock, timeScale } = this.options;
     const request = portfolio.plan(clock.nowMs());
     if (!request) return;
-    worker.evaluate(request).then(
+    worker.evaluate({ ...request, budgetMs: request.budgetMs / timeScale }).then(
       (result) => this.answered(result),
       (error: unknown) => this.failed(error),
     );
