@@ -33,7 +33,7 @@ export function readJournal(directory: string): Journal | undefined {
   } catch (cause) {
     throw new MaestroError(
       'invalid_request',
-      `${path} is not the journal of a sweep; name another folder, or remove it.`,
+      `${path} is not the journal of a sweep; name another folder, or replace it with --force.`,
       {
         cause,
       },
@@ -42,7 +42,7 @@ export function readJournal(directory: string): Journal | undefined {
   if (head.format !== JOURNAL_FORMAT) {
     throw new MaestroError(
       'invalid_request',
-      `${path} was written by another version of maestro, whose runs lack what reports now show; remove it, or name another folder, and run the sweep again.`,
+      `${path} was written by another version of maestro, whose runs lack what reports now show; run the sweep again, in another folder or with --force.`,
     );
   }
   return { plan: head.plan, rows };
@@ -56,17 +56,31 @@ export function openJournal(
 ): { readonly rows: Map<number, RunRow>; add(index: number, row: RunRow): void } {
   mkdirSync(directory, { recursive: true });
   const path = join(directory, JOURNAL_FILE);
-  const found = readJournal(directory);
+  const found = replace ? soundJournal(directory) : readJournal(directory);
   if (found && found.plan.key !== plan.key && !replace) {
+    const what =
+      found.plan.command === plan.command
+        ? 'runs of the same sweep on other traces or fleets, or by other code'
+        : `the runs of another sweep (${found.plan.command})`;
     throw new MaestroError(
       'invalid_request',
-      `${directory} holds the runs of another sweep (${found.plan.command}); name another folder with --out, or replace them with --force.`,
+      `${directory} holds ${what}; name another folder with --out, or replace them with --force.`,
     );
   }
   const rows = found?.plan.key === plan.key ? found.rows : new Map<number, RunRow>();
   if (found?.plan.key === plan.key) dropCutLine(path);
   else writeFileSync(path, `${JSON.stringify({ format: JOURNAL_FORMAT, plan })}\n`);
   return { rows, add: (index, row) => appendFileSync(path, `${JSON.stringify({ index, row })}\n`) };
+}
+
+/** Whatever else stands there is to be replaced. */
+function soundJournal(directory: string): Journal | undefined {
+  try {
+    return readJournal(directory);
+  } catch (error) {
+    if (error instanceof MaestroError) return undefined;
+    throw error;
+  }
 }
 
 function dropCutLine(path: string): void {

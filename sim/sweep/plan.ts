@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { codeDigest } from './code-digest.js';
 import { factsOf, type WorkloadFacts } from './facts.js';
 import type { SweepCell, SweepWorkload } from './types.js';
 
@@ -12,7 +14,7 @@ export interface PlannedCell extends SweepCell {
 
 /** Everything about a sweep but its results: plain data that any shard of it writes down and that the report is built from. */
 export interface SweepPlan {
-  /** Equal for sweeps that give equal results: a digest of the workloads and the cells. */
+  /** Equal for sweeps that give equal results: a digest of the workloads, the cells, the models that they load and the code. */
   readonly key: string;
   readonly title: string;
   /** The command, without what does not change the results. */
@@ -27,9 +29,11 @@ export function planSweep(
   workloads: readonly (SweepWorkload & { readonly about: string })[],
   cells: readonly PlannedCell[],
 ): SweepPlan {
-  const digest = createHash('sha256');
+  const digest = createHash('sha256').update(codeDigest());
   for (const workload of workloads) digest.update(JSON.stringify(workload));
   digest.update(JSON.stringify(cells));
+  const models = cells.flatMap(({ prediction }) => (prediction.kind === 'model' ? [prediction.path] : []));
+  for (const path of new Set(models)) digest.update(readFileSync(path));
   const { title, command, notes } = about;
   return { key: digest.digest('hex').slice(0, 16), title, command, workloads: workloads.map(factsOf), notes, cells };
 }

@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { sweepWorkload } from '../../src/cli/sweep-workload.js';
 import { parseConfig } from '../../src/config/load.js';
 import { SMALL_FLEET } from '../../test/sim-scenario.js';
@@ -150,6 +150,26 @@ describe('the report of a sweep', () => {
     writeFileSync(path, text.replace(/"format":\d+,/, ''));
     expect(() => readJournal(directory)).toThrow(/another version of maestro.*run the sweep again/);
     await expect(executeSweep(plan, [workload], { directory, jobs: 1 })).rejects.toThrow('another version');
+    for (const other of [text.replace(/"format":\d+,/, ''), 'no journal\n']) {
+      writeFileSync(path, other);
+      await executeSweep(plan, [workload], { directory, jobs: 1, replace: true });
+      expect(readJournal(directory)?.rows.size).toBe(4);
+    }
     writeFileSync(path, text);
+  });
+
+  it('does not go on with runs of other code', async () => {
+    const path = join(directory, JOURNAL_FILE);
+    const text = readFileSync(path, 'utf8');
+    vi.resetModules();
+    vi.doMock('./code-digest.js', () => ({ codeDigest: () => 'changed' }));
+    const { planSweep: planAnew } = await import('./plan.js');
+    const changed = planAnew({ title: 'T', command: 'c', notes: [] }, [workload], cells);
+    vi.doUnmock('./code-digest.js');
+    expect(changed.key).not.toBe(plan.key);
+    await expect(executeSweep(changed, [workload], { directory, jobs: 1 })).rejects.toThrow(
+      'holds runs of the same sweep on other traces or fleets, or by other code; name another folder',
+    );
+    expect(readFileSync(path, 'utf8')).toBe(text);
   });
 });
