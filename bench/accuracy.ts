@@ -10,13 +10,13 @@
 import { goalsOf, sourceOf } from '../sim/predict/goals.js';
 import { InputForest } from '../sim/predict/input-forest.js';
 import type { JudgedHistory } from '../sim/predict/judge-calls.js';
-import { judgeKeptBack } from '../sim/predict/judge-kept-back.js';
+import { judgeKeptBack, tooFewToJudge } from '../sim/predict/judge-kept-back.js';
 import { judgeUnseen } from '../sim/predict/judge-unseen.js';
 import { predictionReport } from '../sim/predict/report.js';
 import { traceCalls } from '../sim/predict/trace-calls.js';
 import { MaestroError } from '../src/model/error.js';
 import { loadEmbedder } from '../src/predict/embedder/service.js';
-import { type CallHistory, filterHistory } from '../src/predict/examples.js';
+import { type CallHistory, filterHistory, taughtTokens } from '../src/predict/examples.js';
 import { keptBack } from '../src/predict/training/split.js';
 import { DEFAULT_TRAINING } from '../src/predict/training/train-model.js';
 import { count, orEnd, positive, scriptFlags } from './flags.js';
@@ -75,13 +75,24 @@ function accuracy(): void {
   const judged: JudgedHistory[] = [];
   const forests = new Map<string, { calls: number; error: number }>();
   for (const [source, history] of histories) {
+    const why = tooFewToJudge(history, options, KEPT_BACK);
+    if (why !== undefined) {
+      console.error(`${source}: skipped, ${why}`);
+      continue;
+    }
     const one = judgeKeptBack(history, options, KEPT_BACK);
     judged.push(one);
     addForestErrors(history, one, forests);
     console.error(`${source}: judged`);
+    const others = new Set(one.calls.map(({ call }) => call.stage.template).filter((name) => !sourceOf(name)));
+    if (others.size > 0)
+      console.error(`${source}: not in the table, as no goal is for them: ${[...others].join(', ')}`);
   }
   const result = goalsOf(judged);
-  if (!result) throw new Error('no source with known lengths');
+  if (!result) {
+    console.error('nothing to judge');
+    process.exit(1);
+  }
   const errors = result.errors.map((each) => {
     const { calls, error } = forests.get(each.source)!;
     return { ...each, inputForest: error / calls };
@@ -110,6 +121,15 @@ function addForestErrors(
 }
 
 function drift(): void {
+  for (const [source, { calls }] of histories) {
+    if (calls.some(({ outcome }) => taughtTokens(outcome) !== undefined)) continue;
+    console.error(`${source}: skipped, no call has a known length`);
+    histories.delete(source);
+  }
+  if (histories.size < 2) {
+    console.error('nothing to judge: --drift needs two sources, one to learn from and one to judge');
+    process.exit(1);
+  }
   const rows = [...histories].map(([source, unseen]) => {
     const seen = [...histories].flatMap(([name, history]) => (name === source ? [] : [history]));
     const { byModel, online } = judgeUnseen(seen, unseen, options);
@@ -173,6 +193,7 @@ function print(errors: readonly (Goals['errors'][number] & { inputForest: number
     const figure = (value: number) => value.toFixed(3);
     const sign = better === 'above' ? '>=' : '<=';
     const text = measured === undefined ? '-' : figure(measured);
-    console.log(`${isMet ? 'met   ' : 'MISSED'}  ${name.padEnd(56)}${text.padStart(9)}  ${sign} ${figure(goal)}`);
+    const verdict = measured === undefined ? 'too few' : isMet ? 'met' : 'MISSED';
+    console.log(`${verdict.padEnd(9)}${name.padEnd(56)}${text.padStart(9)}  ${sign} ${figure(goal)}`);
   }
 }

@@ -97,8 +97,14 @@ describe('the report of a sweep', () => {
     const html = [...renderSweepHtml(report).matchAll(/<h2>(.*?)<\/h2>/g)].map(([, title]) => title);
     const text = [...renderSweepMarkdown(report).matchAll(/^## (.*)$/gm)].map(([, title]) => title);
     // Only pictures have no place in a text.
-    expect(html.filter((title) => title !== 'Attainment against load' && title !== 'Slowdown')).toEqual(text);
+    expect(html.filter((title) => title !== 'Slowdown')).toEqual(text);
     expect(text).toEqual(['Workloads', 'small, deadlines class', 'What the numbers mean']);
+  });
+
+  it('draws attainment against load where there are loads to draw it against', () => {
+    expect(renderSweepHtml(report)).not.toContain('Attainment against load');
+    const cells = [...report.cells, ...report.cells.map((cell) => ({ ...cell, load: 2 }))];
+    expect(renderSweepHtml({ ...report, cells })).toContain('<h2>Attainment against load</h2>');
   });
 
   it('names every policy in the legend, and keeps every interval within the plot', () => {

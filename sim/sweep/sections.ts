@@ -53,7 +53,10 @@ export function sectionsOf(report: SweepReport): Section[] {
   const sections: Section[] = [
     { blocks: [{ kind: 'list', lines: findings(report) }] },
     { title: 'Workloads', blocks: [tableBlock(workloadTable(report))] },
-    { title: 'Attainment against load', blocks: [figures(steady.map(loadFigure))] },
+    {
+      title: 'Attainment against load',
+      blocks: [figures(steady.filter(({ loads }) => loads.length > 1).map(loadFigure))],
+    },
     { title: 'Slowdown', blocks: [figures(groups.map((group) => slowdownFigure(group, report.slowdownPoints)))] },
     ...groups.map((group) => groupSection(group, report)),
     {
