@@ -19,6 +19,12 @@ const READY_BUCKETS = 96;
 /** One more engine may be woken at a time for so many running ones of the model; always one. */
 const RUNNING_PER_WAKE = 8;
 
+/** Of the KV memory of an engine, so much is still free in another that takes over what it has: with less, models on small GPUs took each other's room in turn (docs/research/weights.md). */
+const SPARE_SHARE = 0.5;
+
+/** Victims of sleeping engines that are looked at for one account of the capacity. */
+const MAX_ASKED = 8;
+
 /** How long a lease lasts, until one has ended. */
 const FIRST_LEASE_MS = 5_000;
 
@@ -50,7 +56,17 @@ export class ModelIndex {
   constructor(
     readonly model: string,
     private readonly limits: SeatLimits,
+    private readonly spared: Spared,
   ) {}
+
+  /** Could the model do without this engine: do the others have seats for what it has, and one of them memory, which is then still half empty? */
+  spares(engine: EngineRecord): boolean {
+    const counted = this.counted.get(engine);
+    if (!counted?.running || this.openPlaces - counted.places <= leasesOf(engine)) return false;
+    const { reservedKvTokens, kvPoolTokens } = engine.view;
+    const kvTokens = reservedKvTokens + engine.pendingKvTokens + SPARE_SHARE * kvPoolTokens;
+    return this.roomiest(kvTokens, (other) => other !== engine) !== undefined;
+  }
 
   /** Some running engine has a pool for so much KV, be it full or not. */
   runsWithPool(kvTokens: number): boolean {
@@ -134,10 +150,12 @@ export class ModelIndex {
     if (this.running > 0) {
       const wakesAllowed = Math.max(1, Math.floor(this.running / RUNNING_PER_WAKE));
       const mayWake = this.waking < wakesAllowed;
+      let asked = 0;
+      const spared: Spared = (engineId) => asked++ < MAX_ASKED && this.spared(engineId);
       const cold =
         this.asleep.size === 0
           ? undefined
-          : this.asleep.find((engine) => engine.view.state === 'waking' || (mayWake && !disturbs(engine)));
+          : this.asleep.find((engine) => engine.view.state === 'waking' || (mayWake && !disturbs(engine, spared)));
       return {
         model: this.model,
         starts: this.openPlaces,
@@ -188,12 +206,21 @@ export class ModelIndex {
   }
 }
 
+/** Could its model do without this engine? */
+export type Spared = (engineId: string) => boolean;
+
+export function isSpared(engine: EngineRecord | undefined, models: ReadonlyMap<string, ModelIndex>): boolean {
+  return engine !== undefined && models.get(engine.view.spec.model)?.spares(engine) === true;
+}
+
 /**
- * Others would have to sleep for it. Beside a running engine of its model that adds no capacity: it takes from other models what this one gains, and all of them wait for weights
- * (`bench/slo`, placement).
+ * Others would lose by its wake: engines that their models need would have to sleep for it, or somebody waits on its GPUs for a model that sleeps. Beside a running engine of its model
+ * such a wake adds no capacity: it takes from other models what this one gains, and all of them wait for weights.
  */
-export function disturbs(engine: EngineRecord): boolean {
-  return !isRunning(engine) && engine.view.state !== 'waking' && engine.view.disturbanceMs > 0;
+export function disturbs(engine: EngineRecord, spared: Spared): boolean {
+  const { state, disturbanceMs, victims } = engine.view;
+  if (isRunning(engine) || state === 'waking' || disturbanceMs === 0) return false;
+  return engine.heldBeside > 0 || !victims?.every(spared);
 }
 
 /**

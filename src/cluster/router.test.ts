@@ -193,6 +193,13 @@ describe('ClusterRouter: views', () => {
 });
 
 describe('ClusterRouter.capacity', () => {
+  /** A full engine of the model; another that sleeps, for which one of another model would have to sleep; and more. */
+  const besideFull = (...more: EngineView[]): EngineView[] => [
+    makeView('n0/e0', { leases: 10 }),
+    makeView('n1/e1', { state: 'sleeping', readyInMs: 700, disturbanceMs: 50, victims: ['n1/b'] }),
+    makeView('n1/b', { leases: 2, reservedKvTokens: 1_000 }, { model: 'model-b' }),
+    ...more,
+  ];
   const CASES: [string, EngineView[], Record<string, number>][] = [
     ['an idle engine: seats and look-ahead', [makeView('n0/e0')], { starts: 10, readyInMs: 0, coldStarts: 0 }],
     [
@@ -229,6 +236,24 @@ describe('ClusterRouter.capacity', () => {
     [
       'a sleeping engine for which others would have to sleep is not offered beside a full one',
       [makeView('n0/e0', { leases: 10 }), makeView('n1/e1', { state: 'sleeping', readyInMs: 700, disturbanceMs: 50 })],
+      { starts: 0, coldStarts: 0 },
+    ],
+    [
+      'but is offered where their models have room elsewhere',
+      besideFull(makeView('n2/b', {}, { model: 'model-b' })),
+      { starts: 0, coldStarts: 2 },
+    ],
+    [
+      'not where the others of those models are more than half full',
+      besideFull(makeView('n2/b', { reservedKvTokens: 60_000 }, { model: 'model-b' })),
+      { starts: 0, coldStarts: 0 },
+    ],
+    [
+      'not where somebody waits on its GPU for a model that sleeps',
+      besideFull(
+        makeView('n2/b', {}, { model: 'model-b' }),
+        makeView('n1/c', { state: 'sleeping', leases: 1 }, { model: 'model-c' }),
+      ),
       { starts: 0, coldStarts: 0 },
     ],
     [

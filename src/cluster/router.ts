@@ -22,7 +22,7 @@ import {
 } from './engine-record.js';
 import { ENGINE_FILTERS } from './filter/registry.js';
 import { GpuSharing } from './gpu-sharing.js';
-import { disturbs, ModelIndex } from './model-index.js';
+import { disturbs, isSpared, ModelIndex } from './model-index.js';
 import type { PlaceRequest } from './place-request.js';
 import { PrefixIndex, type PrefixLimits } from './prefix.js';
 import { RecentMap } from './recent-map.js';
@@ -84,6 +84,7 @@ export class ClusterRouter {
   private readonly prefixes: PrefixIndex;
   private readonly kept: RecentMap<string, KeptHere>;
   private readonly sharing = new GpuSharing();
+  private readonly spared = (engineId: string) => isSpared(this.engines.get(engineId), this.models);
   /** Models whose capacity is not what was last told. */
   private readonly changedModels: string[] = [];
   private readonly startedAtMs = new ChurnMap<number>();
@@ -292,7 +293,7 @@ export class ClusterRouter {
     let sleeping = 0;
     const calm = index.runsWithPool(request.prediction.kvTokens.bound);
     index.visitSoonestReady((engine) => {
-      if (calm && disturbs(engine)) return false;
+      if (calm && disturbs(engine, this.spared)) return false;
       if (look(engine)) sleeping += 1;
       return sleeping >= MAX_SLEEPING_CANDIDATES;
     });
@@ -336,7 +337,7 @@ export class ClusterRouter {
   private index(model: string): ModelIndex {
     let index = this.models.get(model);
     if (!index) {
-      index = new ModelIndex(model, this.config);
+      index = new ModelIndex(model, this.config, this.spared);
       this.models.set(model, index);
     }
     return index;

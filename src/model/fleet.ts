@@ -133,6 +133,8 @@ export interface EngineView {
   readonly readyInMs: number;
   /** Delay that making room would cause to others, milliseconds. */
   readonly disturbanceMs: number;
+  /** Engines that would have to sleep for it; empty where lent memory is enough. Absent: not told. */
+  readonly victims?: readonly string[] | undefined;
   /** Prompt tokens of leased stages that have not produced a first token yet. */
   readonly pendingPrefillTokens: number;
   /** Measured recently: preemptions a minute and requests waiting inside the engine. */

@@ -18,6 +18,8 @@ export interface Readiness {
   /** Sleeps and wakes that making room would force on other engines. */
   readonly disturbanceMs: number;
   readonly reason: HoldReason;
+  /** The engines that would have to sleep. */
+  readonly victims?: readonly string[];
 }
 
 const READY: Readiness = { readyInMs: 0, disturbanceMs: 0, reason: 'seats-full' };
@@ -91,7 +93,7 @@ function roomFor(context: ReclaimContext, record: EngineRecord, nowMs: number): 
     engines.filter((other) => other !== record),
   );
   const rest = beyondLent(need, lent);
-  if (rest.length === 0) return { readyInMs: SHED_MS, disturbanceMs: SHED_MS, reason: 'waking' };
+  if (rest.length === 0) return { readyInMs: SHED_MS, disturbanceMs: SHED_MS, reason: 'waking', victims: [] };
   const candidates = engines.filter(
     (other) => other.residency.state === 'running' && other.spec.pinned !== true && canMakeRoom(other, ledger, nowMs),
   );
@@ -123,7 +125,7 @@ function roomFor(context: ReclaimContext, record: EngineRecord, nowMs: number): 
       leftMs = Math.max(leftMs, residencyMs + drainMs(victim) + sleepMs);
     }
   }
-  return { readyInMs: leftMs, disturbanceMs, reason };
+  return { readyInMs: leftMs, disturbanceMs, reason, victims: chosen };
 }
 
 function canMakeRoom(record: EngineRecord, ledger: MemoryLedger, nowMs: number): boolean {

@@ -456,6 +456,7 @@ describe('views', () => {
     const manager = sharedNode();
     const idleVictim = manager.view('b')!;
     expect(idleVictim.disturbanceMs).toBeGreaterThan(0);
+    expect(idleVictim.victims).toEqual(['a']);
     manager.reserve(testDemand('s1', 'a'), 1);
     const busyVictim = manager.view('b')!;
     expect(busyVictim.readyInMs).toBeGreaterThan(idleVictim.readyInMs + 5000);

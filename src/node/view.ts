@@ -23,7 +23,7 @@ function promisableTokens({ engines, ledger }: ReclaimContext, record: EngineRec
 /** What a router may know of an engine, as of `nowMs`. */
 export function buildView(context: ReclaimContext, record: EngineRecord, nowMs: number): EngineView {
   const { reservations, residency, spec } = record;
-  const { readyInMs, disturbanceMs } = estimateReadiness(context, record, nowMs);
+  const { readyInMs, disturbanceMs, victims } = estimateReadiness(context, record, nowMs);
   const cordoned = record.cordoned && residency.state !== 'down';
   return {
     spec,
@@ -39,6 +39,7 @@ export function buildView(context: ReclaimContext, record: EngineRecord, nowMs: 
     kvPoolTokens: promisableTokens(context, record),
     readyInMs: cordoned ? Number.POSITIVE_INFINITY : readyInMs,
     disturbanceMs,
+    victims,
     pendingPrefillTokens: reservations.pendingPrefillTokens,
     engineWaiting: record.engineWaiting ?? 0,
     enginePreemptions: record.preemptionsPerMinute(nowMs),
