@@ -34,7 +34,9 @@ const run = z.strictObject({
   workflows: count.describe('Workflows that count: those that arrived after the warm-up.'),
   ...{ attainment: share, attainmentByClass: byClass(share) },
   bound: share.describe('No policy can have more in time on this traffic: a relaxed bound, see docs/benchmark.md.'),
-  goodputPerSecond: amount.describe('Workflows in time.'),
+  goodputPerSecond: amount.describe(
+    'Workflows in time, by the seconds between the end of the warm-up and the last arrival: attainment times the rate of the traffic.',
+  ),
   goodputPerGpuHour: amount,
   goodputPerDollar: amount.optional().describe('Absent where a GPU of the fleet has no stated price.'),
   kv: z.strictObject({

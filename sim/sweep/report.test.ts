@@ -16,6 +16,7 @@ import { type PlannedCell, planSweep } from './plan.js';
 import { policyColours } from './policy-colours.js';
 import { buildSweepReport, type SweepReport } from './report.js';
 import { sweepReportJsonSchema, sweepReportSchema } from './report-schema.js';
+import { runCell } from './run-cell.js';
 import { groupCells } from './tables.js';
 
 const config = parseConfig(SMALL_FLEET, 'fleet');
@@ -36,7 +37,12 @@ const workload = sweepWorkload({
 it('a load of workflows that all arrive at once is refused, unless its speed is given', () => {
   const args = { ...{ name: 'once', about: '', config, modelMap: new Map(), warmupShare: 0 }, rows: rows.slice(0, 1) };
   expect(() => sweepWorkload(args)).toThrow('arrive at one time');
-  expect(sweepWorkload({ ...args, capacitySpeed: 1 }).workflows).toHaveLength(1);
+  const once = sweepWorkload({ ...args, capacitySpeed: 1 });
+  expect(once.workflows).toHaveLength(1);
+  const { goodputPerSecond } = runCell(once, { ...cells[0]!, workload: 'once' });
+  // One workflow of 50 tokens, which take half a second or so.
+  expect(goodputPerSecond).toBeGreaterThan(0.2);
+  expect(goodputPerSecond).toBeLessThan(10);
 });
 
 const cells = ['fcfs', 'edf'].flatMap((policy) =>

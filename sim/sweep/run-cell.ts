@@ -80,7 +80,9 @@ export function rowOf(workload: SweepWorkload, cell: SweepCell, result: SimResul
   const warmupMs = workload.warmupShare * lastMs;
   const counted = result.workflows.filter(({ arrivalMs }) => arrivalMs >= warmupMs);
   const met = counted.filter((workflow) => workflow.met);
-  const goodputPerSecond = met.length / Math.max(1e-3, (lastMs - warmupMs) / 1000);
+  // Of the traffic that counts; where all of it comes at one moment, until it has ended.
+  const overMs = lastMs > warmupMs ? lastMs - warmupMs : Math.max(1, result.counters.simulatedMs - lastMs);
+  const goodputPerSecond = met.length / (overMs / 1000);
   const gpus = workload.nodes.reduce((sum, node) => sum + node.gpus.length, 0);
   const dollarsPerHour = fleetDollarsPerHour(workload.nodes);
   const { kv, coldStarts, preemptions } = result.fleet;

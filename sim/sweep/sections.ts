@@ -40,7 +40,7 @@ const MEANINGS = [
   'worst 1 % wait: time beyond that of the same workflow alone on an idle fleet, which one workflow in a hundred exceeds.',
   'slowdown: time of a workflow over that alone on an idle fleet. Of completed ones.',
   'fairness: Jain’s index over the attainment of tenants; 1 is equal.',
-  'goodput: workflows in time, for each minute, hour of a GPU, and dollar.',
+  'goodput: workflows in time, for each minute of arrivals, hour of a GPU, and dollar.',
   'KV: memory that was promised, beside what max_tokens would promise and beside what was used. over-commitment: share of the time windows of a node in which more was used than promised.',
   'cold-start wait: time that calls waited for weights, in sum over a run. prompt from cache: prompt tokens that were not computed again.',
 ];
