@@ -35,6 +35,17 @@ describe('a simulated run', () => {
     expect(violations(workflows, result).join()).toContain('leases or stages are left');
   });
 
+  it('ends no answer before its recorded length where the trace states no limit, and at the limit where it does', () => {
+    const [first] = poissonWorkflows(1, 1, 100, 1);
+    const answer = (fields: object) => {
+      const rows = first!.rows.map((row) => ({ ...row, input_length: 10, output_length: 6000, ...fields }));
+      const result = runSimulation({ ...testScenario(SMALL_FLEET, [{ ...first!, rows }]), detail: 'requests' });
+      return result.stages[0]!.outputTokens;
+    };
+    expect(answer({ max_tokens: undefined })).toBe(6000);
+    expect(answer({ max_tokens: 100 })).toBe(100);
+  });
+
   it('is the same to the byte when it is run again, and another with another seed', () => {
     const row = JSON.stringify(runCell(workload, cell));
     expect(JSON.stringify(runCell(workload, cell))).toBe(row);

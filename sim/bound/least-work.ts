@@ -1,7 +1,7 @@
 import { DEFAULT_BLOCK_TOKENS } from '../../src/model/memory.js';
 import type { TraceRow } from '../../traces/schema.js';
 import { blockTokensOf, hashRunsOf, isRoot, type TraceWorkflow, waitMs } from '../../traces/workflow.js';
-import { DEFAULT_MAX_TOKENS } from '../world/stages.js';
+import { limitOf } from '../world/stages.js';
 import type { StepFloor } from './step-floor.js';
 
 /** The least that a call asks of an engine, whatever is in its prefix cache. */
@@ -53,7 +53,7 @@ export function leastWorkOf(workflows: readonly TraceWorkflow[]): LeastWork[][] 
       }
       works.set(row, {
         ...{ model: modelOf(row), promptTokens, firstTokens, reusedTokens, gapMs: waitMs(row) },
-        outputTokens: Math.max(1, Math.min(row.output_length, row.max_tokens ?? DEFAULT_MAX_TOKENS)),
+        outputTokens: Math.max(1, Math.min(row.output_length, limitOf(row))),
         // An engine always computes the last token.
         uncachedTokens: Math.max(1, promptTokens - cached),
         ownTokens: promptTokens - common,

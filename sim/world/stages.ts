@@ -5,8 +5,14 @@ import { stageFeaturesOf } from '../../traces/stage-features.js';
 import { blockTokensOf, hashRunsOf } from '../../traces/workflow.js';
 import type { Run } from './runs.js';
 
-/** Limit of a stage for which the trace has none. */
-export const DEFAULT_MAX_TOKENS = 4_096;
+/** Limit of a stage for which the trace has none; raised where its answer is longer. */
+const DEFAULT_MAX_TOKENS = 4_096;
+
+/** The `max_tokens` of a call, as a replay sends it. */
+export function limitOf({ max_tokens, output_length }: TraceRow): number {
+  return max_tokens ?? Math.max(DEFAULT_MAX_TOKENS, output_length);
+}
+
 /** Steps per doubling of the length, as the gateway hashes a growing prompt. */
 const STEPS_PER_DOUBLING = 8;
 const NONE: readonly never[] = [];
@@ -38,7 +44,7 @@ export function stageOf(
     weight,
     promptTokens,
     promptTokensExact: true,
-    maxTokens: Math.min(row.max_tokens ?? DEFAULT_MAX_TOKENS, room),
+    maxTokens: Math.min(limitOf(row), room),
     bodyBytes: 4 * promptTokens,
     prefixHashes: prefixHashes(row, model),
     features: stageFeaturesOf(row),

@@ -26,7 +26,7 @@ const play = (...rows: Parameters<typeof sweepWorkload>[0]['rows']) =>
 it('what of a trace cannot be played as it stands is told', () => {
   const { workflows, notes } = play(
     { ...row, request_id: 'a', timestamp: 0, class: 'gold' },
-    { ...row, request_id: 'b', timestamp: 1, class: 'batch' },
+    { ...row, request_id: 'b', timestamp: 1, class: 'batch', max_tokens: 4 },
     { ...row, request_id: 'c', timestamp: 2, class: 'night', input_length: 4096 },
     { ...row, request_id: 'd' },
   );
@@ -35,6 +35,7 @@ it('what of a trace cannot be played as it stands is told', () => {
   expect(notes).toEqual([
     '1 of 4 workflows have no arrival time and are left out.',
     '1 of 4 workflows have a call whose prompt is longer than any engine of its model takes (maxModelLen): it is rejected, and they count as misses.',
+    '1 of 4 workflows have an answer that is longer than max_tokens or the context leave room for: it ends there.',
     'The fleet file has no class gold; those workflows are of class chat.',
   ]);
   expect(play({ ...row, request_id: 'a', timestamp: 0, class: 'chat' }).notes).toEqual([]);

@@ -87,7 +87,11 @@ function notesOn(all: readonly TraceWorkflow[], nodes: readonly NodeSpec[], conf
     longest.set(model, Math.max(longest.get(model) ?? 0, maxModelLen));
   }
   const untimed = count(({ arrivalMs }) => arrivalMs === undefined);
-  const tooLong = count(({ rows }) => rows.some((row) => row.input_length >= (longest.get(row.model!) ?? 0)));
+  const roomOf = ({ model, input_length }: TraceRow) => (longest.get(model!) ?? 0) - input_length;
+  const tooLong = count(({ rows }) => rows.some((row) => roomOf(row) <= 0));
+  const cut = count(({ rows }) =>
+    rows.some((row) => roomOf(row) > 0 && row.output_length > Math.min(row.max_tokens ?? Infinity, roomOf(row))),
+  );
   const strange = [...new Set(all.map(({ sloClass }) => sloClass))].filter(
     (name) => name !== undefined && config.classes.every((each) => each.name !== name && each.kind !== name),
   );
@@ -96,6 +100,11 @@ function notesOn(all: readonly TraceWorkflow[], nodes: readonly NodeSpec[], conf
     ...(tooLong > 0
       ? [
           `${tooLong} of ${all.length} workflows have a call whose prompt is longer than any engine of its model takes (maxModelLen): it is rejected, and they count as misses.`,
+        ]
+      : []),
+    ...(cut > 0
+      ? [
+          `${cut} of ${all.length} workflows have an answer that is longer than max_tokens or the context leave room for: it ends there.`,
         ]
       : []),
     ...(strange.length > 0

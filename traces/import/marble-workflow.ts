@@ -20,7 +20,6 @@ const iteration = z.object({
 export const marbleRun = z.object({
   task: z.string(),
   iterations: z.array(iteration),
-  token_usage: z.number().nullish(),
 });
 
 export type MarbleRun = z.infer<typeof marbleRun>;

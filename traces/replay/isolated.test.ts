@@ -40,6 +40,11 @@ describe('isolatedDuration', () => {
     expect(isolatedMs(same!)).toBeCloseTo(cost.prefillMs(8000) + cost.prefillMs(8000, 4000), 6);
   });
 
+  it('ends an answer at its limit, as servers do', () => {
+    const [limited] = groupWorkflows([row('a', { output_length: 101, max_tokens: 11 })]);
+    expect(isolatedMs(limited!)).toBeCloseTo(cost.prefillMs(8000) + cost.decodeRunMs(1, 8000, 10), 6);
+  });
+
   it('says nothing where a model is not known', () => {
     const [workflow] = groupWorkflows([row('a'), row('b', { model: 'other' })]);
     expect(isolatedMs(workflow!)).toBeUndefined();

@@ -33,9 +33,11 @@ export function isolatedDuration(
 
 /** One prefill of what is not cached, then one step a token. */
 function stageMs(cost: StepCost, row: TraceRow, cachedTokens: number): number {
+  // Servers end an answer at its limit, whatever was recorded.
+  const outputTokens = Math.min(row.output_length, row.max_tokens ?? Number.POSITIVE_INFINITY);
   return (
     cost.prefillMs(Math.max(1, row.input_length), cachedTokens) +
-    cost.decodeRunMs(1, row.input_length, Math.max(0, row.output_length - 1))
+    cost.decodeRunMs(1, row.input_length, Math.max(0, outputTokens - 1))
   );
 }
 
