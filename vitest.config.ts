@@ -1,10 +1,22 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
-    include: ['{src,sim,traces,bench,test}/**/*.test.ts'],
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    // Far more than any test takes: a busy machine is no failure.
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     reporters: ['default', './test/closing-line-reporter.ts'],
+    // Left to itself, vitest plays one file after the other on two cores; tests with processes mostly wait.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
+    // In the order of their names: what takes longest begins first.
+    projects: [
+      { extends: true, test: { name: 'system', include: ['test/**/*.test.ts'] } },
+      {
+        extends: true,
+        // One process plays many files: to start it and to load the house costs more than most of the tests.
+        test: { name: 'unit', include: ['{src,sim,traces,bench}/**/*.test.ts'], isolate: false },
+      },
+    ],
   },
 });
