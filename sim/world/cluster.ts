@@ -35,6 +35,8 @@ interface ClusterConfig {
 export class SimCluster {
   readonly router: ClusterRouter;
   readonly links: ClusterConfig['links'];
+  /** Its capacity has changed, and the global level has not been told. */
+  hasNews = false;
   private readonly interactive: ReadonlySet<string>;
   private readonly nodes = new Map<string, SimNode>();
   private capacityDue = false;

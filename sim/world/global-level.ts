@@ -17,6 +17,8 @@ export interface GlobalListener {
   dispatched(dispatch: Dispatch): void;
   expired(stageId: string): void;
   keep(job: Job, keep: KeptContext): void;
+  /** Stages are about to be dispatched: news of capacity that has been kept back is to be told now. */
+  newsWanted(): void;
 }
 
 /** As the live system: a workflow that has been silent for so long counts as over. */
@@ -100,6 +102,11 @@ export class GlobalLevel {
     this.predictions.nextModels?.expire(nowMs);
   }
 
+  /** Does anybody wait here? */
+  get waits(): boolean {
+    return this.scheduler.queued > 0;
+  }
+
   /** Stages of the model that wait here; none while no process is there. */
   waitingFor(model: string): ReturnType<GlobalScheduler['waitingFor']> {
     return this.up ? this.scheduler.waitingFor(model) : undefined;
@@ -144,7 +151,7 @@ export class GlobalLevel {
 
   /** Room alone moves nothing where nobody waits. */
   private pumpIfWaiting(): void {
-    if (this.scheduler.queued > 0) this.pumpSoon();
+    if (this.waits) this.pumpSoon();
   }
 
   private pumpSoon(): void {
@@ -157,6 +164,7 @@ export class GlobalLevel {
     this.pumpDue = false;
     const { scheduler, loop } = this;
     if (!this.up) return;
+    this.listener.newsWanted();
     for (const dispatch of scheduler.dispatch(loop.nowMs)) this.listener.dispatched(dispatch);
     const nextMs = scheduler.nextExpiryMs();
     if (nextMs >= this.expiryMs) return;

@@ -184,7 +184,18 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
     });
   }
 
+  /** Over a link that takes no time, news of room is told when somebody waits for it: three of four reports would be replaced unread. */
   capacityChanged(cluster: SimCluster): void {
+    if (cluster.links.up.immediate && !this.global.waits) cluster.hasNews = true;
+    else this.tellChanges(cluster);
+  }
+
+  newsWanted(): void {
+    for (const cluster of this.fleet.clusters.values()) if (cluster.hasNews) this.tellChanges(cluster);
+  }
+
+  private tellChanges(cluster: SimCluster): void {
+    cluster.hasNews = false;
     this.tellCapacity(cluster, cluster.router.capacityChanges(this.loop.nowMs));
   }
 

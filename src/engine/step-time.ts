@@ -237,7 +237,7 @@ export class StepCost {
       this.layers * this.layerProductsMs(tokens) + this.headProductsMs(samples) + this.fixedMs + this.tokenMs * tokens;
     if (this.hostWork === 'none') return this.overheadMs + deviceMs;
     const hostMs = this.hostStepMs + this.hostSeqMs * samples;
-    return this.overheadMs + (this.hostWork === 'serial' ? deviceMs + hostMs : Math.hypot(deviceMs, hostMs));
+    return this.overheadMs + (this.hostWork === 'serial' ? deviceMs + hostMs : hypotenuse(deviceMs, hostMs));
   }
 
   private layerProductsMs(tokens: number): number {
@@ -270,6 +270,14 @@ export class StepCost {
     const ratio = Math.min(a, b) / larger;
     return larger * (1 + ratio ** this.corner) ** this.inverseCorner;
   }
+}
+
+/** To the last bit what `Math.hypot` gives of two positive numbers, which makes a list of them first. */
+function hypotenuse(a: number, b: number): number {
+  const larger = Math.max(a, b);
+  const first = a / larger;
+  const second = b / larger;
+  return Math.sqrt(first * first + second * second) * larger;
 }
 
 /** Parameters of one layer that every token passes, and of one routed expert. */
