@@ -35,18 +35,19 @@ export async function readTrace(source: TraceSource): Promise<Trace> {
   return header ? { header, rows } : { rows };
 }
 
-/** Checks a whole trace and returns up to `limit` issues instead of stopping at the first. */
+/** Checks a whole trace and returns up to `limit` issues instead of stopping at the first; with so many it stops, and is not complete. */
 export async function checkTrace(
   source: TraceSource,
   limit = 20,
-): Promise<{ readonly rows: number; readonly issues: readonly TraceIssue[] }> {
+): Promise<{ readonly rows: number; readonly issues: readonly TraceIssue[]; readonly isComplete: boolean }> {
   const validator = new TraceValidator();
   for await (const line of linesOf(source)) {
     validator.parse(line);
     if (validator.issues.length >= limit) break;
   }
-  if (validator.issues.length < limit) validator.finish();
-  return { rows: validator.rowCount, issues: validator.issues.slice(0, limit) };
+  const isComplete = validator.issues.length < limit;
+  if (isComplete) validator.finish();
+  return { rows: validator.rowCount, issues: validator.issues.slice(0, limit), isComplete };
 }
 
 function linesOf(source: TraceSource): AsyncIterable<string> | Iterable<string> {

@@ -6,7 +6,8 @@ export function renderStats(stats: TraceStats): string {
   const row = (label: string, text: string) => lines.push(`${label.padEnd(22)}${text}`);
   row('workflows', number(stats.workflows));
   row('stages', number(stats.stages));
-  row('arrivals', stats.spanMs === undefined ? 'none recorded' : `over ${duration(stats.spanMs)}`);
+  const partly = stats.arrivals < stats.workflows ? `, of ${number(stats.arrivals)} workflows only` : '';
+  row('arrivals', stats.spanMs === undefined ? 'none recorded' : `over ${duration(stats.spanMs)}${partly}`);
   lines.push('', `${''.padEnd(22)}${['mean', 'p50', 'p90', 'p99', 'max'].map((head) => head.padStart(11)).join('')}`);
   const spread = (label: string, values: Percentiles | undefined, format: (value: number) => string) => {
     if (!values) return;

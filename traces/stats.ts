@@ -34,6 +34,8 @@ export interface TraceStats {
   readonly join: Percentiles | undefined;
   /** Think and tool time before a stage, of stages that have some. */
   readonly waitMs: Percentiles | undefined;
+  /** Workflows that have an arrival. */
+  readonly arrivals: number;
   /** First to last arrival; absent when the source records none. */
   readonly spanMs: number | undefined;
   readonly arrivalGapMs: Percentiles | undefined;
@@ -65,6 +67,7 @@ export function traceStats(rows: readonly TraceRow[]): TraceStats {
     fanOut: percentiles([...fanOut.values()]),
     join: percentiles(rows.map((row) => row.wait_for?.length ?? 0).filter((count) => count > 0)),
     waitMs: percentiles(rows.map(waitMs).filter((wait) => wait > 0)),
+    arrivals: arrivals.length,
     spanMs: arrivals.length === 0 ? undefined : arrivals.at(-1)! - arrivals[0]!,
     arrivalGapMs: percentiles(arrivals.slice(1).map((atMs, index) => atMs - arrivals[index]!)),
     models: tally(rows.map((row) => row.model ?? '-')),

@@ -79,6 +79,16 @@ describe('hashRunsOf', () => {
 });
 
 describe('traceStats', () => {
+  it('says when only some workflows have an arrival', () => {
+    const row = { input_length: 1, output_length: 1 };
+    const stats = traceStats([
+      { ...row, request_id: 'a', timestamp: 0 },
+      { ...row, request_id: 'b' },
+    ]);
+    expect(stats).toMatchObject({ workflows: 2, arrivals: 1 });
+    expect(renderStats(stats)).toMatch(/arrivals +over 0 ms, of 1 workflows only/);
+  });
+
   it('counts structure, roles, gaps and fields', () => {
     const stats = traceStats([
       ...DIAMOND,

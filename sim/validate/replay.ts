@@ -245,7 +245,7 @@ export function replayRun({ name, notes, config, requests, skipped }: RecordedRu
     };
   };
   const end = (of: (request: (typeof compared)[number]) => Latencies) =>
-    Math.max(...compared.map((request) => request.arrivalMs + of(request).e2eMs));
+    compared.reduce((last, request) => Math.max(last, request.arrivalMs + of(request).e2eMs), 0);
   return {
     name,
     notes,

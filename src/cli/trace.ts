@@ -105,11 +105,12 @@ function registerCheck(trace: Command): void {
     .option('--json', 'print one JSON document')
     .addHelpText('after', '\nExample:\n  $ maestro trace check traces/data/demo.jsonl.gz\n')
     .action(async (file: string, options: { json?: boolean }) => {
-      const { rows, issues } = await checkTrace(file);
-      if (options.json) printJson({ file, rows, issues });
+      const { rows, issues, isComplete } = await checkTrace(file);
+      if (options.json) printJson({ file, rows, issues, isComplete });
       else if (issues.length === 0)
         process.stdout.write(`${file}: ${rows} ${rows === 1 ? 'row' : 'rows'}, no mistakes\n`);
       else process.stdout.write(`${issues.map((issue) => `${file}: ${describeIssue(issue)}\n`).join('')}`);
+      if (!isComplete) process.stderr.write(`stopped after ${issues.length} mistakes; there may be more\n`);
       if (issues.length > 0) process.exitCode = 1;
     });
 }

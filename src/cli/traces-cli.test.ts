@@ -64,7 +64,12 @@ describe('maestro trace', () => {
         { row: 2, field: 'input_length' },
         { row: 2, field: 'output_length' },
       ],
+      isComplete: true,
     });
+    await writeFile(bad, '{"request_id":"a"}\n'.repeat(500));
+    const many = await run('trace', 'check', bad);
+    expect(many.out.trim().split('\n')).toHaveLength(20);
+    expect(many.err).toContain('stopped after 20 mistakes; there may be more');
   });
 
   it('names the path of a broken file, and writes no trace that is not sound', async () => {
