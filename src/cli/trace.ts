@@ -9,7 +9,7 @@ import { traceStats } from '../../traces/stats.js';
 import { renderStats } from '../../traces/stats-text.js';
 import { describeIssue } from '../../traces/validator.js';
 import { groupWorkflows } from '../../traces/workflow.js';
-import { writeTrace } from '../../traces/writer.js';
+import { requireWritable, writeTrace } from '../../traces/writer.js';
 import { MaestroError, messageOf } from '../model/error.js';
 import { type Embedder, loadEmbedder } from '../predict/embedder/service.js';
 import { integer, positiveInteger } from './numbers.js';
@@ -71,6 +71,7 @@ function registerImport(trace: Command): void {
           seed: number;
         },
       ) => {
+        await requireWritable(options.output);
         const leftOut = new LeftOut();
         const embedder = options.embedder === undefined ? undefined : await openEmbedder(options.embedder);
         const imported = await importTrace(format, files, {
@@ -139,6 +140,7 @@ function registerCompose(trace: Command): void {
     .option('--seed <n>', 'instead of the seed in the spec', integer)
     .addHelpText('after', '\nExample:\n  $ maestro trace compose traces/specs/demo.yaml -o demo.jsonl.gz\n')
     .action(async (spec: string, options: { output: string; seed?: number }) => {
+      await requireWritable(options.output);
       await save(options.output, await composeFile(spec, { seed: options.seed }));
     });
 }

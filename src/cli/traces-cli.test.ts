@@ -1,4 +1,5 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -86,6 +87,26 @@ describe('maestro trace', () => {
     const { code, err } = await import_('agentic-mooncake');
     expect([code, err]).toEqual([1, expect.stringContaining('was not written')]);
     expect(await readdir(folder)).not.toContain('unsound.jsonl');
+  });
+
+  it('sees that a trace can be written before it imports anything', async () => {
+    const nowhere = join(folder, 'nowhere');
+    const output = join(nowhere, 'out.jsonl');
+    const { code, err } = await run('trace', 'import', 'agentic-mooncake', join(folder, 'gone'), '-o', output);
+    expect([code, err]).toEqual([1, `error: ${nowhere}: no such file or folder\n`]);
+  });
+
+  it('writes into a pipe, and leaves it a pipe', async () => {
+    const pipe = join(folder, 'pipe');
+    execFileSync('mkfifo', [pipe]);
+    const [text, { code }] = await Promise.all([
+      readFile(pipe, 'utf8'),
+      run('trace', 'import', 'agentic-mooncake', EXAMPLE, '-o', pipe),
+    ]);
+    expect(code).toBe(0);
+    expect(text.split('\n')[0]).toContain('maestro_trace');
+    expect((await stat(pipe)).isFIFO()).toBe(true);
+    await rm(pipe);
   });
 
   it('names the path that cannot be written, and leaves nothing beside it', async () => {
