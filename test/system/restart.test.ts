@@ -57,24 +57,27 @@ async function serves(engine: EngineId): Promise<void> {
   expect([statusCode, await body.text()]).toEqual([200, expect.stringContaining('"usage"')]);
 }
 
-/** Opens streams of some seconds and waits for the first bytes of each; `ends` resolves with their texts, as far as they came. */
-async function openStreams(engine: EngineId, count: number) {
-  const ends: Promise<string>[] = [];
-  for (let index = 0; index < count; index++) {
-    const { body } = await chat(engine, { max_tokens: 3_000, ignore_eos: true, stream: true });
-    const texts = { value: '' };
-    const end = (async () => {
+/**
+ * Opens streams at once and waits for the first bytes of each; `ends` resolves with their texts, as far as they came. Three thousand tokens take ten seconds.
+ */
+async function openStreams(engine: EngineId, count: number, tokens: number) {
+  const open = async () => {
+    const { body } = await chat(engine, { max_tokens: tokens, ignore_eos: true, stream: true });
+    const text = { value: '' };
+    const read = async () => {
       try {
-        for await (const chunk of body) texts.value += String(chunk);
+        for await (const chunk of body) text.value += String(chunk);
       } catch {
         // Cut: what came until then is what counts.
       }
-      return texts.value;
-    })();
-    ends.push(end);
-    await until('the stream flows', LIMIT_MS, () => texts.value.includes('"content"'));
-  }
-  return Promise.all(ends);
+      return text.value;
+    };
+    const end = read();
+    await until('the stream flows', LIMIT_MS, () => text.value.includes('"content"'));
+    return { end };
+  };
+  const streams = await Promise.all(Array.from({ length: count }, open));
+  return { ends: Promise.all(streams.map(({ end }) => end)) };
 }
 
 async function openIn(engine: EngineId): Promise<number> {
@@ -99,10 +102,10 @@ it('starts more engines than fit awake: the next starts when the one before has 
 
 it('killed in the middle of streams: they are cut and never look whole; the engines serve on, empty, and the next agent takes them over with what they are', async () => {
   const before = pids();
-  const streams = openStreams('b', 3);
+  const { ends } = await openStreams('b', 3, 10_000);
   await until('three streams run', LIMIT_MS, async () => (await openIn('b')) === 3);
   await agent.endAgent('SIGKILL');
-  for (const text of await streams) {
+  for (const text of await ends) {
     expect(text).toContain('"content"');
     expect(text).not.toContain('[DONE]');
   }
@@ -125,10 +128,10 @@ it('killed in the middle of streams: they are cut and never look whole; the engi
 
 it('told to end in the middle of streams: it finishes them first, leaves the engines, and each request stands once in the log', async () => {
   const before = pids();
-  const streams = openStreams('b', 3);
+  const { ends } = await openStreams('b', 3, 3_000);
   await until('three streams run', LIMIT_MS, async () => (await openIn('b')) === 3);
   await agent.endAgent('SIGTERM');
-  for (const text of await streams) expect(text.endsWith('data: [DONE]\n\n')).toBe(true);
+  for (const text of await ends) expect(text.endsWith('data: [DONE]\n\n')).toBe(true);
   expect(before.every(alive)).toBe(true);
   await agent.start();
   await agent.allUp(LIMIT_MS);
