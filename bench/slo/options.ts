@@ -30,7 +30,7 @@ export function parseOptions(args: readonly string[], { workloads }: Pick<SloSpe
   const about =
     'npm run bench:slo -- [flags]\nEvery policy on every workload at several loads, under two rules of deadlines.';
   const flags = {
-    quick: { type: 'boolean', default: false, help: 'under five minutes on two cores' },
+    quick: { type: 'boolean', default: false, help: 'the short form: minutes on two cores' },
     out: { type: 'string', default: 'slo-report', help: 'folder for report.html, report.md and report.json' },
     traces: { type: 'string', help: 'folder with a sub-folder for each source, in place of the traces that ship' },
     workloads: { type: 'string', help: `of ${names.join(', ')}` },
