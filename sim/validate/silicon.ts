@@ -7,6 +7,11 @@ import { DEFAULT_BLOCK_TOKENS, kvPoolBytes, kvPoolTokens } from '../../src/model
 import { type ClosedLoop, runClosedLoop } from './closed-loop.js';
 import { readCsv } from './csv.js';
 
+const SIZES = ['isl', 'osl', 'concurrency', 'tp_size'] as const;
+/** Other ways of splitting a model over GPUs. */
+const SPLITS = ['pp_size', 'attention_dp_size', 'moe_tp_size', 'moe_ep_size'] as const;
+const TIMES = ['silicon_ttft_ms', 'silicon_tpot_ms'] as const;
+
 /** Columns that a file of measured closed loops must have; times in milliseconds. Others are passed over. */
 export const SILICON_COLUMNS = [
   'backend',
@@ -14,16 +19,7 @@ export const SILICON_COLUMNS = [
   'model_path',
   'system',
   'precision',
-  'isl',
-  'osl',
-  'concurrency',
-  'tp_size',
-  'pp_size',
-  'attention_dp_size',
-  'moe_tp_size',
-  'moe_ep_size',
-  'silicon_ttft_ms',
-  'silicon_tpot_ms',
+  ...[...SIZES, ...SPLITS, ...TIMES],
 ] as const;
 export type Cells = Readonly<Record<(typeof SILICON_COLUMNS)[number], string>>;
 
@@ -101,20 +97,9 @@ export interface RowPlan {
 /** More in flight than any engine has seats, and than a run should take memory for. */
 const MOST_IN_FLIGHT = 100_000;
 
-const COUNTS = [
-  'isl',
-  'osl',
-  'concurrency',
-  'tp_size',
-  'pp_size',
-  'attention_dp_size',
-  'moe_tp_size',
-  'moe_ep_size',
-] as const;
-
 /** Programs that know no missing whole numbers write `128` as `128.0`. */
 function withWholeCounts(cells: Cells): Cells {
-  const counts = COUNTS.map((column) => [column, cells[column].replace(/\.0+$/, '')]);
+  const counts = [...SIZES, ...SPLITS].map((column) => [column, cells[column].replace(/\.0+$/, '')]);
   return { ...cells, ...Object.fromEntries(counts) };
 }
 
@@ -122,14 +107,13 @@ function withWholeCounts(cells: Cells): Cells {
 export function planSiliconRow(given: Cells, options: SiliconOptions = {}): RowPlan | string {
   const cells = withWholeCounts(given);
   if (cells.concurrency === '') return 'concurrency is not recorded';
-  for (const column of ['isl', 'osl', 'concurrency', 'tp_size'] as const) {
+  for (const column of SIZES) {
     if (!/^[1-9]\d*$/.test(cells[column])) return `${column} is “${cells[column]}”, not a whole number above 0`;
   }
-  for (const column of ['pp_size', 'attention_dp_size', 'moe_tp_size', 'moe_ep_size'] as const) {
+  for (const column of SPLITS) {
     if (!/^\d*$/.test(cells[column])) return `${column} is “${cells[column]}”, not a whole number`;
   }
-  const times = ['silicon_ttft_ms', 'silicon_tpot_ms'] as const;
-  for (const column of cells.osl === '1' ? times.slice(0, 1) : times) {
+  for (const column of cells.osl === '1' ? TIMES.slice(0, 1) : TIMES) {
     if (!(Number(cells[column]) > 0)) return `${column} is “${cells[column]}”, not a time above 0`;
   }
   if (Number(cells.concurrency) > MOST_IN_FLIGHT) return `more than ${MOST_IN_FLIGHT} requests in flight`;
