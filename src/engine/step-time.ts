@@ -267,12 +267,13 @@ export class StepCost {
   private norm(a: number, b: number): number {
     const larger = Math.max(a, b);
     if (larger === 0) return 0;
+    if (larger === 0) return 0;
     const ratio = Math.min(a, b) / larger;
     return larger * (1 + ratio ** this.corner) ** this.inverseCorner;
   }
 }
 
-/** To the last bit what `Math.hypot` gives of two positive numbers, which makes a list of them first. */
+/** To the last bit what `Math.hypot` gives of two numbers that are not negative, which makes a list of them first. */
 function hypotenuse(a: number, b: number): number {
   const larger = Math.max(a, b);
   const first = a / larger;
