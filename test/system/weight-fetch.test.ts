@@ -90,16 +90,11 @@ describe('WeightFetch', () => {
 
   it('fetches one checkpoint at a time, and one that two engines have in common once', async () => {
     const slow = 'sleep 0.3; echo x > "$1/model.gguf"';
-    const started = performance.now();
-    let bothDone = Number.POSITIVE_INFINITY;
     await Promise.all([
       fetchBy(slow, 'a').bring(),
       fetchBy(`test -e ${join(root, 'models', 'a', 'model.gguf')} || exit 7; ${slow}`, 'b').bring(),
       fetchBy('exit 8', 'a').bring(),
-    ]).then(() => {
-      bothDone = performance.now() - started;
-    });
-    expect(bothDone).toBeGreaterThan(600);
+    ]);
     expect(runs().map((line) => line.split(' ')[0])).toEqual(['a', 'b']);
   });
 });
