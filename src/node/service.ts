@@ -3,12 +3,10 @@ import { soon } from '../bus/soon.js';
 import { Stager } from '../engine/staging/stager.js';
 import type { GpuTelemetry } from '../engine/telemetry/gpu-source.js';
 import { type DiscoveredEngine, discoveredLimits } from '../engine/vllm/discover.js';
-import type { EngineTls } from '../engine/vllm/engine-tls.js';
 import { foreignSleep } from '../engine/vllm/foreign-sleep.js';
-import { type LiveEngine, openLiveEngine } from '../engine/vllm/live-engine.js';
+import { type LiveEngine, type LiveEngineOptions, openLiveEngine } from '../engine/vllm/live-engine.js';
 import type { EngineMetrics } from '../engine/vllm/metrics.js';
-import type { MonitorConfig, MonitorDownReason } from '../engine/vllm/monitor.js';
-import type { MoveLimits } from '../engine/vllm/moves.js';
+import type { MonitorDownReason } from '../engine/vllm/monitor.js';
 import type { Clock, Timer } from '../model/clock.js';
 import {
   type Demand,
@@ -34,32 +32,17 @@ export interface EngineEndpoint {
 }
 
 /** The few log calls that are used here; a pino logger fits. */
-export type NodeLogger = Record<'info' | 'warn', (fields: object, message: string) => void>;
-
-export interface NodeServiceOptions {
+export interface NodeServiceOptions extends LiveEngineOptions {
   /** Configured engines, or `unknownEngineSpec`s where only URLs are known. */
   readonly spec: NodeSpec;
   /** The clock of decisions and leases; may be scaled. */
   readonly clock: Clock;
-  /** Real time, for probes and limits of real sockets. */
-  readonly wallClock: Clock;
   readonly manager?: Partial<NodeConfig>;
-  readonly monitor?: Partial<MonitorConfig>;
-  readonly moveLimits?: Partial<MoveLimits>;
   readonly telemetry?: GpuTelemetry;
   /** GPUs that have told of a fatal Xid. */
   readonly failedGpus?: () => readonly number[];
-  /** Hears of an engine on whose port nobody has listened for so long. */
-  readonly onRefused?: (engineId: string, forMs: number) => void;
   /** An engine has answered, and its specification holds what it said. */
   readonly onFound?: () => void;
-  /** vLLM's API key of an engine, where it has one. */
-  readonly apiKey?: (engineId: string) => string | undefined;
-  /** For engines at `https://` URLs. */
-  readonly tls?: EngineTls | undefined;
-  /** Folder for what is to outlive this process. Absent: nothing does. */
-  readonly stateDir?: string;
-  readonly logger: NodeLogger;
 }
 
 /** Level 1, live: the node's agent. Feeds the {@link NodeManager} with what engines say and do, and carries its actions out against vLLM. */

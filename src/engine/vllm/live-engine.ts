@@ -1,14 +1,40 @@
 import { join } from 'node:path';
+import type { Clock } from '../../model/clock.js';
 import type { EngineSpec } from '../../model/fleet.js';
 import type { EngineEvent } from '../../node/actions.js';
-import type { NodeServiceOptions } from '../../node/service.js';
 import { type KvLimit, kvLimitOf } from '../kvcached/kv-limit.js';
 import { canaryFile } from './canary-file.js';
 import { VllmClient } from './client.js';
 import type { DiscoveredEngine } from './discover.js';
+import type { EngineTls } from './engine-tls.js';
 import type { EngineMetrics } from './metrics.js';
-import { type Barrier, DEFAULT_MONITOR_CONFIG, EngineMonitor, type MonitorDownReason } from './monitor.js';
-import { DEFAULT_MOVE_LIMITS, EngineMoves } from './moves.js';
+import {
+  type Barrier,
+  DEFAULT_MONITOR_CONFIG,
+  EngineMonitor,
+  type MonitorConfig,
+  type MonitorDownReason,
+} from './monitor.js';
+import { DEFAULT_MOVE_LIMITS, EngineMoves, type MoveLimits } from './moves.js';
+
+export type NodeLogger = Record<'info' | 'warn', (fields: object, message: string) => void>;
+
+/** How engines are reached, watched and moved; the same for all of a node. */
+export interface LiveEngineOptions {
+  /** Real time, for probes and limits of real sockets. */
+  readonly wallClock: Clock;
+  readonly monitor?: Partial<MonitorConfig>;
+  readonly moveLimits?: Partial<MoveLimits>;
+  /** Hears of an engine on whose port nobody has listened for so long. */
+  readonly onRefused?: (engineId: string, forMs: number) => void;
+  /** vLLM's API key of an engine, where it has one. */
+  readonly apiKey?: (engineId: string) => string | undefined;
+  /** For engines at `https://` URLs. */
+  readonly tls?: EngineTls | undefined;
+  /** Folder for what is to outlive this process. Absent: nothing does. */
+  readonly stateDir?: string;
+  readonly logger: NodeLogger;
+}
 
 /** One engine as its node's agent holds it: the connections to it, and what watches and moves it. */
 export interface LiveEngine {
@@ -36,7 +62,7 @@ const BARRED: Readonly<Record<Barrier, string>> = {
 };
 
 /** Opens nothing yet: the monitor begins when it is started. */
-export function openLiveEngine(spec: EngineSpec, options: NodeServiceOptions, events: LiveEngineEvents): LiveEngine {
+export function openLiveEngine(spec: EngineSpec, options: LiveEngineOptions, events: LiveEngineEvents): LiveEngine {
   const { engineId, url } = spec;
   const { wallClock, apiKey, tls, monitor, moveLimits, logger, onRefused, stateDir } = options;
   const client = new VllmClient({ url, apiKey: apiKey?.(engineId), tls, clock: wallClock });
