@@ -4,6 +4,7 @@ import { ORACLE_POLICIES, ORDERING_POLICIES } from '../../src/global/order/regis
 import type { NodeSpec } from '../../src/model/fleet.js';
 import { MINUTE_MS } from '../../src/model/units.js';
 import { isolatedDuration } from '../../traces/replay/isolated.js';
+import type { TraceWorkflow } from '../../traces/workflow.js';
 import { portfolioController } from '../portfolio/controller.js';
 import { jainIndex } from '../report/stats.js';
 import { runSimulation } from '../simulation.js';
@@ -17,6 +18,9 @@ import { byMinute } from './phases.js';
 import { scaledWorkload } from './scale.js';
 import type { RunRow, SweepCell, SweepWorkload } from './types.js';
 
+/** What each workflow takes alone, worked out once for each workload in this process: it is the same for all policies, loads, rules and seeds. */
+const isolatedTimes = new WeakMap<SweepWorkload, ReadonlyMap<TraceWorkflow, number | undefined>>();
+
 /** The scenario of a cell. */
 export function scenarioOf(
   workload: SweepWorkload,
@@ -27,13 +31,14 @@ export function scenarioOf(
   const first = cell.prior ?? cell.policy;
   const policy = [...ORDERING_POLICIES, ...ORACLE_POLICIES].find(({ name }) => name === first);
   if (!policy) throw new Error(`no ordering policy is called ${first}`);
+  const isolated = isolatedTimes.get(workload) ?? isolatedTimesOf(workload, shapes);
   const arrivals = arrivalsOf(workload.workflows, {
     load: cell.load * workload.capacitySpeed,
     seed: cell.seed,
     deadlineRule: cell.deadlineRule,
     classes: workload.classes,
     defaultClass: workload.defaultClass,
-    isolatedMs: isolatedDuration((model) => shapes.get(model)),
+    isolatedMs: (workflow) => isolated.get(workflow),
     changesMs: workload.phases?.slice(1).map(({ fromMinute }) => fromMinute * MINUTE_MS),
   });
   return {
@@ -66,6 +71,16 @@ export function scenarioOf(
         }
       : {}),
   };
+}
+
+function isolatedTimesOf(
+  workload: SweepWorkload,
+  shapes: ReadonlyMap<string, StepShape>,
+): ReadonlyMap<TraceWorkflow, number | undefined> {
+  const durationMs = isolatedDuration((model) => shapes.get(model));
+  const times = new Map(workload.workflows.map((workflow) => [workflow, durationMs(workflow)]));
+  isolatedTimes.set(workload, times);
+  return times;
 }
 
 export function runCell(given: SweepWorkload, cell: SweepCell): RunRow {

@@ -43,17 +43,21 @@ function stageMs(cost: StepCost, row: TraceRow, cachedTokens: number): number {
 
 /** Tokens of each row's leading blocks that an earlier row with the same model had. */
 function cachedTokens(rows: readonly TraceRow[]): Map<string, number> {
-  const seen = new Set<string>();
+  const seenByModel = new Map<string | undefined, Set<number>>();
   const cached = new Map<string, number>();
   for (const row of rows) {
+    let seen = seenByModel.get(row.model);
+    if (!seen) {
+      seen = new Set();
+      seenByModel.set(row.model, seen);
+    }
     let hits = 0;
     let leading = true;
     for (const [firstId, count] of hashRunsOf(row)) {
       for (let id = firstId; id < firstId + count; id++) {
-        const block = `${row.model} ${id}`;
-        leading &&= seen.has(block);
+        leading &&= seen.has(id);
         if (leading) hits += 1;
-        seen.add(block);
+        else seen.add(id);
       }
     }
     cached.set(row.request_id, Math.min(hits * blockTokensOf(row), Math.max(0, row.input_length - 1)));
