@@ -52,17 +52,45 @@ export function stageOf(
   };
 }
 
+/** Names of blocks that are remembered in all. Agents bring most of a prompt back, so that most names are asked for again; with more, all are made anew. */
+const MAX_NAMES = 1 << 16;
+
+/** Names of the blocks of a model's prompts, each made once: a name that is put together anew has to be copied and hashed before an index can be asked for it, and compared letter by letter. */
+const names = new Map<string, Map<number, string>>();
+let named = 0;
+
+function namesOf(model: string): Map<number, string> {
+  if (named >= MAX_NAMES) {
+    names.clear();
+    named = 0;
+  }
+  let own = names.get(model);
+  if (!own) {
+    own = new Map();
+    names.set(model, own);
+  }
+  return own;
+}
+
 /** Names of the growing prefix at boundaries that depend only on the distance from the start, so that prompts of any length meet at them. */
 function prefixHashes(row: TraceRow, model: string): readonly string[] {
   const runs = hashRunsOf(row);
   if (runs.length === 0) return NONE;
   const hashes: string[] = [];
+  const known = namesOf(model);
   let before = 0;
   let boundary = 1;
   let step = 1;
   for (const [firstId, count] of runs) {
     while (boundary <= before + count) {
-      hashes.push(`${model}/${firstId + (boundary - before - 1)}`);
+      const id = firstId + (boundary - before - 1);
+      let name = known.get(id);
+      if (name === undefined) {
+        name = `${model}/${id}`;
+        known.set(id, name);
+        named += 1;
+      }
+      hashes.push(name);
       if (boundary >= 2 * STEPS_PER_DOUBLING * step) step *= 2;
       boundary += step;
     }
