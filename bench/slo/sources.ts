@@ -21,8 +21,18 @@ export interface TraceFolder {
 /** What is kept of the texts of a source. */
 type KeptTexts = Pick<NonNullable<Parameters<typeof importTrace>[2]>, 'textGrams' | 'embedder'>;
 
-/** The shipped traces. */
-export const SHIPPED: TraceFolder = { open: readTrace, skipped: [], foreign: false };
+const shipped = new Map<string, Promise<Trace>>();
+
+/** The shipped traces, each read once: workloads share them. */
+export const SHIPPED: TraceFolder = {
+  open(path) {
+    const trace = shipped.get(path) ?? readTrace(path);
+    shipped.set(path, trace);
+    return trace;
+  },
+  skipped: [],
+  foreign: false,
+};
 
 /** Sources in a folder with one subfolder each, named like the formats of `maestro trace import`; with what `kept` asks for of last messages. */
 export async function traceFolder(directory: string, kept: KeptTexts = {}): Promise<TraceFolder> {
