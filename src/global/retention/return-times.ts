@@ -15,7 +15,7 @@ export interface ReturnTimes {
   readonly chance: number;
   /** Share of the context that the next prompt began with, on the mean. */
   readonly reusedShare: number;
-  /** Pauses of those that came back, milliseconds, ascending; empty where nobody did. */
+  /** Pauses of those that came back, milliseconds, ascending; empty where nobody did. The list changes with the next pause. */
   readonly pausesMs: readonly number[];
 }
 
@@ -24,18 +24,22 @@ class Pauses {
   returned = 0;
   private reusedShare = 0;
   private readonly ring: number[] = [];
-  private sorted: readonly number[] | undefined;
+  /** The same, ascending. */
+  private readonly sorted: number[] = [];
 
   add(pauseMs: number, reusedShare: number): void {
     this.reusedShare += (reusedShare - this.reusedShare) / Math.min(WINDOW, this.returned + 1);
-    this.ring[this.returned % WINDOW] = pauseMs;
+    const { ring, sorted } = this;
+    const place = this.returned % WINDOW;
+    if (this.returned >= WINDOW) sorted.splice(sorted.indexOf(ring[place]!), 1);
+    ring[place] = pauseMs;
+    const above = sorted.findIndex((other) => other > pauseMs);
+    sorted.splice(above < 0 ? sorted.length : above, 0, pauseMs);
     this.returned += 1;
-    this.sorted = undefined;
   }
 
   times(): ReturnTimes | undefined {
     if (this.returned < MIN_SAMPLES && this.ended < MIN_ENDED) return undefined;
-    this.sorted ??= [...this.ring].sort((a, b) => a - b);
     return { chance: Math.min(1, this.returned / this.ended), reusedShare: this.reusedShare, pausesMs: this.sorted };
   }
 }
