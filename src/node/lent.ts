@@ -24,7 +24,7 @@ export function lentBytes(ledger: MemoryLedger, lenders: readonly EngineRecord[]
 
 /** What of the need is left when all that is lent has been given back: somebody has to sleep for it. */
 export function beyondLent(need: readonly GpuNeed[], lent: LentBytes): GpuNeed[] {
-  return without(need, [...lent]);
+  return without(need, lent);
 }
 
 /** Who gives back how much, so that together with the sleep of the victims it covers the need; the largest first. */
@@ -49,10 +49,12 @@ export function givenBack(
   return shrinks;
 }
 
-function without(need: readonly GpuNeed[], given: readonly (readonly [EngineRecord, number])[]): GpuNeed[] {
-  return need.flatMap(({ gpu, bytes }) => {
+function without(need: readonly GpuNeed[], given: Iterable<readonly [EngineRecord, number]>): GpuNeed[] {
+  const rest: GpuNeed[] = [];
+  for (const { gpu, bytes } of need) {
     let left = bytes;
     for (const [{ spec }, back] of given) if (spec.gpuIndices.includes(gpu)) left -= back;
-    return left > 0 ? [{ gpu, bytes: left }] : [];
-  });
+    if (left > 0) rest.push({ gpu, bytes: left });
+  }
+  return rest;
 }

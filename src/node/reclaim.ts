@@ -140,8 +140,8 @@ export function planReclaim(context: ReclaimContext, nowMs: number): ReclaimPlan
     }
   }
 
-  for (const record of engines) {
-    if (starts.waiting.some((start) => takesTurns(record, start))) wantedDrains.add(record);
+  for (const start of starts.waiting) {
+    for (const record of engines) if (takesTurns(record, start)) wantedDrains.add(record);
   }
   for (const record of engines) {
     const afterKey = pausedAfter.get(record) ?? NOT_PAUSED;
