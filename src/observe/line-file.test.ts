@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -52,6 +52,27 @@ describe('LineFile', () => {
     expect(linesOf(path)).toEqual(['kept', '']);
     file.write('after the end');
     expect(file.lost).toBe(6);
+  });
+
+  it('begins anew where its file is moved away or deleted, within ten seconds', async () => {
+    const path = join(folder, 'log');
+    const clock = new ManualClock();
+    const file = new LineFile(path, clock);
+    file.write('first');
+    renameSync(path, `${path}.1`);
+    file.write('before anybody looks');
+    clock.advance(10_000);
+    file.write('second');
+    await vi.waitFor(() => expect(linesOf(`${path}.1`)).toEqual(['first', 'before anybody looks', '']), {
+      timeout: 20_000,
+    });
+    await vi.waitFor(() => expect(linesOf(path)).toEqual(['second', '']), { timeout: 20_000 });
+    rmSync(path);
+    clock.advance(10_000);
+    file.write('third');
+    await file.end();
+    expect(linesOf(path)).toEqual(['third', '']);
+    expect(file.lost).toBe(0);
   });
 
   it('makes its folder', async () => {

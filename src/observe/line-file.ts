@@ -6,6 +6,7 @@ import {
   mkdirSync,
   openSync,
   readSync,
+  statSync,
   type WriteStream,
 } from 'node:fs';
 import { dirname } from 'node:path';
@@ -13,6 +14,9 @@ import type { Clock } from '../model/clock.js';
 
 /** A file that cannot be written is tried again after so long. */
 const RETRY_MS = 10_000;
+
+/** So often is it looked whether the file still stands at its path. */
+const LOOK_MS = 10_000;
 
 /** A file that falls behind by more than this loses lines rather than memory. */
 const MOST_WAITING_BYTES = 4_000_000;
@@ -22,13 +26,15 @@ const LONGEST_LINE_BYTES = 1_048_576;
 
 /**
  * A file to which lines are appended beside the work, never in its way; its folder is made. On a full disk lines are lost and counted, and writing goes on by itself when there is room again. A
- * line is there whole or not at all: half of one that a crash or a full disk has left is cut off before the next.
+ * line is there whole or not at all: half of one that a crash or a full disk has left is cut off before the next. A file that is moved away or deleted, as logs are rotated,
+ * is begun anew.
  */
 export class LineFile {
   /** Lines that could not be written. */
   lost = 0;
   private stream: WriteStream | undefined;
   private retryAtMs = Number.NEGATIVE_INFINITY;
+  private lookAtMs = 0;
   private troubled = false;
   private readonly written = (error?: Error | null) => {
     if (error) this.lost += 1;
@@ -49,7 +55,9 @@ export class LineFile {
 
   /** `line` without its line end. */
   write(line: string): void {
-    if (!this.stream && this.clock.nowMs() >= this.retryAtMs) this.open();
+    const nowMs = this.clock.nowMs();
+    if (this.stream && nowMs >= this.lookAtMs) this.followPath(nowMs);
+    if (!this.stream && nowMs >= this.retryAtMs) this.open();
     if (!this.stream || this.stream.writableLength > MOST_WAITING_BYTES || line.length >= LONGEST_LINE_BYTES) {
       this.lost += 1;
       return;
@@ -69,7 +77,17 @@ export class LineFile {
     });
   }
 
+  /** Lets go of a file that stands at its path no more; what was written to it before still gets there. */
+  private followPath(nowMs: number): void {
+    this.lookAtMs = nowMs + LOOK_MS;
+    const { stream } = this;
+    if (!stream || standsAt(this.path, (stream as WriteStream & { readonly fd: number }).fd)) return;
+    this.stream = undefined;
+    stream.end();
+  }
+
   private open(): void {
+    this.lookAtMs = this.clock.nowMs() + LOOK_MS;
     try {
       mkdirSync(dirname(this.path), { recursive: true });
       const file = openSync(this.path, 'a+');
@@ -93,6 +111,17 @@ export class LineFile {
     this.retryAtMs = this.clock.nowMs() + RETRY_MS;
     if (!this.troubled) this.onTrouble(error);
     this.troubled = true;
+  }
+}
+
+/** Is the open file the one at `path`? Where there is no telling, it is left alone. */
+function standsAt(path: string, file: number): boolean {
+  try {
+    const there = statSync(path, { throwIfNoEntry: false });
+    const { dev, ino } = fstatSync(file);
+    return there?.dev === dev && there.ino === ino;
+  } catch {
+    return true;
   }
 }
 
