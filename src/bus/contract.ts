@@ -86,10 +86,12 @@ export interface StageHandle {
   /** The first content bytes have come, and more will; frees the prefill accounting, as `finish` does. */
   firstToken(): void;
   /**
-   * The engine refused the connection before a byte of the request was sent, so nothing ran: asks for another place. True when a
+   * No connection to the engine was had, so not a byte of the request was sent and nothing ran: asks for another place. True when a
    * new `onStart` or `onReject` will follow; false when the attempts are used up and the stage must be finished.
+   *
+   * @param refused Nobody listens there: the engine's process is gone, and its memory is free. Else it may live, and only be out of reach.
    */
-  placeAgain(): boolean;
+  placeAgain(refused: boolean): boolean;
   /** Ends the stage, whatever its state. Must be called exactly once for every submitted stage; later calls are ignored. */
   finish(outcome: StageOutcome): void;
 }

@@ -27,8 +27,8 @@ export interface NodeLink {
   release(stageId: string, use: LeaseUse): void;
   keep(engineId: string, context: KeptContext): void;
   endpoint(engineId: string): EngineEndpoint | undefined;
-  /** The data path found the engine's door closed. */
-  reportUnreachable(engineId: string): void;
+  /** The data path got no connection to the engine; `refused` where nobody listens. */
+  reportUnreachable(engineId: string, refused: boolean): void;
   /** Whether the engine did its part of a request that it had. */
   reportAnswer(engineId: string, answered: boolean): void;
   /** `listener` stops a stage that can start again, and gives its lease back; false when it cannot, or is not its. */
@@ -176,10 +176,10 @@ export class ClusterService {
   }
 
   /** The engine of a leased stage did not take the connection: the lease ends and the node looks at its engine. */
-  engineUnreachable(stageId: string): void {
+  engineUnreachable(stageId: string, refused: boolean): void {
     const placement = this.placements.get(stageId);
     const engineId = placement?.engineId;
-    if (engineId) placement.node?.reportUnreachable(engineId);
+    if (engineId) placement.node?.reportUnreachable(engineId, refused);
     this.finish(stageId, {}, this.options.clock.nowMs());
   }
 

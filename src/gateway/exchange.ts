@@ -15,7 +15,7 @@ import { HeldAnswer } from './held-answer.js';
 import { bodyTooLarge, checkHeaders, type Intake, takeIn } from './intake.js';
 import { scanBody } from './json-scan.js';
 import { takeRoom } from './open-room.js';
-import { ownShortage } from './own-shortage.js';
+import { nobodyListens, ownShortage } from './own-shortage.js';
 import { readBody } from './read-body.js';
 import type { InferenceRoute, PathIdentity } from './routes.js';
 import { submitUnderstood } from './text-vector.js';
@@ -234,7 +234,7 @@ export class Exchange implements StageListener, UpstreamSink {
     this.phase = 'queued';
     this.start = undefined;
     this.call = undefined;
-    if (this.handle!.placeAgain()) return;
+    if (this.handle!.placeAgain(nobodyListens(cause))) return;
     this.fail(
       new MaestroError('engine_failed', 'No engine took the request.', { reason: 'refused', cause }),
       'engine_failed',

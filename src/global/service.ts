@@ -163,7 +163,7 @@ export class GlobalService implements Scheduling {
     }
     return {
       firstToken: () => job.cluster?.firstToken(stage.stageId),
-      placeAgain: () => this.placeAgain(job),
+      placeAgain: (refused) => this.placeAgain(job, refused),
       finish: (outcome) => this.finish(job, outcome),
     };
   }
@@ -344,11 +344,11 @@ export class GlobalService implements Scheduling {
     return true;
   }
 
-  private placeAgain(job: Job): boolean {
+  private placeAgain(job: Job, refused: boolean): boolean {
     if (job.state !== 'started' || this.closing) return false;
     const { scheduler } = this.options;
     const failed = job.record.engineId;
-    job.cluster?.engineUnreachable(job.stage.stageId);
+    job.cluster?.engineUnreachable(job.stage.stageId, refused);
     if (job.record.attempts >= MAX_PLACEMENTS) return false;
     if (failed) job.excluded = new Set(job.excluded).add(failed);
     job.state = 'queued';

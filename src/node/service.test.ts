@@ -158,7 +158,7 @@ describe('NodeService', () => {
     const held = outcome(service, 's2', 'a');
     const { port } = fake['a']!;
     await fake['a']!.stop();
-    service.reportUnreachable('a');
+    service.reportUnreachable('a', true);
     expect(await held).toEqual({ kind: 'released', reason: 'engine-down' });
     service.release('s1', {});
     expect(await outcome(service, 's3', 'a')).toEqual({ kind: 'refused', reason: 'engine-down' });

@@ -139,9 +139,9 @@ export class NodeService {
     return { dataPath: client.dataPath, upstreamModel: model };
   }
 
-  /** The data path found the engine's door closed: it is taken out at once. */
-  reportUnreachable(engineId: string): void {
-    this.live.get(engineId)?.monitor.reportRefused();
+  /** The data path got no connection to the engine: it is taken out at once, and its memory is free where nobody listens. */
+  reportUnreachable(engineId: string, refused: boolean): void {
+    this.live.get(engineId)?.monitor.reportUnreachable(refused);
   }
 
   /** May the engine's process start, and take its memory? Asked until it may; `over` ends that, or takes back what a process had that never served. */
@@ -362,7 +362,7 @@ export class NodeService {
       this.options.logger.info(fields, `${action.kind} done`);
     } else {
       this.options.logger.warn({ ...fields, failure: reply.failure.message }, `${action.kind} failed`);
-      if (reply.failure.kind === 'refused') return engine.monitor.reportRefused();
+      if (reply.failure.kind === 'refused') return engine.monitor.reportUnreachable(true);
     }
     this.event({ kind: MOVE_EVENTS[action.kind][reply.ok ? 'done' : 'failed'], engineId });
     void this.lookAtGpus();

@@ -38,6 +38,8 @@ export interface SubmittedStage {
   readonly outcomes: StageOutcome[];
   firstTokens: number;
   placements: number;
+  /** What each wish for another place has said of the engine: does nobody listen there? */
+  readonly refusals: boolean[];
 }
 
 /** Levels that start every stage at once on one engine, or as a test tells them. */
@@ -72,7 +74,15 @@ export class FakeScheduling implements Scheduling {
   }
 
   submit(stage: Stage, identitySource: string, listener: StageListener): StageHandle {
-    const submitted: SubmittedStage = { stage, identitySource, listener, outcomes: [], firstTokens: 0, placements: 1 };
+    const submitted: SubmittedStage = {
+      stage,
+      identitySource,
+      listener,
+      outcomes: [],
+      firstTokens: 0,
+      placements: 1,
+      refusals: [],
+    };
     this.submitted.push(submitted);
     const place = () => queueMicrotask(() => listener.onStart(this.startOf(stage)));
     if (this.onSubmit) this.onSubmit(submitted);
@@ -81,7 +91,8 @@ export class FakeScheduling implements Scheduling {
       firstToken: () => {
         submitted.firstTokens++;
       },
-      placeAgain: () => {
+      placeAgain: (refused) => {
+        submitted.refusals.push(refused);
         if (submitted.placements >= this.maxPlacements) return false;
         submitted.placements++;
         place();

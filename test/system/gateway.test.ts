@@ -1,5 +1,8 @@
+import type { AddressInfo } from 'node:net';
 import OpenAI from 'openai';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { WallClock } from '../../src/bus/wall-clock.js';
+import { EnginePath } from '../../src/engine/vllm/data-path.js';
 import {
   beginStream,
   COMPLETION,
@@ -245,8 +248,21 @@ describe('engine errors', () => {
     expect(answer.headers.get('retry-after')).toBe('1');
     expect(rig.scheduling.submitted[0]).toMatchObject({
       placements: 3,
+      refusals: [true, true, true],
       outcomes: [{ kind: 'engine_failed', reason: 'refused' }],
     });
+  });
+
+  it('a connection that fails for another reason does not say that nobody listens', async () => {
+    const { startOf } = rig.scheduling;
+    const { port } = rig.engine.address() as AddressInfo;
+    // Somebody listens, who knows no TLS.
+    const dataPath = new EnginePath({ origin: `https://127.0.0.1:${port}`, keepAliveMs: 1000, clock: new WallClock() });
+    rig.scheduling.startOf = (stage) => ({ ...startOf(stage), dataPath });
+    expect((await postChat(rig, chatBody())).status).toBe(502);
+    expect(rig.scheduling.submitted[0]).toMatchObject({ placements: 1, refusals: [false] });
+    expect(rig.received).toHaveLength(0);
+    dataPath.close();
   });
 
   it('a connection lost before the answer is 502 and is not tried again', async () => {

@@ -87,7 +87,7 @@ it('a killed process gets nothing after the first refused connection, its memory
   const service = await start();
   expect(answerOf(service, 's1', 'a')).toBe('grant');
   await fleet!.kill('a', 'SIGKILL');
-  service.reportUnreachable('a');
+  service.reportUnreachable('a', true);
   expect(answerOf(service, 's2', 'a')).toBe('engine-down');
   expect(service.gpuMemory()[0]!.usedBytes).toBe(0);
   await fleet!.kill('b', 'SIGKILL');

@@ -83,6 +83,8 @@ export function openLiveEngine(spec: EngineSpec, options: LiveEngineOptions, eve
       {
         ...{ up, down, metrics, outstanding },
         barred: (by, message) => logger.warn({ engineId, message }, BARRED[by]),
+        absent: (message) =>
+          logger.info({ engineId, message }, 'engine does not answer yet; it is asked until it does'),
         refused: (forMs) => onRefused?.(engineId, forMs),
       },
     ),

@@ -36,6 +36,7 @@ async function watched(fake: FakeVllm, url: string, config = {}) {
       outstanding: () => outstanding,
       refused: (forMs) => refusals.push(forMs),
       barred: (by) => log.push(`barred by ${by}`),
+      absent: (message) => log.push(`absent: ${message.replace(/\d+/g, '#')}`),
     },
   );
   closers.push(
@@ -95,7 +96,7 @@ describe('EngineMonitor', () => {
     const { port } = fake;
     await fake.stop();
     const { log, next } = await watched(fake, url);
-    expect(log).toEqual([]);
+    expect(log).toEqual(['absent: GET /health: connect ECONNREFUSED #.#.#.#:#']);
     await fake.start(port);
     await next('up 0', 250);
   });
@@ -127,8 +128,19 @@ describe('EngineMonitor', () => {
   it('takes a refused engine out at once on the word of the data path', async () => {
     const fake = new FakeVllm();
     const { monitor, log } = await watched(fake, await fake.start());
-    monitor.reportRefused();
+    monitor.reportUnreachable(true);
     expect(log).toEqual(['up 0', 'down refused']);
+  });
+
+  it('takes one that cannot be reached out as well, but not for dead: it comes back, or is refused later', async () => {
+    const fake = new FakeVllm();
+    const { monitor, log, next } = await watched(fake, await fake.start());
+    monitor.reportUnreachable(false);
+    expect(log).toEqual(['up 0', 'down unresponsive']);
+    await next('up 0', 250);
+    monitor.reportUnreachable(false);
+    await fake.stop();
+    await next('down refused', 250);
   });
 
   it('takes an engine out after three missed probes, or at once when it says that it is unhealthy', async () => {

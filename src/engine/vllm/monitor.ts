@@ -43,6 +43,8 @@ export interface MonitorListener {
   metrics(metrics: EngineMetrics): void;
   /** The engine is there, but does not let us in. Told once each time that it is looked for. */
   barred?(by: Barrier, message: string): void;
+  /** An engine that has not been up yet does not answer. Told once for each kind of failure. */
+  absent?(message: string): void;
   /** Requests of ours inside the engine. */
   outstanding(): number;
   /** Connections have been refused for so long: nobody listens. Told at every attempt while the engine is down. */
@@ -53,6 +55,8 @@ export interface MonitorListener {
 export class EngineMonitor {
   private isUp = false;
   private barrier: Barrier | undefined;
+  private wasUp = false;
+  private absence: CallFailure['kind'] | undefined;
   private stopped = false;
   private timer: Timer | undefined;
   private busy = false;
@@ -89,9 +93,10 @@ export class EngineMonitor {
     this.timer?.cancel();
   }
 
-  /** The data path was refused a connection: nobody listens. */
-  reportRefused(): void {
-    if (this.isUp) this.goDown('refused', 'the data path was refused a connection');
+  /** The data path got no connection. Only where it was refused, because nobody listens, is the process gone; else it may be the way to it, or a lack of time on either side. */
+  reportUnreachable(refused: boolean): void {
+    if (this.isUp && refused) this.goDown('refused', 'the data path was refused a connection');
+    else if (this.isUp) this.goDown('unresponsive', 'the data path got no connection');
     this.pollSoon();
   }
 
@@ -134,18 +139,21 @@ export class EngineMonitor {
     if (this.stopped) return;
     this.noteRefusal(!found.ok && found.failure.kind === 'refused');
     if (!found.ok) {
-      const { message } = found.failure;
+      const { message, kind } = found.failure;
       const barrier = barrierIn(found.failure);
       if (barrier && barrier !== this.barrier) this.listener.barred?.(barrier, message);
       this.barrier = barrier;
+      if (!barrier && !this.wasUp && kind !== this.absence) this.listener.absent?.(message);
+      this.absence = kind;
       // An engine that hung and is now refused has died since: its memory is free.
-      if (found.failure.kind === 'refused' && this.processMayLive) this.goDown('refused', found.failure.message);
+      if (kind === 'refused' && this.processMayLive) this.goDown('refused', message);
       return;
     }
     this.modelName = found.value.modelNames[0]!;
     if (this.mustGenerate && found.value.level === 0 && !(await this.generates())) return;
     if (this.stopped) return;
     this.isUp = true;
+    this.wasUp = true;
     this.barrier = undefined;
     this.mustGenerate = false;
     this.missedProbes = 0;
