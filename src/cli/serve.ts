@@ -5,7 +5,7 @@ import { collectDefaultMetrics, type Registry } from 'prom-client';
 import { createLocalLevels, type LocalLevels } from '../bus/local.js';
 import { WallClock } from '../bus/wall-clock.js';
 import { engineApiKeys } from '../config/keys.js';
-import { isOpenToOthers } from '../config/listen.js';
+import { isOpenToOthers, leadsTo } from '../config/listen.js';
 import { toEmulatedNodes, toNodeSpecs } from '../config/node-specs.js';
 import type { MaestroConfig } from '../config/schema.js';
 import { stepShapes } from '../config/service-times.js';
@@ -17,6 +17,7 @@ import type { TelemetryWatch } from '../engine/telemetry/telemetry-watch.js';
 import type { EngineTls } from '../engine/vllm/engine-tls.js';
 import { createGateway, createGatewayMetrics } from '../gateway/index.js';
 import type { GlobalService } from '../global/service.js';
+import { engineAddress } from '../model/engine-address.js';
 import { MaestroError } from '../model/error.js';
 import { exportFleet } from '../observe/fleet-metrics.js';
 import { createLogger, type Logger } from '../observe/log.js';
@@ -81,6 +82,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
   const { config } = options;
   const { timeScale } = config.fleet;
   const port = options.port ?? config.listen.port;
+  refuseItself(options, host, port);
   await refuseTakenPort(port, host);
   const launched = options.vllmUrls ? { ...config, fleet: { ...config.fleet, nodes: [] } } : config;
   const giveBackState = hasLaunches(launched) ? claimStateDir(config.fleet.stateDir) : () => undefined;
@@ -281,6 +283,17 @@ function reloading(
     () => reload.failures,
   );
   return () => reload.reload();
+}
+
+/** Throws where an engine would be this very server: a request to it would come back as another, until nothing is left. */
+function refuseItself({ config, vllmUrls }: ServeOptions, host: string, port: number): void {
+  const urls = vllmUrls ?? config.fleet.nodes.flatMap(({ engines }) => engines.flatMap(({ url }) => url ?? []));
+  const own = urls.find((url) => leadsTo(engineAddress(url), host, port));
+  if (own === undefined) return;
+  throw new MaestroError(
+    'invalid_request',
+    `Maestro itself is to listen on ${host}:${port}, which is where the engine ${own} should be. Correct the URL, or choose another port with --port.`,
+  );
 }
 
 /** Before engines are touched: a start that comes to nothing must not disturb them. */

@@ -53,7 +53,10 @@ function findingOf(issue: Issue, base: ConfigPath, written: unknown, schema: Jso
       if (value === undefined) return error('is missing', `It must be ${article(issue.expected)}.`);
       if (value === null)
         return error('is empty', `Give it a value (${article(issue.expected)}) or leave the line out.`);
-      return error(`must be ${article(issue.expected)}, not ${show(value)}`);
+      return error(
+        `must be ${article(issue.expected)}, not ${show(value)}`,
+        issue.expected === 'string' && isPlain(value) ? `Put it in quotes: "${String(value)}".` : undefined,
+      );
     }
     case 'too_small':
       return error(
@@ -129,6 +132,10 @@ function describeSize(origin: string, value: unknown): string {
   if (origin === 'array') return 'the number of entries';
   if (origin === 'string') return 'the number of characters';
   return show(value);
+}
+
+function isPlain(value: unknown): boolean {
+  return typeof value === 'number' || typeof value === 'boolean';
 }
 
 function article(type: string): string {

@@ -1,7 +1,19 @@
+import type { EngineAddress } from '../model/engine-address.js';
+
 /** Hosts that only this machine reaches. */
 export const LOOPBACK = /^(localhost|127(\.\d+){3}|::1|\[::1\])$/;
 
 /** Would a server at this host serve other machines without asking them for a key, and has nobody said that it may? */
 export function isOpenToOthers(host: string, keys: number, insecure: boolean): boolean {
   return !LOOPBACK.test(host) && keys === 0 && !insecure;
+}
+
+/** Addresses at which a server listens on every address of its host. */
+const EVERYWHERE: readonly string[] = ['0.0.0.0', '::'];
+
+/** Does the address of an engine lead to a server at `host` and `port`, as far as names tell? */
+export function leadsTo(address: EngineAddress, host: string, port: number): boolean {
+  if (address.socketPath !== undefined || address.port !== port) return false;
+  if (LOOPBACK.test(address.host)) return LOOPBACK.test(host) || EVERYWHERE.includes(host);
+  return address.host === host;
 }

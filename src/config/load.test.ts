@@ -3,10 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_GATEWAY_CONFIG } from '../gateway/config.js';
+import { engineAddress } from '../model/engine-address.js';
 import { MaestroError } from '../model/error.js';
 import { GiB } from '../model/units.js';
 import { effectiveConfig } from './effective.js';
 import { engineApiKeys, gatewayKeys, keyVariables } from './keys.js';
+import { leadsTo } from './listen.js';
 import { checkConfig, loadConfig, parseConfig } from './load.js';
 import { ConfigError } from './problem.js';
 import { configJsonSchema, configSchema } from './schema.js';
@@ -332,6 +334,55 @@ describe('secrets', () => {
   it('knows which variables hold keys', () => {
     const text = `${fleet('{id: a, model: m, url: "http://a", apiKeyEnv: ENGINE_KEY}')}gateway: {keys: [{keyEnv: CLIENT_KEY, tenant: t}, {key: written-out, tenant: u}]}`;
     expect(keyVariables(parseConfig(text, 'f.yaml', {}))).toEqual(['CLIENT_KEY', 'ENGINE_KEY']);
+  });
+});
+
+describe('what was most likely not meant', () => {
+  it.each([
+    ['gateway: {timeouts: {total: 30}}', '1:29 warning gateway.timeouts.total: 30 is 30 milliseconds'],
+    ['gateway: {timeouts: {total: 30s}}', undefined],
+    ['gateway: {timeouts: {total: 30000}}', undefined],
+    [
+      'classes: [{name: interactive, kind: batch, deadline: 60}]',
+      '1:54 warning classes[0].deadline: 60 is 60 milliseconds',
+    ],
+    ['templates: {t: {deadline: 5}}', '1:27 warning templates.t.deadline: 5 is 5 milliseconds'],
+    [
+      'parameters: {"*": {caps: {max_token: 5}}}',
+      '1:27 warning parameters.*.caps.max_token: unusual field "max_token"',
+    ],
+    ['parameters: {"*": {drop: [user, temprature]}}', '1:33 warning parameters.*.drop[1]: unusual field "temprature"'],
+    ['parameters: {"*": {fixed: {my_own_switch: true}}}', undefined],
+    [
+      'fleet: {nodes: [{id: n, engines: [{id: a, model: qwen3-8b, url: "http://localhost:8080"}]}]}',
+      '1:65 warning fleet.nodes[0].engines[0].url: Maestro itself listens there (127.0.0.1:8080)',
+    ],
+    [
+      'listen: {port: 9000}\nfleet: {nodes: [{id: n, engines: [{id: a, model: qwen3-8b, url: "http://localhost:8080"}]}]}',
+      undefined,
+    ],
+    ['prediction: {model: defualt}', '1:21 warning prediction.model: there is no "defualt" here'],
+    ['prediction: {model: none}', undefined],
+    ['prediction: {model: here.onnx}', undefined],
+    ['fleet: {tls: {ca: /away/ca.pem}}', '1:19 warning fleet.tls.ca: there is no "/away/ca.pem" here'],
+  ])('%s', (text, expected) => {
+    const { config, problems } = checkConfig(text, 'f.yaml', {}, (path) => path === 'here.onnx');
+    expect(config).toBeDefined();
+    const told = problems.map(
+      ({ line, column, path, message, severity }) => `${line}:${column} ${severity} ${path}: ${message}`,
+    );
+    expect(told).toEqual(expected === undefined ? [] : [expected]);
+  });
+
+  it('knows servers that would be Maestro itself', () => {
+    const leads = (url: string, host: string) => leadsTo(engineAddress(url), host, 8080);
+    expect(leads('http://127.0.0.1:8080', '0.0.0.0')).toBe(true);
+    expect(leads('http://[::1]:8080', 'localhost')).toBe(true);
+    expect(leads('http://10.0.0.5:8080', '10.0.0.5')).toBe(true);
+    expect(leads('http://10.0.0.6:8080', '10.0.0.5')).toBe(false);
+    expect(leads('http://127.0.0.1:8080', '10.0.0.5')).toBe(false);
+    expect(leads('http://127.0.0.1:8081', '0.0.0.0')).toBe(false);
+    expect(leads('unix:/run/8080', '0.0.0.0')).toBe(false);
   });
 });
 

@@ -1,7 +1,8 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { LineCounter, parseDocument } from 'yaml';
 import { MaestroError } from '../model/error.js';
 import { checkCapacity } from './capacity.js';
+import { checkDoubts } from './doubts.js';
 import { findingsOf, type JsonSchemaNode } from './issues.js';
 import { placeFinding, placeOffset, type YamlSource } from './positions.js';
 import { ConfigError, type ConfigProblem, type Finding } from './problem.js';
@@ -43,8 +44,17 @@ export function readConfigFile(path: string): string {
   }
 }
 
-/** Reads a config and tells everything that is wrong with it, warnings included. Does not throw on a bad config. */
-export function checkConfig(text: string, file: string, environment: Environment = process.env): ConfigCheck {
+/**
+ * Reads a config and tells everything that is wrong with it, warnings included. Does not throw on a bad config.
+ *
+ * @param exists Is there a file or folder at this path?
+ */
+export function checkConfig(
+  text: string,
+  file: string,
+  environment: Environment = process.env,
+  exists: (path: string) => boolean = existsSync,
+): ConfigCheck {
   const lineCounter = new LineCounter();
   const document = parseDocument(text, {
     lineCounter,
@@ -70,7 +80,11 @@ export function checkConfig(text: string, file: string, environment: Environment
   const schemaFindings = parsed.success
     ? []
     : findingsOf(parsed.error.issues, written, configJsonSchema() as JsonSchemaNode);
-  const findings = withoutRepeats([...schemaFindings, ...checkReferences(written, environment)]);
+  const findings = withoutRepeats([
+    ...schemaFindings,
+    ...checkReferences(written, environment),
+    ...checkDoubts(written, exists),
+  ]);
   if (parsed.success && !findings.some(isError)) findings.push(...checkCapacity(parsed.data));
   const problems = findings
     .map((finding) => placeFinding(source, finding))

@@ -107,6 +107,13 @@ describe('maestro up --host', () => {
 });
 
 describe('maestro up --vllm', () => {
+  it('does not front itself', async () => {
+    const { port } = (await startEngine(0)).address() as AddressInfo;
+    await expect(startUp('--vllm', `http://localhost:${port}`, '--port', String(port))).rejects.toThrow(
+      'Maestro itself is to listen on 127.0.0.1',
+    );
+  });
+
   it('goes on serving when nobody reads what it prints', async () => {
     const engine = await startEngine(0);
     const { port } = engine.address() as AddressInfo;
