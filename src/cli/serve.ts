@@ -38,6 +38,9 @@ import { tlsOfConfig } from './tls-options.js';
 import { startTrainingThread } from './training-thread.js';
 import { discoveredNodes } from './vllm-urls.js';
 
+/** Wall milliseconds that the door stays shut at most while engines are looked for. One that listens and does not answer is given up after ten seconds only. */
+const FIRST_LOOK_MS = 3_000;
+
 export interface ServeOptions {
   readonly config: MaestroConfig;
   /** Where it was read, so that it can be read again. */
@@ -174,9 +177,14 @@ export async function serve(options: ServeOptions): Promise<Served> {
       giveBackState();
     };
     // Engines that run already are found first, so that none is started into their memory.
-    await levels.start();
-    started = startEngines(launched, wallClock, logger, levels.mayStart, engineTls);
-    guard = guardResidues(launched, started, scheduling, wallClock, logger);
+    const found = levels.start().then(() => {
+      if (stopping) return;
+      started = startEngines(launched, wallClock, logger, levels.mayStart, engineTls);
+      guard = guardResidues(launched, started, scheduling, wallClock, logger);
+    });
+    found.catch((err: unknown) => logger.error({ err }, 'engines could not be started'));
+    // One that hangs does not keep the others from serving.
+    await Promise.race([found, new Promise<void>((resolve) => wallClock.after(FIRST_LOOK_MS, resolve))]);
     try {
       await listen(() => gateway.listen(port, host), port, host);
     } catch (error) {

@@ -107,6 +107,20 @@ describe('maestro up --host', () => {
 });
 
 describe('maestro up --vllm', () => {
+  it('serves while an engine hangs', async () => {
+    let given = 0;
+    const hung = createServer((request) => {
+      request.once('close', () => given++);
+    });
+    servers.push(hung);
+    await once(hung.listen(0, '127.0.0.1'), 'listening');
+    const urls = [hung, await startEngine(0)].map((server) => (server.address() as AddressInfo).port);
+    const address = await startUp('--vllm', urls.map((port) => `http://127.0.0.1:${port}`).join(','));
+    // Its first probe has not even been given up.
+    expect(given).toBe(0);
+    expect((await chat(address)).status).toBe(200);
+  });
+
   it('does not front itself', async () => {
     const { port } = (await startEngine(0)).address() as AddressInfo;
     await expect(startUp('--vllm', `http://localhost:${port}`, '--port', String(port))).rejects.toThrow(
