@@ -9,7 +9,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { traceCalls } from '../../sim/predict/trace-calls.js';
 import { FEATURE_NAMES } from '../../src/predict/features.js';
-import { RunningStatistics } from '../../src/predict/running-statistics.js';
 import { keptBack } from '../../src/predict/training/split.js';
 import { selectRows, type TrainingTable, trainingTable } from '../../src/predict/training-table.js';
 import { predictBatch } from '../../src/predict/trees/evaluate.js';
@@ -66,7 +65,7 @@ try {
 async function prepare(source: string): Promise<void> {
   const { rows } = await folder.open(`traces/data/${source}.jsonl.gz`);
   const history = traceCalls(rows);
-  const table = trainingTable(history, new RunningStatistics(65_536));
+  const table = trainingTable(history);
   const isKept = keptBack(history, 'task', 0.3, seed);
   const part = (kept: boolean) =>
     selectRows(

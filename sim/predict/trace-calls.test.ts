@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
 import { FEATURE_NAMES } from '../../src/predict/features.js';
-import { RunningStatistics } from '../../src/predict/running-statistics.js';
 import { trainingTable } from '../../src/predict/training-table.js';
 import type { TraceRow } from '../../traces/schema.js';
 import { traceCalls } from './trace-calls.js';
@@ -25,7 +24,7 @@ function fanOuts(count: number, lengthOf: (id: string) => number): TraceRow[] {
 
 function tableOf(rows: readonly TraceRow[]) {
   const history = traceCalls(rows);
-  const table = trainingTable(history, new RunningStatistics(100));
+  const table = trainingTable(history);
   const width = FEATURE_NAMES.length;
   const byRequest = new Map(
     Array.from(table.calls, (call, row) => [

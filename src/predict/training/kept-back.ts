@@ -8,7 +8,6 @@ import {
 } from '../contest.js';
 import { mediansOf, shiftedTokens } from '../contested.js';
 import { type CallHistory, taughtTokens } from '../examples.js';
-import { OutputLengths } from '../output-length.js';
 import { RecentShift } from '../recent-shift.js';
 import { RECENT_CALLS } from '../serving-model.js';
 import type { TrainingTable } from '../training-table.js';
@@ -35,53 +34,48 @@ export interface Unseen {
 
 /** How the ways to foretell a length compare on calls kept back. */
 export interface KeptBack {
-  /** By row, in tokens: what the model said, NaN where none was tried, and what the online lookup would have said. */
+  /** By row, in tokens: what the model said; NaN where none was tried. */
   readonly modelTokens: Float64Array;
-  readonly lookupTokens: Float64Array;
   /** What the contest would have learned from them, of kinds of which it learned enough. */
   readonly lengthErrors: ContestState;
 }
 
-/** Runs through the history as a predictor in service would: the lookup learns from every call, the shift and the contest from those kept back. */
+/** Runs through the history as a predictor in service would: the shift and the contest learn from the calls kept back. */
 export function replayKeptBack({ calls, events }: CallHistory, table: TrainingTable, unseen: Unseen): KeptBack {
   const rows = new Map(Array.from(table.calls, (place, row) => [place, row]));
   const modelTokens = unseen.medians.map(tokensOf);
-  const lookupTokens = new Float64Array(modelTokens.length);
-  const lengths = new OutputLengths(MAX_CELLS);
   const shift = new RecentShift(MAX_CELLS, RECENT_CALLS);
   const contest = new EstimateContest(MAX_CELLS, LENGTH_CONTESTANTS, () => 'model');
   const open = new Map<number, { readonly said: Said<LengthContestant>; readonly recent: number }>();
   for (const event of events) {
     if (event.kind === 'workflowEnded') continue;
-    const { stage, context, outcome } = calls[event.call]!;
+    const { stage, outcome } = calls[event.call]!;
     const row = rows.get(event.call);
-    const q50 = row === undefined ? Number.NaN : modelTokens[row]!;
+    if (row === undefined) continue;
+    const q50 = modelTokens[row]!;
+    if (Number.isNaN(q50)) continue;
     if (event.kind === 'begin') {
-      const lookup = lengths.estimate(stage, context);
-      if (row !== undefined) lookupTokens[row] = lookup.q50;
-      if (row === undefined || Number.isNaN(q50)) continue;
       const recent = shift.of(stage.template);
       const model = { q50: shiftedTokens(q50, recent.shift), mean: tokensOf(unseen.means[row]!) };
-      open.set(event.call, { said: mediansOf(model, lookup), recent: recent.mean });
+      const said = mediansOf(model, { q50: table.lookupTokens[row]! });
+      open.set(event.call, { said, recent: recent.mean });
       continue;
     }
     const tokens = taughtTokens(outcome);
-    if (tokens === undefined) continue;
-    lengths.observe(stage, context, tokens);
     const then = open.get(event.call);
     open.delete(event.call);
-    if (!then) continue;
+    if (tokens === undefined || !then) continue;
     contest.observe(stage, then.said, tokens);
     shift.observe(stage.template, then.recent, Math.log1p(tokens) - Math.log1p(q50));
   }
-  return { modelTokens, lookupTokens, lengthErrors: contest.state().filter(([, seen]) => seen >= MIN_CALLS) };
+  return { modelTokens, lengthErrors: contest.state().filter(([, seen]) => seen >= MIN_CALLS) };
 }
 
 /** Model or lookup, by what each would have got wrong on calls that it had not learned from. */
 export function chooseByTemplate(
   history: CallHistory,
   table: TrainingTable,
-  { modelTokens, lookupTokens }: KeptBack,
+  { modelTokens }: KeptBack,
 ): TemplateChoice[] {
   const sums = new Map<string, { calls: number; tried: number; model: number; lookup: number }>();
   table.calls.forEach((place, row) => {
@@ -93,7 +87,7 @@ export function chooseByTemplate(
     const truth = Math.expm1(table.logTokens[row]!);
     sum.tried += 1;
     sum.model += Math.abs(modelTokens[row]! - truth);
-    sum.lookup += Math.abs(lookupTokens[row]! - truth);
+    sum.lookup += Math.abs(table.lookupTokens[row]! - truth);
   });
   return [...sums]
     .sort(([a], [b]) => (a < b ? -1 : 1))

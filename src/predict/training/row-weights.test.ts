@@ -2,7 +2,6 @@ import { describe, expect, it } from 'vitest';
 import { traceCalls } from '../../../sim/predict/trace-calls.js';
 import { predictionTrace } from '../../../test/prediction-trace.js';
 import { joinHistories } from '../examples.js';
-import { RunningStatistics } from '../running-statistics.js';
 import { trainingTable } from '../training-table.js';
 import { rowWeights, workflowShares } from './row-weights.js';
 
@@ -15,7 +14,7 @@ const mixed = traceCalls(
   }),
 );
 const history = joinHistories([many, mixed]);
-const table = trainingTable(history, new RunningStatistics(1000));
+const table = trainingTable(history);
 const sumsBy = (weights: Float64Array, nameOf: (row: number) => string) => {
   const sums = new Map<string, number>();
   weights.forEach((weight, row) => {

@@ -49,7 +49,7 @@ describe('trainModel', () => {
   });
 
   it('lets whichever erred less on calls kept back serve a template, and the lookup where there are few', () => {
-    // Agents that repeat their first answer to the token: no tree is better than looking it up.
+    // Agents that repeat their first answer to the token.
     const repeated = new Map<string, number>();
     const rows = predictionTrace(150, 'parrot').map((row) => {
       const length = repeated.get(row.workflow_id!) ?? row.output_length;
@@ -64,10 +64,21 @@ describe('trainModel', () => {
       const { modelError, lookupError, serves } = byTemplate.get(template)!;
       expect(serves).toBe(lookupError! < modelError! ? 'lookup' : 'model');
     }
-    expect(byTemplate.get('parrot')!.serves).toBe('lookup');
     expect(rules.lookupTemplates).toEqual(
       choices.filter(({ serves }) => serves === 'lookup').map((each) => each.template),
     );
+  });
+
+  it('compares looking up as it will be when the model serves: with all that was seen in the training', () => {
+    // Each model writes as long as it always does. Few calls of each: most of them come while it is new.
+    const rows = predictionTrace(60, 'steady').map((row, index) => {
+      const model = `model-${Math.floor(index / 4) % 6}`;
+      return { ...row, role: 'writer', model, output_length: 100 * (1 + (Math.floor(index / 4) % 6)) };
+    });
+    const { choices } = trainModel(joinHistories([history, traceCalls(rows)]), QUICK);
+    const { serves, lookupError } = choices.find(({ template }) => template === 'steady')!;
+    expect(lookupError).toBeLessThan(1);
+    expect(serves).toBe('lookup');
   });
 
   it('gives a template trees of its own where those serve calls kept back, for it alone', () => {

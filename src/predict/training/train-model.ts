@@ -1,8 +1,7 @@
-import type { CallHistory } from '../examples.js';
+import type { CallExample, CallHistory } from '../examples.js';
 import { FEATURE_NAMES, FEATURE_SCHEMA_HASH } from '../features.js';
 import { METADATA_KEY, type ModelOutput, type STAGE_OUTPUTS, type TreeModel } from '../onnx/model.js';
 import { workScale } from '../remaining-work.js';
-import { RunningStatistics } from '../running-statistics.js';
 import { type ServingRules, withRepeats } from '../serving-rules.js';
 import { selectRows, type TrainingTable, trainingTable } from '../training-table.js';
 import { fitPlatt, withScoreLine } from '../trees/calibrate.js';
@@ -51,8 +50,6 @@ export interface OutputSummary {
   readonly importance: readonly ColumnImportance[];
 }
 
-/** Names of which statistics are kept in training. */
-const MAX_CELLS = 65_536;
 /** Fewer choices of a tool, or of none, say nothing. */
 const MIN_TOOL_ROWS = 200;
 const MIN_TOOL_KIND = 20;
@@ -81,7 +78,9 @@ const LENGTH_OBJECTIVES: Readonly<Record<LengthName, Pick<GbdtParams, 'objective
  * Synchronous and long (a minute on 30 000 calls): live code calls it in a worker.
  */
 export function trainModel(history: CallHistory, options: TrainingOptions): TrainedModel {
-  const table = trainingTable(history, new RunningStatistics(MAX_CELLS));
+  const { split } = options;
+  // In time a call may not know what came after it.
+  const table = trainingTable(history, split === 'time' ? undefined : (call) => foldOfCall(call, options));
   const isKnown = (row: number) => !Number.isNaN(table.logTokens[row]!);
   const lengths = selectRows(table, isKnown);
   const tools = selectRows(table, (row) => !Number.isNaN(table.toolCalled[row]!));
@@ -257,6 +256,11 @@ function paramsOf(
   return { ...DEFAULT_GBDT_PARAMS, ...objective, seed, trees, leaves, learningRate, minLeafRows, featureFraction: 0.8 };
 }
 
+/** Calls of one task, or one workflow, are in one fold. */
+function foldOfCall({ task, stage }: CallExample, { seed, split }: Pick<TrainingOptions, 'seed' | 'split'>): number {
+  return Math.floor(FOLDS * unitHash(`fold ${seed}\n${split === 'task' ? task : stage.workflowId}`));
+}
+
 function foldedTable(
   table: TrainingTable,
   history: CallHistory,
@@ -265,8 +269,7 @@ function foldedTable(
 ): FoldedTable {
   const foldOf = Int32Array.from(table.calls, (place, row) => {
     if (split === 'time') return Math.floor((row / table.calls.length) * FOLDS);
-    const call = history.calls[place]!;
-    return Math.floor(FOLDS * unitHash(`fold ${seed}\n${split === 'task' ? call.task : call.stage.workflowId}`));
+    return foldOfCall(history.calls[place]!, { seed, split });
   });
   const all = Array.from({ length: FOLDS }, (_, fold) => fold);
   // In time only the last part may be tried: the others have their future in the training.
