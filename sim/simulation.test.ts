@@ -59,6 +59,10 @@ describe('a simulated run', () => {
     const { prior: _, tuning, ...rest } = other;
     expect(tuning!.switches).toBe(0);
     expect({ ...rest, policy: 'fcfs' }).toEqual(runCell(workload, { ...cell, policy: 'fcfs' }));
+    // With no time for replays it stays with what it begins with.
+    const { prior: begun, ...untuned } = runCell({ ...workload, portfolioCpuShare: 0 }, { ...tuned, prior: 'fcfs' });
+    expect(begun).toBe('fcfs');
+    expect(untuned).toEqual({ ...rest, policy: 'maestro' });
   });
 
   it('gets through fewer workflows in time as the load rises', () => {

@@ -61,8 +61,8 @@ export function scenarioOf(
     // What is unfinished when arrivals end gets as long again, then it is a miss.
     horizonMs: 2 * (arrivals.at(-1)?.atMs ?? 0) + longestDeadline(arrivals),
     detail,
-    // As live: whoever asks for `maestro` gets the policy that tunes itself.
-    ...(cell.policy === 'maestro'
+    // As live: whoever asks for `maestro` gets the policy that tunes itself, unless it has no time for that.
+    ...(cell.policy === 'maestro' && workload.portfolioCpuShare > 0
       ? {
           controller: portfolioController(
             { ...workload, ...cell },

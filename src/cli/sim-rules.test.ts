@@ -29,12 +29,18 @@ describe('simRules', () => {
   });
 
   it('names what runs do not follow', () => {
-    const { node, ignored } = rulesFor('{ policy: fcfs, portfolio: { cpuShare: 0.2 } }');
+    const { node, ignored } = rulesFor('{ policy: fcfs, portfolio: { interval: 20s } }');
     expect(node).toEqual({});
     expect(ignored).toEqual([
       'scheduling.policy (--policy says which are compared)',
-      expect.stringContaining('scheduling.portfolio ('),
+      expect.stringContaining('scheduling.portfolio.interval ('),
     ]);
+  });
+
+  it('takes the share of a core that the file gives to replays; without one sweeps have a smaller share of their own', () => {
+    expect(rulesFor('{ portfolio: { cpuShare: 0.2 } }')).toMatchObject({ portfolioCpuShare: 0.2, ignored: [] });
+    expect(rulesFor('{ portfolio: { cpuShare: 0 } }').portfolioCpuShare).toBe(0);
+    expect(rulesFor('{}').portfolioCpuShare).toBeUndefined();
   });
 });
 

@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from 'node:util';
 import type { NodeVariant, QueueRules } from '../../sim/types.js';
 import { configSchema, type MaestroConfig } from '../config/schema.js';
 
@@ -7,20 +6,18 @@ export interface SimRules {
   readonly queue: QueueRules;
   /** What differs from the defaults. */
   readonly node: NodeVariant;
+  /** Share of simulated time that replays of `maestro` may take; undefined where the file says nothing. */
+  readonly portfolioCpuShare: number | undefined;
   /** What the file sets and the runs do not follow, and what decides instead. */
   readonly ignored: readonly string[];
 }
 
 const DEFAULTS = configSchema.parse({}).scheduling;
 
-const IGNORED = {
-  policy: '--policy says which are compared',
-  portfolio: '`maestro` replays in a fixed small share of a core, so that sweeps end',
-} as const satisfies Partial<Record<keyof typeof DEFAULTS, string>>;
-
 /** Beside these, `lookAhead`, `minResidency` and `kvOverflowTarget` are part of every run. */
 export function simRules({ scheduling }: MaestroConfig): SimRules {
-  const { queue, starvationBoundMs, interactiveStarvationBoundMs, weights, retention, prefetch } = scheduling;
+  const { policy, portfolio, queue, starvationBoundMs, interactiveStarvationBoundMs, weights, retention, prefetch } =
+    scheduling;
   return {
     queue: {
       maxCount: queue.maxCount,
@@ -34,8 +31,12 @@ export function simRules({ scheduling }: MaestroConfig): SimRules {
       ...(retention === DEFAULTS.retention ? {} : { retention }),
       ...(prefetch === DEFAULTS.prefetch ? {} : { prefetch }),
     },
-    ignored: (['policy', 'portfolio'] as const)
-      .filter((field) => !isDeepStrictEqual(scheduling[field], DEFAULTS[field]))
-      .map((field) => `scheduling.${field} (${IGNORED[field]})`),
+    portfolioCpuShare: portfolio.cpuShare === DEFAULTS.portfolio.cpuShare ? undefined : portfolio.cpuShare,
+    ignored: [
+      ...(policy === DEFAULTS.policy ? [] : ['scheduling.policy (--policy says which are compared)']),
+      ...(portfolio.intervalMs === DEFAULTS.portfolio.intervalMs
+        ? []
+        : ['scheduling.portfolio.interval (it is that of the default)']),
+    ],
   };
 }

@@ -143,6 +143,7 @@ async function simulate(given: SimArguments): Promise<void> {
     limitWorkflows: options.limitWorkflows,
     capacitySpeed: options.capacity,
     warmupShare: options.warmup,
+    portfolioCpuShare: rules.portfolioCpuShare,
   });
   progress.done();
   for (const line of workload.notes) process.stderr.write(`${line}\n`);

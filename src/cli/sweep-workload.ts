@@ -22,14 +22,14 @@ export interface WorkloadArguments {
   readonly capacitySpeed?: number | undefined;
   readonly warmupShare: number;
   /** See {@link SweepWorkload.portfolioCpuShare}. */
-  readonly portfolioCpuShare?: number;
+  readonly portfolioCpuShare?: number | undefined;
   readonly rttMs?: Readonly<Record<string, number>>;
   /** See {@link SweepWorkload.queue}. */
   readonly queue?: QueueRules;
 }
 
-/** A hundredth of what the live system takes, so that sweeps end. */
-const DEFAULT_PORTFOLIO_CPU_SHARE = 0.0005;
+/** A tenth of what the live system takes, so that sweeps end. */
+const DEFAULT_PORTFOLIO_CPU_SHARE = 0.005;
 
 /** A workload with a word for people on what it is, and notes on what of its trace cannot be played as it stands. */
 export type NamedWorkload = SweepWorkload & { readonly about: string; readonly notes: readonly string[] };

@@ -79,6 +79,20 @@ describe('Portfolio', () => {
     expect(portfolio.log().at(-1)).toMatchObject({ observed: 1, reason: expect.stringMatching(/wrong by \d+/) });
   });
 
+  it('changes nothing on a single replay, however clear, nor on one that the replays before it do not agree with', () => {
+    const portfolio = busy(SHORT);
+    portfolio.plan(0);
+    const clear = [score('edf', 0.9), score('srtf', 1, 60, 0)];
+    const reverse = [score('edf', 1), score('srtf', 0.9, 0, 10)];
+    expect(evaluate(portfolio, clear, 1)).toEqual(['maestro:edf']);
+    expect(evaluate(portfolio, reverse, 1, 10_000)).toEqual(['maestro:edf']);
+    expect(evaluate(portfolio, clear, 1, 20_000)).toEqual(['maestro:srtf']);
+    const other = busy(SHORT);
+    other.plan(0);
+    evaluate(other, reverse, 1);
+    expect(evaluate(other, clear, 2, 10_000)).toEqual(['maestro:edf', 'maestro:srtf']);
+  });
+
   it('takes the best of several that lead', () => {
     const portfolio = busy();
     portfolio.plan(0);
@@ -96,7 +110,7 @@ describe('Portfolio', () => {
     );
     // What brought it there is remembered, so that to go back takes a little more.
     const back = evaluate(portfolio, [score('srtf', 0.8), score('edf', 0.9, 40, 0)], 3, 50_000);
-    expect(back).toEqual(['maestro:srtf', 'maestro:edf', 'maestro:edf']);
+    expect(back).toEqual(['maestro:srtf', 'maestro:srtf', 'maestro:edf']);
   });
 
   it('tries the incumbent, then by turns the best of the others and those that have not been tried for longest', () => {
@@ -135,11 +149,11 @@ describe('Portfolio', () => {
 
   it('counts workflows once that several replays have seen', () => {
     const shown = [score('edf', 0.8), score('srtf', 0.9, 9, 3)];
-    const portfolio = busy({ clearnessAtOnce: 2.5 });
+    const portfolio = busy();
     portfolio.plan(0);
     // Seen again and again, six of twelve are not clear; as many others each time are.
     expect(evaluate(portfolio, shown, 3).at(-1)).toBe('maestro:edf');
-    const fresh = busy({ clearnessAtOnce: 2.5, ...SHORT });
+    const fresh = busy(SHORT);
     fresh.plan(0);
     expect(evaluate(fresh, shown, 3).at(-1)).toBe('maestro:srtf');
   });

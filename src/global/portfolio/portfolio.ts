@@ -21,8 +21,6 @@ export interface PortfolioConfig {
    * (McNemar's test). Workflows of one replay are not independent, and there are several candidates, so this is above the usual 2.
    */
   readonly clearness: number;
-  /** The same for a candidate that has been tried only once against the incumbent: one replay may go wrong in many places for one reason. */
-  readonly clearnessAtOnce: number;
   /** What an evaluation has shown counts for 1/e after so long. */
   readonly memoryMs: number;
   /** Weight of the newest evaluation in the mean distance between what replays promise and what comes of it, in (0, 1]. */
@@ -49,7 +47,6 @@ const DEFAULT_PORTFOLIO_CONFIG: Omit<PortfolioConfig, 'candidates' | 'prior'> = 
   paceMs: 120_000,
   lead: 0.01,
   clearness: 2.5,
-  clearnessAtOnce: 4,
   memoryMs: 300_000,
   newest: 0.35,
   maxDoubt: 0.25,
@@ -256,17 +253,18 @@ export class Portfolio {
 
   /** Adds what a replay has shown, and perhaps changes the incumbent; returns why. */
   private learn({ scores }: ReplayResult, asked: Asked, nowMs: number): string {
-    const { lead, clearness, clearnessAtOnce, maxDoubt } = this.config;
+    const { lead, clearness, maxDoubt } = this.config;
     if (scores[0]?.candidate !== this.incumbent.policy.name) return 'the incumbent was not replayed';
     let best: Candidate | undefined;
     for (const score of scores.slice(1)) {
       const candidate = this.candidates.get(score.candidate);
       if (!candidate) continue;
+      // One replay may go wrong in many places for one reason, above all where models take turns on a GPU: the evaluations before must agree with it.
+      const agree = candidate.gained > candidate.lost && score.gained > score.lost;
       this.addTo(candidate, score, asked, nowMs);
       const net = candidate.gained - candidate.lost;
-      const needed = candidate.tries > 1 ? clearness : clearnessAtOnce;
-      const clear = net > 0 && net >= needed * Math.sqrt(candidate.gained + candidate.lost);
-      if (clear && leadOf(candidate) >= Math.max(lead, best ? leadOf(best) : 0)) best = candidate;
+      const clear = net >= clearness * Math.sqrt(candidate.gained + candidate.lost);
+      if (agree && clear && leadOf(candidate) >= Math.max(lead, best ? leadOf(best) : 0)) best = candidate;
     }
     if (!best) return 'nothing leads clearly';
     if (this.doubt > maxDoubt)
