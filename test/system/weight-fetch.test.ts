@@ -100,14 +100,14 @@ describe('WeightFetch', () => {
 });
 
 describe('EngineSupervisor', () => {
-  const supervisor = (fetch: WeightFetch) =>
+  const supervisor = (fetch: WeightFetch, firstMs = 20) =>
     new EngineSupervisor({
       launch: {
         ...{ engineId: 'e', program: [process.execPath, FAKE], weights: 'w', servedName: 'w', gpuIndices: [0] },
         ...{ url: `unix:${join(root, 's.sock')}`, sleep: true, maxNumSeqs: 8, kvDtype: 'bf16', args: [], env: {} },
       },
       ...{ stateDir: root, clock: new WallClock(), locks: new StartLocks(), logger: QUIET, fetch },
-      backoff: { firstMs: 20, mostMs: 50, soundMs: 60_000 },
+      backoff: { firstMs, mostMs: 2 * firstMs, soundMs: 60_000 },
       graceMs: 1_000,
     });
 
@@ -123,6 +123,15 @@ describe('EngineSupervisor', () => {
     await until(() => engine.state === 'serving');
     expect(runs()).toHaveLength(2);
     await engine.stop();
+  });
+
+  it('still has to fetch them between two tries, so that nobody waits for it', async () => {
+    const engine = supervisor(fetchBy('exit 1'), 60_000);
+    engine.start();
+    await until(() => engine.failure !== undefined);
+    expect([engine.state, engine.comesBack]).toEqual(['fetching', false]);
+    await engine.stop();
+    expect(engine.state).toBe('stopped');
   });
 
   it.each(['stop', 'release'] as const)('gives a fetch up at once: %s', async (how) => {

@@ -47,7 +47,7 @@ export interface SupervisorOptions {
 }
 
 /**
- * - `fetching`: its weights are brought onto the node; - `waiting`: for its turn on the GPU, or for the next try; - `starting`: runs, does not answer yet; - `serving`;
+ * - `fetching`: its weights are brought onto the node, or the next try to do so is waited for; - `waiting`: for its turn on the GPU, or for the next try; - `starting`: runs, does not answer yet; - `serving`;
  * - `given-up`: its command line is wrong; - `stopping`; - `stopped`.
  */
 export type SupervisedState = 'fetching' | 'waiting' | 'starting' | 'serving' | 'given-up' | 'stopping' | 'stopped';
@@ -374,7 +374,8 @@ export class EngineSupervisor {
   }
 
   private pause(waitMs: number): Promise<void> {
-    this.current = 'waiting';
+    // Weights whose fetch has failed are still to come, and nobody knows when.
+    if (this.current !== 'fetching') this.current = 'waiting';
     return new Promise((resolve) => {
       this.wakeRetry = resolve;
       this.retry = this.options.clock.after(waitMs, resolve);
