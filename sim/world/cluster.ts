@@ -1,4 +1,5 @@
 import { BaselineRouter } from '../../src/cluster/baseline-router.js';
+import { LOOK_AGAIN_MS, MOST_MOVES } from '../../src/cluster/moving.js';
 import { ClusterRouter } from '../../src/cluster/router.js';
 import type { Demand, KeptContext, LeaseUse } from '../../src/model/fleet.js';
 import { sessionOf } from '../../src/model/stage.js';
@@ -92,6 +93,7 @@ export class SimCluster {
       router.started(job.stage.stageId, engineId, job.stage, loop.nowMs);
       if (reservation.kind === 'grant') this.listener.started(job, reservation.lease.coldStartMs);
       else if (place.kind === 'hold') this.limitWait(job, place.waitMs);
+      else this.lookAgain(job);
       return;
     }
     this.listener.bounced(job, 'refused-by-nodes');
@@ -155,6 +157,27 @@ export class SimCluster {
       if (job.state !== 'held') return;
       job.node!.cancel(job.stage.stageId);
       this.leaveEngine(job);
+      this.place(job);
+    });
+  }
+
+  /** A stage that is held looks now and then whether another engine would have it done sooner. */
+  private lookAgain(job: Job): void {
+    if (job.moves === MOST_MOVES) return;
+    job.waitTimer = this.loop.after(LOOK_AGAIN_MS, () => {
+      job.waitTimer = undefined;
+      if (job.state !== 'held') return;
+      const { stage, prediction, excluded } = job;
+      const node = job.node!;
+      const engineId = job.engineId!;
+      if (!this.router.leaves(stage, prediction, engineId, this.loop.nowMs, excluded ?? NONE)) {
+        this.lookAgain(job);
+        return;
+      }
+      job.moves += 1;
+      node.cancel(stage.stageId);
+      this.router.dropped(stage.stageId);
+      this.router.update(node.view(engineId), this.loop.nowMs);
       this.place(job);
     });
   }

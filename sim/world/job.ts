@@ -31,6 +31,8 @@ export interface Job {
   priority: number;
   excluded: Set<string> | undefined;
   waitTimer: Scheduled | undefined;
+  /** How often it has left an engine for another while it was held, since it was dispatched. */
+  moves: number;
   /** When an engine got it; -1 before. */
   startedMs: number;
   coldStartMs: number;
@@ -61,6 +63,7 @@ export function newJob(given: Pick<Job, 'stage' | 'context' | 'prediction' | 'ru
     priority: 0,
     excluded: undefined,
     waitTimer: undefined,
+    moves: 0,
     startedMs: -1,
     coldStartMs: 0,
     firstTokenMs: undefined,

@@ -229,6 +229,7 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
 
   bounced(job: Job, reason: string): void {
     job.excluded = undefined;
+    job.moves = 0;
     if (reason === 'too-large' || reason === 'unknown-model') {
       this.end(job, 'rejected', reason);
       return;

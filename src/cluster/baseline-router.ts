@@ -50,6 +50,10 @@ export class BaselineRouter extends ClusterRouter {
 
   override ended(): void {}
 
+  override leaves(): boolean {
+    return false;
+  }
+
   override place(
     stage: Stage,
     prediction: Prediction,

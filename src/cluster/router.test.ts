@@ -160,6 +160,34 @@ describe('ClusterRouter.place', () => {
   });
 });
 
+describe('ClusterRouter.leaves', () => {
+  const asleep = { state: 'sleeping', readyInMs: 20_000 } as const;
+  const leaves = (views: readonly EngineView[], stage: Partial<Stage> = {}, excluded: string[] = []) =>
+    router(views).leaves(makeStage(stage), PREDICTION, 'n0/here', 0, new Set(excluded));
+
+  it('goes where a running engine takes it at once, and is sooner by more than a sleep and a wake', () => {
+    expect(leaves([makeView('n0/here', asleep), makeView('n1/there')])).toBe(true);
+    expect(leaves([makeView('n0/here', { state: 'waking', readyInMs: 1_500 }), makeView('n1/there')])).toBe(false);
+    expect(leaves([makeView('n0/here', { state: 'waking', readyInMs: 2_500 }), makeView('n1/there')])).toBe(true);
+  });
+
+  it('stays where no other could take it now', () => {
+    expect(leaves([makeView('n0/here', asleep)])).toBe(false);
+    expect(leaves([makeView('n0/here', asleep), makeView('n1/sleeps', { ...asleep, readyInMs: 0 })])).toBe(false);
+    expect(leaves([makeView('n0/here', asleep), makeView('n1/full', { leases: 10 })])).toBe(false);
+    expect(leaves([makeView('n0/here', asleep), makeView('n1/full', { reservedKvTokens: 99_000 })])).toBe(false);
+    expect(leaves([makeView('n0/here', asleep), makeView('n1/there')], {}, ['n1/there'])).toBe(false);
+    expect(leaves([makeView('n0/here', asleep), makeView('n1/there')], { onlyEngineId: 'n0/here' })).toBe(false);
+  });
+
+  it('counts a lease that has to end for one that is held at a full engine that runs', () => {
+    const full = makeView('n0/here', { reservedKvTokens: 99_000 });
+    expect(leaves([full, makeView('n1/there')])).toBe(true);
+    // Its own delay there, a prefill of 6 s, outweighs that.
+    expect(leaves([full, makeView('n1/there', { pendingPrefillTokens: 60_000 })])).toBe(false);
+  });
+});
+
 describe('ClusterRouter: views', () => {
   it('ignores an older view and forgets a removed engine', () => {
     const made = router([makeView('n0/e0', { version: 5 })]);

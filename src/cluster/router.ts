@@ -20,12 +20,13 @@ import {
   placesOf,
   type SeatLimits,
 } from './engine-record.js';
-import { ENGINE_FILTERS } from './filter/registry.js';
 import { GpuSharing } from './gpu-sharing.js';
 import { disturbs, isSpared, ModelIndex } from './model-index.js';
+import { MOVE_MARGIN_MS } from './moving.js';
 import type { PlaceRequest } from './place-request.js';
 import { PrefixIndex, type PrefixLimits } from './prefix.js';
 import { RecentMap } from './recent-map.js';
+import { bounce, bounceAll, refusalOf } from './refusals.js';
 import { QUEUE_WAIT } from './score/queue-wait.js';
 import { ENGINE_SCORERS } from './score/registry.js';
 import { explain, insertSorted, type Scored } from './scored.js';
@@ -53,9 +54,6 @@ export const DEFAULT_ROUTER_CONFIG: ClusterRouterConfig = {
   explains: true,
   costs: linearCosts,
 };
-
-/** Why nothing here takes a stage. `too-large` does not change by waiting, the others may. */
-export type BounceReason = 'unknown-model' | 'too-large' | 'no-engine' | 'no-room';
 
 /** Running and sleeping engines scored for one stage, besides those with a warm prefix. */
 const MAX_RUNNING_CANDIDATES = 8;
@@ -156,18 +154,7 @@ export class ClusterRouter {
     this.markStale(nowMs);
     const index = this.models.get(stage.model);
     if (!index) return bounce('unknown-model', {});
-    const cachedTokens = this.prefixes.cachedTokens(stage);
-    const { rttMs } = this.config;
-    const kept = this.keptFor(stage, nowMs);
-    const request: PlaceRequest = {
-      stage,
-      prediction,
-      excluded,
-      limits: this.config,
-      cachedTokens,
-      kept,
-      rttMs,
-    };
+    const request = this.requestOf(stage, prediction, nowMs, excluded);
     const refusals: Record<string, number> = {};
     const scored: Scored[] = [];
     for (const engine of this.candidates(request, index, refusals)) insertSorted(scored, this.score(request, engine));
@@ -191,6 +178,30 @@ export class ClusterRouter {
     // Worth waiting until the wait alone has cost what starting elsewhere would have cost more.
     const waitMs = best.totalMs - awaited.totalMs + queueMs;
     return { kind: 'hold', engineId, nodeId, kvTokens, waitMs, explanation };
+  }
+
+  /**
+   * Had a stage that is held at the engine better go elsewhere? Where another engine runs that could take it at once, and has it done sooner by a margin: what was expected of the engine when the
+   * stage was sent there may not have come, and others have got room since.
+   */
+  leaves(
+    stage: Stage,
+    prediction: Prediction,
+    engineId: string,
+    nowMs: number,
+    excluded: ReadonlySet<string> = new Set(),
+  ): boolean {
+    this.markStale(nowMs);
+    const index = this.models.get(stage.model);
+    const held = this.engines.get(engineId);
+    if (!index || !held || index.size < 2) return false;
+    const request = this.requestOf(stage, prediction, nowMs, excluded);
+    // One that runs and could not take it lets it in when a lease has ended.
+    const waitMs = isRunning(held) ? held.leaseTime.meanMs : 0;
+    const latestMs = this.score(request, held).totalMs + waitMs - MOVE_MARGIN_MS;
+    return this.candidates(request, index, {}).some(
+      (engine) => engine !== held && isRunning(engine) && this.score(request, engine).totalMs < latestMs,
+    );
   }
 
   /** A stage has been given to an engine: its prompt will be in the engine's cache. */
@@ -244,6 +255,13 @@ export class ClusterRouter {
     });
     clear(this.changedModels);
     return { clusterId: this.config.clusterId, models };
+  }
+
+  private requestOf(stage: Stage, prediction: Prediction, nowMs: number, excluded: ReadonlySet<string>): PlaceRequest {
+    const cachedTokens = this.prefixes.cachedTokens(stage);
+    const kept = this.keptFor(stage, nowMs);
+    const { config } = this;
+    return { stage, prediction, excluded, limits: config, cachedTokens, kept, rttMs: config.rttMs };
   }
 
   private put(engine: EngineRecord): void {
@@ -358,29 +376,6 @@ export class ClusterRouter {
       this.put(first.value);
     }
   }
-}
-
-/** The first filter that refuses the engine. */
-function refusalOf(request: PlaceRequest, engine: EngineRecord): string | undefined {
-  for (const filter of ENGINE_FILTERS) if (!filter.passes(request, engine)) return filter.name;
-  return undefined;
-}
-
-/** Nothing took the stage: asks every engine of the model once more, for an exact account of why. */
-function bounceAll(request: PlaceRequest, index: ModelIndex): PlaceResult {
-  const refusals: Record<string, number> = {};
-  for (const engine of index.engines()) {
-    const refusal = refusalOf(request, engine) ?? 'unknown';
-    refusals[refusal] = (refusals[refusal] ?? 0) + 1;
-  }
-  const unusable = (refusals['excluded'] ?? 0) + (refusals['healthy'] ?? 0) + (refusals['fresh'] ?? 0);
-  if (unusable === index.size) return bounce('no-engine', refusals);
-  const tooLarge = refusals['too-large'] ?? 0;
-  return bounce(tooLarge + unusable === index.size ? 'too-large' : 'no-room', refusals);
-}
-
-function bounce(reason: BounceReason, refusals: Record<string, number>): PlaceResult {
-  return { kind: 'bounce', reason, explanation: { candidates: [], refusals } };
 }
 
 /** Sleep discards the KV cache, and an engine that was down has started anew. */

@@ -14,6 +14,7 @@ import type {
 import { type Prediction, type Stage, sessionOf } from '../model/stage.js';
 import type { HoldEnd } from '../node/open-holds.js';
 import type { EngineEndpoint } from '../node/service.js';
+import { LOOK_AGAIN_MS, MOST_MOVES } from './moving.js';
 import type { ClusterRouter } from './router.js';
 import { type ModelPresence, ServedModels } from './served-models.js';
 
@@ -61,6 +62,8 @@ interface Placement {
   engineId: string | undefined;
   explanation: PlaceExplanation;
   waitTimer: Timer | undefined;
+  /** How often it has left an engine for another while it was held. */
+  moves: number;
 }
 
 export interface ClusterServiceOptions {
@@ -143,6 +146,7 @@ export class ClusterService {
       engineId: undefined,
       explanation: NO_EXPLANATION,
       waitTimer: undefined,
+      moves: 0,
     };
     this.placements.set(stage.stageId, placement);
     this.tryPlace(placement, nowMs);
@@ -221,6 +225,7 @@ export class ClusterService {
       placement.state = 'held';
       if (reservation.kind === 'grant') this.start(placement, reservation.lease);
       else if (place.kind === 'hold') this.limitWait(placement, place.waitMs);
+      else this.lookAgain(placement);
       return;
     }
     this.bounce(placement, 'refused-by-nodes');
@@ -277,6 +282,25 @@ export class ClusterService {
       placement.node?.cancel(placement.stage.stageId);
       this.leaveEngine(placement);
       this.tryPlace(placement, this.options.clock.nowMs());
+    });
+  }
+
+  /** A stage that is held looks now and then whether another engine would have it done sooner. Its client waits at the gateway and hears nothing of it. */
+  private lookAgain(placement: Placement): void {
+    if (placement.moves === MOST_MOVES) return;
+    const { clock, router } = this.options;
+    placement.waitTimer = clock.after(LOOK_AGAIN_MS, () => {
+      const { node, engineId, stage, prediction, excluded } = placement;
+      if (placement.state !== 'held' || !node || !engineId) return;
+      this.fetchViews();
+      if (!router.leaves(stage, prediction, engineId, clock.nowMs(), excluded)) {
+        this.lookAgain(placement);
+        return;
+      }
+      placement.moves += 1;
+      node.cancel(stage.stageId);
+      router.dropped(stage.stageId);
+      this.tryPlace(placement, clock.nowMs());
     });
   }
 

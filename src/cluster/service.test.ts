@@ -1,0 +1,140 @@
+import { beforeEach, expect, it } from 'vitest';
+import { makeView } from '../../test/engine-view-fixture.js';
+import { makePrediction, makeStage } from '../../test/stage-fixture.js';
+import { ManualClock } from '../model/clock.js';
+import type { Demand, EngineView, Lease } from '../model/fleet.js';
+import type { HoldEnd } from '../node/open-holds.js';
+import type { EngineEndpoint } from '../node/service.js';
+import { LOOK_AGAIN_MS, MOST_MOVES } from './moving.js';
+import { ClusterRouter } from './router.js';
+import { ClusterService, type NodeLink } from './service.js';
+
+/** A node with one engine: it holds what comes while its engine sleeps or `full`, and grants it else. */
+class FakeNode implements NodeLink {
+  readonly held = new Map<string, (end: HoldEnd) => void>();
+  readonly cancelled: string[] = [];
+  full = false;
+  private changed: EngineView[] = [];
+  private listener: () => void = () => undefined;
+
+  constructor(
+    readonly nodeId: string,
+    private now: EngineView,
+  ) {}
+
+  show(overrides: Partial<EngineView>): void {
+    this.now = { ...this.now, ...overrides, version: this.now.version + 1 };
+    this.changed = [this.now];
+    this.listener();
+  }
+
+  lease({ stageId, kvTokens, epoch }: Demand): Lease {
+    const { engineId } = this.now.spec;
+    return {
+      ...{ leaseId: `${stageId}~`, stageId, engineId, nodeId: this.nodeId },
+      kvTokens,
+      epoch,
+      grantedAtMs: 0,
+      coldStartMs: 0,
+    };
+  }
+
+  reserve(demand: Demand, onHoldEnd: (end: HoldEnd) => void) {
+    const { engineId } = this.now.spec;
+    if (this.now.state === 'running' && !this.full) return { kind: 'grant', lease: this.lease(demand) } as const;
+    this.held.set(demand.stageId, onHoldEnd);
+    return { kind: 'hold', engineId, etaMs: 1_000, reason: 'no-room' } as const;
+  }
+
+  cancel(stageId: string): void {
+    this.cancelled.push(stageId);
+    this.held.delete(stageId);
+  }
+
+  endpoint = () => ({}) as EngineEndpoint;
+  onRequeue = () => undefined;
+  firstToken = () => undefined;
+  release = () => undefined;
+  keep = () => undefined;
+  reportUnreachable = () => undefined;
+  reportAnswer = () => undefined;
+  view = () => this.now;
+  views = () => [this.now];
+
+  onChange(listener: () => void): void {
+    this.listener = listener;
+  }
+
+  changedViews(): readonly EngineView[] {
+    const { changed } = this;
+    this.changed = [];
+    return changed;
+  }
+}
+
+const ASLEEP = { state: 'sleeping', readyInMs: 20_000, disturbanceMs: 3_000, victims: ['big'] } as const;
+let clock: ManualClock;
+let a: FakeNode;
+let b: FakeNode;
+let cluster: ClusterService;
+let news: string[];
+beforeEach(() => {
+  clock = new ManualClock();
+  a = new FakeNode('a', makeView('a/e', ASLEEP));
+  b = new FakeNode('b', makeView('b/e', { ...ASLEEP, readyInMs: 60_000 }));
+  cluster = new ClusterService({
+    ...{ clusterId: 'c', nodes: [a, b], clock, epoch: 1, interactiveClasses: new Set(['interactive']) },
+    router: new ClusterRouter({ lookAhead: 2 }),
+  });
+  news = [];
+});
+
+function place(stageId: string): void {
+  const prediction = makePrediction({ kvTokens: { q50: 1_200, bound: 2_000 } });
+  cluster.place(makeStage({ stageId }), prediction, { orderKey: 1 }, new Set(), clock.nowMs(), {
+    started: ({ engineId }) => news.push(`started ${engineId}`),
+    bounced: (reason) => news.push(`bounced ${reason}`),
+    requeue: () => false,
+  });
+}
+
+it('takes a held stage to an engine that has got room, and leaves the one where it was held', () => {
+  place('s');
+  expect([...a.held.keys()]).toEqual(['s']);
+  clock.advance(3 * LOOK_AGAIN_MS);
+  expect(a.cancelled).toEqual([]);
+  b.show({ state: 'running', readyInMs: 0, disturbanceMs: 0 });
+  clock.advance(LOOK_AGAIN_MS);
+  expect([a.cancelled, news]).toEqual([['s'], ['started b/e']]);
+  clock.advance(10 * LOOK_AGAIN_MS);
+  expect(b.cancelled).toEqual([]);
+});
+
+it('leaves it where its engine is about to wake', () => {
+  place('s');
+  a.show({ state: 'waking', readyInMs: 1_000, disturbanceMs: 0 });
+  b.show({ state: 'running', readyInMs: 0, disturbanceMs: 0 });
+  clock.advance(LOOK_AGAIN_MS);
+  expect([[...a.held.keys()], news]).toEqual([['s'], []]);
+});
+
+it('lets a stage come to rest, however views and nodes contradict each other', () => {
+  place('s');
+  a.full = true;
+  b.full = true;
+  for (let round = 0; round < 20; round++) {
+    const [here, there] = a.held.has('s') ? [a, b] : [b, a];
+    here.show(ASLEEP);
+    there.show({ state: 'running', readyInMs: 0, disturbanceMs: 0 });
+    clock.advance(LOOK_AGAIN_MS);
+  }
+  expect(a.cancelled.length + b.cancelled.length).toBe(MOST_MOVES);
+});
+
+it('forgets a held stage whose client has gone', () => {
+  place('s');
+  cluster.finish('s', {}, clock.nowMs());
+  b.show({ state: 'running', readyInMs: 0, disturbanceMs: 0 });
+  clock.advance(10 * LOOK_AGAIN_MS);
+  expect([a.cancelled, news]).toEqual([['s'], []]);
+});
