@@ -71,6 +71,17 @@ describe('PooledBound', () => {
     expect(spread(256) / Math.sqrt(256)).toBeLessThan(spread(16) / Math.sqrt(16) / 2);
   });
 
+  it('holds more while it knows few calls', () => {
+    const bound = new PooledBound();
+    const margin = () => bound.reserve(0, 1, 1) / Math.sqrt(1.004);
+    expect(margin()).toBeCloseTo(4.5);
+    // As far off as they were said to be.
+    for (let call = 0; call < 700; call++) bound.observe({ kind: 'coder', mean: 100, q50: 90, q95: 200 }, 100);
+    expect(margin()).toBeCloseTo(4, 1);
+    for (let call = 0; call < 9000; call++) bound.observe({ kind: 'coder', mean: 100, q50: 90, q95: 200 }, 100);
+    expect(margin()).toBeCloseTo(3.5);
+  });
+
   it('learns for each kind of call how far it is off, and corrects the others by all', () => {
     const bound = new PooledBound();
     const forecast = (kind: string) => ({ kind, mean: 100, q50: 90, q95: 200 });

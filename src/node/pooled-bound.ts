@@ -25,12 +25,14 @@ export interface PooledBoundState {
   readonly kinds: readonly (readonly [kind: string, record: SavedSums])[];
 }
 
-/** Calls that the running ratios remember, and calls of a kind that weigh as much as what is known of all. Measured on the recorded traces, as are the next four. */
+/** Calls that the running ratios remember, and calls of a kind that weigh as much as what is known of all. Measured on the recorded traces, as are the next five. */
 const MEMORY_CALLS = 1000;
 const CALLS_TO_SPEAK = 10;
 /** The margin in standard deviations begins high: a node that starts too low overflows while it learns. */
 const FIRST_MARGIN = 3.5;
 const MARGIN_STEP = 0.4;
+/** So much is added while no call is known, and less as the records fill: ratios of few calls err by more than those of many. */
+const NEW_MARGIN = 1;
 /** The margin aims at this part of the target, because its start and its steps overshoot. */
 const AIM = 0.7;
 /**
@@ -76,7 +78,8 @@ export class PooledBound {
 
   /** Tokens to hold for the outputs of so many calls that have these sums of {@link expect}. */
   reserve(mean: number, variance: number, calls: number): number {
-    return mean + this.margin * Math.sqrt(variance * (1 + CORRELATION * calls));
+    const margin = this.margin + NEW_MARGIN * (1 - this.all.calls / MEMORY_CALLS);
+    return mean + margin * Math.sqrt(variance * (1 + CORRELATION * calls));
   }
 
   /** Learns from a call that ended. */
