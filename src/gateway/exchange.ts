@@ -14,6 +14,7 @@ import { answerHeaders, upstreamHeaders } from './headers.js';
 import { HeldAnswer } from './held-answer.js';
 import { bodyTooLarge, checkHeaders, type Intake, takeIn } from './intake.js';
 import { scanBody } from './json-scan.js';
+import { onceClosed } from './once-closed.js';
 import { takeRoom } from './open-room.js';
 import { nobodyListens, ownShortage } from './own-shortage.js';
 import { readBody } from './read-body.js';
@@ -69,7 +70,7 @@ export class Exchange implements StageListener, UpstreamSink {
     this.res = request.res;
     this.writer = new AnswerWriter(request.res);
     context.metrics.requestStarted();
-    this.res.once('close', () => this.clientClosed());
+    onceClosed(request.req, request.res, () => this.clientClosed());
     // A write to a lost client fails; its `close` says all there is to say.
     this.res.on('error', () => {});
   }
@@ -296,7 +297,7 @@ export class Exchange implements StageListener, UpstreamSink {
     } else if (late.kind === 'idle-client') {
       this.abortUpstream('client');
       if (!this.settled) this.settle('client_cancelled', 'idle-write', 499);
-      this.res.destroy();
+      this.request.req.socket.destroy();
     } else {
       this.fail(late.error, late.outcome, late.error.code);
     }

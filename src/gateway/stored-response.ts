@@ -5,6 +5,7 @@ import { MaestroError } from '../model/error.js';
 import { sendError } from './answers.js';
 import type { GatewayContext } from './context.js';
 import { copyAnswerHeaders } from './headers.js';
+import { onceClosed } from './once-closed.js';
 import type { StoredRoute } from './routes.js';
 
 export interface StoredRequest {
@@ -36,7 +37,7 @@ export function answerStored(context: GatewayContext, request: StoredRequest): v
     );
   }
   req.resume();
-  const answer = new StoredAnswer(context, res, ['x-request-id', requestId], home.start);
+  const answer = new StoredAnswer(context, req, res, ['x-request-id', requestId], home.start);
   answer.request(
     route.action === 'cancel' ? 'POST' : 'GET',
     `/v1/responses/${encodeURIComponent(parameter)}${route.action === 'cancel' ? '/cancel' : queryOf(req.url)}`,
@@ -50,6 +51,7 @@ class StoredAnswer implements DataHandler {
 
   constructor(
     context: GatewayContext,
+    req: IncomingMessage,
     private readonly res: ServerResponse,
     private readonly headers: string[],
     private readonly start: StageStart,
@@ -58,7 +60,7 @@ class StoredAnswer implements DataHandler {
       this.call?.abort();
       this.onError(new Error('no answer in time'));
     });
-    res.once('close', () => {
+    onceClosed(req, res, () => {
       this.timer.cancel();
       this.call?.abort();
     });

@@ -1,4 +1,5 @@
-import { mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { createReadStream, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -73,6 +74,19 @@ describe('LineFile', () => {
     await file.end();
     expect(linesOf(path)).toEqual(['third', '']);
     expect(file.lost).toBe(0);
+  });
+
+  it('loses lines rather than memory where the file does not keep up', async () => {
+    // Nobody reads from the pipe, so that writing to it comes to a stop.
+    const path = join(folder, 'pipe');
+    execFileSync('mkfifo', [path]);
+    const file = new LineFile(path, new ManualClock());
+    for (let count = 0; count < 60; count++) file.write('x'.repeat(100_000));
+    expect(file.lost).toBeGreaterThan(10);
+    expect(file.lost).toBeLessThan(30);
+    const reader = createReadStream(path).resume();
+    await file.end();
+    reader.destroy();
   });
 
   it('makes its folder', async () => {

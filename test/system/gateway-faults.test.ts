@@ -5,6 +5,7 @@ import { WallClock } from '../../src/bus/wall-clock.js';
 import { EnginePath } from '../../src/engine/vllm/data-path.js';
 import {
   beginStream,
+  COMPLETION,
   chatBody,
   closeRig,
   contentFrame,
@@ -86,6 +87,23 @@ describe('a client that leaves', () => {
     const text = await (await fetch(`${rig.url}/metrics`)).text();
     expect(text).toMatch(/maestro_upstream_aborts_total\{cause="client",phase="(waiting|flowing)"\} 1/);
   });
+
+  it('with requests that wait for the answers before theirs on the same connection', async () => {
+    await start();
+    rig.scheduling.onSubmit = () => {};
+    const socket = rig.rawRequest(rawChat(chatBody()).repeat(20));
+    await until(() => rig.scheduling.submitted.length === 20);
+    // One of them is in its engine.
+    rig.script = () => {};
+    rig.scheduling.start(rig.scheduling.submitted[7]!);
+    await until(() => rig.received.length === 1);
+    socket.destroy();
+    await rig.received[0]!.aborted;
+    await until(() => rig.gateway.openRequests === 0);
+    expect(rig.scheduling.submitted.flatMap(({ outcomes }) => outcomes.map(({ kind }) => kind))).toEqual(
+      Array.from({ length: 20 }, () => 'client_cancelled'),
+    );
+  });
 });
 
 describe('a client that does not read', () => {
@@ -145,6 +163,24 @@ describe('a client that does not read', () => {
     await rig.received[0]!.aborted;
     await until(() => rig.gateway.openRequests === 0);
     expect(rig.scheduling.submitted[0]!.outcomes).toMatchObject([{ kind: 'client_cancelled', reason: 'idle-write' }]);
+    socket.destroy();
+  });
+
+  it('is cut after a while when its answers are complete, too', async () => {
+    await start({ config: { timeouts: { idleWriteMs: 150 } } });
+    const body = JSON.stringify({ ...COMPLETION, padding: 'x'.repeat(60_000) });
+    rig.script = ({ res }) => {
+      res.writeHead(200, { 'content-type': 'application/json', 'content-length': body.length }).end(body);
+    };
+    // One request behind the other on one connection, until the ends of answers wait for their reader.
+    const socket = rig.rawRequest(rawChat(chatBody()).repeat(1_000));
+    socket.pause();
+    for (let quiet = 0, last = 0; quiet < 20; quiet = rig.received.length === last ? quiet + 1 : 0) {
+      last = rig.received.length;
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    expect(rig.received.length).toBeLessThan(1_000);
+    await until(() => rig.gateway.openRequests === 0);
     socket.destroy();
   });
 });
@@ -237,12 +273,22 @@ describe('limits', () => {
     await start({ config: { bodyLimitBytes: 1000 } });
     const large = chatBody({ padding: 'x'.repeat(2000) });
     expect((await postChat(rig, large)).status).toBe(413);
+    const announced = rig.rawRequest(rawChat(large).slice(0, -large.length));
+    expect(await readUntil(announced, (text) => text.includes('body_too_large'))).toMatch(/^HTTP\/1\.1 413 /);
+    announced.destroy();
     const chunked = rig.rawRequest(
       `POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n${large.length.toString(16)}\r\n${large}\r\n`,
     );
     expect(await readUntil(chunked, (text) => text.includes('body_too_large'))).toMatch(/^HTTP\/1\.1 413 /);
     chunked.destroy();
     expect((await postChat(rig, chatBody({ padding: 'x'.repeat(800) }))).status).toBe(200);
+  });
+
+  it('headers have less time than bodies', async () => {
+    await start({ config: { timeouts: { requestHeadersMs: 200, requestBodyMs: 3_600_000 } } });
+    const slow = rig.rawRequest('POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nX-Slow: ');
+    expect(await readUntil(slow, (text) => text.includes('\r\n\r\n'))).toMatch(/^HTTP\/1\.1 408 /);
+    slow.destroy();
   });
 
   it('open requests and their bytes', async () => {

@@ -26,8 +26,8 @@ export class FakeVllm {
   ballast = '';
   /** What the canary is answered with. */
   answer = ' five, six, seven';
-  /** Paths that answer with this status, or never (`hang`). */
-  readonly faults = new Map<string, number | 'hang'>();
+  /** Paths that answer with this status, never (`hang`), or whose connection is closed (`cut`). */
+  readonly faults = new Map<string, number | 'hang' | 'cut'>();
   /** Method and path of every request, with its body where there was one. */
   readonly requests: string[] = [];
   readonly headers: IncomingMessage['headers'][] = [];
@@ -64,6 +64,7 @@ export class FakeVllm {
     this.headers.push(request.headers);
     const fault = this.faults.get(url.pathname);
     if (fault === 'hang') return;
+    if (fault === 'cut') return void response.destroy();
     const { apiKey, devMode = true } = this.options;
     if (apiKey && url.pathname.startsWith('/v1') && request.headers.authorization !== `Bearer ${apiKey}`) {
       json(response, 401, { error: 'Unauthorized' });

@@ -157,6 +157,15 @@ describe('EngineMonitor', () => {
     expect(log.filter((line) => line.startsWith('down'))).toEqual(['down unresponsive', 'down unhealthy']);
   });
 
+  it('looks again at once after a connection that broke: an engine that is dying is out without waiting for the next poll', async () => {
+    const fake = new FakeVllm();
+    const { clock, log, next } = await watched(fake, await fake.start(), { probeTimeoutMs: 20_000 });
+    fake.faults.set('/health', 'cut');
+    clock.advance(500);
+    await next('down unresponsive', 0);
+    expect(log.filter((line) => line.startsWith('down'))).toEqual(['down unresponsive']);
+  });
+
   it('frees the memory of an engine that hung and then died', async () => {
     const fake = new FakeVllm();
     const { next } = await watched(fake, await fake.start());
