@@ -275,6 +275,29 @@ describe('engine errors', () => {
   });
 });
 
+describe('an engine that is wanted for others', () => {
+  it('loses a request that has no answer yet, and none whose answer has begun', async () => {
+    rig.script = () => {};
+    const answer = postChat(rig, chatBody({ stream: true }));
+    await until(() => rig.received.length === 1);
+    const { listener } = rig.scheduling.submitted[0]!;
+    expect(listener.onRequeue()).toBe(true);
+    await rig.received[0]!.aborted;
+    expect(listener.onRequeue()).toBe(false);
+    let finish = () => {};
+    rig.script = ({ res }) => {
+      beginStream(res);
+      res.write(contentFrame('begun'));
+      finish = () => res.end(DONE_FRAME);
+    };
+    rig.scheduling.start(rig.scheduling.submitted[0]!);
+    expect((await answer).status).toBe(200);
+    expect(listener.onRequeue()).toBe(false);
+    finish();
+    expect(await (await answer).text()).toBe(contentFrame('begun') + DONE_FRAME);
+  });
+});
+
 describe('a stream that breaks', () => {
   const ERROR_FRAME = 'data: {"error": {"message": "EngineCore died", "type": "InternalServerError", "code": 500}}\n\n';
 

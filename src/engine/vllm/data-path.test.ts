@@ -1,5 +1,6 @@
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { DataCall } from '../../bus/contract.js';
 import { ManualClock } from '../../model/clock.js';
@@ -187,5 +188,44 @@ describe('EnginePath', () => {
     expect(told.call).toBeUndefined();
     expect(told.events).toEqual([expect.stringMatching(/^error false .*ECONNREFUSED/)]);
     server.listen(0);
+  });
+});
+
+describe('a connection that cannot be trusted with another request', () => {
+  it('is closed when the answer has come before the request was out', async () => {
+    onRequest = (socket) => {
+      // The rest of the request is never read.
+      socket.pause();
+      socket.write(ANSWER);
+      onRequest = (next) => next.write(ANSWER);
+    };
+    await send(Buffer.alloc(32 * 1024 * 1024)).over;
+    await send(undefined).over;
+    expect(sockets).toHaveLength(2);
+  });
+});
+
+describe('an engine that takes no connection', () => {
+  it('is given up after three seconds, and nothing was sent', async () => {
+    // It listens and never accepts; once the backlog is full, whoever comes hears nothing.
+    const script =
+      "const s = require('node:net').createServer(); s.listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => { require('node:fs').writeSync(1, String(s.address().port)); Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0); });";
+    const deaf = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'ignore'] });
+    try {
+      const [printed] = await once(deaf.stdout, 'data');
+      const port = Number(printed);
+      for (let count = 0; count < 8; count++) {
+        const filler = connect(port, '127.0.0.1').on('error', () => {});
+        sockets.push(filler);
+      }
+      path.close();
+      path = new EnginePath({ origin: `http://127.0.0.1:${port}`, keepAliveMs: 1000, clock });
+      const told = send(undefined);
+      await told.over;
+      expect(told.call).toBeUndefined();
+      expect(told.events).toEqual(['error false the engine did not take the connection in time']);
+    } finally {
+      deaf.kill('SIGKILL');
+    }
   });
 });

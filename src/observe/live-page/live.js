@@ -68,6 +68,10 @@ function tile(name, value, note = '', className = '') {
   );
 }
 
+function counted(count, what) {
+  return `${number(count)} ${what}${count === 1 ? '' : 's'}`;
+}
+
 function showTiles(fleet, results) {
   const nowMs = history.at(-1).atMs;
   const before = history.find(({ atMs }) => atMs >= nowMs - RECENT_MS);
@@ -82,12 +86,12 @@ function showTiles(fleet, results) {
       ? tile(
           `in time, last ${duration((nowMs - before.atMs) / 1000)}`,
           percent(recent.inTime),
-          `${number(recent.ended)} runs ended`,
+          `${counted(recent.ended, 'run')} ended`,
           grade(recent),
         )
       : tile('in time, lately', '–', 'no run ended since this page was opened'),
     all
-      ? tile('in time, since start', percent(all.inTime), `${number(all.ended)} runs ended`, grade(all))
+      ? tile('in time, since start', percent(all.inTime), `${counted(all.ended, 'run')} ended`, grade(all))
       : tile('in time, since start', '–', 'no run has ended'),
     tile('runs open', number(fleet.openWorkflows), 'begun and not over'),
     tile('calls waiting', number(waiting), 'in our queue', waiting > running && waiting > 10 ? 'fair' : ''),
@@ -99,7 +103,7 @@ function showTiles(fleet, results) {
           `of what max_tokens would take; ${percent(kv.usedByteSeconds / kv.maxTokenByteSeconds)} was used`,
         )
       : tile('KV memory promised', '–'),
-    tile('waits for weights', duration(coldStarts.requestSeconds), `of ${number(coldStarts.count)} calls, in sum`),
+    tile('waits for weights', duration(coldStarts.requestSeconds), `of ${counted(coldStarts.count, 'call')}, in sum`),
   );
 }
 
