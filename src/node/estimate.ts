@@ -5,7 +5,7 @@ import type { EngineRecord } from './engine-record.js';
 import { drainVictims, idleVictims } from './evict.js';
 import type { MemoryLedger } from './ledger.js';
 import { beyondLent, lentBytes } from './lent.js';
-import type { ReclaimContext } from './reclaim.js';
+import type { ReclaimContext } from './reclaim-step.js';
 import { Room } from './room.js';
 import { candidateOf } from './victims.js';
 

@@ -1,5 +1,5 @@
 import type { EngineSpec } from '../model/fleet.js';
-import type { ReclaimContext, ReclaimStep } from './reclaim.js';
+import type { ReclaimContext, ReclaimStep } from './reclaim-step.js';
 import type { Room } from './room.js';
 
 /**

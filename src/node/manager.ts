@@ -19,7 +19,7 @@ import { holdAnswer } from './estimate.js';
 import { emptyKvTotals, type HeldLease } from './kv-reservations.js';
 import { MemoryLedger } from './ledger.js';
 import { PooledBound, type PooledBoundState } from './pooled-bound.js';
-import type { ReclaimContext } from './reclaim.js';
+import type { ReclaimContext } from './reclaim-step.js';
 import { ResidencyControl } from './residency-control.js';
 import type { EngineGauges, NodeStats } from './stats.js';
 import { RoomConfirmation } from './telemetry.js';

@@ -1,35 +1,14 @@
 import type { EngineState } from '../model/fleet.js';
-import type { NodeConfig } from './config.js';
 import { kvWish, wantsToGrow } from './elastic.js';
 import type { EngineRecord } from './engine-record.js';
 import { firstSleepStep } from './first-sleep.js';
 import { NOT_PAUSED } from './holds.js';
-import type { HeldLease } from './kv-reservations.js';
 import type { MemoryLedger } from './ledger.js';
 import { beyondLent, givenBack, lentBytes } from './lent.js';
-import { Room, type RoomContext } from './room.js';
+import type { ReclaimContext, ReclaimStep } from './reclaim-step.js';
+import { Room } from './room.js';
 import { planStarts } from './start-room.js';
 import { chooseVictims, earliestDueMs, rentPaidMs } from './victims.js';
-
-export interface ReclaimContext extends RoomContext {
-  readonly config: NodeConfig;
-  /** Does the device itself show room for so many bytes more on the engine's GPUs? */
-  readonly roomConfirmed: (record: EngineRecord, bytes: number, nowMs: number) => boolean;
-  /** The leases on an engine. */
-  readonly leasesOn: (record: EngineRecord) => readonly HeldLease[];
-}
-
-export type ReclaimStep =
-  | { readonly kind: 'wake' | 'grow' | 'shrink'; readonly record: EngineRecord; readonly kvBytes: number }
-  /** `hurried`: a stage waits for the memory. */
-  | { readonly kind: 'sleep'; readonly record: EngineRecord; readonly hurried: boolean }
-  | {
-      readonly kind: 'first-sleep' | 'start' | 'drain' | 'undrain';
-      readonly record: EngineRecord;
-    }
-  /** Of the batch stages later in the order than `afterKey`. */
-  | { readonly kind: 'pause-batch'; readonly record: EngineRecord; readonly afterKey: number }
-  | { readonly kind: 'requeue'; readonly record: EngineRecord; readonly stageIds: readonly string[] };
 
 export interface ReclaimPlan {
   readonly steps: readonly ReclaimStep[];

@@ -2,7 +2,8 @@ import type { EngineEvent, NodeAction, ReleaseReason, StagingEvent } from './act
 import { isElastic, tokensOf } from './elastic.js';
 import type { EngineRecord } from './engine-record.js';
 import { NOT_PAUSED } from './holds.js';
-import { planReclaim, type ReclaimContext, type ReclaimStep } from './reclaim.js';
+import { planReclaim } from './reclaim.js';
+import type { ReclaimContext, ReclaimStep } from './reclaim-step.js';
 import { WeightStaging } from './staging.js';
 import type { RoomConfirmation } from './telemetry.js';
 

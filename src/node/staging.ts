@@ -1,7 +1,7 @@
 import { isAsleep } from '../model/fleet.js';
 import type { NodeAction, StagingEvent } from './actions.js';
 import type { EngineRecord } from './engine-record.js';
-import type { ReclaimContext } from './reclaim.js';
+import type { ReclaimContext } from './reclaim-step.js';
 import { candidateOf } from './victims.js';
 
 /** After a copy that failed (disk or RAM full, files that cannot be read); doubles with each further failure. */

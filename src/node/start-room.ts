@@ -1,7 +1,7 @@
 import type { EngineRecord } from './engine-record.js';
 import { drainVictims, idleVictims } from './evict.js';
 import type { GpuNeed } from './ledger.js';
-import type { ReclaimContext, ReclaimStep } from './reclaim.js';
+import type { ReclaimContext, ReclaimStep } from './reclaim-step.js';
 import type { Room } from './room.js';
 import { candidateOf } from './victims.js';
 

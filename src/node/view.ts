@@ -2,7 +2,7 @@ import type { EngineView } from '../model/fleet.js';
 import { isElastic, slackBytes, tokensOf } from './elastic.js';
 import type { EngineRecord } from './engine-record.js';
 import { estimateReadiness } from './estimate.js';
-import type { ReclaimContext } from './reclaim.js';
+import type { ReclaimContext } from './reclaim-step.js';
 
 /** The pool; or what the limit of an elastic one allows and could allow into HBM that is free or that its neighbours would give back. */
 function promisableTokens({ engines, ledger }: ReclaimContext, record: EngineRecord): number {
