@@ -148,14 +148,7 @@ export class ModelIndex {
    */
   capacity(): ModelCapacity {
     if (this.running > 0) {
-      const wakesAllowed = Math.max(1, Math.floor(this.running / RUNNING_PER_WAKE));
-      const mayWake = this.waking < wakesAllowed;
-      let asked = 0;
-      const spared: Spared = (engineId) => asked++ < MAX_ASKED && this.spared(engineId);
-      const cold =
-        this.asleep.size === 0
-          ? undefined
-          : this.asleep.find((engine) => engine.view.state === 'waking' || (mayWake && !disturbs(engine, spared)));
+      const cold = this.asleep.size === 0 ? undefined : this.besideRunning();
       return {
         model: this.model,
         starts: this.openPlaces,
@@ -173,6 +166,14 @@ export class ModelIndex {
       maxKvTokens: soonest ? freeKvTokens(soonest) : 0,
       readyInMs: soonest?.view.readyInMs ?? Number.POSITIVE_INFINITY,
     };
+  }
+
+  /** An engine that wakes, or the soonest ready that may be woken although others of the model run. */
+  private besideRunning(): EngineRecord | undefined {
+    const mayWake = this.waking < Math.max(1, Math.floor(this.running / RUNNING_PER_WAKE));
+    let asked = 0;
+    const spared: Spared = (engineId) => asked++ < MAX_ASKED && this.spared(engineId);
+    return this.asleep.find((engine) => engine.view.state === 'waking' || (mayWake && !disturbs(engine, spared)));
   }
 
   private add(engine: EngineRecord): Counted {

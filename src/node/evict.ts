@@ -90,26 +90,32 @@ export function drainVictims(
 /** Takes candidates in order until the need is covered on every GPU, then leaves out, latest taken first, whichever proves needless. */
 function cover(need: readonly GpuNeed[], ordered: readonly EvictionCandidate[]): readonly string[] | undefined {
   const missing = new Map(need.map(({ gpu, bytes }) => [gpu, bytes]));
-  const isOpen = () => [...missing.values()].some((bytes) => bytes > 0);
-  const change = (candidate: EvictionCandidate, sign: 1 | -1) => {
-    for (const gpu of candidate.gpuIndices) {
-      const bytes = missing.get(gpu);
-      if (bytes !== undefined) missing.set(gpu, bytes - sign * candidate.bytesFreed);
-    }
-  };
   const taken: EvictionCandidate[] = [];
   for (const candidate of ordered) {
-    if (!isOpen()) break;
+    if (!isOpen(missing)) break;
     if (!candidate.gpuIndices.some((gpu) => (missing.get(gpu) ?? 0) > 0)) continue;
-    change(candidate, 1);
+    change(missing, candidate, 1);
     taken.push(candidate);
   }
-  if (isOpen()) return undefined;
+  if (isOpen(missing)) return undefined;
   for (let index = taken.length - 1; index >= 0; index--) {
     const candidate = taken[index]!;
-    change(candidate, -1);
-    if (isOpen()) change(candidate, 1);
+    change(missing, candidate, -1);
+    if (isOpen(missing)) change(missing, candidate, 1);
     else taken.splice(index, 1);
   }
   return taken.map(({ engineId }) => engineId);
+}
+
+function isOpen(missing: ReadonlyMap<number, number>): boolean {
+  for (const bytes of missing.values()) if (bytes > 0) return true;
+  return false;
+}
+
+/** Takes what the candidate frees off what is missing, or puts it back. */
+function change(missing: Map<number, number>, { gpuIndices, bytesFreed }: EvictionCandidate, sign: 1 | -1): void {
+  for (const gpu of gpuIndices) {
+    const bytes = missing.get(gpu);
+    if (bytes !== undefined) missing.set(gpu, bytes - sign * bytesFreed);
+  }
 }

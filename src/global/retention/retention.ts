@@ -92,8 +92,10 @@ export class Retention {
       queue.outranks || poolTokens < contextTokens
         ? 0
         : rule.keepMs({
-            ...{ contextTokens, poolTokens, queueWaitMs: queue.waitMs },
             returns,
+            contextTokens,
+            poolTokens,
+            queueWaitMs: queue.waitMs,
             recomputeMs: recomputeMs(stage.model, contextTokens),
           });
     const untilMs = keepMs > 0 ? nowMs + keepMs + GRACE_MS : nowMs;

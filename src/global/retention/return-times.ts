@@ -1,3 +1,4 @@
+import { KeyMemo } from '../../model/key-memo.js';
 import { LruMap } from '../../model/lru-map.js';
 import type { Stage } from '../../model/stage.js';
 
@@ -54,7 +55,7 @@ export class ReturnHistory {
 
   /** Notes the end of a stage; the key stands for its kind until {@link returned}. */
   ended(stage: Stage, toolCalled: boolean | undefined): string {
-    const kind = `${stage.template}\n${stage.role}\n${toolCalled ?? ''}`;
+    const kind = KIND.of(stage.template, stage.role, toolCalled === undefined ? '' : String(toolCalled));
     const pauses = this.kinds.get(kind) ?? new Pauses();
     this.kinds.set(kind, pauses);
     pauses.ended += 1;
@@ -72,3 +73,5 @@ export class ReturnHistory {
     return this.kinds.peek(kind)?.times() ?? this.all.times();
   }
 }
+
+const KIND = new KeyMemo((template, role, toolCalled) => `${template}\n${role}\n${toolCalled}`);
