@@ -7,7 +7,7 @@ import { relative } from 'node:path';
 import { findCapacity } from '../../sim/sweep/capacity.js';
 import { executeSweep } from '../../sim/sweep/execute.js';
 import { findings } from '../../sim/sweep/findings.js';
-import { cellsToTell, tellLosses } from '../../sim/sweep/losses.js';
+import { cellsToTell, type Losses } from '../../sim/sweep/losses.js';
 import { planSweep } from '../../sim/sweep/plan.js';
 import { buildSweepReport } from '../../sim/sweep/report.js';
 import type { SweepWorkload } from '../../sim/sweep/types.js';
@@ -121,18 +121,21 @@ async function benchmark(): Promise<void> {
       parts,
     ),
   );
+  const losses: Losses[] = [];
   const rows = await executeSweep(plan, workloads, {
     directory: options.out,
     replace: true,
     jobs: options.jobs,
     onProgress: (done, total) => progress.update(`${done} of ${total} runs`),
+    toTell(all) {
+      progress.update('who loses where');
+      return cellsToTell(plan.cells.flatMap(({ part }, index) => (part === 'runs' ? all.get(index)! : [])));
+    },
+    onTold(index, told) {
+      losses[index] = told;
+    },
   });
   const ended = plan.cells.map((_, index) => rows.get(index)!);
-  const runs = ended.filter((_, index) => plan.cells[index]!.part === 'runs');
-  const losses = cellsToTell(runs).map((row) => {
-    progress.update(`who loses where: ${row.workload}`);
-    return tellLosses(workloads.find(({ name }) => name === row.workload)!, row);
-  });
   progress.done();
   const report = buildSweepReport(plan, ended, losses);
   const wallSeconds = Math.round((performance.now() - startedMs) / 1000);

@@ -1,4 +1,5 @@
 import { openJournal } from './journal.js';
+import type { Losses } from './losses.js';
 import type { SweepPlan } from './plan.js';
 import { runSweep } from './sweep.js';
 import type { RunRow, SweepWorkload } from './types.js';
@@ -12,13 +13,17 @@ export interface ExecuteOptions {
   readonly shard?: { readonly index: number; readonly of: number } | undefined;
   readonly jobs?: number | undefined;
   readonly onProgress?: (done: number, total: number) => void;
+  /** Of all rows, those whose losses are to be told when all have ended. */
+  readonly toTell?: (rows: ReadonlyMap<number, RunRow>) => readonly RunRow[];
+  /** Called with the losses of each of them, in any order. */
+  readonly onTold?: (index: number, losses: Losses) => void;
 }
 
 /** Runs what is not yet in the journal. The rows are by the number of their cell; with a shard, those of other shards are missing. */
 export async function executeSweep(
   plan: SweepPlan,
   workloads: readonly SweepWorkload[],
-  { directory, replace, shard = { index: 1, of: 1 }, jobs, onProgress }: ExecuteOptions = {},
+  { directory, replace, shard = { index: 1, of: 1 }, jobs, onProgress, toTell, onTold }: ExecuteOptions = {},
 ): Promise<Map<number, RunRow>> {
   const journal = directory === undefined ? undefined : openJournal(directory, plan, replace);
   const rows = journal?.rows ?? new Map<number, RunRow>();
@@ -36,6 +41,8 @@ export async function executeSweep(
       done += 1;
       onProgress?.(done, own.length);
     },
+    ...(toTell && { toTell: () => toTell(rows) }),
+    ...(onTold && { onTold }),
   });
   return rows;
 }

@@ -1,20 +1,20 @@
-import { runCell } from './run-cell.js';
-import type { WorkerAnswer } from './sweep.js';
-import type { SweepCell, SweepWorkload } from './types.js';
+import { shareNames } from './shared-names.js';
+import { carryOut, type WorkerAnswer, type WorkerTask } from './sweep.js';
+import type { SweepWorkload } from './types.js';
 
-/** A process of a sweep: is told the workloads first, then one cell after the other, and answers each with its row. */
+/** A process of a sweep: is told the workloads first, then one task after the other, and answers each. */
 let workloads: ReadonlyMap<string, SweepWorkload> | undefined;
 
-process.on('message', (message: readonly SweepWorkload[] | { index: number; cell: SweepCell }) => {
-  if ('index' in message) process.send!(answer(message.index, message.cell));
-  else workloads = new Map(message.map((workload) => [workload.name, workload]));
+process.on('message', (message: readonly SweepWorkload[] | WorkerTask) => {
+  if ('cell' in message || 'tell' in message) process.send!(answer(message));
+  else workloads = new Map(shareNames(message).map((workload) => [workload.name, workload]));
 });
 process.on('disconnect', () => process.exit());
 
-function answer(index: number, cell: SweepCell): WorkerAnswer {
+function answer(task: WorkerTask): WorkerAnswer {
   try {
-    return { index, row: runCell(workloads!.get(cell.workload)!, cell) };
+    return carryOut(task, workloads!);
   } catch (error) {
-    return { index, error: error instanceof Error ? (error.stack ?? error.message) : String(error) };
+    return { error: error instanceof Error ? (error.stack ?? error.message) : String(error) };
   }
 }
