@@ -28,6 +28,8 @@ export interface EngineRecord {
   /** Nothing has been heard of the engine for too long. */
   stale: boolean;
   readonly leaseTime: LeaseTime;
+  /** How many times as long as its siblings it takes, at its own costs; 1 where they differ by little. */
+  slowness: number;
   /** Changes whenever the engine has lost its prefix cache. */
   cacheGeneration: number;
 }

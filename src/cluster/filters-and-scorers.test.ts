@@ -39,6 +39,7 @@ function record(view: Partial<EngineView> = {}, more: Partial<EngineRecord> = {}
     pendingLeases: 0,
     pendingKvTokens: 0,
     heldBeside: 0,
+    slowness: 1,
     stale: false,
     leaseTime: { meanMs: 4_000 },
     cacheGeneration: 0,

@@ -15,6 +15,7 @@ function engineOf(view: EngineView): EngineRecord {
     pendingLeases: 0,
     pendingKvTokens: 0,
     heldBeside: 0,
+    slowness: 1,
     stale: false,
     leaseTime: { meanMs: 1_000 },
     cacheGeneration: 0,

@@ -12,6 +12,7 @@ import {
   placesOf,
   type SeatLimits,
 } from './engine-record.js';
+import { ModelPace } from './slowness.js';
 
 const LOAD_BUCKETS = 16;
 /** Ready times up to 2^24 ms, four buckets to the doubling. */
@@ -31,6 +32,8 @@ const FIRST_LEASE_MS = 5_000;
 /** What the index last counted of an engine, to be taken back when it changes. */
 interface Counted {
   running: boolean;
+  /** Runs, and as fast as its siblings. */
+  quick: boolean;
   waking: boolean;
   places: number;
   kvEntry: HeapEntry<EngineRecord> | undefined;
@@ -41,6 +44,7 @@ export class ModelIndex {
   /** Its capacity has changed and nobody has been told. */
   changeNoted = false;
   readonly leaseTime: LeaseTime = { meanMs: FIRST_LEASE_MS };
+  readonly pace = new ModelPace();
   private readonly counted = new Map<EngineRecord, Counted>();
   /** Running engines that take stages, by load. */
   private readonly open = new Buckets<EngineRecord>(LOAD_BUCKETS);
@@ -49,6 +53,7 @@ export class ModelIndex {
   /** Engines that could be woken or are waking, and take holds, by ready time. */
   private readonly asleep = new Buckets<EngineRecord>(READY_BUCKETS);
   private running = 0;
+  private quick = 0;
   private waking = 0;
   private openPlaces = 0;
   private wakingPlaces = 0;
@@ -91,12 +96,16 @@ export class ModelIndex {
   /** Puts the engine where its present state belongs. Call it after every change of the record. */
   put(engine: EngineRecord): void {
     const counted = this.counted.get(engine) ?? this.add(engine);
+    const before = this.quick;
     this.uncount(counted);
     counted.running = !engine.stale && isRunning(engine);
+    counted.quick = counted.running && engine.slowness === 1;
     counted.waking = !engine.stale && engine.view.state === 'waking' && isAsleep(engine);
     const usable = !engine.stale && (counted.running || isAsleep(engine));
-    counted.places = usable ? freePlaces(engine, this.limits) : 0;
     if (counted.running) this.running += 1;
+    if (counted.quick) this.quick += 1;
+    const isShut = counted.running && !counted.quick && this.quick > 0;
+    counted.places = usable && !isShut ? freePlaces(engine, this.limits) : 0;
     if (counted.waking) this.waking += 1;
     if (counted.running) this.openPlaces += counted.places;
     if (counted.waking) this.wakingPlaces += counted.places;
@@ -104,20 +113,34 @@ export class ModelIndex {
     else this.removeOpen(engine, counted);
     if (!counted.running && counted.places > 0) this.asleep.put(engine, 4 * Math.log2(1 + engine.view.readyInMs));
     else this.asleep.remove(engine);
+    this.putSlow(before);
+  }
+
+  /** Engines that have become far slower than their siblings take nothing while one of these runs. */
+  private putSlow(quickBefore: number): void {
+    if (quickBefore > 0 !== this.quick > 0) this.visitSlow((engine) => this.put(engine));
   }
 
   remove(engine: EngineRecord): void {
     const counted = this.counted.get(engine);
     if (!counted) return;
+    const before = this.quick;
     this.uncount(counted);
     this.removeOpen(engine, counted);
     this.asleep.remove(engine);
     this.counted.delete(engine);
+    this.putSlow(before);
   }
 
   /** Shows running engines that take stages, the least loaded first, until `visit` returns true. */
   visitLeastLoaded(visit: (engine: EngineRecord) => boolean): void {
     this.open.find(visit);
+  }
+
+  /** Shows running engines that nobody is sent to because they have become slow. */
+  visitSlow(visit: (engine: EngineRecord) => void): void {
+    if (this.quick === this.running) return;
+    for (const [engine, { running, quick }] of this.counted) if (running && !quick) visit(engine);
   }
 
   /** Shows engines that are not running and take holds, the soonest ready first, until `visit` returns true. */
@@ -177,12 +200,13 @@ export class ModelIndex {
   }
 
   private add(engine: EngineRecord): Counted {
-    const counted = { running: false, waking: false, places: 0, kvEntry: undefined };
+    const counted = { running: false, quick: false, waking: false, places: 0, kvEntry: undefined };
     this.counted.set(engine, counted);
     return counted;
   }
 
   private uncount(counted: Counted): void {
+    if (counted.quick) this.quick -= 1;
     if (counted.running) {
       this.running -= 1;
       this.openPlaces -= counted.places;

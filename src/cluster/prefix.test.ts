@@ -13,6 +13,7 @@ function engine(engineId: string, model = 'model-a'): EngineRecord {
     pendingLeases: 0,
     pendingKvTokens: 0,
     heldBeside: 0,
+    slowness: 1,
     stale: false,
     leaseTime: { meanMs: 1 },
     cacheGeneration: 0,

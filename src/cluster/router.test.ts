@@ -160,6 +160,53 @@ describe('ClusterRouter.place', () => {
   });
 });
 
+describe('an engine that has become far slower than its siblings', () => {
+  const reading = (stepMs: number) => ({ stepMs, sequences: 1, contextTokens: 0 });
+  const views = (slowMs: number, version = 1) => [
+    makeView('n0/quick', { version, leases: 5, pace: reading(10) }),
+    makeView('n1/slow', { version, pace: reading(slowMs) }),
+  ];
+  const engineOf = (result: PlaceResult) => result.kind === 'place' && result.engineId;
+
+  it('takes nothing while one of these runs', () => {
+    expect(engineOf(place(router(views(29))))).toBe('n1/slow');
+    const made = router(views(31));
+    expect(made.capacity(0).models.get('model-a')!.starts).toBe(5);
+    expect(Array.from({ length: 5 }, () => engineOf(place(made)))).toEqual(new Array(5).fill('n0/quick'));
+  });
+
+  it('takes what no other can', () => {
+    const made = router([
+      makeView('n0/quick', { pace: reading(10) }, { maxModelLen: 8_192 }),
+      makeView('n1/slow', { pace: reading(50) }),
+    ]);
+    expect(engineOf(place(made, { promptTokens: 20_000 }))).toBe('n1/slow');
+    expect(engineOf(place(made, {}, ['n0/quick']))).toBe('n1/slow');
+  });
+
+  it('takes stages again when no other runs, and when it is quick again', () => {
+    const made = router(views(50));
+    made.remove('n0/quick');
+    expect(made.capacity(0).models.get('model-a')!.starts).toBe(10);
+    expect(engineOf(place(made))).toBe('n1/slow');
+    const healed = router(views(50));
+    for (const view of views(11, 2)) healed.update(view, 1);
+    expect(healed.capacity(0).models.get('model-a')!.starts).toBe(15);
+  });
+
+  it('is nothing that costs which are wrong for all of them tell', () => {
+    const made = router([makeView('n0/a', { pace: reading(60) }), makeView('n1/b', { pace: reading(80) })]);
+    expect(made.capacity(0).models.get('model-a')!.starts).toBe(20);
+  });
+
+  it('is waited for by nobody who has his prompt there', () => {
+    const prefixHashes = Array.from({ length: 10 }, (_, index) => `h${index}`);
+    const made = router(views(50));
+    made.started('earlier', 'n1/slow', makeStage({ prefixHashes }), 0);
+    expect(engineOf(place(made, { prefixHashes, promptTokens: 2_000 }))).toBe('n0/quick');
+  });
+});
+
 describe('ClusterRouter.leaves', () => {
   const asleep = { state: 'sleeping', readyInMs: 20_000 } as const;
   const leaves = (views: readonly EngineView[], stage: Partial<Stage> = {}, excluded: string[] = []) =>

@@ -116,12 +116,14 @@ export class ClusterRouter {
         heldBeside: 0,
         stale: false,
         leaseTime: this.index(model).leaseTime,
+        slowness: 1,
         cacheGeneration: 0,
       };
       this.engines.set(engineId, engine);
     } else if (losesCache(engine.view, view)) engine.cacheGeneration += 1;
     if (engine.view.spec !== view.spec) engine.costs = this.config.costs(view.spec);
     engine.view = view;
+    if (view.pace !== before?.pace) engine.slowness = this.index(model).pace.slowness(view.pace, engine.costs);
     this.sharing.changed(engine, before);
     engine.stale = false;
     engine.pendingLeases = 0;
@@ -306,6 +308,8 @@ export class ClusterRouter {
     // Where memory binds, the least loaded engines need not be the ones with room.
     if (found.length === 0) {
       index.roomiest(request.prediction.kvTokens.bound, (engine) => !looked.includes(engine) && look(engine));
+      // Better slow than not at all: the quick ones may have refused the stage, or be too small for it.
+      if (found.length === 0) index.visitSlow(look);
     }
     if (!index.hasAsleep) return found;
     let sleeping = 0;

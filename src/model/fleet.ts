@@ -140,6 +140,16 @@ export interface EngineView {
   /** Measured recently: preemptions a minute and requests waiting inside the engine. */
   readonly engineWaiting: number;
   readonly enginePreemptions: number;
+  /** How fast it writes, as its counters have shown lately. Absent: not seen. */
+  readonly pace?: StepReading | undefined;
+}
+
+/** A reading of an engine's counters: a token for each of its sequences took so long. */
+export interface StepReading {
+  readonly stepMs: number;
+  readonly sequences: number;
+  /** KV memory in use. */
+  readonly contextTokens: number;
 }
 
 /** A place in the global order, lower is earlier. */

@@ -6,6 +6,7 @@ import { HoldQueue, NOT_PAUSED } from './holds.js';
 import { KeptPrefixes } from './kept-prefixes.js';
 import { type HeldLease, KvReservations, type KvUseTotals } from './kv-reservations.js';
 import type { MemoryLedger } from './ledger.js';
+import { Pace } from './pace.js';
 import type { PooledBound } from './pooled-bound.js';
 import { EngineResidency } from './residency.js';
 import { SeatLimit } from './seat-limit.js';
@@ -27,6 +28,7 @@ export class EngineRecord {
   readonly holds = new HoldQueue();
   readonly use = new EngineUse();
   readonly kept = new KeptPrefixes();
+  readonly pace = new Pace();
   seatLimit: SeatLimit;
   /** KV tokens that may be promised: the pool, or what the limit of an elastic one allows. */
   kvLimitTokens: number;
@@ -105,6 +107,7 @@ export class EngineRecord {
     this.engineRunning = undefined;
     this.engineWaiting = undefined;
     this.kvUsage = 0;
+    this.pace.reset();
     this.reservations.restarted();
   }
 
@@ -179,6 +182,7 @@ export class EngineRecord {
 
   leaseEnded(held: HeldLease, nowMs: number): void {
     this.lastUsedMs = nowMs;
+    this.pace.taken(this.reservations.seats, nowMs);
     this.meanLeaseMs += LEASE_LEARNING_RATE * (nowMs - held.lease.grantedAtMs - this.meanLeaseMs);
   }
 
@@ -189,10 +193,9 @@ export class EngineRecord {
     this.engineRunning = running;
     this.engineWaiting = waiting;
     this.kvUsage = kvUsage;
-    if (Number.isFinite(kvPoolTokens)) {
-      const inUseTokens = Math.ceil(kvUsage * kvPoolTokens);
-      this.reservations.read({ inUseTokens, running, generatedTokens }, nowMs);
-    }
+    const inUseTokens = Number.isFinite(kvPoolTokens) ? Math.ceil(kvUsage * kvPoolTokens) : undefined;
+    if (inUseTokens !== undefined) this.reservations.read({ inUseTokens, running, generatedTokens }, nowMs);
+    this.pace.observe(counters, inUseTokens ?? 0, nowMs);
     if (this.residency.state !== 'running') return 0;
     const fresh = this.seatLimit.observe(counters, this.reservations.seats, nowMs, this.kvLowered);
     this.kvLowered = this.kvLimitTokens < kvPoolTokens;

@@ -304,6 +304,7 @@ export class NodeManager {
     this.leases.set(demand.stageId, record.reservations.add(demand, lease));
     if (demand.session !== undefined) record.kept.drop(demand.session);
     record.lastUsedMs = this.nowMs;
+    record.pace.taken(record.reservations.seats, this.nowMs);
     record.lastGrantOrderKey = demand.orderKey;
     this.markChanged(record);
     // Who is busy decides how soon the others could get room.
@@ -320,8 +321,9 @@ export class NodeManager {
         this.mayGrant(record);
         this.markChanged(record);
       }
+      if (record.pace.expire(this.nowMs)) this.markChanged(record);
       if (reordered) this.residency.planDueMs = this.nowMs;
-      this.timedDueMs = Math.min(this.timedDueMs, kept.dueMs, holds.changeDueMs);
+      this.timedDueMs = Math.min(this.timedDueMs, kept.dueMs, holds.changeDueMs, record.pace.dueMs);
     }
   }
 
@@ -367,6 +369,7 @@ export class NodeManager {
 
   private counters(record: EngineRecord, event: Extract<EngineEvent, { kind: 'counters' }>, nowMs: number): void {
     this.preemptions += record.counted(event, nowMs);
+    this.timedDueMs = Math.min(this.timedDueMs, record.pace.dueMs);
     if (record.residency.state === 'running' && record.holds.size > 0) this.mayGrant(record);
   }
 

@@ -8,6 +8,6 @@ export const DECODE: EngineScorer = {
     const { stepMs, stepMsPerSequence, stepMsPerContextToken } = engine.costs;
     const contextTokens = engine.view.reservedKvTokens + engine.pendingKvTokens;
     const oneStepMs = stepMs + stepMsPerSequence * leasesOf(engine) + stepMsPerContextToken * contextTokens;
-    return prediction.outputTokens.q50 * oneStepMs;
+    return prediction.outputTokens.q50 * oneStepMs * engine.slowness;
   },
 };

@@ -5,6 +5,6 @@ export const UNCACHED_PREFILL: EngineScorer = {
   name: 'prefill',
   delayMs({ stage, cachedTokens }, engine) {
     const uncachedTokens = Math.max(0, stage.promptTokens - (cachedTokens.get(engine) ?? 0));
-    return (uncachedTokens + engine.view.pendingPrefillTokens) * engine.costs.prefillMsPerToken;
+    return (uncachedTokens + engine.view.pendingPrefillTokens) * engine.costs.prefillMsPerToken * engine.slowness;
   },
 };
