@@ -46,6 +46,16 @@ describe('KvReservations', () => {
     expect(reservations.reservedTokens).toBe(64 * 600);
   });
 
+  it('counts what limits would take while calls run, as it counts what is held', () => {
+    const { reservations, totals, demand, grant } = bench({ pools: false });
+    const { lease } = grant();
+    const wanted = { ...demand(), maxKvTokens: 2400 };
+    reservations.add(wanted, { ...lease, leaseId: wanted.stageId, stageId: wanted.stageId, grantedAtMs: 1_000 });
+    expect(totals).toMatchObject({ reservedByteMs: 600_000, maxTokenByteMs: 600_000 });
+    reservations.add(demand(), { ...lease, grantedAtMs: 2_000 });
+    expect(totals).toMatchObject({ reservedByteMs: 1_800_000, maxTokenByteMs: 3_600_000 });
+  });
+
   it('counts prompts and outputs by what they take of the pool', () => {
     const reserved = (share?: PoolShare) => {
       const { reservations, demand, grant } = bench();

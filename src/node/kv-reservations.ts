@@ -2,7 +2,7 @@ import type { Demand, Lease, LeaseUse } from '../model/fleet.js';
 import { KvInUse, type KvReading } from './kv-in-use.js';
 import type { Moments, PooledBound } from './pooled-bound.js';
 
-/** KV memory over time, in byte-milliseconds over all GPUs of the engines, of ended leases. */
+/** KV memory over time, in byte-milliseconds over all GPUs of the engines. What is used is known when a lease ends; the others count while it runs. */
 export interface KvUseTotals {
   /** Held for the leases: their bounds, or what is held for all of an engine's leases together where that is less. */
   reservedByteMs: number;
@@ -67,6 +67,8 @@ export class KvReservations {
   /** Sums of the moments, as two numbers: an object for them would be made anew at every change. */
   private meanTokens = 0;
   private variance = 0;
+  /** What the requests' own limits would take. */
+  private maxTokens = 0;
   /** Since when {@link reservedTokens} has been what it is. */
   private sinceMs = 0;
   /** What the engine is about to have in use, by its own gauge: where calls outgrow what is held for them, this much is held. */
@@ -171,15 +173,9 @@ export class KvReservations {
     const promptTokens = use.promptTokens ?? held.promptTokens;
     const outputTokens = use.outputTokens ?? 0;
     totals.ended += 1;
-    const maxTokenMs = held.maxKvTokens * heldMs;
     const usedTokenMs = (promptTokens + outputTokens / 2) * heldMs;
-    if (bytesPerToken === undefined) {
-      totals.unsized.maxTokenMs += maxTokenMs;
-      totals.unsized.usedTokenMs += usedTokenMs;
-    } else {
-      totals.maxTokenByteMs += maxTokenMs * bytesPerToken;
-      totals.usedByteMs += usedTokenMs * bytesPerToken;
-    }
+    if (bytesPerToken === undefined) totals.unsized.usedTokenMs += usedTokenMs;
+    else totals.usedByteMs += usedTokenMs * bytesPerToken;
     const { share } = held.demand;
     const tookTokens = share
       ? (share.promptTokens * promptTokens) / Math.max(1, held.promptTokens) + share.perOutputToken * outputTokens
@@ -219,8 +215,9 @@ export class KvReservations {
     return Math.ceil(certainTokens + this.pooled.reserve(meanTokens, variance, leases));
   }
 
-  private count({ demand, moments }: HeldLease, sign: 1 | -1): void {
+  private count({ demand, moments, maxKvTokens }: HeldLease, sign: 1 | -1): void {
     this.leases += sign;
+    this.maxTokens += sign * maxKvTokens;
     this.seats += sign * (demand.sequences ?? 1);
     this.boundTokens += sign * demand.kvTokens;
     this.certainTokens += sign * (moments ? promptShare(demand) : demand.kvTokens);
@@ -228,6 +225,7 @@ export class KvReservations {
     if (this.leases === 0) {
       this.meanTokens = 0;
       this.variance = 0;
+      this.maxTokens = 0;
     } else if (moments) {
       this.meanTokens += sign * moments.mean;
       this.variance = Math.max(0, this.variance + sign * moments.variance);
@@ -236,9 +234,16 @@ export class KvReservations {
 
   private account(nowMs: number): void {
     const { totals, bytesPerToken } = this;
-    const tokenMs = this.reservedTokens * Math.max(0, nowMs - this.sinceMs);
-    if (bytesPerToken === undefined) totals.unsized.reservedTokenMs += tokenMs;
-    else totals.reservedByteMs += tokenMs * bytesPerToken;
+    const passedMs = Math.max(0, nowMs - this.sinceMs);
+    const reservedTokenMs = this.reservedTokens * passedMs;
+    const maxTokenMs = this.maxTokens * passedMs;
+    if (bytesPerToken === undefined) {
+      totals.unsized.reservedTokenMs += reservedTokenMs;
+      totals.unsized.maxTokenMs += maxTokenMs;
+    } else {
+      totals.reservedByteMs += reservedTokenMs * bytesPerToken;
+      totals.maxTokenByteMs += maxTokenMs * bytesPerToken;
+    }
     this.sinceMs = nowMs;
   }
 
