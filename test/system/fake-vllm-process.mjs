@@ -27,7 +27,8 @@ const server = createServer((request, response) => {
   }
   response.end(request.url === '/pids' ? JSON.stringify([process.pid, engine.pid]) : '');
 });
-if (process.argv.includes('--uds')) server.listen(flag('--uds'));
+if (process.env.FAKE_NEVER_SERVES) setInterval(() => {}, 1000);
+else if (process.argv.includes('--uds')) server.listen(flag('--uds'));
 else server.listen(Number(flag('--port')), flag('--host'));
 process.on('SIGTERM', () => {
   if (!process.env.FAKE_STUBBORN) process.exit(0);

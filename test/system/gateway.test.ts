@@ -275,6 +275,13 @@ describe('engine errors', () => {
   });
 });
 
+it('an id of our own making is not taken from a client: the next request could have it', async () => {
+  const idOf = (answer: Response) => answer.headers.get('x-request-id')!;
+  const ours = idOf(await postChat(rig, chatBody()));
+  expect(ours).toMatch(/^req-/);
+  expect(idOf(await postChat(rig, chatBody(), { 'x-request-id': ours }))).not.toBe(ours);
+});
+
 describe('an engine that is wanted for others', () => {
   it('loses a request that has no answer yet, and none whose answer has begun', async () => {
     rig.script = () => {};

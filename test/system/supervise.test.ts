@@ -92,6 +92,15 @@ describe('EngineSupervisor', () => {
     expect([...engine.exits]).toEqual([['killed', 1]]);
   });
 
+  it('ends one that does not serve in time, and starts it again', async () => {
+    const engine = supervisor({ FAKE_NEVER_SERVES: '1' }, { startLimitMs: 300 });
+    await until(() => engine.pid !== undefined);
+    const first = engine.pid!;
+    await until(() => engine.pid !== undefined && engine.pid !== first);
+    expect(alive(first)).toBe(false);
+    expect([...engine.exits.values()].reduce((sum, count) => sum + count, 0)).toBeGreaterThan(0);
+  });
+
   it('kills what does not go by itself', async () => {
     const engine = supervisor({ FAKE_STUBBORN: '1' });
     await until(() => engine.state === 'serving');
