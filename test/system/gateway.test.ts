@@ -275,6 +275,17 @@ describe('engine errors', () => {
   });
 });
 
+it('cookies of an engine end here, and what its connection is about', async () => {
+  rig.script = ({ res }) => {
+    const own = { 'set-cookie': 'a=1', connection: 'keep-alive, X-Hop', 'x-hop': '1', 'x-kept': '2' };
+    const body = JSON.stringify(COMPLETION);
+    res.writeHead(200, { 'content-type': 'application/json', 'content-length': body.length, ...own }).end(body);
+  };
+  const { headers } = await postChat(rig, chatBody());
+  expect(headers.get('x-kept')).toBe('2');
+  expect([headers.get('set-cookie'), headers.get('x-hop')]).toEqual([null, null]);
+});
+
 it('an id of our own making is not taken from a client: the next request could have it', async () => {
   const idOf = (answer: Response) => answer.headers.get('x-request-id')!;
   const ours = idOf(await postChat(rig, chatBody()));
