@@ -321,9 +321,8 @@ export class NodeManager {
         this.mayGrant(record);
         this.markChanged(record);
       }
-      if (record.pace.expire(this.nowMs)) this.markChanged(record);
       if (reordered) this.residency.planDueMs = this.nowMs;
-      this.timedDueMs = Math.min(this.timedDueMs, kept.dueMs, holds.changeDueMs, record.pace.dueMs);
+      this.timedDueMs = Math.min(this.timedDueMs, kept.dueMs, holds.changeDueMs);
     }
   }
 
@@ -369,7 +368,6 @@ export class NodeManager {
 
   private counters(record: EngineRecord, event: Extract<EngineEvent, { kind: 'counters' }>, nowMs: number): void {
     this.preemptions += record.counted(event, nowMs);
-    this.timedDueMs = Math.min(this.timedDueMs, record.pace.dueMs);
     if (record.residency.state === 'running' && record.holds.size > 0) this.mayGrant(record);
   }
 

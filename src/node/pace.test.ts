@@ -21,10 +21,10 @@ const TWELVE_AT_50 = Array.from({ length: 12 }, () => 50);
 it('takes the shortest step of the last readings, which prompts have lengthened least', () => {
   const pace = new Pace();
   read(pace, [20, 50, 10, 40, 40, 40, 40, 40, 40, 40, 40]);
-  expect(pace.shortest(11_000)).toBeUndefined();
+  expect(pace.shortest).toBeUndefined();
   const whole = new Pace();
   read(whole, [20, 50, 10, 40, 40, 40, 40, 40, 40, 40, 40, 40]);
-  expect(whole.shortest(12_000)).toMatchObject({ stepMs: 20, sequences: 4, contextTokens: 100 });
+  expect(whole.shortest).toMatchObject({ stepMs: 20, sequences: 4, contextTokens: 100 });
 });
 
 it('is not misled by calls that come and go between two readings', () => {
@@ -37,7 +37,8 @@ it('is not misled by calls that come and go between two readings', () => {
     pace.taken(0, atMs + 600);
     tokens += 20 * 10;
   }
-  expect(pace.shortest(13_000)).toMatchObject({ stepMs: 50, sequences: 10 });
+  pace.taken(1, 13_000);
+  expect(pace.shortest).toMatchObject({ stepMs: 50, sequences: 10 });
 });
 
 it('says nothing where the engine does not tell, is idle, serves others too, or is seldom read', () => {
@@ -50,21 +51,16 @@ it('says nothing where the engine does not tell, is idle, serves others too, or 
     shared.observe(counters(3, 90 * second), 0, 1_000 * second);
     if (second % 6 === 0) rare.observe(counters(2, 60 * second), 0, 1_000 * second);
   }
-  expect(all.map((pace) => pace.shortest(100_000))).toEqual([undefined, undefined, undefined, undefined]);
+  expect(all.map((pace) => pace.shortest)).toEqual([undefined, undefined, undefined, undefined]);
 });
 
-it('forgets after five minutes, and at a new process', () => {
+it('tells nothing while the engine is idle, and forgets at a new process', () => {
   const pace = new Pace();
   read(pace, TWELVE_AT_50);
-  expect(pace.dueMs).toBe(301_000);
-  expect([pace.expire(300_999), pace.shortest(300_999)?.stepMs]).toEqual([false, 20]);
-  expect([pace.expire(301_000), pace.shortest(301_000), pace.dueMs]).toEqual([
-    true,
-    undefined,
-    Number.POSITIVE_INFINITY,
-  ]);
-  const other = new Pace();
-  read(other, TWELVE_AT_50);
-  other.reset();
-  expect(other.shortest(12_000)).toBeUndefined();
+  pace.taken(0, 12_500);
+  expect(pace.shortest).toBeUndefined();
+  pace.taken(1, 60_000);
+  expect(pace.shortest).toMatchObject({ stepMs: 20 });
+  pace.reset();
+  expect(pace.shortest).toBeUndefined();
 });

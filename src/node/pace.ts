@@ -5,15 +5,13 @@ import type { EngineCounters } from './actions.js';
 const KEPT_READINGS = 12;
 const LEAST_GAP_MS = 800;
 const MOST_GAP_MS = 5_000;
-/** What was seen earlier says nothing of now. */
-const FRESH_MS = 5 * 60_000;
 
 /**
  * How fast an engine writes: the time that its leases lasted for each token that its counter has gone up. Prompts, and calls that wait inside the engine, only lengthen it, so the
  * shortest of some readings is the nearest to a plain step.
  */
 export class Pace {
-  private readings: (StepReading & { readonly atMs: number })[] = [];
+  private readings: StepReading[] = [];
   private last: { readonly tokens: number; readonly leaseMs: number; readonly atMs: number } | undefined;
   private seats = 0;
   private sinceMs = 0;
@@ -41,27 +39,14 @@ export class Pace {
     const spentMs = leaseMs - last.leaseMs;
     if (written <= 0 || spentMs <= 0) return;
     const sequences = Math.max(1, spentMs / (nowMs - last.atMs));
-    this.readings.push({ stepMs: spentMs / written, sequences, contextTokens, atMs: nowMs });
+    this.readings.push({ stepMs: spentMs / written, sequences, contextTokens });
     if (this.readings.length > KEPT_READINGS) this.readings.shift();
   }
 
-  /** When all that it has seen will have become old; Infinity where that is so. */
-  get dueMs(): number {
-    const { readings } = this;
-    return readings.length < KEPT_READINGS ? Number.POSITIVE_INFINITY : readings[0]!.atMs + FRESH_MS;
-  }
-
-  /** Forgets what is old; true when it knows less then. */
-  expire(nowMs: number): boolean {
-    if (this.dueMs > nowMs) return false;
-    this.readings = [];
-    return true;
-  }
-
-  /** Undefined where too little has been seen lately. */
-  shortest(nowMs: number): StepReading | undefined {
-    const { readings } = this;
-    if (readings.length < KEPT_READINGS || nowMs >= this.dueMs) return undefined;
+  /** Undefined where too little has been seen; and of an idle engine, so that a call tells whether it is as it was. */
+  get shortest(): StepReading | undefined {
+    const { readings, seats } = this;
+    if (readings.length < KEPT_READINGS || seats === 0) return undefined;
     return readings.reduce((shortest, reading) => (reading.stepMs < shortest.stepMs ? reading : shortest));
   }
 

@@ -43,6 +43,6 @@ export function buildView(context: ReclaimContext, record: EngineRecord, nowMs: 
     pendingPrefillTokens: reservations.pendingPrefillTokens,
     engineWaiting: record.engineWaiting ?? 0,
     enginePreemptions: record.preemptionsPerMinute(nowMs),
-    pace: record.pace.shortest(nowMs),
+    pace: record.pace.shortest,
   };
 }
