@@ -163,10 +163,12 @@ export class SimCluster {
 
   /** A stage that is held looks now and then whether another engine would have it done sooner. */
   private lookAgain(job: Job): void {
+    job.looks += 1;
     if (job.moves === MOST_MOVES) return;
-    job.waitTimer = this.loop.after(LOOK_AGAIN_MS, () => {
-      job.waitTimer = undefined;
-      if (job.state !== 'held') return;
+    const { looks } = job;
+    // It keeps no run going: a stage that nobody ever lets in would look for ever.
+    this.loop.watch(LOOK_AGAIN_MS, () => {
+      if (job.state !== 'held' || job.looks !== looks) return;
       const { stage, prediction, excluded } = job;
       const node = job.node!;
       const engineId = job.engineId!;
