@@ -57,6 +57,8 @@ export class EngineRecord {
   /** Sleeps only to be woken at once. */
   cycling = false;
   lastUsedMs = 0;
+  /** When calls that hung with it were last sent elsewhere. */
+  gaveUpAtMs = Number.NEGATIVE_INFINITY;
   lastGrantOrderKey = Number.NEGATIVE_INFINITY;
   meanLeaseMs = UNKNOWN_LEASE_MS;
   engineRunning: number | undefined;

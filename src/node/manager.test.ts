@@ -429,6 +429,32 @@ describe('failures', () => {
     expect(brief(manager.tick(20))).toEqual([]);
   });
 
+  it('sends the calls of an engine that has hung for two minutes elsewhere, again and again until they have ended', () => {
+    const manager = sharedNode();
+    manager.reserve(testDemand('s1', 'a'), 0);
+    manager.reserve(testDemand('s2', 'c'), 0);
+    manager.engineEvent({ kind: 'engine-down', engineId: 'a', reason: 'unresponsive' }, 10_000);
+    expect(brief(manager.tick(10_000))).toEqual([]);
+    expect(manager.nextTickMs()).toBeLessThanOrEqual(130_000);
+    expect(brief(manager.tick(129_999))).toEqual([]);
+    expect(brief(manager.tick(130_000))).toEqual(['requeue s1']);
+    expect(brief(manager.tick(130_001))).toEqual([]);
+    expect(manager.nextTickMs()).toBeLessThanOrEqual(250_000);
+    expect(brief(manager.tick(250_000))).toEqual(['requeue s1']);
+    manager.release('s1', {}, 250_001);
+    expect(brief(manager.tick(400_000))).toEqual([]);
+  });
+
+  it('leaves the calls of an engine that comes back in time', () => {
+    const manager = sharedNode();
+    manager.reserve(testDemand('s1', 'a'), 0);
+    manager.engineEvent({ kind: 'engine-down', engineId: 'a', reason: 'stalled' }, 10_000);
+    manager.tick(10_000);
+    manager.engineEvent({ kind: 'engine-up', engineId: 'a', level: 0 }, 100_000);
+    manager.tick(100_000);
+    expect(brief(manager.tick(200_000))).toEqual([]);
+  });
+
   it('takes limits from the engine itself', () => {
     const manager = new NodeManager(
       testNode([testEngine('a', { kvPoolTokens: Infinity, seats: Infinity, maxNumSeqs: Infinity })]),

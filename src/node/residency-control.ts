@@ -5,6 +5,7 @@ import { NOT_PAUSED } from './holds.js';
 import { planReclaim } from './reclaim.js';
 import type { ReclaimContext, ReclaimStep } from './reclaim-step.js';
 import { WeightStaging } from './staging.js';
+import { planStuck } from './stuck.js';
 import type { RoomConfirmation } from './telemetry.js';
 
 /** What engines tell of their own residency. */
@@ -95,11 +96,12 @@ export class ResidencyControl {
   /** Plans if it is time, and carries the plan out. */
   plan(nowMs: number): void {
     if (this.planDueMs > nowMs) return;
-    const { steps, nextMs } = planReclaim(this.context, nowMs);
-    for (const step of steps) this.carryOut(step, nowMs);
+    const reclaim = planReclaim(this.context, nowMs);
+    const stuck = planStuck(this.context, nowMs);
+    for (const step of [...reclaim.steps, ...stuck.steps]) this.carryOut(step, nowMs);
     const staging = this.staging.plan(nowMs);
     for (const action of staging.actions) this.host.act(action);
-    this.planDueMs = Math.min(nextMs, staging.nextMs);
+    this.planDueMs = Math.min(reclaim.nextMs, stuck.nextMs, staging.nextMs);
   }
 
   /** Something has changed that the plan, and the forecasts of engines that do not run, depend on. */
