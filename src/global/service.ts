@@ -28,7 +28,7 @@ import type { WorkflowTracker } from './tracker.js';
 /** A stage whose engine refuses the connection is placed again this often, then it fails. */
 const MAX_PLACEMENTS = 4;
 
-/** A batch stage makes room so often; then it is let finish. */
+/** A stage goes back to the queue so often, to make room or because its engine hangs; then it is let finish. */
 const MAX_REQUEUES = 2;
 
 const NONE_EXCLUDED: ReadonlySet<string> = new Set();
@@ -333,7 +333,7 @@ export class GlobalService implements Scheduling {
     job.listener.onReject(error);
   }
 
-  /** A batch stage makes room, if its client has heard nothing of it yet. */
+  /** A batch stage makes room, or a stage leaves an engine that hangs, if its client has heard nothing of it yet. */
   private requeue(job: Job): boolean {
     if (job.state !== 'started' || this.closing || job.requeues >= MAX_REQUEUES || !job.listener.onRequeue())
       return false;
