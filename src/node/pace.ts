@@ -12,6 +12,8 @@ const MOST_GAP_MS = 5_000;
  */
 export class Pace {
   private readings: StepReading[] = [];
+  /** Of the readings, once there are enough: worked out as they come, because a view asks at every lease. */
+  private least: StepReading | undefined;
   private last: { readonly tokens: number; readonly leaseMs: number; readonly atMs: number } | undefined;
   private seats = 0;
   private sinceMs = 0;
@@ -41,18 +43,19 @@ export class Pace {
     const sequences = Math.max(1, spentMs / (nowMs - last.atMs));
     this.readings.push({ stepMs: spentMs / written, sequences, contextTokens });
     if (this.readings.length > KEPT_READINGS) this.readings.shift();
+    if (this.readings.length < KEPT_READINGS) return;
+    this.least = this.readings.reduce((least, reading) => (reading.stepMs < least.stepMs ? reading : least));
   }
 
   /** Undefined where too little has been seen; and of an idle engine, so that a call tells whether it is as it was. */
   get shortest(): StepReading | undefined {
-    const { readings, seats } = this;
-    if (readings.length < KEPT_READINGS || seats === 0) return undefined;
-    return readings.reduce((shortest, reading) => (reading.stepMs < shortest.stepMs ? reading : shortest));
+    return this.seats === 0 ? undefined : this.least;
   }
 
   /** Another process. */
   reset(): void {
     this.readings = [];
+    this.least = undefined;
     this.last = undefined;
   }
 }
