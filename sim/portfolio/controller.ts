@@ -1,6 +1,5 @@
-import { PORTFOLIO_CANDIDATES, PORTFOLIO_PRIOR } from '../../src/global/portfolio/candidates.js';
+import { portfolioFor } from '../../src/global/portfolio/for-fleet.js';
 import { Portfolio, type PortfolioConfig } from '../../src/global/portfolio/portfolio.js';
-import { thinnings } from '../../src/global/portfolio/thinning.js';
 import type { SimController } from '../types.js';
 import { type JudgeFleet, replayJudge } from './judge.js';
 
@@ -12,13 +11,9 @@ export function portfolioController(
   fleet: JudgeFleet,
   config: Partial<PortfolioConfig> = {},
 ): SimController & { readonly portfolio: Portfolio } {
-  const portfolio = new Portfolio({
-    candidates: PORTFOLIO_CANDIDATES,
-    prior: PORTFOLIO_PRIOR,
-    thinnings: thinnings(fleet.nodes),
-    ...config,
-  });
-  const judge = replayJudge(fleet, config.candidates ?? PORTFOLIO_CANDIDATES);
+  const settings = { ...portfolioFor(fleet.nodes), ...config };
+  const portfolio = new Portfolio(settings);
+  const judge = replayJudge(fleet, settings.candidates);
   return {
     portfolio,
     traffic: portfolio.traffic,

@@ -71,6 +71,19 @@ describe('the replay judge', () => {
     expect(answer.scores[0]).toMatchObject({ attainment: 0.5 });
   });
 
+  it('counts as lost what makes up the work that is left behind, though all is in time within the replay', () => {
+    const fewer = { ...FCFS, name: 'few', seatShare: 0.01 };
+    const judge = replayJudge({ ...fleet, nodes: [oneSmallNode()] }, [FCFS, fewer]);
+    const workflows = Array.from({ length: 100 }, (_, index) =>
+      workflow(`w${index}`, { atMs: 500 * index, deadlineMs: 500_000 }),
+    );
+    const [all, few] = judge.evaluate({ ...request(['fcfs', 'few']), workflows }).scores;
+    expect([all!.attainment, few!.attainment]).toEqual([1, 1]);
+    expect([few!.gained, few!.lost > 20]).toEqual([0, true]);
+    const [, again] = judge.evaluate({ ...request(['few', 'fcfs']), workflows }).scores;
+    expect([again!.gained, again!.lost]).toEqual([0, 0]);
+  });
+
   it('answers from its thread as it does at home', async () => {
     const thread = startReplayThread({ ...fleet, nodes: [oneSmallNode()] })!;
     const asked = request(['kv-edf', 'fcfs']);

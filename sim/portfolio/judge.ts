@@ -1,5 +1,11 @@
 import type { OrderingPolicy } from '../../src/global/order/policy.js';
-import type { ReplayJudge, ReplayRequest, ReplayResult, ReplayScore } from '../../src/global/portfolio/replay.js';
+import type {
+  ReplayJudge,
+  ReplayRequest,
+  ReplayResult,
+  ReplayScore,
+  ReplayWorkflow,
+} from '../../src/global/portfolio/replay.js';
 import { thinNodes } from '../../src/global/portfolio/thinning.js';
 import type { NodeSpec } from '../../src/model/fleet.js';
 import type { SloClass } from '../../src/model/stage.js';
@@ -47,7 +53,10 @@ export function replayJudge(
         kind: 'told',
         byRequest: predictions,
       });
-      let first: ReadonlySet<string> | undefined;
+      let first: Replayed | undefined;
+      const work = new Map(request.workflows.map((workflow) => [workflow.workflowId, workOf(workflow)]));
+      const workMs = [...work.values()].reduce((sum, ms) => sum + ms, 0);
+      const lastMs = beginMs + request.workflows.reduce((last, { atMs }) => Math.max(last, atMs), 0);
       const counted = new Set(request.workflows.flatMap(({ counts, workflowId }) => (counts ? [workflowId] : [])));
       const scores: ReplayScore[] = [];
       let costMs = 0;
@@ -61,9 +70,15 @@ export function replayJudge(
         const inTime = new Set(
           workflows.flatMap(({ met, workflowId }) => (met && counted.has(workflowId) ? [workflowId] : [])),
         );
-        first ??= inTime;
+        const doneMs = workflows.reduce(
+          (sum, { completed, endMs, workflowId }) =>
+            completed && endMs! <= lastMs ? sum + (work.get(workflowId) ?? 0) : sum,
+          0,
+        );
+        const replayed = { inTime, doneMs };
+        first ??= replayed;
         const attainment = inTime.size / Math.max(1, counted.size);
-        scores.push({ candidate: name, attainment, ...comparison(counted, inTime, first) });
+        scores.push({ candidate: name, attainment, ...comparison(counted, replayed, first, workMs) });
       }
       return { scores, costMs };
     },
@@ -91,16 +106,32 @@ function warmTokensOf(nodes: readonly NodeSpec[]): number {
   return engines.reduce((sum, { kvPoolTokens }) => sum + kvPoolTokens, 0);
 }
 
-function comparison(counted: Counted, inTime: ReadonlySet<string>, first: ReadonlySet<string>) {
+/** What came of a replay. */
+interface Replayed {
+  /** Counted workflows in time. */
+  readonly inTime: ReadonlySet<string>;
+  /** Work of the workflows that had ended when the last one came. */
+  readonly doneMs: number;
+}
+
+/** So much less work done, as a share of all, is chance. */
+const WORK_BY_CHANCE = 0.02;
+
+/** Expected service of all that is still to be done of it. */
+function workOf({ stages }: ReplayWorkflow): number {
+  return stages.reduce((sum, { state, prediction }) => (state === 'done' ? sum : sum + prediction.serviceMs), 0);
+}
+
+function comparison(counted: ReadonlySet<string>, replayed: Replayed, first: Replayed, workMs: number) {
   let gained = 0;
   let lost = 0;
   for (const workflowId of counted) {
-    const met = inTime.has(workflowId);
-    if (met === first.has(workflowId)) continue;
+    const met = replayed.inTime.has(workflowId);
+    if (met === first.inTime.has(workflowId)) continue;
     if (met) gained += 1;
     else lost += 1;
   }
-  return { gained, lost };
+  // What gets less done lets a backlog grow, of which a short replay sees only the beginning: as many are lost in the end as make up the work left behind.
+  const behind = (first.doneMs - replayed.doneMs) / Math.max(1, workMs) - WORK_BY_CHANCE;
+  return { gained, lost: lost + Math.round(Math.max(0, behind) * counted.size) };
 }
-
-type Counted = ReadonlySet<string>;

@@ -4,10 +4,9 @@ import type { MaestroConfig } from '../config/schema.js';
 import type { GpuTelemetry } from '../engine/telemetry/gpu-source.js';
 import type { EngineTls } from '../engine/vllm/engine-tls.js';
 import { findOrderingPolicy } from '../global/order/registry.js';
-import { PORTFOLIO_CANDIDATES, PORTFOLIO_PRIOR } from '../global/portfolio/candidates.js';
+import { portfolioFor } from '../global/portfolio/for-fleet.js';
 import { Portfolio } from '../global/portfolio/portfolio.js';
 import { PortfolioService, type ReplayWorker } from '../global/portfolio/service.js';
-import { thinnings } from '../global/portfolio/thinning.js';
 import { createRetention } from '../global/retention/retention.js';
 import { GlobalScheduler } from '../global/scheduler.js';
 import { GlobalService } from '../global/service.js';
@@ -92,14 +91,7 @@ export function createLocalLevels(options: LocalLevelsOptions): LocalLevels {
     idleMs: WORKFLOW_IDLE_MS,
     ...(options.onWorkflowOver ? { onOver: options.onWorkflowOver } : {}),
   });
-  const portfolio = options.replays
-    ? new Portfolio({
-        candidates: PORTFOLIO_CANDIDATES,
-        prior: PORTFOLIO_PRIOR,
-        thinnings: thinnings(options.nodes),
-        ...rules.portfolio,
-      })
-    : undefined;
+  const portfolio = options.replays ? new Portfolio({ ...portfolioFor(options.nodes), ...rules.portfolio }) : undefined;
   const facts = new EngineFacts(options.nodes.flatMap(({ engines }) => engines));
   const scheduler = schedulerOf(options, tracker, portfolio, facts);
   const nextModels = new NextModels(WORKFLOWS_FORESEEN);

@@ -70,6 +70,25 @@ describe('GlobalScheduler: late binding', () => {
     expect(bench.scheduler.stats()).toMatchObject({ queued: 0, inFlight: 5, dispatched: 5 });
   });
 
+  it('fills as many of the seats as the policy has a share of, two at least', () => {
+    const bench = new Bench({ policy: { ...FCFS, seatShare: 0.25 } });
+    const ids = Array.from({ length: 8 }, () => bench.submit());
+    bench.capacity(4);
+    expect(bench.dispatch()).toEqual(['s0', 's1']);
+    bench.capacity(14);
+    expect(bench.dispatch()).toEqual(['s2', 's3']);
+    expect(bench.dispatch()).toEqual([]);
+    bench.scheduler.complete(ids[0]!, completed(1), 0);
+    bench.capacity(13);
+    expect(bench.dispatch()).toEqual(['s4']);
+    // Who may wake a sleeping engine takes no seat of one that is awake.
+    bench.capacity(0, { coldStarts: 1, coldReadyInMs: -1 });
+    expect(bench.dispatch()).toEqual(['s5']);
+    bench.scheduler.setPolicy(FCFS, 0);
+    bench.capacity(2);
+    expect(bench.dispatch()).toEqual(['s6', 's7']);
+  });
+
   it('lets an urgent late-comer overtake until the moment of dispatch', () => {
     const bench = new Bench({ policy: EDF });
     bench.submit({ deadlineMs: 9_000 });

@@ -4,7 +4,7 @@ import { StableHeap } from '../model/heap.js';
 import type { Prediction, Stage, StageContext, StageOutcome } from '../model/stage.js';
 import { CapacityLedger } from './capacity-ledger.js';
 import { ModelQueue } from './model-queue.js';
-import { keyChangeOf, type OrderInput, type OrderingPolicy } from './order/policy.js';
+import { keyChangeOf, type OrderInput, type OrderingPolicy, seatsWithin } from './order/policy.js';
 import { PriorityScale } from './priority.js';
 import { QueueLimits, retryAfterMs } from './queue-limits.js';
 import { newQueuedStage, type QueuedStage } from './queued-stage.js';
@@ -223,13 +223,15 @@ export class GlobalScheduler {
   private dispatchModel(queue: ModelQueue, nowMs: number, dispatches: Dispatch[]): void {
     if (queue.size === 0) return;
     const slots = queue.inFlight + this.capacities.starts(queue.model);
-    if (queue.load.update(queue.size, slots) && this.policy.usesLoad) queue.markForRekey();
+    const seats = seatsWithin(this.policy, slots);
+    if (queue.load.update(queue.size, seats) && this.policy.usesLoad) queue.markForRekey();
     for (let count = 0; count < REKEYS_PER_CALL; count++) {
       const queued = queue.takeForRekey();
       if (!queued) break;
       this.rekey(queued, queue, nowMs);
     }
     while (queue.size > 0 && this.capacities.hasAny(queue.model)) {
+      if (queue.inFlight >= seats && this.capacities.starts(queue.model) > 0) return;
       if (queue.blocked.some((blocked) => this.tryStart(blocked, undefined, queue, nowMs, dispatches))) continue;
       const choice = queue.choose(nowMs, this.mayBegin);
       if (!choice) return;

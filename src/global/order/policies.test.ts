@@ -90,7 +90,7 @@ const CASES: [string, Case, Case][] = [
 
 describe('ordering policies', () => {
   it('are all in the table of this test, under unique names', () => {
-    const plain = ORDERING_POLICY_NAMES.filter((name) => !name.startsWith('kv-'));
+    const plain = ORDERING_POLICY_NAMES.filter((name) => !name.startsWith('kv-') && !name.endsWith('-seats'));
     expect(CASES.map(([name]) => name).sort()).toEqual([...plain].sort());
     expect(new Set(ORDERING_POLICY_NAMES).size).toBe(ORDERING_POLICIES.length);
     expect(findOrderingPolicy('no-such-policy')).toBeUndefined();
@@ -137,6 +137,22 @@ describe('admission by KV memory', () => {
     for (const name of names) {
       const [policy, plain] = [findOrderingPolicy(name)!, findOrderingPolicy(name.slice(3))!];
       expect([policy.kvShare, plain.kvShare]).toEqual([0.6, undefined]);
+      for (const [, first, second] of CASES) {
+        expect(policy.key(input(first))).toBe(plain.key(input(first)));
+        expect(policy.key(input(second))).toBe(plain.key(input(second)));
+      }
+    }
+  });
+});
+
+describe('fewer seats', () => {
+  it('keep the order of the policy that they are put on', () => {
+    const names = ORDERING_POLICY_NAMES.filter((name) => name.endsWith('-seats'));
+    expect(names.length).toBeGreaterThan(0);
+    for (const name of names) {
+      const [, plainName, share] = /^(.*)-(half|quarter)-seats$/.exec(name)!;
+      const [policy, plain] = [findOrderingPolicy(name)!, findOrderingPolicy(plainName!)!];
+      expect([policy.seatShare, plain.seatShare]).toEqual([share === 'half' ? 0.5 : 0.25, undefined]);
       for (const [, first, second] of CASES) {
         expect(policy.key(input(first))).toBe(plain.key(input(first)));
         expect(policy.key(input(second))).toBe(plain.key(input(second)));

@@ -47,9 +47,19 @@ export interface OrderingPolicy {
    * Share of a model's KV memory, in (0, 1], that the contexts of workflows under way may fill; when they fill it no other workflow begins. Absent: workflows begin as their keys say.
    */
   readonly kvShare?: number;
+  /** Share of a model's seats, in (0, 1], that stages fill; the others stay empty, so that each step is shorter. Absent: all of them. */
+  readonly seatShare?: number;
   key(input: OrderInput): number;
   /** The next moment, after `nowMs`, at which the key changes by time alone; Infinity when it does not. Absent: never. */
   changesAtMs?(input: OrderInput): number;
+}
+
+/** So many stages of a model may run whatever share of its seats a policy leaves. */
+const LEAST_SEATS = 2;
+
+/** How many of the model's seats stages fill under the policy. */
+export function seatsWithin({ seatShare }: OrderingPolicy, seats: number): number {
+  return seatShare === undefined ? seats : Math.max(LEAST_SEATS, Math.ceil(seatShare * seats));
 }
 
 /** What time alone will make of the place that a stage takes now: it may be held at its engine until then. */

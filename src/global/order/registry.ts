@@ -4,6 +4,7 @@ import { EDF_SJF } from './edf-sjf.js';
 import { EDF_SJF_BATCH_WORK } from './edf-sjf-batch-work.js';
 import { FCFS } from './fcfs.js';
 import { FCFS_WORKFLOW } from './fcfs-workflow.js';
+import { FEWER_SEATS_POLICIES } from './fewer-seats.js';
 import { HYBRID } from './hybrid.js';
 import { KAIROS } from './kairos.js';
 import { KV_POLICIES } from './kv-admission.js';
@@ -43,6 +44,7 @@ export const ORDERING_POLICIES: readonly OrderingPolicy[] = [
   EDF_SJF_LATE_LAST,
   EDF_SJF_BATCH_WORK,
   ...KV_POLICIES,
+  ...FEWER_SEATS_POLICIES,
   MAESTRO,
 ];
 

@@ -93,6 +93,18 @@ describe('Portfolio', () => {
     expect(evaluate(other, clear, 2, 10_000)).toEqual(['maestro:edf', 'maestro:srtf']);
   });
 
+  it('believes a single replay that is clear enough, where one may be believed', () => {
+    const servedAfter = (gained: number, lost: number): string | undefined => {
+      const portfolio = busy({ ...SHORT, clearAlone: 4 });
+      portfolio.plan(0);
+      return evaluate(portfolio, [score('edf', 0.8), score('srtf', 0.9, gained, lost)], 1)[0];
+    };
+    expect(servedAfter(16, 0)).toBe('maestro:srtf');
+    expect(servedAfter(15, 0)).toBe('maestro:edf');
+    expect(servedAfter(36, 9)).toBe('maestro:srtf');
+    expect(servedAfter(36, 10)).toBe('maestro:edf');
+  });
+
   it('takes the best of several that lead', () => {
     const portfolio = busy();
     portfolio.plan(0);

@@ -21,6 +21,8 @@ export interface PortfolioConfig {
    * (McNemar's test). Workflows of one replay are not independent, and there are several candidates, so this is above the usual 2.
    */
   readonly clearness: number;
+  /** How clear, in the same measure, one replay must be to be believed alone; a lead that is less clear must be borne out by a second one. */
+  readonly clearAlone: number;
   /** What an evaluation has shown counts for 1/e after so long. */
   readonly memoryMs: number;
   /** Weight of the newest evaluation in the mean distance between what replays promise and what comes of it, in (0, 1]. */
@@ -47,6 +49,7 @@ const DEFAULT_PORTFOLIO_CONFIG: Omit<PortfolioConfig, 'candidates' | 'prior'> = 
   paceMs: 120_000,
   lead: 0.01,
   clearness: 2.5,
+  clearAlone: Number.POSITIVE_INFINITY,
   memoryMs: 300_000,
   newest: 0.35,
   maxDoubt: 0.25,
@@ -253,18 +256,21 @@ export class Portfolio {
 
   /** Adds what a replay has shown, and perhaps changes the incumbent; returns why. */
   private learn({ scores }: ReplayResult, asked: Asked, nowMs: number): string {
-    const { lead, clearness, maxDoubt } = this.config;
+    const { lead, clearness, clearAlone, maxDoubt } = this.config;
     if (scores[0]?.candidate !== this.incumbent.policy.name) return 'the incumbent was not replayed';
     let best: Candidate | undefined;
     for (const score of scores.slice(1)) {
       const candidate = this.candidates.get(score.candidate);
       if (!candidate) continue;
-      // One replay may go wrong in many places for one reason, above all where models take turns on a GPU: the evaluations before must agree with it.
       const agree = candidate.gained > candidate.lost && score.gained > score.lost;
+      const believed = agree || clearnessOf(score) >= clearAlone;
       this.addTo(candidate, score, asked, nowMs);
-      const net = candidate.gained - candidate.lost;
-      const clear = net >= clearness * Math.sqrt(candidate.gained + candidate.lost);
-      if (agree && clear && leadOf(candidate) >= Math.max(lead, best ? leadOf(best) : 0)) best = candidate;
+      if (
+        believed &&
+        clearnessOf(candidate) >= clearness &&
+        leadOf(candidate) >= Math.max(lead, best ? leadOf(best) : 0)
+      )
+        best = candidate;
     }
     if (!best) return 'nothing leads clearly';
     if (this.doubt > maxDoubt)
@@ -298,6 +304,11 @@ export class Portfolio {
 /** Share of the replayed workflows that it gains, less those that it loses. */
 function leadOf({ gained, lost, replayed }: Candidate): number {
   return (gained - lost) / Math.max(1, replayed);
+}
+
+/** The lead in standard deviations of chance. */
+function clearnessOf({ gained, lost }: Pick<Candidate, 'gained' | 'lost'>): number {
+  return (gained - lost) / Math.sqrt(Math.max(1, gained + lost));
 }
 
 function percent(share: number): string {

@@ -207,6 +207,19 @@ describe('planReplay', () => {
     expect([counted, horizonMs]).toEqual([3, 60_000]);
   });
 
+  it('does not count who is late already', () => {
+    const late = new TrafficWindow({ windowMs: 60_000 });
+    play(late, [['s', 10, undefined]], { workflowId: 'late', deadlineMs: 20_000 });
+    const countsAt = (nowMs: number) =>
+      planReplay(late, nowMs, LIMITS).workflows.map(({ workflowId, counts }) => [workflowId, counts]);
+    expect(countsAt(20_000)).toEqual([
+      ['now:late', true],
+      ['again:late', true],
+      ['after:late', false],
+    ]);
+    expect(countsAt(20_001)[0]).toEqual(['now:late', false]);
+  });
+
   it('keeps workflows apart whatever clients call them', () => {
     const named = new TrafficWindow({ windowMs: 60_000 });
     for (const workflowId of ['x', 'x~1', 'again:x', 'now:x', 'after:again:x'])
