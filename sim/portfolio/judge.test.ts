@@ -126,7 +126,7 @@ describe('the self-tuning policy in a run', () => {
     const run = () => {
       const scenario = testScenario(SMALL_FLEET, workflows, { detail: 'summary' });
       const config = {
-        ...{ candidates: [FCFS, SRTF], prior: 'fcfs', intervalMs: 5_000, minWorkflows: 5, minDelayedShare: 0 },
+        ...{ candidates: [FCFS, SRTF], prior: 'fcfs', intervalMs: 5_000, minWorkflows: 5, minTroubledShare: 0 },
         maxStages: 200,
       };
       const controller = portfolioController(scenario, config);

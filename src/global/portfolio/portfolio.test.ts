@@ -170,8 +170,21 @@ describe('Portfolio', () => {
     expect(evaluate(fresh, shown, 3).at(-1)).toBe('maestro:srtf');
   });
 
-  it('asks nothing while nothing waits, little comes, or an answer is out', () => {
-    const quiet = busy({ minDelayedShare: 0.5 });
+  it('asks where calls are late though none has waited for a turn', () => {
+    const portfolio = new Portfolio({ candidates: [EDF, FCFS], prior: 'edf', intervalMs: 10_000, minWorkflows: 5 });
+    portfolio.plan(0);
+    for (let index = 0; index < 50; index++) {
+      const stageId = `c${index}`;
+      const stage = makeStage({ stageId, workflowId: stageId, deadlineMs: index < 2 ? 500 : 5_000, finalStage: true });
+      portfolio.traffic.stageSubmitted(stage, makePrediction(), 1);
+      portfolio.traffic.stageStarted(stageId, 1);
+      portfolio.traffic.stageEnded(stageId, completed(50), 1_000);
+    }
+    expect(portfolio.plan(10_000)).toBeDefined();
+  });
+
+  it('asks nothing while nothing waits or is late, little comes, or an answer is out', () => {
+    const quiet = busy({ minTroubledShare: 0.5 });
     quiet.plan(0);
     for (let index = 0; index < 50; index++) {
       quiet.traffic.stageSubmitted(makeStage({ stageId: `c${index}`, workflowId: `c${index}` }), makePrediction(), 1);

@@ -38,8 +38,8 @@ export interface PortfolioConfig {
   readonly minStages: number;
   /** One in how many workflows may be replayed on as small a part of the fleet, in rising order; see {@link thinnings}. */
   readonly thinnings: readonly number[];
-  /** Share of stages that must have waited for a turn; order does not matter to the others. */
-  readonly minDelayedShare: number;
+  /** Share of stages that must have waited for a turn, or of workflows that must have been late, for there is nothing to be gained else. */
+  readonly minTroubledShare: number;
   readonly traffic?: Partial<TrafficWindowConfig>;
 }
 
@@ -58,7 +58,7 @@ const DEFAULT_PORTFOLIO_CONFIG: Omit<PortfolioConfig, 'candidates' | 'prior'> = 
   maxStages: 6_000,
   minStages: 1_000,
   thinnings: [1],
-  minDelayedShare: 0.01,
+  minTroubledShare: 0.01,
 };
 
 /** One evaluation and what came of it, for `explain` and the logs. */
@@ -159,9 +159,9 @@ export class Portfolio {
     return { chosen: this.incumbent.policy.name, evaluations: evaluation, switches, spentMs };
   }
 
-  /** What to replay now; undefined while nothing is due, nothing waits, or the last request has not been answered. */
+  /** What to replay now; undefined while nothing is due, nothing waits or is late, or the last request has not been answered. */
   plan(nowMs: number): ReplayRequest | undefined {
-    const { intervalMs, minWorkflows, minDelayedShare, thinnings, cpuShare, paceMs } = this.config;
+    const { intervalMs, minWorkflows, minTroubledShare, thinnings, cpuShare, paceMs } = this.config;
     this.nextMs ??= nowMs + intervalMs;
     if (this.pending || nowMs < this.nextMs) return undefined;
     this.nextMs = nowMs + intervalMs;
@@ -172,7 +172,10 @@ export class Portfolio {
     const counts = this.traffic.takeCounts();
     this.submitted += counts.submitted;
     this.delayed += counts.delayed;
-    if (this.delayed < minDelayedShare * this.submitted) return undefined;
+    const { submitted, delayed, ended, inTime } = this;
+    if (delayed < minTroubledShare * submitted && ended - inTime < minTroubledShare * Math.max(1, ended)) {
+      return undefined;
+    }
     const budgetMs = cpuShare * paceMs;
     const maxStages = this.stagesFor(budgetMs);
     const plan = planReplay(this.traffic, nowMs, { maxStages, thinnings, round: this.evaluation });
