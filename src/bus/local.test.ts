@@ -119,6 +119,31 @@ it('waits for an engine that is being started, and not for one that does not com
   expect(refused.get('late')).toMatchObject({ code: 'no_engine' });
 });
 
+it('gives up a stage that hangs with three engines in turn, and not before', async () => {
+  await start('scheduling: {lookAhead: 1}');
+  const stage = makeStage({ stageId: 'long', workflowId: 'long', model: 'm', arrivalMs: 0, deadlineMs: 60_000 });
+  const handle = levels.scheduling.submit(stage, 'test', {
+    onStart: () => started.push('long'),
+    onReject: (error) => refused.set('long', error),
+    onRequeue: () => true,
+  });
+  for (let hangs = 1; hangs <= 3; hangs++) {
+    await vi.waitFor(() => {
+      clock.advance(100);
+      expect(started.length).toBe(hangs);
+    }, 5_000);
+    for (const path of ['/health', '/v1/models']) engine.faults.set(path, 503);
+    await vi.waitFor(() => expect(levels.scheduling.fleet().engines[0]!.state).toBe('down'), 5_000);
+    expect(refused.size).toBe(0);
+    clock.advance(2 * MINUTE_MS);
+    await settled();
+    engine.faults.clear();
+  }
+  expect(refused.get('long')).toMatchObject({ code: 'engine_failed', reason: 'hung' });
+  handle.finish({ kind: 'engine_failed', httpStatus: 502, durationMs: 1 });
+  expect(levels.scheduling.openStages).toBe(0);
+});
+
 it('keeps the context of a workflow in a tool call on a server of which only the URL was known', async () => {
   const url = await engine.start();
   const config = parseConfig('{}', 'test.yaml');

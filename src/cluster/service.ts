@@ -32,8 +32,8 @@ export interface NodeLink {
   reportUnreachable(engineId: string, refused: boolean): void;
   /** Whether the engine did its part of a request that it had. */
   reportAnswer(engineId: string, answered: boolean): void;
-  /** `listener` stops a stage that can start again, and gives its lease back; false when it cannot, or is not its. */
-  onRequeue(listener: (stageId: string) => boolean): void;
+  /** `listener` stops a stage that makes room or has `hung`, and gives its lease back; false when it cannot, or is not its. */
+  onRequeue(listener: (stageId: string, hung: boolean) => boolean): void;
   /** `listener` hears that views have changed, once until they are fetched. */
   onChange(listener: () => void): void;
   /** Engines whose view has changed since the last call. */
@@ -43,8 +43,8 @@ export interface NodeLink {
 }
 
 export interface PlacementListener {
-  /** The stage is to make room for others and start again later. True when nothing of it goes on: it has left its engine then. */
-  requeue(): boolean;
+  /** The stage is to make room for others, or has `hung` with its engine, and is to start again later. True when nothing of it goes on: it has left its engine then. */
+  requeue(hung: boolean): boolean;
   started(lease: Lease, endpoint: EngineEndpoint, explanation: PlaceExplanation): void;
   /** Nothing took the stage: it goes back to the global queue. */
   bounced(reason: string, explanation: PlaceExplanation): void;
@@ -97,7 +97,7 @@ export class ClusterService {
     for (const node of options.nodes) {
       this.nodes.set(node.nodeId, node);
       this.absorb(node.views());
-      node.onRequeue((stageId) => this.requeue(stageId));
+      node.onRequeue((stageId, hung) => this.requeue(stageId, hung));
       node.onChange(() => {
         this.changedNodes.push(node);
         this.capacityMayDiffer();
@@ -187,9 +187,9 @@ export class ClusterService {
     this.finish(stageId, {}, this.options.clock.nowMs());
   }
 
-  private requeue(stageId: string): boolean {
+  private requeue(stageId: string, hung: boolean): boolean {
     const placement = this.placements.get(stageId);
-    if (placement?.state !== 'leased' || !placement.listener.requeue()) return false;
+    if (placement?.state !== 'leased' || !placement.listener.requeue(hung)) return false;
     this.finish(stageId, {}, this.options.clock.nowMs());
     return true;
   }

@@ -19,3 +19,10 @@ export function waitedTooLong(waitedMs: number): MaestroError {
     retryAfterMs: 5000,
   });
 }
+
+/** `engines`: how many have had it and answered nothing until they were taken out. */
+export function enginesHung(engines: number): MaestroError {
+  return new MaestroError('engine_failed', `${engines} engines had this request in turn, and all of them hung.`, {
+    reason: 'hung',
+  });
+}

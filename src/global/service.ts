@@ -20,23 +20,25 @@ import type { DecisionLog } from '../observe/decision-log.js';
 import type { NextModels } from '../predict/next-models.js';
 import type { OnlinePredictor } from '../predict/predictor.js';
 import { engineAnswered } from './engine-answered.js';
-import { noEngine, tooLarge, waitedTooLong } from './refusals.js';
+import { enginesHung, noEngine, tooLarge, waitedTooLong } from './refusals.js';
 import type { GlobalScheduler } from './scheduler.js';
 import type { Dispatch } from './scheduler-types.js';
 import type { WorkflowTracker } from './tracker.js';
+import { UnservedModels } from './unserved-models.js';
 
 /** A stage whose engine refuses the connection is placed again this often, then it fails. */
 const MAX_PLACEMENTS = 4;
 
-/** A stage goes back to the queue so often, to make room or because its engine hangs; then it is let finish. */
+/** A stage makes room for others so often; then it is let finish. */
 const MAX_REQUEUES = 2;
+
+/** A stage leaves engines that hang so often. The next one that does may do so because of the stage, which then fails. */
+const MAX_HANGS = 2;
 
 const NONE_EXCLUDED: ReadonlySet<string> = new Set();
 
 const IDLE_CHECK_MS = 5_000;
 
-/** Stages of a model that no engine serves, and none is started for, wait this long for one to come back; then they are told, and later ones with them. */
-const NO_ENGINE_GRACE_MS = 10_000;
 const NO_ENGINE_CHECK_MS = 1_000;
 
 export interface GlobalServiceOptions {
@@ -73,8 +75,9 @@ interface Job {
   cluster: ClusterService | undefined;
   state: JobState;
   startedMs: number;
-  /** How often it has made room for others. */
+  /** How often it has made room for others, and how often it has left an engine that hung. */
   requeues: number;
+  hangs: number;
 }
 
 /** Level 3, live: predicts, orders, dispatches and learns. In one process it is all that the front door sees of the levels. */
@@ -84,8 +87,7 @@ export class GlobalService implements Scheduling {
   private readonly names: ServedNames;
   private idleTimer: Timer | undefined;
   private hopelessTimer: Timer | undefined;
-  /** Models with a queue and no engine that answers, and since when. */
-  private readonly withoutEngine = new Map<string, number>();
+  private readonly unserved = new UnservedModels();
   private pumpDue = false;
   private expiryTimer: Timer | undefined;
   private expiryDueMs = Number.POSITIVE_INFINITY;
@@ -147,6 +149,7 @@ export class GlobalService implements Scheduling {
       state: 'queued',
       startedMs: 0,
       requeues: 0,
+      hangs: 0,
     };
     this.jobs.set(stage.stageId, job);
     const answer = scheduler.submit(stage, context, prediction, nowMs);
@@ -218,15 +221,7 @@ export class GlobalService implements Scheduling {
   private rejectHopeless(): void {
     const nowMs = this.nowMs();
     const queued = this.options.scheduler.queuedByModel();
-    for (const model of this.withoutEngine.keys()) if (!queued[model]) this.withoutEngine.delete(model);
-    for (const [model, count] of Object.entries(queued)) {
-      if (count === 0 || this.willServe(model)) {
-        this.withoutEngine.delete(model);
-        continue;
-      }
-      const sinceMs = this.withoutEngine.get(model) ?? nowMs;
-      this.withoutEngine.set(model, sinceMs);
-      if (nowMs - sinceMs < NO_ENGINE_GRACE_MS) continue;
+    for (const model of this.unserved.hopeless(queued, (name) => this.willServe(name), nowMs)) {
       for (const job of [...this.jobs.values()]) {
         if (job.state !== 'queued' || job.stage.model !== model) continue;
         this.options.scheduler.cancel(job.stage.stageId, nowMs);
@@ -276,7 +271,7 @@ export class GlobalService implements Scheduling {
     cluster.place(job.stage, job.prediction, dispatch, job.excluded, nowMs, {
       started: (lease, endpoint, explanation) => this.started(job, dispatch, lease, endpoint, explanation),
       bounced: (reason, explanation) => this.bounced(job, reason, explanation),
-      requeue: () => this.requeue(job),
+      requeue: (hung) => this.requeue(job, hung),
     });
   }
 
@@ -334,10 +329,15 @@ export class GlobalService implements Scheduling {
   }
 
   /** A batch stage makes room, or a stage leaves an engine that hangs, if its client has heard nothing of it yet. */
-  private requeue(job: Job): boolean {
-    if (job.state !== 'started' || this.closing || job.requeues >= MAX_REQUEUES || !job.listener.onRequeue())
-      return false;
-    job.requeues += 1;
+  private requeue(job: Job, hung: boolean): boolean {
+    if (job.state !== 'started' || this.closing) return false;
+    if ((!hung && job.requeues >= MAX_REQUEUES) || !job.listener.onRequeue()) return false;
+    if (hung && job.hangs >= MAX_HANGS) {
+      this.refuse(job, enginesHung(job.hangs + 1));
+      return true;
+    }
+    if (hung) job.hangs += 1;
+    else job.requeues += 1;
     job.state = 'queued';
     this.options.scheduler.requeue(job.stage.stageId, this.nowMs());
     this.pumpSoon();

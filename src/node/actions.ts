@@ -38,10 +38,10 @@ export type NodeAction =
    */
   | { readonly kind: 'kv-limit'; readonly engineId: string; readonly bytes: number }
   /**
-   * Stop a batch stage that has not reached its client yet, and queue it again: the caller of `reserve` releases its lease if it can. It need not: then the
-   * engine is waited for.
+   * Stop a stage that has not reached its client yet, and queue it again: the caller of `reserve` releases its lease if it can. It need not: then the
+   * engine is waited for. `hung`: it hangs with its engine; else it is a batch stage that makes room.
    */
-  | { readonly kind: 'requeue'; readonly stageId: string; readonly engineId: string }
+  | { readonly kind: 'requeue'; readonly stageId: string; readonly engineId: string; readonly hung: boolean }
   /** Copy a checkpoint into RAM, `bytes` as far as is known. Answered by `staged` or `stage-failed`. */
   | { readonly kind: 'stage'; readonly folder: string; readonly bytes: number }
   /** Delete the copy of a checkpoint in RAM; nobody reads it. Answered by `unstaged`. */

@@ -23,4 +23,9 @@ export type ReclaimStep =
     }
   /** Of the batch stages later in the order than `afterKey`. */
   | { readonly kind: 'pause-batch'; readonly record: EngineRecord; readonly afterKey: number }
-  | { readonly kind: 'requeue'; readonly record: EngineRecord; readonly stageIds: readonly string[] };
+  | {
+      readonly kind: 'requeue';
+      readonly record: EngineRecord;
+      readonly stageIds: readonly string[];
+      readonly hung: boolean;
+    };

@@ -150,7 +150,7 @@ function requeued(
   if (leases.some(({ restartable }) => !restartable)) return [];
   const lostMs = leases.reduce((sum, { lease }) => sum + nowMs - lease.grantedAtMs, 0);
   if (lostMs > holds.size * victim.meanLeaseMs) return [];
-  return [{ kind: 'requeue', record: victim, stageIds: leases.map(({ lease }) => lease.stageId) }];
+  return [{ kind: 'requeue', record: victim, stageIds: leases.map(({ lease }) => lease.stageId), hung: false }];
 }
 
 /**

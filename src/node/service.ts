@@ -52,7 +52,7 @@ export class NodeService {
   private readonly live = new Map<string, LiveEngine>();
   private readonly holdEnds = new OpenHolds();
   private readonly listeners: (() => void)[] = [];
-  private readonly requeueListeners: ((stageId: string) => boolean)[] = [];
+  private readonly requeueListeners: ((stageId: string, hung: boolean) => boolean)[] = [];
   private readonly gpuCapacityBytes: readonly number[];
   /** The listeners know that there are changes to fetch. */
   private told = false;
@@ -112,8 +112,8 @@ export class NodeService {
     this.settle();
   }
 
-  /** `listener` stops a stage that can start again, and gives its lease back; false when it cannot, or is not its. */
-  onRequeue(listener: (stageId: string) => boolean): void {
+  /** `listener` stops a stage that makes room or has `hung`, and gives its lease back; false when it cannot, or is not its. */
+  onRequeue(listener: (stageId: string, hung: boolean) => boolean): void {
     this.requeueListeners.push(listener);
   }
 
@@ -326,7 +326,7 @@ export class NodeService {
     } else if (action.kind === 'release-hold') {
       this.holdEnds.end(action.stageId, action.engineId, { kind: 'released', reason: action.reason });
     } else if (action.kind === 'requeue') {
-      this.requeue(action.stageId, action.engineId);
+      this.requeue(action);
     } else if (action.kind === 'kv-limit') {
       this.live.get(action.engineId)!.kvLimit?.set(action.bytes);
     } else if (action.kind === 'stage' || action.kind === 'unstage') {
@@ -337,8 +337,8 @@ export class NodeService {
   }
 
   /** The front door lets go first, so that no half answer is taken for a whole one; vLLM is told as well, for the connection may be slow to close. */
-  private requeue(stageId: string, engineId: string): void {
-    if (!this.requeueListeners.some((listener) => listener(stageId))) return;
+  private requeue({ stageId, engineId, hung }: Extract<NodeAction, { kind: 'requeue' }>): void {
+    if (!this.requeueListeners.some((listener) => listener(stageId, hung))) return;
     void this.live.get(engineId)?.client.abort([`chatcmpl-${stageId}`, `cmpl-${stageId}-0`]);
   }
 
