@@ -244,7 +244,7 @@ export class ClusterService {
       kvTokens,
       forecast: placement.prediction.kvTokens.forecast,
       share: placement.prediction.kvTokens.share,
-      maxKvTokens: stage.promptTokens + (stage.choices ?? 1) * stage.maxTokens,
+      maxKvTokens: mostKvTokens(stage, placement.prediction),
       orderKey: order.orderKey,
       keyChange: order.keyChange,
       restartable: !stage.features.stream,
@@ -342,4 +342,10 @@ export class ClusterService {
 /** The set that came with the stage is not ours to change; most stages never need one of their own. */
 function exclude(placement: Placement, engineId: string): void {
   placement.excluded = new Set(placement.excluded).add(engineId);
+}
+
+/** KV tokens that the stage takes of the pool where its answers are as long as it allows. */
+function mostKvTokens({ promptTokens, maxTokens, choices = 1 }: Stage, { kvTokens: { share } }: Prediction): number {
+  if (!share) return promptTokens + choices * maxTokens;
+  return Math.ceil(share.promptTokens + choices * maxTokens * share.perOutputToken);
 }

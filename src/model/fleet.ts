@@ -176,7 +176,7 @@ export interface Demand extends OrderPlace {
   readonly forecast?: OutputForecast | undefined;
   /** What its tokens take of the pool where that is not one each. */
   readonly share?: PoolShare | undefined;
-  /** KV tokens that a promise by the request's own limit would take; for the report only. */
+  /** KV tokens that a promise by the request's own limit would take, and so the most that is held for it. Absent: the bound. */
   readonly maxKvTokens?: number | undefined;
   /** Nothing of the answer reaches the client before its end, so the stage may be stopped and started again. */
   readonly restartable?: boolean;

@@ -72,7 +72,8 @@ describe('elastic KV memory', () => {
     const manager = bothAwake();
     manager.release('s2', {}, 800);
     const forecast = { kind: 'chat', mean: 1_000, q50: 1_000, q95: 1_100 };
-    const small = (index: number) => testDemand(`s${index}`, 'b', { kvTokens: 100, promptTokens: 10, forecast });
+    const small = (index: number) =>
+      testDemand(`s${index}`, 'b', { kvTokens: 100, maxKvTokens: 4_106, promptTokens: 10, forecast });
     for (let index = 0; index < 8; index++) expect(manager.reserve(small(index), 900)).toMatchObject({ kind: 'grant' });
     expect(manager.reserve(small(8), 900)).toMatchObject({ reason: 'kv-full' });
     // b has 2 GiB, and needs some nine times a thousand tokens: a gives back what it lacks.

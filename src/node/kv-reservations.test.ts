@@ -7,14 +7,14 @@ import { testDemand } from './testing.js';
 
 const FORECAST: OutputForecast = { kind: 'coder', mean: 120, q50: 100, q95: 300 };
 
-/** Calls of 100 prompt tokens, expected to write 120 and bound at 500. */
-function bench({ pools }: { pools: boolean } = { pools: true }) {
+/** Calls of 100 prompt tokens, expected to write 120, bound at 500 and allowed `mostTokens` in all. */
+function bench({ pools = true, mostTokens }: { pools?: boolean; mostTokens?: number } = {}) {
   const pooled = pools ? new PooledBound() : undefined;
   const totals = emptyKvTotals();
   const reservations = new KvReservations(1, totals, pooled);
   let sequence = 0;
   const demand = (forecast: OutputForecast | undefined = FORECAST) =>
-    testDemand(`s${sequence++}`, 'a', { promptTokens: 100, kvTokens: 600, forecast });
+    testDemand(`s${sequence++}`, 'a', { promptTokens: 100, kvTokens: 600, maxKvTokens: mostTokens, forecast });
   const grant = (forecast?: OutputForecast): HeldLease => {
     const wanted = demand(forecast);
     const lease: Lease = {
@@ -124,7 +124,7 @@ describe('KvReservations', () => {
   });
 
   it('holds what the engine is about to have in use where calls have outgrown what is held for them, and shows what it has', () => {
-    const { reservations, demand, grant } = bench();
+    const { reservations, demand, grant } = bench({ mostTokens: 4_000 });
     const held = grant();
     reservations.firstToken(held);
     for (const second of [0, 1, 2]) {
@@ -136,6 +136,40 @@ describe('KvReservations', () => {
     expect(reservations.reservedWith(demand())).toBe(1_141 + 600);
     reservations.read({ inUseTokens: 10, running: 1, generatedTokens: 900 }, 3_000);
     expect(reservations.reservedTokens).toBe(600);
+  });
+
+  it('holds no more than requests allow for what an engine is about to write', () => {
+    const { reservations, totals, demand, grant } = bench({ mostTokens: 640 });
+    const [first, second] = [grant(), grant()];
+    for (const held of [first, second]) reservations.firstToken(held);
+    // Two answers that write five hundred tokens a second: their limits end them before the next reading.
+    for (const second of [0, 1, 2]) {
+      reservations.read({ inUseTokens: 400, running: 2, generatedTokens: 1_000 * second }, 1_000 * second);
+    }
+    expect(reservations.reservedTokens).toBe(2 * 640);
+    expect(reservations.reservedWith(demand())).toBe(2 * 640 + 600);
+    reservations.end(first, { promptTokens: 100, outputTokens: 200 }, 2_100);
+    expect(reservations.reservedTokens).toBe(640);
+    reservations.end(second, { promptTokens: 100, outputTokens: 200 }, 2_200);
+    expect(totals.reservedByteMs).toBeLessThanOrEqual(totals.maxTokenByteMs);
+  });
+
+  it('holds no more for many calls together than their requests allow, however wrong forecasts have been', () => {
+    const { pooled, reservations, demand, grant } = bench({ mostTokens: 610 });
+    for (let looks = 0; looks < 40; looks++) pooled!.observeNode(true);
+    for (let call = 0; call < 31; call++) grant({ ...FORECAST, q95: 900 });
+    expect(reservations.reservedWith(demand({ ...FORECAST, q95: 900 }))).toBe(32 * 610);
+    grant({ ...FORECAST, q95: 900 });
+    expect(reservations.reservedTokens).toBe(32 * 610);
+  });
+
+  it('counts no more as reserved than requests allow, whatever others have in use on the engine', () => {
+    const { reservations, totals, grant } = bench({ mostTokens: 640 });
+    const held = grant();
+    reservations.read({ inUseTokens: 50_000, running: 9, generatedTokens: 0 }, 0);
+    expect(reservations.reservedTokens).toBe(50_000);
+    reservations.end(held, { promptTokens: 100, outputTokens: 200 }, 1_000);
+    expect(totals.reservedByteMs).toBe(640 * 1_000);
   });
 
   it('has the room of an ended call at once, and shows it when the engine does', () => {
@@ -166,7 +200,7 @@ describe('KvReservations', () => {
   });
 
   it('goes on holding for a call that has outgrown its bound while another begins', () => {
-    const { reservations, grant } = bench();
+    const { reservations, grant } = bench({ mostTokens: 4_000 });
     reservations.firstToken(grant());
     reservations.read({ inUseTokens: 900, running: 1, generatedTokens: 800 }, 0);
     grant();

@@ -4,7 +4,10 @@ import type { Moments, PooledBound } from './pooled-bound.js';
 
 /** KV memory over time, in byte-milliseconds over all GPUs of the engines. What is used is known when a lease ends; the others count while it runs. */
 export interface KvUseTotals {
-  /** Held for the leases: their bounds, or what is held for all of an engine's leases together where that is less. */
+  /**
+   * Held for the leases: their bounds, or what is held for all of an engine's leases together where that is less. What its gauge shows above the requests' own limits is not theirs:
+   * a reading that is late, or the calls of others.
+   */
   reservedByteMs: number;
   /** What promises by the requests' own limits would have taken. */
   maxTokenByteMs: number;
@@ -86,7 +89,7 @@ export class KvReservations {
   /** KV tokens held for all leases together: of few never less than the engine is about to have in use for them. Among many, one that has outgrown its bound does not matter. */
   get reservedTokens(): number {
     if (this.leases === 0 || this.leases > FEW_LEASES) return this.shownTokens;
-    return Math.max(this.inUse.tokens, this.promisedTokens);
+    return Math.max(this.inUse.within(this.maxTokens), this.promisedTokens);
   }
 
   /**
@@ -106,11 +109,13 @@ export class KvReservations {
       this.certainTokens + (moments ? promptShare(demand) : demand.kvTokens),
       moments ? this.meanTokens + moments.mean : this.meanTokens,
       moments ? Math.max(0, this.variance + moments.variance) : this.variance,
+      this.maxTokens + mostTokens(demand),
     );
     // Where nothing of ours is, what others have in use keeps nobody out for ever.
     if (this.leases === 0) return promisedTokens;
-    const { tokens, seenTokens } = this.inUse;
-    return Math.max(this.leases < FEW_LEASES ? tokens + demand.kvTokens : seenTokens, promisedTokens);
+    const { inUse } = this;
+    const inUseTokens = this.leases < FEW_LEASES ? inUse.within(this.maxTokens) + demand.kvTokens : inUse.seenTokens;
+    return Math.max(inUseTokens, promisedTokens);
   }
 
   /** Takes a reading of the engine: where calls have outgrown what is held for them, what they are about to have in use is held. */
@@ -137,7 +142,7 @@ export class KvReservations {
       demand,
       moments,
       promptTokens: demand.promptTokens,
-      maxKvTokens: Math.max(demand.maxKvTokens ?? 0, demand.kvTokens),
+      maxKvTokens: mostTokens(demand),
       restartable: !demand.interactive && demand.restartable === true,
       awaitsFirstToken: true,
       readings: this.inUse.readings,
@@ -201,7 +206,8 @@ export class KvReservations {
   }
 
   private get promisedTokens(): number {
-    return this.promiseFor(this.leases, this.boundTokens, this.certainTokens, this.meanTokens, this.variance);
+    const { leases, boundTokens, certainTokens, meanTokens, variance, maxTokens } = this;
+    return this.promiseFor(leases, boundTokens, certainTokens, meanTokens, variance, maxTokens);
   }
 
   private promiseFor(
@@ -210,9 +216,10 @@ export class KvReservations {
     certainTokens: number,
     meanTokens: number,
     variance: number,
+    maxTokens: number,
   ): number {
     if (!this.pooled || leases <= FEW_LEASES) return boundTokens;
-    return Math.ceil(certainTokens + this.pooled.reserve(meanTokens, variance, leases));
+    return Math.min(maxTokens, Math.ceil(certainTokens + this.pooled.reserve(meanTokens, variance, leases)));
   }
 
   private count({ demand, moments, maxKvTokens }: HeldLease, sign: 1 | -1): void {
@@ -235,7 +242,7 @@ export class KvReservations {
   private account(nowMs: number): void {
     const { totals, bytesPerToken } = this;
     const passedMs = Math.max(0, nowMs - this.sinceMs);
-    const reservedTokenMs = this.reservedTokens * passedMs;
+    const reservedTokenMs = Math.min(this.reservedTokens, this.maxTokens) * passedMs;
     const maxTokenMs = this.maxTokens * passedMs;
     if (bytesPerToken === undefined) {
       totals.unsized.reservedTokenMs += reservedTokenMs;
@@ -271,4 +278,9 @@ export class KvReservations {
 /** What the prompt takes of the pool. */
 function promptShare({ promptTokens, share }: Demand): number {
   return share?.promptTokens ?? promptTokens;
+}
+
+/** What the request itself allows a call to take; its bound where that is not known. */
+function mostTokens({ maxKvTokens = 0, kvTokens }: Demand): number {
+  return Math.max(maxKvTokens, kvTokens);
 }
