@@ -80,6 +80,14 @@ const WRONG: readonly (readonly [text: string, expected: string])[] = [
     'gateway: {keys: [{key: "********", tenant: t}]}',
     '1:24 gateway.keys[0].key: is what `config show` prints in place of a key, and anybody could guess it',
   ],
+  [
+    'gateway: {keys: [{key: two words, tenant: t}]}',
+    '1:24 gateway.keys[0].key: no request can present such a key: at most 512 characters, none of them a space or beyond ASCII',
+  ],
+  [
+    `gateway: {keys: [{key: ${'x'.repeat(513)}, tenant: t}]}`,
+    '1:24 gateway.keys[0].key: no request can present such a key: at most 512 characters, none of them a space or beyond ASCII',
+  ],
   ['gateway: {keys: [{tenant: t}]}', '1:18 gateway.keys[0]: exactly one of keyEnv and key is needed'],
   ['fleet: {nodes: [{id: n, gpus: {type: h10, count: 1}}]}', '1:38 fleet.nodes[0].gpus.type: unknown GPU type "h10"'],
   [

@@ -1,4 +1,5 @@
 import { isAbsolute } from 'node:path';
+import { canBePresented, MAX_KEY_LENGTH } from '../model/api-key.js';
 import { parseEngineUrl } from '../model/engine-address.js';
 import { GPU_NAMES } from '../model/gpu-catalogue.js';
 import { objectOf } from '../model/json.js';
@@ -262,13 +263,13 @@ function checkKeys(root: Written, environment: Readonly<Record<string, string | 
         : [];
     if (key === MASK)
       return at('key', 'error', 'is what `config show` prints in place of a key, and anybody could guess it');
+    const own = variable === undefined ? 'key' : 'keyEnv';
+    if (typeof key === 'string' && !canBePresented(key)) {
+      const message = `no request can present such a key: at most ${MAX_KEY_LENGTH} characters, none of them a space or beyond ASCII`;
+      return at(own, 'error', message);
+    }
     // Whose request would it be?
-    if (seen.has(key))
-      return at(
-        variable === undefined ? 'key' : 'keyEnv',
-        'error',
-        'an entry above has the same key; each needs its own',
-      );
+    if (seen.has(key)) return at(own, 'error', 'an entry above has the same key; each needs its own');
     seen.add(key);
     return [];
   });

@@ -340,6 +340,12 @@ describe('KeyRing', () => {
     expect(ring.authenticate({ 'x-api-key': 'sk-one' })?.tenant).toBe('a');
     expect(new KeyRing([]).authenticate({})).toBeUndefined();
   });
+  it('looks at no key that is longer than 512 characters, even one of its own', () => {
+    const [longest, longer] = ['x'.repeat(512), 'x'.repeat(513)];
+    const both = new KeyRing([longest, longer].map((key) => ({ key, tenant: 'a' })));
+    expect(both.authenticate({ authorization: `Bearer ${longest}` })?.tenant).toBe('a');
+    expect(() => both.authenticate({ authorization: `Bearer ${longer}` })).toThrow(/API key/);
+  });
   it.each([
     {},
     { authorization: 'Basic sk-one' },

@@ -1,10 +1,8 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
+import { MAX_KEY_LENGTH } from '../model/api-key.js';
 import { MaestroError } from '../model/error.js';
 import type { ApiKey } from './config.js';
-
-/** Longest key that is looked at. */
-const MAX_KEY_LENGTH = 512;
 
 interface StoredKey {
   readonly digest: Buffer;

@@ -148,9 +148,9 @@ it('requests with another cache_salt share no prefix, as in the engines', async 
   for (const other of [none, b]) expect(other!.filter((hash) => a!.includes(hash))).toEqual([]);
 });
 
-it('headers beyond the hundredth are read like the first', async () => {
+it('headers beyond the thousandth, where Node would leave them out, are read like the first', async () => {
   rig = await startRig();
-  const others = Object.fromEntries(Array.from({ length: 150 }, (_, index) => [`a-${index}`, 'x']));
+  const others = Object.fromEntries(Array.from({ length: 1_500 }, (_, index) => [`a${index.toString(36)}`, 'x']));
   const answer = await postChat(rig, chatBody(), {
     ...others,
     'x-maestro-workflow': 'mine',

@@ -229,6 +229,23 @@ describe('engine errors', () => {
     expect(rig.scheduling.submitted[0]!.outcomes[0]).toMatchObject({ kind });
   });
 
+  it.each([
+    [64 * 1024, 'kept'],
+    [64 * 1024 + 1, 'dropped'],
+    [8 * 1024 * 1024, 'dropped'],
+  ])('of an error body of %i bytes the words are %s', async (bytes, fate) => {
+    const said = (words: string) => `{"error":{"message":"${words}","type":"t","param":null,"code":1}}`;
+    rig.script = ({ res }) => {
+      res.writeHead(400, { 'content-type': 'application/json' });
+      res.end(said('x'.repeat(bytes - said('').length)));
+    };
+    const answer = await postChat(rig, chatBody());
+    const text = await answer.text();
+    expect(answer.status).toBe(400);
+    if (fate === 'kept') expect(text).toHaveLength(bytes);
+    else expect(JSON.parse(text)).toMatchObject({ error: { message: 'The engine refused the request.' } });
+  });
+
   it('an unknown route of the engine is told in the usual shape', async () => {
     rig.script = ({ res }) => {
       res.writeHead(404, { 'content-type': 'application/json' });
