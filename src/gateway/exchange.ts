@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ServerResponse } from 'node:http';
 import type { StageHandle, StageListener, StageStart } from '../bus/contract.js';
 import { writeBatch } from '../bus/write-batch.js';
 import { MaestroError } from '../model/error.js';
@@ -12,6 +12,7 @@ import { reportEnd } from './ended-request.js';
 import { REJECTION_KINDS, refusalAnswer } from './engine-refusal.js';
 import { answerHeaders, upstreamHeaders } from './headers.js';
 import { HeldAnswer } from './held-answer.js';
+import type { InboundRequest } from './inbound-request.js';
 import { bodyTooLarge, checkHeaders, type Intake, takeIn } from './intake.js';
 import { scanBody } from './json-scan.js';
 import { onceClosed } from './once-closed.js';
@@ -28,7 +29,7 @@ export interface ExchangeRequest {
   readonly requestId: string;
   readonly route: InferenceRoute;
   readonly path: PathIdentity;
-  readonly req: IncomingMessage;
+  readonly req: InboundRequest;
   readonly res: ServerResponse;
 }
 

@@ -17,6 +17,7 @@ import { ConversationIndex } from './conversation-index.js';
 import { Exchange } from './exchange.js';
 import { inboundRequestId } from './headers.js';
 import { IDENTITY_SOURCES } from './identity.js';
+import { InboundRequest } from './inbound-request.js';
 import { KeyRing } from './keys.js';
 import { answerLocally } from './local-routes.js';
 import { OpenList } from './open-list.js';
@@ -60,10 +61,7 @@ export interface Gateway {
 
 /** How often open requests are checked against their time limits, wall milliseconds: the precision of every limit. */
 const SWEEP_MS = 100;
-/**
- * Bytes that a request or an answer may hold before its other end is stopped. Node stops and starts a client's socket around every body longer than its own
- * 16 KiB, which costs two system calls; as much as one read brings at most does not.
- */
+/** Bytes of an answer that may wait for the client before its engine is stopped: as much as one read brings at most, of which Node would hold a quarter. */
 const HIGH_WATER_BYTES = 64 * 1024;
 /** After the drain time, how long the last error events may take to reach their clients. */
 const FAREWELL_MS = 250;
@@ -107,6 +105,7 @@ class HttpGateway implements Gateway {
     };
     const { timeouts } = config;
     this.server = createServer({
+      IncomingMessage: InboundRequest,
       maxHeaderSize: config.headerLimitBytes,
       headersTimeout: timeouts.requestHeadersMs,
       requestTimeout: timeouts.requestBodyMs,
@@ -120,7 +119,7 @@ class HttpGateway implements Gateway {
     // `headerLimitBytes` is the bound; beyond a count Node would drop headers without a word.
     this.server.maxHeadersCount = 0;
     if (config.maxConnectionsPerAddress) capConnections(this.server, config.maxConnectionsPerAddress);
-    this.server.on('request', (req: IncomingMessage, res: ServerResponse) => this.handle(req, res));
+    this.server.on('request', (req: InboundRequest, res: ServerResponse) => this.handle(req, res));
     this.server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => answerBrokenRequest(error, socket));
   }
 
@@ -173,7 +172,7 @@ class HttpGateway implements Gateway {
     });
   }
 
-  private handle(req: IncomingMessage, res: ServerResponse): void {
+  private handle(req: InboundRequest, res: ServerResponse): void {
     const requestId = this.requestId(req);
     try {
       this.dispatch(req, res, requestId);
@@ -184,7 +183,7 @@ class HttpGateway implements Gateway {
     }
   }
 
-  private dispatch(req: IncomingMessage, res: ServerResponse, requestId: string): void {
+  private dispatch(req: InboundRequest, res: ServerResponse, requestId: string): void {
     const ambiguity = ambiguityOf(req);
     if (ambiguity !== undefined) {
       const headers = ['x-request-id', requestId, 'connection', 'close'];

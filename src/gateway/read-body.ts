@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http';
+import type { InboundRequest } from './inbound-request.js';
 import type { RoomPool } from './room-pool.js';
 
 /** Up to this size a copy of a body is cheap, and small buffers come from Node's pool. */
@@ -16,7 +16,7 @@ export interface BodyReceiver {
 
 /** Collects a request body. One of an announced length (0: not announced) is put together in one buffer as it comes. */
 export function readBody(
-  req: IncomingMessage,
+  req: InboundRequest,
   announcedBytes: number,
   limitBytes: number,
   rooms: RoomPool,
@@ -25,17 +25,19 @@ export function readBody(
   const room = announcedBytes > SMALL_BODY_BYTES ? rooms.take(announcedBytes + SLACK_BYTES) : undefined;
   const pieces: Buffer[] = [];
   let bytes = 0;
-  req.on('data', (piece: Buffer) => {
-    if (!receiver.wanted()) return;
-    if (bytes + piece.length > limitBytes) return receiver.onTooLarge();
-    if (room) piece.copy(room, bytes);
-    else pieces.push(piece);
-    bytes += piece.length;
-  });
-  req.once('end', () => {
-    if (!receiver.wanted()) return;
-    if (room) return receiver.onBody(room.subarray(0, bytes), room, true);
-    const body = pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces, bytes);
-    receiver.onBody(body, body, false);
+  req.takeBody({
+    onPiece: (piece) => {
+      if (!receiver.wanted()) return;
+      if (bytes + piece.length > limitBytes) return receiver.onTooLarge();
+      if (room) piece.copy(room, bytes);
+      else pieces.push(piece);
+      bytes += piece.length;
+    },
+    onBodyEnd: () => {
+      if (!receiver.wanted()) return;
+      if (room) return receiver.onBody(room.subarray(0, bytes), room, true);
+      const body = pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces, bytes);
+      receiver.onBody(body, body, false);
+    },
   });
 }
