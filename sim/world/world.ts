@@ -282,7 +282,8 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
     const job = this.jobs.get(stageId);
     if (!job) return;
     const { promptTokens } = job.stage;
-    job.cluster!.finish(job, { promptTokens, outputTokens: job.outputTokens, completed: true });
+    const { cachedTokens } = job;
+    job.cluster!.finish(job, { promptTokens, cachedTokens, outputTokens: job.outputTokens, completed: true });
     job.state = 'answered';
     const { up } = job.cluster!.links;
     if (up.immediate) this.end(job, 'completed');

@@ -114,6 +114,7 @@ function toEngineSpec(
     gpuIndices: engine.gpus,
     residueBytes: engine.residueBytes,
     maxNumSeqs: engine.maxNumSeqs,
+    ...(tpotMs === undefined ? {} : { tpotMs }),
     sleepCapable: isSleepCapable(engine),
     ...(engine.measured ? { measuredCosts: engine.measured } : {}),
     ...(engine.pinned ? { pinned: true } : {}),

@@ -20,9 +20,52 @@ export function seatsForTpot(
       prefillPairs: prefillTokens * prefillTokens,
       prefillSeqs: 0,
     }) <= tpotMs;
-  // A step only gets longer with every further sequence, so the border is found by bisection.
+  return largest(maxSeats, meets);
+}
+
+/** What calls bring and write on average, tokens. */
+export interface CallMix {
+  /** Cached ones included. */
+  readonly promptTokens: number;
+  readonly cachedTokens: number;
+  readonly outputTokens: number;
+}
+
+/** Share of the throughput of a full batch that an engine should be able to reach. 3/4 and all that the target allows were tried too (docs/research/order.md). */
+const WORTH = 2 / 3;
+
+/**
+ * Seats for calls that are such on average and come as they go, so that one prompt for each seat is computed while one answer is written: the largest batch whose steps last `tpotMs` at most, but
+ * no more than `usualSeats`, or than it takes for two thirds of the throughput of a full batch, whichever is more. Beyond that a call becomes slower and hardly more gets done. At least 1 and at most `maxSeats`.
+ */
+export function seatsForMix(
+  cost: StepCost,
+  { promptTokens, cachedTokens, outputTokens }: CallMix,
+  { tpotMs, maxSeats, usualSeats }: { readonly tpotMs: number; readonly maxSeats: number; readonly usualSeats: number },
+): number {
+  const computed = Math.max(0, promptTokens - cachedTokens);
+  const stepMs = (seats: number) => {
+    const prefillSeqs = seats / Math.max(1, outputTokens);
+    return cost.stepMs({
+      decodeSeqs: seats,
+      contextTokens: seats * (promptTokens + outputTokens / 2),
+      prefillTokens: prefillSeqs * computed,
+      prefillPairs: prefillSeqs * computed * (computed + 2 * cachedTokens),
+      prefillSeqs,
+    });
+  };
+  const enough = (WORTH * maxSeats) / stepMs(maxSeats);
+  const worth = largest(maxSeats, (seats) => seats / stepMs(seats) <= enough);
+  return Math.min(
+    largest(maxSeats, (seats) => stepMs(seats) <= tpotMs),
+    Math.max(usualSeats, worth),
+  );
+}
+
+/** The largest number from 1 to `most` that meets; a step only gets longer with every further sequence, so the border is found by bisection. */
+function largest(most: number, meets: (seats: number) => boolean): number {
   let met = 1;
-  let missed = maxSeats + 1;
+  let missed = most + 1;
   while (missed - met > 1) {
     const middle = (met + missed) >> 1;
     if (meets(middle)) met = middle;

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { findGpu, GPU_CATALOGUE } from '../model/gpu-catalogue.js';
 import { findLlm, LLM_CATALOGUE } from '../model/llm-catalogue.js';
-import { seatsForTpot } from './seats.js';
+import { seatsForMix, seatsForTpot } from './seats.js';
 import { type HostWork, type StepBatch, StepCost } from './step-time.js';
 
 /**
@@ -191,5 +191,51 @@ describe('seatsForTpot', () => {
     expect(seatsForTpot(cost, 2000, 1e6, 256)).toBe(256);
     expect(seatsForTpot(cost, 8000, 20, 4096)).toBeLessThan(seatsForTpot(cost, 2000, 20, 4096));
     expect(seatsForTpot(cost, 2000, 20, 4096, 256)).toBeLessThan(seatsForTpot(cost, 2000, 20, 4096));
+  });
+});
+
+describe('seatsForMix', () => {
+  const cost = costOf('l40s', 'llama-3.1-8b');
+  const chat = { promptTokens: 500, cachedTokens: 0, outputTokens: 400 };
+  const code = { promptTokens: 2_000, cachedTokens: 0, outputTokens: 28 };
+  const seats = (mix: typeof chat, tpotMs: number, usualSeats = 1, maxSeats = 256) =>
+    seatsForMix(cost, mix, { tpotMs, usualSeats, maxSeats });
+
+  it('lets steps with the prompts of such calls meet the target', () => {
+    const stepMs = (n: number) =>
+      cost.stepMs({
+        decodeSeqs: n,
+        contextTokens: n * 2_014,
+        prefillTokens: (n * 2_000) / 28,
+        prefillPairs: (n * 2_000 * 2_000) / 28,
+        prefillSeqs: n / 28,
+      });
+    const most = seats(code, 100, 256);
+    expect(stepMs(most)).toBeLessThanOrEqual(100);
+    expect(stepMs(most + 1)).toBeGreaterThan(100);
+    expect(seats(code, 0.001)).toBe(1);
+  });
+
+  it('is small where prompts are the work, and larger where they are cached', () => {
+    expect(seats(code, 100, 256)).toBeLessThan(seats(chat, 100, 256) / 4);
+    expect(seats({ ...code, cachedTokens: 1_900 }, 100, 256)).toBeGreaterThan(2 * seats(code, 100, 256));
+  });
+
+  it('is no more than usual where that reaches two thirds of the throughput, else as many as do', () => {
+    const throughput = (n: number) =>
+      n /
+      cost.stepMs({
+        decodeSeqs: n,
+        contextTokens: n * 700,
+        prefillTokens: (n * 500) / 400,
+        prefillPairs: (n * 500 * 500) / 400,
+        prefillSeqs: n / 400,
+      });
+    const enough = seats(chat, 1e6);
+    expect(throughput(enough + 1) / throughput(256)).toBeGreaterThan(2 / 3);
+    expect(throughput(enough) / throughput(256)).toBeLessThanOrEqual(2 / 3);
+    expect(seats(chat, 1e6, enough - 5)).toBe(enough);
+    expect(seats(chat, 1e6, enough + 5)).toBe(enough + 5);
+    expect(seats(chat, 1e6, 256, 12)).toBe(12);
   });
 });

@@ -365,8 +365,8 @@ export class GlobalService implements Scheduling {
     const ran = job.state === 'started';
     job.state = 'ended';
     this.jobs.delete(stage.stageId);
-    const { promptTokens, outputTokens } = outcome;
-    const usage = { promptTokens, outputTokens, completed: outcome.kind === 'completed' };
+    const { promptTokens, cachedTokens, outputTokens } = outcome;
+    const usage = { promptTokens, cachedTokens, outputTokens, completed: outcome.kind === 'completed' };
     job.cluster?.finish(stage.stageId, usage, nowMs, engineAnswered(outcome));
     const settled = ran ? outcomeOf(outcome, outcome, nowMs - job.startedMs) : outcome;
     const learned = outcomeOfOneAnswer(stage, settled);

@@ -72,6 +72,8 @@ export interface EngineSpec {
   readonly maxModelLen: number;
   /** Largest batch that still meets the TPOT targets of the classes on it; Infinity when unknown. */
   readonly seats: number;
+  /** The strictest of those targets, milliseconds; absent where no class has one. */
+  readonly tpotMs?: number;
   readonly sleepCapable: boolean;
   /** Can weights be read again in place (vLLM `reload_weights`)? If not, a sleep that drops them is for ever. Default: yes. */
   readonly reloadsWeights?: boolean;
@@ -222,6 +224,8 @@ export type ReserveResult =
 /** What a stage truly used, when its lease ends. */
 export interface LeaseUse {
   readonly promptTokens?: number | undefined;
+  /** Of the prompt, whose KV was there; undefined where the engine does not say. */
+  readonly cachedTokens?: number | undefined;
   readonly outputTokens?: number | undefined;
   /** The answer ran to its end, so that its length teaches how long such answers are. */
   readonly completed?: boolean;

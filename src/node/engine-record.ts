@@ -1,4 +1,4 @@
-import type { Demand, EngineSpec, EngineView, WeightFiles } from '../model/fleet.js';
+import type { Demand, EngineSpec, EngineView, LeaseUse, WeightFiles } from '../model/fleet.js';
 import type { EngineCounters, EngineLimits, FoundLevel, SleepLevel } from './actions.js';
 import type { NodeConfig } from './config.js';
 import { type HostPinning, MoveDurations } from './durations.js';
@@ -6,6 +6,7 @@ import { HoldQueue, NOT_PAUSED } from './holds.js';
 import { KeptPrefixes } from './kept-prefixes.js';
 import { type HeldLease, KvReservations, type KvUseTotals } from './kv-reservations.js';
 import type { MemoryLedger } from './ledger.js';
+import { MixSeats } from './mix-seats.js';
 import { Pace } from './pace.js';
 import type { PooledBound } from './pooled-bound.js';
 import { EngineResidency } from './residency.js';
@@ -29,6 +30,7 @@ export class EngineRecord {
   readonly use = new EngineUse();
   readonly kept = new KeptPrefixes();
   readonly pace = new Pace();
+  mix: MixSeats;
   seatLimit: SeatLimit;
   /** KV tokens that may be promised: the pool, or what the limit of an elastic one allows. */
   kvLimitTokens: number;
@@ -84,6 +86,7 @@ export class EngineRecord {
     this.residency = new EngineResidency(config.retry);
     this.durations = new MoveDurations(spec, pinning);
     this.reservations = new KvReservations(knownKvBytes(spec), totals, pooled);
+    this.mix = new MixSeats(spec);
     this.seatLimit = this.newSeatLimit();
     this.kvLimitTokens = spec.kvPoolTokens;
   }
@@ -100,6 +103,7 @@ export class EngineRecord {
     this.cycling = false;
     this.usualLevel = level === 2 ? 2 : 1;
     if (limits) this.spec = { ...this.spec, ...limits };
+    this.mix = new MixSeats(this.spec);
     this.reservations.bytesPerToken = knownKvBytes(this.spec);
     this.seatLimit = this.newSeatLimit();
     this.kvLimitTokens = this.spec.kvPoolTokens;
@@ -182,9 +186,11 @@ export class EngineRecord {
     if (tokens < this.spec.kvPoolTokens) this.kvLowered = true;
   }
 
-  leaseEnded(held: HeldLease, nowMs: number): void {
+  leaseEnded(held: HeldLease, use: LeaseUse, nowMs: number): void {
     this.lastUsedMs = nowMs;
     this.pace.taken(this.reservations.seats, nowMs);
+    this.mix.ended(use);
+    this.seatLimit.forMix = this.mix.seats;
     this.meanLeaseMs += LEASE_LEARNING_RATE * (nowMs - held.lease.grantedAtMs - this.meanLeaseMs);
   }
 

@@ -166,7 +166,7 @@ export class NodeManager {
     this.leases.delete(held.lease.stageId);
     const record = this.engines.get(held.lease.engineId)!;
     record.reservations.end(held, use, nowMs);
-    record.leaseEnded(held, nowMs);
+    record.leaseEnded(held, use, nowMs);
     if (record.holds.size > 0) this.mayGrant(record);
     this.markChanged(record);
     // What is not promised any more can be given back, which others may be waiting for.

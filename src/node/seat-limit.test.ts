@@ -15,6 +15,19 @@ describe('SeatLimit', () => {
     expect(unknown.seats).toBe(Number.POSITIVE_INFINITY);
   });
 
+  it('follows the mix of calls that come, and what the counters have taught below it', () => {
+    const limit = new SeatLimit(8, CONFIG);
+    limit.forMix = 40;
+    expect(limit.seats).toBe(40);
+    limit.observe(reading(40, 0, 0), 40, 0);
+    limit.observe(reading(40, 0, 1), 40, 1);
+    expect(limit.seats).toBe(20);
+    limit.observe(reading(20, 0, 1), 20, 2000);
+    expect(limit.seats).toBe(21);
+    limit.forMix = 3;
+    expect(limit.seats).toBe(3);
+  });
+
   it('learns the number running when requests keep waiting and no more of them run', () => {
     const limit = new SeatLimit(Number.POSITIVE_INFINITY, CONFIG);
     limit.observe(reading(4, 9), 13, 0);

@@ -10,12 +10,14 @@ export interface SeatLimitConfig {
 }
 
 /**
- * How many sequences an engine is given at once: no more than its specification says, and no more than its own counters teach. Requests that keep
+ * How many sequences an engine is given at once: no more than its specification, or the mix of calls that come, says, and no more than its own counters teach. Requests that keep
  * waiting inside while no more of them run show that the engine is full at the number running; preemptions show that it was given too much. While the
  * limit binds and neither is seen, it is probed up again, one seat a step (additive increase, multiplicative decrease). An engine whose KV memory is lent out shows both for want of
  * memory, which has its own account; how many sequences it runs at once is known of it.
  */
 export class SeatLimit {
+  /** Seats for the calls that really come, in place of those of the specification; undefined until that is known. */
+  forMix: number | undefined;
   private learned = Number.POSITIVE_INFINITY;
   private lastStepMs = Number.NEGATIVE_INFINITY;
   private previousRunning = -1;
@@ -28,7 +30,11 @@ export class SeatLimit {
   ) {}
 
   get seats(): number {
-    return Math.min(this.specSeats, this.learned);
+    return Math.min(this.most, this.learned);
+  }
+
+  private get most(): number {
+    return this.forMix ?? this.specSeats;
   }
 
   /**
@@ -46,7 +52,7 @@ export class SeatLimit {
         if (!kvLowered) this.setLearned(Math.min(this.seats, Math.max(running, given)) * decrease, nowMs);
       } else if (stuck) {
         if (running < this.seats && !kvLowered) this.setLearned(running, nowMs);
-      } else if (this.learned < this.specSeats && given >= this.learned && waiting <= lookAhead) {
+      } else if (this.learned < this.most && given >= this.learned && waiting <= lookAhead) {
         this.setLearned(this.learned + 1, nowMs);
       }
     }
