@@ -35,6 +35,18 @@ describe('a simulated run', () => {
     expect(violations(workflows, result).join()).toContain('leases or stages are left');
   });
 
+  it('ends a workflow once whose first calls are all refused at once', () => {
+    const [first, other] = poissonWorkflows(2, 1_000, 100, 1);
+    const row = { ...first!.rows[0]!, input_length: 1e6 };
+    const rows = ['one', 'two', 'three'].map((name) => ({ ...row, request_id: name }));
+    const result = runSimulation(testScenario(SMALL_FLEET, [{ ...first!, rows }, other!]));
+    expect(result.workflows.map(({ completed, error }) => [completed, error?.split(': ')[1]])).toEqual([
+      [false, 'rejected (too-large)'],
+      [true, undefined],
+    ]);
+    expect(violations([{ ...first!, rows }, other!], result)).toEqual([]);
+  });
+
   it('ends no answer before its recorded length where the trace states no limit, and at the limit where it does', () => {
     const [first] = poissonWorkflows(1, 1, 100, 1);
     const answer = (fields: object) => {

@@ -98,7 +98,10 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
     run.slot = this.openRuns.push(run) - 1;
     this.nextUses?.opened(run);
     this.scenario.controller?.arrived?.(arrival, this.loop.nowMs);
+    // One that is refused at once must not end the run before the others have begun.
+    run.inFlight += 1;
     for (const row of arrival.workflow.rows) if (isRoot(row)) this.start(run, row, rootDelayMs(run, row));
+    this.stageOver(run);
   }
 
   private start(run: Run, row: TraceRow, delayMs: number): void {
@@ -327,7 +330,7 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
     this.stageOver(run);
   }
 
-  /** One stage fewer is under way; the workflow may be over. */
+  /** One stage fewer is under way, or all that come at first have begun; the workflow may be over. */
   private stageOver(run: Run): void {
     run.inFlight -= 1;
     const { record } = run;
