@@ -119,6 +119,28 @@ it('waits for an engine that is being started, and not for one that does not com
   expect(refused.get('late')).toMatchObject({ code: 'no_engine' });
 });
 
+it('tells a tenant whose share of the queue is full so, and takes those of others', async () => {
+  await start('scheduling: {lookAhead: 0, queue: {maxCountPerTenant: 1}}');
+  const ask = (stageId: string, tenant: string) =>
+    levels.scheduling.submit(makeStage({ stageId, workflowId: stageId, tenant, model: 'm' }), 'test', {
+      onStart: () => started.push(stageId),
+      onReject: (error) => refused.set(stageId, error),
+      onRequeue: () => false,
+    });
+  ask('running', 'a');
+  await vi.waitFor(() => expect(started).toEqual(['running']));
+  for (const [stageId, tenant] of [
+    ['first', 'a'],
+    ['second', 'a'],
+    ['other', 'b'],
+  ] as const)
+    ask(stageId, tenant);
+  await settled();
+  expect([...refused.keys()]).toEqual(['second']);
+  expect(refused.get('second')).toMatchObject({ code: 'queue_full', reason: 'tenant-queue-full' });
+  expect(refused.get('second')!.message).toMatch(/this tenant .* Try again later/);
+});
+
 it('gives up a stage that hangs with three engines in turn, and not before', async () => {
   await start('scheduling: {lookAhead: 1}');
   const stage = makeStage({ stageId: 'long', workflowId: 'long', model: 'm', arrivalMs: 0, deadlineMs: 60_000 });

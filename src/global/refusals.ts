@@ -1,8 +1,19 @@
 import { MaestroError } from '../model/error.js';
+import type { SubmitRejection } from './scheduler-types.js';
+
+const QUEUE_FULL: Readonly<Record<SubmitRejection, string>> = {
+  'queue-full-count': 'As many requests wait here as may wait at once.',
+  'queue-full-bytes': 'The requests that wait here hold as much memory as they may.',
+  'tenant-queue-full': 'As many requests of this tenant wait as may wait at once.',
+};
 
 /** What clients are told when a stage does not run. */
 export function noEngine(model: string, reason: string): MaestroError {
   return new MaestroError('no_engine', `No engine serves ${model} at the moment.`, { reason, retryAfterMs: 2000 });
+}
+
+export function queueFull(reason: SubmitRejection, retryAfterMs: number): MaestroError {
+  return new MaestroError('queue_full', `${QUEUE_FULL[reason]} Try again later.`, { reason, retryAfterMs });
 }
 
 export function tooLarge(model: string, kvTokens: number): MaestroError {

@@ -11,7 +11,7 @@ import { soon } from '../bus/soon.js';
 import type { ClusterService } from '../cluster/service.js';
 import { ChurnMap } from '../model/churn-map.js';
 import type { Clock, Timer } from '../model/clock.js';
-import { MaestroError } from '../model/error.js';
+import type { MaestroError } from '../model/error.js';
 import type { Lease, PlaceExplanation } from '../model/fleet.js';
 import type { OutcomeKind, Prediction, SloClass, Stage, StageContext, StageOutcome } from '../model/stage.js';
 import { OUTCOME_KINDS, outcomeOf, outcomeOfOneAnswer } from '../model/stage.js';
@@ -20,7 +20,7 @@ import type { DecisionLog } from '../observe/decision-log.js';
 import type { NextModels } from '../predict/next-models.js';
 import type { OnlinePredictor } from '../predict/predictor.js';
 import { engineAnswered } from './engine-answered.js';
-import { enginesHung, noEngine, tooLarge, waitedTooLong } from './refusals.js';
+import { enginesHung, noEngine, queueFull, tooLarge, waitedTooLong } from './refusals.js';
 import type { GlobalScheduler } from './scheduler.js';
 import type { Dispatch } from './scheduler-types.js';
 import type { WorkflowTracker } from './tracker.js';
@@ -157,10 +157,7 @@ export class GlobalService implements Scheduling {
       job.record.orderKey = answer.orderKey;
       this.pumpSoon();
     } else {
-      const error = new MaestroError('queue_full', `The queue is full (${answer.reason}). Try again later.`, {
-        reason: answer.reason,
-        retryAfterMs: answer.retryAfterMs,
-      });
+      const error = queueFull(answer.reason, answer.retryAfterMs);
       // The front door does not have its handle yet.
       soon(() => this.refuse(job, error));
     }
