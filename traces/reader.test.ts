@@ -51,6 +51,11 @@ describe('readTrace', () => {
     expect(rows[0]).toMatchObject(upstream);
   });
 
+  it('says what to do with a decision log', async () => {
+    const decision = JSON.stringify({ stage: { stageId: 's' }, prediction: {} });
+    await expect(readTrace([decision])).rejects.toThrow(/^trace: row 1: is of a decision log.*maestro trace import/);
+  });
+
   it('refuses the first bad row with file, row and field', async () => {
     await expect(readTrace([row({}), row({ request_id: 'b', output_length: -1 })])).rejects.toThrow(
       /^trace: row 2, output_length: /,

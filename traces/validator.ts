@@ -56,7 +56,7 @@ export class TraceValidator {
     if (typeof value === 'object' && value !== null && 'maestro_trace' in value) return this.parseHeader(value);
     this.sawRow = true;
     const result = traceRowSchema.safeParse(value);
-    if (!result.success) return this.reportZod(result.error);
+    if (!result.success) return isDecision(value) ? this.reportDecision() : this.reportZod(result.error);
     const row = result.data;
     if (row.hash_ids && row.hash_runs) {
       this.report(this.line, 'hash_runs', 'give hash_ids or hash_runs, not both');
@@ -88,6 +88,12 @@ export class TraceValidator {
     }
     const result = traceHeaderSchema.safeParse(value);
     return result.success ? { kind: 'header', header: result.data } : this.reportZod(result.error);
+  }
+
+  private reportDecision(): ParsedLine {
+    const command = 'maestro trace import decision-log FILE -o trace.jsonl.gz';
+    this.report(this.line, '', `is of a decision log, not of a trace: "${command}" makes one of it`);
+    return { kind: 'bad' };
   }
 
   private register(row: TraceRow): boolean {
@@ -173,4 +179,9 @@ export class TraceValidator {
 export function describeIssue(issue: TraceIssue): string {
   if (issue.row === 0) return issue.message;
   return `row ${issue.row}${issue.field === '' ? '' : `, ${issue.field}`}: ${issue.message}`;
+}
+
+/** A line of Maestro's own decision log. */
+function isDecision(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && 'stage' in value && 'prediction' in value;
 }

@@ -1,4 +1,5 @@
-import { accessSync, constants, mkdirSync } from 'node:fs';
+import { accessSync, constants, existsSync, mkdirSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import { styleText } from 'node:util';
 import { CommanderError } from 'commander';
 import { MaestroError, messageOf } from '../model/error.js';
@@ -93,8 +94,18 @@ export function progressLine(terminal: Terminal = process.stderr, nowMs = () => 
 
 /** Makes the folder into which a command will write, so that one that cannot be is told before the work is done whose result goes there. */
 export function prepareFolder(path: string): void {
-  mkdirSync(path, { recursive: true });
+  makeFolder(resolve(path));
   accessSync(path, constants.W_OK);
+}
+
+/** What `mkdirSync` with `recursive` does, which never ends below a folder that takes no others (/proc). */
+function makeFolder(path: string): void {
+  const parent = dirname(path);
+  if (existsSync(path)) mkdirSync(path, { recursive: true });
+  else {
+    if (!existsSync(parent)) makeFolder(parent);
+    mkdirSync(path);
+  }
 }
 
 /** Exit codes: 0 done, 1 failed, 2 asked for in the wrong way. */

@@ -27,7 +27,7 @@ import { modelledFleet } from '../config/modelled-fleet.js';
 import { ORACLE_POLICIES, ORDERING_POLICIES } from '../global/order/registry.js';
 import { MaestroError } from '../model/error.js';
 import { fractionOrNone, positive, positiveInteger } from './numbers.js';
-import { progressLine, renderTable } from './output.js';
+import { prepareFolder, progressLine, renderTable } from './output.js';
 import { demoFleetPath, demoTracePath } from './package-files.js';
 import { simRules } from './sim-rules.js';
 import { tellRun, wantsDetails } from './sim-run.js';
@@ -123,6 +123,7 @@ async function simulate(given: SimArguments): Promise<void> {
   if (shard && out === undefined) {
     throw new MaestroError('invalid_request', '--shard needs --out: the folder where its runs are kept for the merge.');
   }
+  if (out !== undefined) prepareFolder(out);
   const { rows } = await readTrace(trace);
   const { config, assumed } = modelledFleet(loadConfig(options.fleet));
   const rules = simRules(config);
@@ -184,6 +185,7 @@ async function simulate(given: SimArguments): Promise<void> {
 }
 
 async function merge(dirs: readonly string[], { out }: { readonly out: string }): Promise<void> {
+  prepareFolder(out);
   const journals = dirs.map((dir) => {
     const journal = readJournal(dir);
     if (!journal) throw new MaestroError('invalid_request', `${dir} holds no runs.jsonl of "maestro sim --out".`);
