@@ -48,11 +48,6 @@ export class KvInUse {
     this.previous = { ...reading, atMs: nowMs };
   }
 
-  /** {@link tokens}, of which no more is still to be written than requests allow that may take `mostTokens` together. */
-  within(mostTokens: number): number {
-    return Math.min(this.tokens, Math.max(mostTokens, this.tokens - this.growthTokens));
-  }
-
   /** A call is let in that will take no more than this. */
   granted(boundTokens: number): void {
     if (this.readings > 0) this.tokens += boundTokens;
