@@ -9,9 +9,14 @@ describe('WindowQuantiles', () => {
         fc.array(fc.integer({ min: 0, max: 50 }), { minLength: 1, maxLength: 200 }),
         fc.integer({ min: 1, max: 40 }),
         fc.double({ min: 0, max: 1, noNaN: true }),
-        (values, capacity, q) => {
+        fc.array(fc.boolean(), { minLength: 1, maxLength: 60 }),
+        (values, capacity, q, looks) => {
           const window = new WindowQuantiles(capacity);
-          for (const value of values) window.add(value);
+          for (const [index, value] of values.entries()) {
+            window.add(value);
+            // However many values come between two looks.
+            if (looks[index % looks.length]) window.quantile(q);
+          }
           const kept = values.slice(-capacity).sort((a, b) => a - b);
           const position = q * (kept.length - 1);
           const low = kept[Math.floor(position)]!;
