@@ -1,9 +1,4 @@
-/** FNV-1a over the characters: short strings, mixed well enough for linear probing. */
-function hashOf(key: string): number {
-  let hash = 0x811c9dc5;
-  for (let index = 0; index < key.length; index++) hash = Math.imul(hash ^ key.charCodeAt(index), 0x01000193);
-  return (hash ^ (hash >>> 15)) >>> 0;
-}
+import { stringHash } from './string-hash.js';
 
 /**
  * A map from strings for what comes and goes with every request. It reuses its slots: at a steady size it allocates nothing, and a
@@ -14,6 +9,8 @@ function hashOf(key: string): number {
 export class ChurnMap<V> {
   private keys: (string | undefined)[];
   private slots: (V | undefined)[];
+  /** Of the key at the same place. Compared first: a key itself lies wherever it was made, mostly in cold memory. */
+  private hashes: Int32Array;
   private mask: number;
   private count = 0;
 
@@ -21,6 +18,7 @@ export class ChurnMap<V> {
   constructor(capacity = 64) {
     this.keys = new Array<string | undefined>(capacity).fill(undefined);
     this.slots = new Array<V | undefined>(capacity).fill(undefined);
+    this.hashes = new Int32Array(capacity);
     this.mask = capacity - 1;
   }
 
@@ -44,6 +42,7 @@ export class ChurnMap<V> {
         index = this.find(key);
       }
       this.keys[index] = key;
+      this.hashes[index] = stringHash(key);
       this.count += 1;
     }
     this.slots[index] = value;
@@ -54,10 +53,11 @@ export class ChurnMap<V> {
     if (this.keys[hole] === undefined) return false;
     // Whatever was pushed past the hole by a collision moves back, so that no search ends early.
     for (let next = (hole + 1) & this.mask; this.keys[next] !== undefined; next = (next + 1) & this.mask) {
-      const home = hashOf(this.keys[next]!) & this.mask;
+      const home = this.hashes[next]! & this.mask;
       if (((next - home) & this.mask) < ((next - hole) & this.mask)) continue;
       this.keys[hole] = this.keys[next];
       this.slots[hole] = this.slots[next];
+      this.hashes[hole] = this.hashes[next]!;
       hole = next;
     }
     this.keys[hole] = undefined;
@@ -83,23 +83,30 @@ export class ChurnMap<V> {
 
   /** The slot of the key, or the empty one where it would stand. */
   private find(key: string): number {
-    const { keys, mask } = this;
-    let index = hashOf(key) & mask;
-    for (let found = keys[index]; found !== undefined && found !== key; found = keys[index]) index = (index + 1) & mask;
+    const { keys, hashes, mask } = this;
+    const hash = stringHash(key);
+    let index = hash & mask;
+    for (let found = keys[index]; found !== undefined; found = keys[index]) {
+      if (hashes[index] === hash && found === key) break;
+      index = (index + 1) & mask;
+    }
     return index;
   }
 
   private grow(): void {
-    const { keys, slots } = this;
+    const { keys, slots, hashes } = this;
     this.keys = new Array<string | undefined>(2 * keys.length).fill(undefined);
     this.slots = new Array<V | undefined>(2 * slots.length).fill(undefined);
+    this.hashes = new Int32Array(2 * hashes.length);
     this.mask = this.keys.length - 1;
     for (let index = 0; index < keys.length; index++) {
       const key = keys[index];
       if (key === undefined) continue;
-      const home = this.find(key);
+      let home = hashes[index]! & this.mask;
+      while (this.keys[home] !== undefined) home = (home + 1) & this.mask;
       this.keys[home] = key;
       this.slots[home] = slots[index];
+      this.hashes[home] = hashes[index]!;
     }
   }
 }
