@@ -24,9 +24,12 @@ export class Buckets<T> {
     const target = Math.max(0, Math.min(this.buckets.length - 1, Math.floor(bucket)));
     const slot = this.slots.get(item);
     if (slot?.bucket === target) return;
-    if (slot) this.take(slot);
     const list = this.buckets[target]!;
-    this.slots.set(item, { bucket: target, index: list.length });
+    if (slot) {
+      this.take(slot);
+      slot.bucket = target;
+      slot.index = list.length;
+    } else this.slots.set(item, { bucket: target, index: list.length });
     list.push(item);
   }
 

@@ -83,6 +83,24 @@ export function isAsleep(engine: EngineRecord): boolean {
   return Number.isFinite(readyInMs);
 }
 
+/** Nothing was placed there, and it was not taken for lost, since its view came. */
+export function isUntouched({ stale, pendingLeases, pendingKvTokens }: EngineRecord): boolean {
+  return !stale && pendingLeases === 0 && pendingKvTokens === 0;
+}
+
+/** Has an engine the same place in the index of its model? Of three views for a stage, that of its first token says only how much is left to prefill. */
+export function isAlike(a: EngineView, b: EngineView): boolean {
+  return (
+    a.state === b.state &&
+    a.leases === b.leases &&
+    a.reservedKvTokens === b.reservedKvTokens &&
+    a.keptKvTokens === b.keptKvTokens &&
+    a.kvPoolTokens === b.kvPoolTokens &&
+    a.seats === b.seats &&
+    a.readyInMs === b.readyInMs
+  );
+}
+
 /** Seats taken by the newest view and by what was placed since. */
 export function leasesOf(engine: EngineRecord): number {
   return engine.view.leases + engine.pendingLeases;

@@ -14,7 +14,9 @@ import { type Prediction, type Stage, sessionOf } from '../model/stage.js';
 import {
   type EngineCosts,
   type EngineRecord,
+  isAlike,
   isRunning,
+  isUntouched,
   leasesOf,
   linearCosts,
   placesOf,
@@ -99,9 +101,7 @@ export class ClusterRouter {
   update(view: EngineView, _nowMs?: number): void {
     const { engineId, model } = view.spec;
     let engine = this.engines.get(engineId);
-    if (engine && view.version < engine.view.version) return;
-    if (engine && engine.view === view && !engine.stale && engine.pendingLeases === 0 && engine.pendingKvTokens === 0)
-      return;
+    if (engine && (view.version < engine.view.version || (engine.view === view && isUntouched(engine)))) return;
     if (engine && engine.view.spec.model !== model) {
       this.remove(engineId);
       engine = undefined;
@@ -125,10 +125,12 @@ export class ClusterRouter {
     engine.view = view;
     if (view.pace !== before?.pace) engine.slowness = this.index(model).pace.slowness(view.pace, engine.costs);
     this.sharing.changed(engine, before);
+    const stands = before !== undefined && view.pace === before.pace && isAlike(before, view) && isUntouched(engine);
     engine.stale = false;
     engine.pendingLeases = 0;
     engine.pendingKvTokens = 0;
-    this.put(engine);
+    if (stands) this.noteChange(model, this.index(model));
+    else this.put(engine);
     this.observe(engine);
   }
 

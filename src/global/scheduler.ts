@@ -148,6 +148,7 @@ export class GlobalScheduler {
     this.releaseParked(nowMs);
     this.applyTimedChanges(nowMs);
     this.workingSet.expire(nowMs);
+    if (this.limits.count === 0) return [];
     const dispatches: Dispatch[] = [];
     for (let next = this.returning.takeNext(nowMs); next; next = this.returning.takeNext(nowMs)) {
       this.start(next.queued, next.clusterId, undefined, this.queue(next.queued.stage.model), nowMs, dispatches);
@@ -286,7 +287,8 @@ export class GlobalScheduler {
     const { orderKey } = queued;
     const kind = passed ? passed.kind : queued.kind;
     const priority = this.priorities.priority(orderKey, this.policy.keyUnit, kind, nowMs);
-    const keyChange = passed ? undefined : keyChangeOf(this.policy, this.orderInput(queued, queue, nowMs));
+    const changes = !passed && this.policy.changesAtMs !== undefined;
+    const keyChange = changes ? keyChangeOf(this.policy, this.orderInput(queued, queue, nowMs)) : undefined;
     dispatches.push({ stageId: stage.stageId, clusterId, orderKey, keyChange, priority });
   }
 
@@ -366,7 +368,7 @@ export class GlobalScheduler {
   }
 
   private enterQueue(queued: QueuedStage): void {
-    queued.expiryEntry = this.expiries.push(queued, queued.expiresAtMs);
+    if (queued.expiresAtMs !== Infinity) queued.expiryEntry = this.expiries.push(queued, queued.expiresAtMs);
     const siblings = this.waitingByWorkflow.get(queued.workflow.workflowId);
     if (siblings) siblings.push(queued);
     else this.waitingByWorkflow.set(queued.workflow.workflowId, [queued]);
