@@ -1,10 +1,11 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { createLocalLevels } from '../bus/local.js';
+import { createLocalLevels, type LocalLevels } from '../bus/local.js';
 import { WallClock } from '../bus/wall-clock.js';
 import type { MaestroConfig } from '../config/schema.js';
 import { EnginePath } from '../engine/vllm/data-path.js';
-import { createGateway, createGatewayMetrics, type GatewayConfig } from '../gateway/index.js';
+import { createGateway, createGatewayMetrics, type Gateway, type GatewayConfig } from '../gateway/index.js';
+import type { Clock } from '../model/clock.js';
 import { createLogger } from '../observe/log.js';
 import type { StageModel } from '../predict/stage-model.js';
 import { discoveredNodes } from './vllm-urls.js';
@@ -50,47 +51,81 @@ function event(fields: object): string {
  * outside; all is gone when it ends. Never rejects: what fails here costs time later, and nothing else.
  */
 export async function rehearse(options: RehearsalOptions): Promise<void> {
-  const engine = createServer(answer);
+  const engines = [createServer(answer), createServer(answer)];
   try {
-    await rehearseOn(await listening(engine), options);
+    await rehearseOn(await Promise.all(engines.map(listening)), options);
   } catch {
     // A machine without a free port, for one; those who serve will say so.
   }
-  engine.closeAllConnections();
-  engine.close();
+  for (const engine of engines) {
+    engine.closeAllConnections();
+    engine.close();
+  }
 }
 
-async function rehearseOn(engineUrl: string, options: RehearsalOptions): Promise<void> {
-  const { config, model, stopped } = options;
+async function rehearseOn(engineUrls: readonly string[], options: RehearsalOptions): Promise<void> {
   const clock = new WallClock();
-  const logger = createLogger({ level: 'silent' });
-  const { decisionLog: _unwritten, ...observe } = config.observe;
-  const levels = createLocalLevels({
-    config: { ...config, observe },
-    ...{ nodes: discoveredNodes([engineUrl]), clock, wallClock: clock, logger },
-    prediction: { model },
-  });
-  const gateway = createGateway({
-    ...{ scheduling: levels.scheduling, clock, wallClock: clock, logger },
-    metrics: createGatewayMetrics(config.classes.map(({ name }) => name)),
-    config: { ...options.gateway, keys: [] },
-  });
-  let client: EnginePath | undefined;
+  const doors = engineUrls.map((_url, index) => new Door(engineUrls.slice(index), clock, options));
   try {
-    await levels.start();
-    await gateway.listen(0, '127.0.0.1');
-    const path = new EnginePath({ origin: gateway.address, apiKey: undefined, keepAliveMs: KEEP_ALIVE_MS, clock });
-    client = path;
+    for (const door of doors) await door.open();
     const endMs = clock.nowMs() + LIMIT_MS;
     let sent = 0;
     const callAgain = async () => {
-      while (sent < REQUESTS && clock.nowMs() < endMs && !stopped()) await call(path, sent++);
+      while (sent < REQUESTS && clock.nowMs() < endMs && !options.stopped()) {
+        const index = sent++;
+        // Both get requests of every kind: these come in eights.
+        await doors[(index >> 3) % doors.length]!.call(index);
+      }
     };
     await Promise.all(Array.from({ length: AT_ONCE }, callAgain));
   } finally {
-    client?.close();
-    await gateway.close(0);
-    await levels.stop();
+    for (const door of doors) await door.close();
+  }
+}
+
+/**
+ * A gateway and levels that stand in for those that serve. There are two, of unlike fleets: what V8 compiles for one alone takes its objects and functions for the only
+ * ones there are, and is thrown away when the first client comes to others.
+ */
+class Door {
+  private readonly levels: LocalLevels;
+  private readonly gateway: Gateway;
+  private client: EnginePath | undefined;
+
+  constructor(
+    engineUrls: readonly string[],
+    private readonly clock: Clock,
+    { config, gateway, model }: RehearsalOptions,
+  ) {
+    const logger = createLogger({ level: 'silent' });
+    const { decisionLog: _unwritten, ...observe } = config.observe;
+    this.levels = createLocalLevels({
+      config: { ...config, observe },
+      ...{ nodes: discoveredNodes(engineUrls), clock, wallClock: clock, logger },
+      prediction: { model },
+    });
+    this.gateway = createGateway({
+      ...{ scheduling: this.levels.scheduling, clock, wallClock: clock, logger },
+      metrics: createGatewayMetrics(config.classes.map(({ name }) => name)),
+      config: { ...gateway, keys: [] },
+    });
+  }
+
+  async open(): Promise<void> {
+    const { levels, gateway, clock } = this;
+    await levels.start();
+    await gateway.listen(0, '127.0.0.1');
+    this.client = new EnginePath({ origin: gateway.address, apiKey: undefined, keepAliveMs: KEEP_ALIVE_MS, clock });
+  }
+
+  call(index: number): Promise<void> {
+    return call(this.client!, index);
+  }
+
+  async close(): Promise<void> {
+    this.client?.close();
+    await this.gateway.close(0);
+    await this.levels.stop();
   }
 }
 
