@@ -113,9 +113,12 @@ export function goalsOf(judged: readonly JudgedHistory[]): { errors: SourceError
   if (!report) return undefined;
   const errors = sourceErrors(report);
   const { coverage, reservation, remaining, nextRole } = report;
-  const at = (count: number) => reservation.pooled.find((figures) => figures.concurrentCalls === count);
-  const pooled = (count: number, figure: (figures: ReservationFigures) => number): number | undefined => {
-    const figures = at(count);
+  const pooled = (
+    count: number,
+    figure: (figures: ReservationFigures) => number,
+    all = reservation.pooled,
+  ): number | undefined => {
+    const figures = all.find(({ concurrentCalls }) => concurrentCalls === count);
     return figures && figures.windows > 0 ? figure(figures) : undefined;
   };
   const goals = [
@@ -145,6 +148,18 @@ export function goalsOf(judged: readonly JudgedHistory[]): { errors: SourceError
       below(
         `node overflow at ${count} calls`,
         pooled(count, (f) => f.overflow),
+        0.01,
+      ),
+    ]),
+    ...RESERVED_GOALS.flatMap(([count, goal]) => [
+      below(
+        `reserved at ${count} calls, answers cut at 4096`,
+        pooled(count, (f) => f.reservedShare, reservation.pooledCut),
+        goal,
+      ),
+      below(
+        `node overflow at ${count} calls, answers cut at 4096`,
+        pooled(count, (f) => f.overflow, reservation.pooledCut),
         0.01,
       ),
     ]),

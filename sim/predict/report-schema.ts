@@ -55,6 +55,7 @@ const figures = {
     perCall: z.strictObject(perCall),
     summed: windows.describe('Each call by its own bound.'),
     pooled: windows.describe('One bound for all concurrent calls.'),
+    pooledCut: windows.describe('The same, of answers cut at 4096 tokens, as a server with that limit cuts them.'),
   }),
   remaining: z.strictObject({
     workflows: count,

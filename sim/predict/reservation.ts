@@ -25,6 +25,8 @@ export interface Reservations {
   /** Sum of the calls' own bounds, and one bound for all of them together. */
   readonly summed: readonly ReservationFigures[];
   readonly pooled: readonly ReservationFigures[];
+  /** The same, of answers cut at {@link MAX_TOKENS}: a server that has promised so many a call, and no more, lets none be longer. */
+  readonly pooledCut: readonly ReservationFigures[];
 }
 
 const CONCURRENT_CALLS = [16, 64, 256];
@@ -37,18 +39,36 @@ export function reservations(calls: readonly KnownCall[]): Reservations {
   return {
     perCall,
     summed: CONCURRENT_CALLS.map((count) => figures(calls, count, summed)),
-    pooled: CONCURRENT_CALLS.map((count) => {
-      const bound = new PooledBound();
-      return figures(
-        calls,
-        count,
-        (window) => reservedFor(window, bound),
-        (window, overflowed) => {
-          for (const call of window) bound.observe(forecastOf(call), call.outputTokens);
-          bound.observeNode(overflowed);
-        },
-      );
-    }),
+    pooled: pooled(calls),
+    pooledCut: pooled(calls.map(cut)),
+  };
+}
+
+function pooled(calls: readonly KnownCall[]): ReservationFigures[] {
+  return CONCURRENT_CALLS.map((count) => {
+    const bound = new PooledBound();
+    return figures(
+      calls,
+      count,
+      (window) => reservedFor(window, bound),
+      (window, overflowed) => {
+        for (const call of window) bound.observe(forecastOf(call), call.outputTokens);
+        bound.observeNode(overflowed);
+      },
+    );
+  });
+}
+
+/** The call as it would have been with that limit. */
+function cut(call: KnownCall): KnownCall {
+  const { q30, q50, q95, mean } = call.prediction.outputTokens;
+  const within = (tokens: number) => Math.min(MAX_TOKENS, tokens);
+  const outputTokens = { q30: within(q30), q50: within(q50), q95: within(q95), mean: within(mean) };
+  return {
+    ...call,
+    prediction: { ...call.prediction, outputTokens },
+    boundTokens: within(call.boundTokens),
+    outputTokens: within(call.outputTokens),
   };
 }
 
