@@ -33,8 +33,9 @@ export function servingModel(
   const { boundLogOffset } = model.rules;
   const lookups = new Set(model.rules.lookupTemplates);
   const remaining = new Set(model.rules.remainingTemplates);
+  // Of few calls neither is known to be much better, and the middle of the two errs little more than the better one.
   const contest = new EstimateContest<LengthContestant>(maxCells, LENGTH_CONTESTANTS, (template) =>
-    lookups.has(template) ? 'lookup' : 'model',
+    lookups.has(template) ? 'blend' : 'model',
   );
   contest.begin(model.rules.lengthErrors);
   return {

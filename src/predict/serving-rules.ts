@@ -13,7 +13,7 @@ export interface ServingRules {
   readonly repeatLogTolerance: number;
   /** `tool_probability` was trained on enough calls to be worth something. */
   readonly toolIntent: boolean;
-  /** Templates for which looking up was better than the model, or whose calls were too few to tell: there the lookup begins. */
+  /** Templates for which looking up was better than the model, or whose calls were too few to tell: there the middle of both begins. */
   readonly lookupTemplates: readonly string[];
   /** Errors of the ways to foretell a length on calls kept back, with which their contest begins. Empty in files made before that. */
   readonly lengthErrors: ContestState;

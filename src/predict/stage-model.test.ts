@@ -127,9 +127,10 @@ describe('a predictor with a model', () => {
 
   it('begins with what its training found better, as soon as that knows such calls', () => {
     const { template } = makeStage();
-    const begun = (lengthErrors: ContestState) => {
+    const begun = (lengthErrors: ContestState, lookupTemplates: string[] = []) => {
       const model = fixed(0, 5, 5, 6, 5);
-      const predictor = new OnlinePredictor({ model: { ...model, rules: { ...model.rules, lengthErrors } } });
+      const rules = { ...model.rules, lengthErrors, lookupTemplates };
+      const predictor = new OnlinePredictor({ model: { ...model, rules } });
       const sources = Array.from({ length: 9 }, (_, call) => {
         const stage = makeStage({ stageId: `s${call}` });
         const { source } = predictor.predict(stage, FIRST_CONTEXT);
@@ -140,6 +141,10 @@ describe('a predictor with a model', () => {
     };
     expect(begun([])).toEqual(['model', 'model']);
     expect(begun([[`t\n${template}`, 500, [100, 100, 10, 50]]])).toEqual(['model', 'agent-layer']);
+    // Of few calls a small lead says little: the middle of both, until one has clearly erred less.
+    expect(begun([], [template])).toEqual(['model', 'blend']);
+    expect(begun([[`t\n${template}`, 500, [100, 100, 49.5, 50]]], [template])).toEqual(['model', 'blend']);
+    expect(begun([[`t\n${template}`, 500, [100, 100, 10, 50]]], [template])).toEqual(['model', 'agent-layer']);
   });
 
   it('goes on after a restart where it stood', () => {

@@ -12,18 +12,18 @@ import { RecentShift } from '../recent-shift.js';
 import { RECENT_CALLS } from '../serving-model.js';
 import type { TrainingTable } from '../training-table.js';
 
-/** How a template of the training is served, and what that rests on. Errors are mean absolute errors in tokens on calls kept back. */
+/** What a template of the training is served by at first, and what that rests on. Errors are mean absolute errors in tokens on calls kept back. */
 export interface TemplateChoice {
   readonly template: string;
   readonly calls: number;
-  readonly serves: 'model' | 'lookup';
+  readonly serves: 'model' | 'blend';
   readonly modelError: number | undefined;
   readonly lookupError: number | undefined;
 }
 
 /** Names of which statistics are kept. */
 const MAX_CELLS = 65_536;
-/** Below so many calls lookup tables serve a template: trees learn those by heart. Measured: `prediction-measured`, learning curve. */
+/** Below so many calls trees do not serve a template alone: they learn them by heart. Measured: `prediction-measured`, learning curve. */
 const MIN_TEMPLATE_ROWS = 200;
 
 /** What was said of calls by trees that had not learned from them, in log tokens by row; NaN where none were tried. */
@@ -71,7 +71,7 @@ export function replayKeptBack({ calls, events }: CallHistory, table: TrainingTa
   return { modelTokens, lengthErrors: contest.state().filter(([, seen]) => seen >= MIN_CALLS) };
 }
 
-/** Model or lookup, by what each would have got wrong on calls that it had not learned from. */
+/** The model, or the middle of model and lookup, by what model and lookup each would have got wrong on calls that it had not learned from. */
 export function chooseByTemplate(
   history: CallHistory,
   table: TrainingTable,
@@ -93,7 +93,7 @@ export function chooseByTemplate(
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([template, { calls, tried, model, lookup }]) => ({
       ...{ template, calls },
-      serves: calls < MIN_TEMPLATE_ROWS || lookup < model ? 'lookup' : 'model',
+      serves: calls < MIN_TEMPLATE_ROWS || lookup < model ? 'blend' : 'model',
       modelError: tried === 0 ? undefined : model / tried,
       lookupError: tried === 0 ? undefined : lookup / tried,
     }));

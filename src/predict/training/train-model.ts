@@ -105,7 +105,7 @@ export function trainModel(history: CallHistory, options: TrainingOptions): Trai
     boundLogOffset: conformalOffset(lengths.logTokens, unseen('log_tokens_q95'), options.targetOverflow),
     repeatLogTolerance,
     toolIntent: trained[0]!.trees > 0,
-    lookupTemplates: choices.flatMap(({ template, serves }) => (serves === 'lookup' ? [template] : [])),
+    lookupTemplates: choices.flatMap(({ template, serves }) => (serves === 'blend' ? [template] : [])),
     lengthErrors: replay.lengthErrors,
     remainingTemplates: remaining?.templates ?? [],
   };
