@@ -223,8 +223,7 @@ export class GlobalScheduler {
 
   private dispatchModel(queue: ModelQueue, nowMs: number, dispatches: Dispatch[]): void {
     if (queue.size === 0) return;
-    const slots = queue.inFlight + this.capacities.starts(queue.model);
-    const seats = seatsWithin(this.policy, slots);
+    const seats = seatsWithin(this.policy, queue.inFlight + this.capacities.starts(queue.model));
     if (queue.load.update(queue.size, seats) && this.policy.usesLoad) queue.markForRekey();
     for (let count = 0; count < REKEYS_PER_CALL; count++) {
       const queued = queue.takeForRekey();
