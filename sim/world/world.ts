@@ -284,9 +284,8 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
   finished(stageId: string, _outputTokens: number, _cachedTokens: number): void {
     const job = this.jobs.get(stageId);
     if (!job) return;
-    const { cachedTokens, stage } = job;
-    const use = { promptTokens: stage.promptTokens, cachedTokens, outputTokens: job.outputTokens, completed: true };
-    job.cluster!.finish(job, use);
+    const { cachedTokens, outputTokens, stage } = job;
+    job.cluster!.finish(job, { promptTokens: stage.promptTokens, cachedTokens, outputTokens, completed: true });
     job.state = 'answered';
     const { up } = job.cluster!.links;
     if (up.immediate) this.end(job, 'completed');
