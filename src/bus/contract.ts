@@ -124,6 +124,8 @@ export interface EngineSnapshot {
   readonly weights: Residency;
   /** Seats taken, held back for a wake included. */
   readonly leases: number;
+  /** How many it is given at most, by its specification, the calls that come, and what its counters have taught; undefined where nothing limits them. */
+  readonly seats?: number | undefined;
   /** Requests inside the engine, by its own gauges; undefined until it has been asked. */
   readonly running: number | undefined;
   readonly waiting: number | undefined;

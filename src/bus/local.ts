@@ -296,7 +296,7 @@ function engineSnapshot(
   view: ReturnType<NodeService['views']>[number],
   isFetching = false,
 ): EngineSnapshot {
-  const { spec, state, leases, reservedKvTokens, keptKvTokens = 0, kvPoolTokens } = view;
+  const { spec, state, seats, leases, reservedKvTokens, keptKvTokens = 0, kvPoolTokens } = view;
   const gauges = node.gauges(spec.engineId);
   return {
     nodeId: node.nodeId,
@@ -305,6 +305,7 @@ function engineSnapshot(
     state,
     weights: isFetching ? 'remote' : residencyOf(view),
     leases,
+    seats: Number.isFinite(seats) ? seats : undefined,
     running: gauges?.running,
     waiting: gauges?.waiting,
     kvReservedTokens: reservedKvTokens,

@@ -5,7 +5,7 @@ import { exportFleet } from './fleet-metrics.js';
 
 const ENGINE: EngineSnapshot = {
   ...{ nodeId: 'n', engineId: 'e', model: 'm', state: 'sleeping', weights: 'sleeping' },
-  ...{ leases: 2, running: undefined, waiting: undefined },
+  ...{ leases: 2, seats: 14, running: undefined, waiting: undefined },
   ...{ kvReservedTokens: 300, kvKeptTokens: 40, kvUsedTokens: 200, kvPoolTokens: 1_000 },
 };
 
@@ -32,6 +32,7 @@ describe('exportFleet', () => {
       `maestro_engine_state{${own},state="running"} 0`,
       `maestro_engine_weights{${own},tier="sleeping"} 1`,
       `maestro_engine_requests{${own},part="leased"} 2`,
+      `maestro_engine_seats{${own}} 14`,
       `maestro_kv_tokens{${own},part="reserved"} 300`,
       'maestro_gpu_memory_bytes{node="n",gpu="0",part="total"} 80',
       'maestro_kv_seconds_total{of="max_tokens",unit="bytes"} 50',

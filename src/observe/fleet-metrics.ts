@@ -85,6 +85,12 @@ export function exportFleet(registry: Registry, fleet: () => FleetSnapshot): voi
     ]),
   );
   gauge(
+    'maestro_engine_seats',
+    'How many calls an engine is given at once at most; falls where prompts take most of its time, or after preemptions. Missing where nothing limits them',
+    ENGINE,
+    ofEngines(({ seats }) => (seats === undefined ? [] : [[{}, seats]])),
+  );
+  gauge(
     'maestro_kv_tokens',
     'KV memory of an engine in tokens: promised to calls, kept for workflows in a tool call, used, and the pool (0: not known)',
     [...ENGINE, 'part'],
