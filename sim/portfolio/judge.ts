@@ -131,7 +131,7 @@ function comparison(counted: ReadonlySet<string>, replayed: Replayed, first: Rep
     if (met) gained += 1;
     else lost += 1;
   }
-  // What gets less done lets a backlog grow, of which a short replay sees only the beginning: as many are lost in the end as make up the work left behind.
+  // What gets less done lets a backlog grow, of which a short replay sees only the beginning: as many are lost in the end as the first keeps in time with the work that is left behind here.
   const behind = (first.doneMs - replayed.doneMs) / Math.max(1, workMs) - WORK_BY_CHANCE;
-  return { gained, lost: lost + Math.round(Math.max(0, behind) * counted.size) };
+  return { gained, lost: lost + Math.round(Math.max(0, behind) * first.inTime.size) };
 }

@@ -54,7 +54,7 @@ export interface ReplayScore {
   readonly candidate: string;
   /** Share of the counted workflows that was in time, in [0, 1]. */
   readonly attainment: number;
-  /** Counted workflows that are in time here and late under the first candidate, and the other way round; to the latter are added as many as make up the work that is left behind here. */
+  /** Counted workflows that are in time here and late under the first candidate, and the other way round; to the latter are added as many as that one keeps in time with the work that is left behind here. */
   readonly gained: number;
   readonly lost: number;
 }
