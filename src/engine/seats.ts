@@ -34,9 +34,13 @@ export interface CallMix {
 /** Share of the throughput of a full batch that an engine should be able to reach. 3/4 and all that the target allows were tried too (docs/research/order.md). */
 const WORTH = 2 / 3;
 
+/** A batch that is smaller than the usual by less than a quarter is not worth another one: the model of steps is no better than that. */
+const FEWER = 0.75;
+
 /**
- * Seats for calls that are such on average and come as they go, so that one prompt for each seat is computed while one answer is written: the largest batch whose steps last `tpotMs` at most, but
- * no more than `usualSeats`, or than it takes for two thirds of the throughput of a full batch, whichever is more. Beyond that a call becomes slower and hardly more gets done. At least 1 and at most `maxSeats`.
+ * Seats for calls that are such on average and come as they go, so that one prompt for each seat is computed while one answer is written: as many as have steps of `tpotMs` at most, where that is clearly fewer than
+ * `usualSeats`; else the usual ones, or as many as it takes for two thirds of the throughput of a full batch, if they meet the target too. Beyond that a call becomes slower and hardly more gets done. From 1 to
+ * `maxSeats`.
  */
 export function seatsForMix(
   cost: StepCost,
@@ -56,10 +60,8 @@ export function seatsForMix(
   };
   const enough = (WORTH * maxSeats) / stepMs(maxSeats);
   const worth = largest(maxSeats, (seats) => seats / stepMs(seats) <= enough);
-  return Math.min(
-    largest(maxSeats, (seats) => stepMs(seats) <= tpotMs),
-    Math.max(usualSeats, worth),
-  );
+  const meet = largest(maxSeats, (seats) => stepMs(seats) <= tpotMs);
+  return meet < FEWER * usualSeats ? meet : Math.max(usualSeats, Math.min(worth, meet));
 }
 
 /** The largest number from 1 to `most` that meets; a step only gets longer with every further sequence, so the border is found by bisection. */

@@ -214,6 +214,9 @@ describe('seatsForMix', () => {
     expect(stepMs(most)).toBeLessThanOrEqual(100);
     expect(stepMs(most + 1)).toBeGreaterThan(100);
     expect(seats(code, 0.001)).toBe(1);
+    // A little fewer than usual are not worth a change.
+    expect(seats(code, 100, Math.floor(most / 0.75))).toBe(Math.floor(most / 0.75));
+    expect(seats(code, 100, Math.floor(most / 0.75) + 1)).toBe(most);
   });
 
   it('is small where prompts are the work, and larger where they are cached', () => {
