@@ -83,7 +83,7 @@ export function slowdownFigure(group: CellGroup, points: readonly number[]): Fig
   // The axis ends where no curve rises any more.
   const still = points.findIndex((_, at) => curves.every(({ cdf }) => cdf.at(-1)! - cdf[at]! < 0.002));
   const far = points[Math.max(1, still)]!;
-  const x = logScale([points[0]!, far], [plot.left, plot.right], { maxTicks: 10 });
+  const x = logScale([points[0]!, far], [plot.left, plot.right], { maxTicks: 9 });
   const shown = points.filter((point) => point <= x.max);
   const y = linearScale([0, 1], [plot.bottom, plot.top], { count: 4 });
   const { colourOf, styleOf, legend } = policyColours(group.policies);
