@@ -58,10 +58,15 @@ export function seatsForMix(
       prefillSeqs,
     });
   };
+  const meets = (seats: number) => stepMs(seats) <= tpotMs;
+  // Asked every few calls, and nearly always the usual ones are right: one step tells.
+  const usual = Math.min(usualSeats, maxSeats);
+  const fewest = Math.ceil(FEWER * usual);
+  if (!meets(fewest)) return largest(fewest, meets);
+  if (usual === maxSeats) return usual;
   const enough = (WORTH * maxSeats) / stepMs(maxSeats);
   const worth = largest(maxSeats, (seats) => seats / stepMs(seats) <= enough);
-  const meet = largest(maxSeats, (seats) => stepMs(seats) <= tpotMs);
-  return meet < FEWER * usualSeats ? meet : Math.max(usualSeats, Math.min(worth, meet));
+  return Math.max(usual, Math.min(worth, largest(maxSeats, meets)));
 }
 
 /** The largest number from 1 to `most` that meets; a step only gets longer with every further sequence, so the border is found by bisection. */
