@@ -127,6 +127,7 @@ describe('maestro sim merge', () => {
   it('takes the --out that stands after it', async () => {
     expect(await runCli(['sim', 'merge', 'no-such-part', '--out', 'no-such-report'])).toBe(1);
     expect(stderr).toContain('no-such-part holds no runs.jsonl');
+    expect(existsSync('no-such-report')).toBe(false);
   });
 });
 

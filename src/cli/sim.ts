@@ -185,7 +185,6 @@ async function simulate(given: SimArguments): Promise<void> {
 }
 
 async function merge(dirs: readonly string[], { out }: { readonly out: string }): Promise<void> {
-  prepareFolder(out);
   const journals = dirs.map((dir) => {
     const journal = readJournal(dir);
     if (!journal) throw new MaestroError('invalid_request', `${dir} holds no runs.jsonl of "maestro sim --out".`);
@@ -196,8 +195,9 @@ async function merge(dirs: readonly string[], { out }: { readonly out: string })
   if (odd >= 0) {
     throw new MaestroError('invalid_request', `${dirs[odd]} is part of another sweep than ${dirs[0]}.`);
   }
-  const rows = new Map(journals.flatMap((journal) => [...journal.rows]));
-  await tell(buildSweepReport(plan, complete(plan, rows)), { out });
+  const rows = complete(plan, new Map(journals.flatMap((journal) => [...journal.rows])));
+  prepareFolder(out);
+  await tell(buildSweepReport(plan, rows), { out });
 }
 
 function complete(plan: SweepPlan, rows: ReadonlyMap<number, RunRow>): RunRow[] {
