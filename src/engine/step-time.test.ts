@@ -200,19 +200,20 @@ describe('seatsForMix', () => {
   const code = { promptTokens: 2_000, cachedTokens: 0, outputTokens: 28 };
   const seats = (mix: typeof chat, tpotMs: number, usualSeats = 1, maxSeats = 256) =>
     seatsForMix(cost, mix, { tpotMs, usualSeats, maxSeats });
+  /** A step of `n` such calls, none of whose prompts is cached. */
+  const stepMs = ({ promptTokens, outputTokens }: typeof chat, n: number) =>
+    cost.stepMs({
+      decodeSeqs: n,
+      contextTokens: n * (promptTokens + outputTokens / 2),
+      prefillTokens: (n * promptTokens) / outputTokens,
+      prefillPairs: (n * promptTokens * promptTokens) / outputTokens,
+      prefillSeqs: n / outputTokens,
+    });
 
   it('lets steps with the prompts of such calls meet the target', () => {
-    const stepMs = (n: number) =>
-      cost.stepMs({
-        decodeSeqs: n,
-        contextTokens: n * 2_014,
-        prefillTokens: (n * 2_000) / 28,
-        prefillPairs: (n * 2_000 * 2_000) / 28,
-        prefillSeqs: n / 28,
-      });
     const most = seats(code, 100, 256);
-    expect(stepMs(most)).toBeLessThanOrEqual(100);
-    expect(stepMs(most + 1)).toBeGreaterThan(100);
+    expect(stepMs(code, most)).toBeLessThanOrEqual(100);
+    expect(stepMs(code, most + 1)).toBeGreaterThan(100);
     expect(seats(code, 0.001)).toBe(1);
     // A little fewer than usual are not worth a change.
     expect(seats(code, 100, Math.floor(most / 0.75))).toBe(Math.floor(most / 0.75));
@@ -225,15 +226,7 @@ describe('seatsForMix', () => {
   });
 
   it('is no more than usual where that reaches two thirds of the throughput, else as many as do', () => {
-    const throughput = (n: number) =>
-      n /
-      cost.stepMs({
-        decodeSeqs: n,
-        contextTokens: n * 700,
-        prefillTokens: (n * 500) / 400,
-        prefillPairs: (n * 500 * 500) / 400,
-        prefillSeqs: n / 400,
-      });
+    const throughput = (n: number) => n / stepMs(chat, n);
     const enough = seats(chat, 1e6);
     expect(throughput(enough + 1) / throughput(256)).toBeGreaterThan(2 / 3);
     expect(throughput(enough) / throughput(256)).toBeLessThanOrEqual(2 / 3);
