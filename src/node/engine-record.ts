@@ -190,7 +190,6 @@ export class EngineRecord {
     this.lastUsedMs = nowMs;
     this.pace.taken(this.reservations.seats, nowMs);
     this.mix.ended(use);
-    this.seatLimit.forMix = this.mix.seats;
     this.meanLeaseMs += LEASE_LEARNING_RATE * (nowMs - held.lease.grantedAtMs - this.meanLeaseMs);
   }
 
@@ -220,12 +219,8 @@ export class EngineRecord {
   }
 
   private newSeatLimit(): SeatLimit {
-    const { seats, maxNumSeqs } = this.spec;
-    return new SeatLimit(Math.min(seats, maxNumSeqs), {
-      stepMs: this.config.seatStepMs,
-      decrease: this.config.seatDecrease,
-      lookAhead: this.config.lookAhead,
-    });
+    const { seatStepMs: stepMs, seatDecrease: decrease, lookAhead } = this.config;
+    return new SeatLimit(this.mix, { stepMs, decrease, lookAhead });
   }
 }
 

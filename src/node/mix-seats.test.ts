@@ -8,15 +8,17 @@ const KNOWN = { llm: findLlm('llama-3.1-8b')!, gpu: findGpu('l40s')!, tpotMs: 10
 const CODE = { promptTokens: 2_000, cachedTokens: 0, outputTokens: 28, completed: true };
 const CHAT = { promptTokens: 500, cachedTokens: 0, outputTokens: 400, completed: true };
 
-function seatsAfter(calls: number, use: object, changes: object = {}): number | undefined {
+function seatsAfter(calls: number, use: object, changes: object = {}): number {
   const mix = new MixSeats({ ...testEngine('e'), ...KNOWN, ...changes });
   for (let call = 0; call < calls; call++) mix.ended({ ...use });
   return mix.seats;
 }
 
 describe('MixSeats', () => {
-  it('says nothing before some calls have ended', () => {
-    expect([seatsAfter(63, CODE), seatsAfter(64, CODE)]).toEqual([undefined, expect.any(Number)]);
+  it('gives those of the specification before some calls have ended', () => {
+    expect(seatsAfter(63, CODE)).toBe(59);
+    expect(seatsAfter(64, CODE)).not.toBe(59);
+    expect(seatsAfter(63, CODE, { maxNumSeqs: 32 })).toBe(32);
   });
 
   it('gives fewer seats where prompts are the work, and more where answers are', () => {
@@ -33,10 +35,9 @@ describe('MixSeats', () => {
   });
 
   it('learns nothing from calls that were cut off or do not say what was cached, nor without a target, a model or a GPU', () => {
-    expect(seatsAfter(200, { ...CODE, completed: false })).toBeUndefined();
-    expect(seatsAfter(200, { ...CODE, cachedTokens: undefined })).toBeUndefined();
-    expect(seatsAfter(200, { ...CODE, outputTokens: 0 })).toBeUndefined();
-    for (const missing of ['tpotMs', 'llm', 'gpu'])
-      expect(seatsAfter(200, CODE, { [missing]: undefined })).toBeUndefined();
+    expect(seatsAfter(200, { ...CODE, completed: false })).toBe(59);
+    expect(seatsAfter(200, { ...CODE, cachedTokens: undefined })).toBe(59);
+    expect(seatsAfter(200, { ...CODE, outputTokens: 0 })).toBe(59);
+    for (const missing of ['tpotMs', 'llm', 'gpu']) expect(seatsAfter(200, CODE, { [missing]: undefined })).toBe(59);
   });
 });

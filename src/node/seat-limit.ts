@@ -16,25 +16,20 @@ export interface SeatLimitConfig {
  * memory, which has its own account; how many sequences it runs at once is known of it.
  */
 export class SeatLimit {
-  /** Seats for the calls that really come, in place of those of the specification; undefined until that is known. */
-  forMix: number | undefined;
   private learned = Number.POSITIVE_INFINITY;
   private lastStepMs = Number.NEGATIVE_INFINITY;
   private previousRunning = -1;
   private previousWaiting = 0;
   private previousPreemptions: number | undefined;
 
+  /** @param most What the specification or the mix of calls allows; it may change at any time. */
   constructor(
-    private readonly specSeats: number,
+    private readonly most: { readonly seats: number },
     private readonly config: SeatLimitConfig,
   ) {}
 
   get seats(): number {
-    return Math.min(this.most, this.learned);
-  }
-
-  private get most(): number {
-    return this.forMix ?? this.specSeats;
+    return Math.min(this.most.seats, this.learned);
   }
 
   /**
@@ -52,7 +47,7 @@ export class SeatLimit {
         if (!kvLowered) this.setLearned(Math.min(this.seats, Math.max(running, given)) * decrease, nowMs);
       } else if (stuck) {
         if (running < this.seats && !kvLowered) this.setLearned(running, nowMs);
-      } else if (this.learned < this.most && given >= this.learned && waiting <= lookAhead) {
+      } else if (this.learned < this.most.seats && given >= this.learned && waiting <= lookAhead) {
         this.setLearned(this.learned + 1, nowMs);
       }
     }
