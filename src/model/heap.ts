@@ -73,11 +73,6 @@ export class StableHeap<T> {
     return true;
   }
 
-  /** All values, in no particular order. */
-  *values(): IterableIterator<T> {
-    for (const slot of this.slots) yield slot.value;
-  }
-
   private enter(slot: Slot<T>): void {
     const index = this.slots.length;
     if (index === this.keys.length) {
