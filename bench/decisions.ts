@@ -69,7 +69,7 @@ class SteadyState {
         const engineId = `node${node}/${model}`;
         const view = makeView(engineId, { seats: SEATS }, { model, seats: SEATS });
         this.views.set(engineId, view);
-        this.router.update(view, 0);
+        this.router.update(view);
       }
     }
     const places = nodes * MODELS.length * (SEATS + 4);
@@ -157,7 +157,7 @@ class SteadyState {
       reservedKvTokens: before.reservedKvTokens + kvTokens,
     };
     this.views.set(engineId, view);
-    this.router.update(view, this.nowMs);
+    this.router.update(view);
   }
 }
 

@@ -64,7 +64,7 @@ export class SimCluster {
   }
 
   absorb(node: SimNode, engineIds: readonly string[]): void {
-    for (const engineId of engineIds) this.router.update(node.view(engineId), this.loop.nowMs);
+    for (const engineId of engineIds) this.router.update(node.view(engineId));
     this.announceCapacity();
   }
 
@@ -81,7 +81,7 @@ export class SimCluster {
       const { engineId } = place;
       const node = this.nodes.get(place.nodeId)!;
       const reservation = node.reserve(this.demand(job, engineId, place.kvTokens));
-      router.update(node.view(engineId), loop.nowMs);
+      router.update(node.view(engineId));
       if (reservation.kind === 'refuse') {
         job.excluded ??= new Set();
         job.excluded.add(engineId);
@@ -118,7 +118,7 @@ export class SimCluster {
     if (job.state === 'held') node.cancel(stage.stageId);
     else node.release(stage.stageId, use);
     this.router.ended(stage.stageId, engineId, this.loop.nowMs);
-    this.router.update(node.view(engineId), this.loop.nowMs);
+    this.router.update(node.view(engineId));
     this.announceCapacity();
   }
 
@@ -127,7 +127,7 @@ export class SimCluster {
     if (!node || engineId === undefined) return;
     node.keep(engineId, context);
     this.router.keep(engineId, context);
-    this.router.update(node.view(engineId), this.loop.nowMs);
+    this.router.update(node.view(engineId));
     this.announceCapacity();
   }
 
@@ -179,7 +179,7 @@ export class SimCluster {
       job.moves += 1;
       node.cancel(stage.stageId);
       this.router.dropped(stage.stageId);
-      this.router.update(node.view(engineId), this.loop.nowMs);
+      this.router.update(node.view(engineId));
       this.place(job);
     });
   }
@@ -191,7 +191,7 @@ export class SimCluster {
     this.router.ended(stage.stageId, engineId, this.loop.nowMs);
     job.excluded ??= new Set();
     job.excluded.add(engineId);
-    this.router.update(node.view(engineId), this.loop.nowMs);
+    this.router.update(node.view(engineId));
   }
 
   private announceCapacity(): void {

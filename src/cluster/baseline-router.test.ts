@@ -8,7 +8,7 @@ const VIEWS = [makeView('n/a', { leases: 3 }), makeView('n/b', { leases: 1 }), m
 
 function router(kind: BaselineKind, views = VIEWS): BaselineRouter {
   const made = new BaselineRouter(kind, { lookAhead: 0 });
-  for (const view of views) made.update(view, 0);
+  for (const view of views) made.update(view);
   return made;
 }
 
@@ -33,10 +33,10 @@ describe('BaselineRouter', () => {
   it('keeps a workflow where its first call went, even when that engine is full, until it is down', () => {
     const made = router('affinity');
     expect(places(made, ['1', '2', '1', '2', '1'])).toEqual(['n/a', 'n/b', 'n/a', 'n/b', 'n/a']);
-    made.update(makeView('n/a', { version: 2, leases: 8 }), 1);
+    made.update(makeView('n/a', { version: 2, leases: 8 }));
     expect(places(made, ['1'])).toEqual(['n/a']);
     expect(places(made, ['2'], ['n/b'])).toEqual(['n/c']);
-    made.update(makeView('n/a', { version: 3, state: 'down' }), 2);
+    made.update(makeView('n/a', { version: 3, state: 'down' }));
     expect(places(made, ['1', '1'])).toEqual(['n/b', 'n/b']);
   });
 

@@ -30,8 +30,8 @@ export class BaselineRouter extends ClusterRouter {
     this.limits = { ...DEFAULT_ROUTER_CONFIG, ...config };
   }
 
-  override update(view: EngineView, nowMs?: number): void {
-    super.update(view, nowMs);
+  override update(view: EngineView): void {
+    super.update(view);
     const { engineId, model } = view.spec;
     let views = this.byModel.get(model);
     if (!views) {

@@ -34,6 +34,21 @@ export interface EngineRecord {
   cacheGeneration: number;
 }
 
+/** An engine of which a first view has come. */
+export function newEngineRecord(view: EngineView, costs: EngineCosts, leaseTime: LeaseTime): EngineRecord {
+  return {
+    view,
+    costs,
+    pendingLeases: 0,
+    pendingKvTokens: 0,
+    heldBeside: 0,
+    stale: false,
+    leaseTime,
+    slowness: 1,
+    cacheGeneration: 0,
+  };
+}
+
 /** How many stages may be with an engine. */
 export interface SeatLimits {
   /** Stages that may wait inside or for an engine beyond its seats: enough to hide the round trip to the global level. */

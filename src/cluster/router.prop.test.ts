@@ -44,7 +44,7 @@ function apply(router: ClusterRouter, views: Map<string, EngineView>, draws: rea
     const changes = { state, leases, version: index, reservedKvTokens: draw.reserved, readyInMs: draw.ready };
     const view = makeView(engineId, changes, { model: draw.model });
     views.set(engineId, view);
-    router.update(view, 0);
+    router.update(view);
   });
 }
 

@@ -10,7 +10,7 @@ const costs = () => ({ prefillMsPerToken: 0.1, stepMs: 10, stepMsPerSequence: 0.
 
 function router(views: readonly EngineView[], config: Partial<ClusterRouterConfig> = {}): ClusterRouter {
   const made = new ClusterRouter({ lookAhead: 2, costs, ...config });
-  for (const view of views) made.update(view, 0);
+  for (const view of views) made.update(view);
   return made;
 }
 
@@ -24,8 +24,8 @@ describe('ClusterRouter.place', () => {
     const chosen = [place(made), place(made), place(made)].map((result) => result.kind === 'place' && result.engineId);
     expect(new Set(chosen.slice(0, 2))).toEqual(new Set(['n1/free', 'n2/free']));
     expect(made.capacity(0).models.get('model-a')!.starts).toBe(5 + 10 + 10 - 3);
-    made.update(makeView('n1/free', { version: 2 }), 1);
-    made.update(makeView('n2/free', { version: 2 }), 1);
+    made.update(makeView('n1/free', { version: 2 }));
+    made.update(makeView('n2/free', { version: 2 }));
     expect(made.capacity(0).models.get('model-a')!.starts).toBe(5 + 10 + 10);
   });
 
@@ -44,7 +44,7 @@ describe('ClusterRouter.place', () => {
     const made = router([makeView('n0/warm', { leases: 4 }), makeView('n1/cold')]);
     made.started('earlier', 'n0/warm', makeStage(stage), 0);
     expect(place(made, stage)).toMatchObject({ kind: 'place', engineId: 'n0/warm' });
-    made.update(makeView('n0/warm', { version: 2, pendingPrefillTokens: 40_000 }), 1);
+    made.update(makeView('n0/warm', { version: 2, pendingPrefillTokens: 40_000 }));
     expect(place(made, stage)).toMatchObject({ kind: 'place', engineId: 'n1/cold' });
   });
 
@@ -83,8 +83,8 @@ describe('ClusterRouter.place', () => {
     const stage = { prefixHashes: ['a', 'b'], promptTokens: 50_000 };
     const made = router([makeView('n0/e0', { leases: 5 }), makeView('n1/e1')]);
     made.started('earlier', 'n0/e0', makeStage(stage), 0);
-    made.update(makeView('n0/e0', { state: 'sleeping', version: 2, readyInMs: 100 }), 1);
-    made.update(makeView('n0/e0', { leases: 5, version: 3 }), 2);
+    made.update(makeView('n0/e0', { state: 'sleeping', version: 2, readyInMs: 100 }));
+    made.update(makeView('n0/e0', { leases: 5, version: 3 }));
     expect(place(made, stage)).toMatchObject({ engineId: 'n1/e1' });
   });
 
@@ -190,7 +190,7 @@ describe('an engine that has become far slower than its siblings', () => {
     expect(made.capacity(0).models.get('model-a')!.starts).toBe(10);
     expect(engineOf(place(made))).toBe('n1/slow');
     const healed = router(views(50));
-    for (const view of views(11, 2)) healed.update(view, 1);
+    for (const view of views(11, 2)) healed.update(view);
     expect(healed.capacity(0).models.get('model-a')!.starts).toBe(15);
   });
 
@@ -238,7 +238,7 @@ describe('ClusterRouter.leaves', () => {
 describe('ClusterRouter: views', () => {
   it('ignores an older view and forgets a removed engine', () => {
     const made = router([makeView('n0/e0', { version: 5 })]);
-    made.update(makeView('n0/e0', { version: 4, state: 'down' }), 1);
+    made.update(makeView('n0/e0', { version: 4, state: 'down' }));
     expect(place(made).kind).toBe('place');
     made.remove('n0/e0');
     expect(place(made)).toMatchObject({ kind: 'bounce', reason: 'unknown-model' });
@@ -250,7 +250,7 @@ describe('ClusterRouter: views', () => {
     expect(made.capacity(1_000).models.get('model-a')!.starts).toBe(10);
     expect(made.capacity(1_001).models.get('model-a')!.starts).toBe(0);
     expect(made.place(makeStage(), PREDICTION, 1_001)).toMatchObject({ kind: 'bounce', reason: 'no-engine' });
-    made.update(makeView('n0/e0', { version: 2, observedAtMs: 1_500 }), 1_500);
+    made.update(makeView('n0/e0', { version: 2, observedAtMs: 1_500 }));
     expect(made.place(makeStage(), PREDICTION, 1_500).kind).toBe('place');
   });
 
@@ -262,7 +262,7 @@ describe('ClusterRouter: views', () => {
       made.started(`s${index}`, 'n0/e0', makeStage(), 0);
       made.ended(`s${index}`, 'n0/e0', 80);
     }
-    made.update(makeView('n0/e0', { leases: 8, version: 2 }), 1);
+    made.update(makeView('n0/e0', { leases: 8, version: 2 }));
     expect(wait()).toBeLessThan(before / 10);
   });
 });

@@ -9,8 +9,8 @@ import type {
   ModelCapacity,
   PlaceResult,
 } from '../model/fleet.js';
-import { type HeapEntry, StableHeap } from '../model/heap.js';
-import { type Prediction, type Stage, sessionOf } from '../model/stage.js';
+import type { Prediction, Stage } from '../model/stage.js';
+import { Candidates } from './candidates.js';
 import {
   type EngineCosts,
   type EngineRecord,
@@ -19,15 +19,17 @@ import {
   isUntouched,
   leasesOf,
   linearCosts,
+  newEngineRecord,
   placesOf,
   type SeatLimits,
 } from './engine-record.js';
+import { Freshness } from './freshness.js';
 import { GpuSharing } from './gpu-sharing.js';
-import { disturbs, isSpared, ModelIndex } from './model-index.js';
+import { KeptContexts } from './kept-contexts.js';
+import { isSpared, ModelIndex } from './model-index.js';
 import { MOVE_MARGIN_MS } from './moving.js';
 import type { PlaceRequest } from './place-request.js';
 import { PrefixIndex, type PrefixLimits } from './prefix.js';
-import { RecentMap } from './recent-map.js';
 import { bounce, bounceAll, refusalOf } from './refusals.js';
 import { QUEUE_WAIT } from './score/queue-wait.js';
 import { ENGINE_SCORERS } from './score/registry.js';
@@ -57,21 +59,10 @@ export const DEFAULT_ROUTER_CONFIG: ClusterRouterConfig = {
   costs: linearCosts,
 };
 
-/** Running and sleeping engines scored for one stage, besides those with a warm prefix. */
-const MAX_RUNNING_CANDIDATES = 8;
-const MAX_SLEEPING_CANDIDATES = 3;
-/** Engines that are looked at to find those; refused ones count. */
-const MAX_LOOKED_AT = 24;
 /** Weight of the newest lease in the mean of its model. */
 const LEASE_WEIGHT = 0.05;
 /** Stages whose start is remembered until they end. */
 const MAX_STARTED = 100_000;
-
-/** A context that an engine keeps, as long as it has not lost its cache since. */
-interface KeptHere extends KeptContext {
-  readonly engine: EngineRecord;
-  readonly generation: number;
-}
 
 /**
  * Level 2: where a stage runs. Takes the few engines worth looking at from the indexes, drops those that cannot take the stage,
@@ -82,23 +73,24 @@ export class ClusterRouter {
   private readonly engines = new Map<string, EngineRecord>();
   private readonly models = new Map<string, ModelIndex>();
   private readonly prefixes: PrefixIndex;
-  private readonly kept: RecentMap<string, KeptHere>;
+  private readonly kept: KeptContexts;
+  private readonly freshness: Freshness;
   private readonly sharing = new GpuSharing();
   private readonly spared = (engineId: string) => isSpared(this.engines.get(engineId), this.models);
+  private readonly candidates = new Candidates(this.engines, this.spared);
   /** Models whose capacity is not what was last told. */
   private readonly changedModels: string[] = [];
   private readonly startedAtMs = new ChurnMap<number>();
-  private readonly byObservation = new StableHeap<EngineRecord>();
-  private readonly observations = new Map<EngineRecord, HeapEntry<EngineRecord>>();
 
   constructor(config: Partial<ClusterRouterConfig> = {}) {
     this.config = { ...DEFAULT_ROUTER_CONFIG, ...config };
     this.prefixes = new PrefixIndex(this.config);
-    this.kept = new RecentMap(this.config.maxWorkflows);
+    this.kept = new KeptContexts(this.config.maxWorkflows);
+    this.freshness = new Freshness(this.config.staleAfterMs);
   }
 
   /** The newest state of an engine; an older one than what is known is ignored. */
-  update(view: EngineView, _nowMs?: number): void {
+  update(view: EngineView): void {
     const { engineId, model } = view.spec;
     let engine = this.engines.get(engineId);
     if (engine && (view.version < engine.view.version || (engine.view === view && isUntouched(engine)))) return;
@@ -108,17 +100,7 @@ export class ClusterRouter {
     }
     const before = engine?.view;
     if (!engine) {
-      engine = {
-        view,
-        costs: this.config.costs(view.spec),
-        pendingLeases: 0,
-        pendingKvTokens: 0,
-        heldBeside: 0,
-        stale: false,
-        leaseTime: this.index(model).leaseTime,
-        slowness: 1,
-        cacheGeneration: 0,
-      };
+      engine = newEngineRecord(view, this.config.costs(view.spec), this.index(model).leaseTime);
       this.engines.set(engineId, engine);
     } else if (losesCache(engine.view, view)) engine.cacheGeneration += 1;
     if (engine.view.spec !== view.spec) engine.costs = this.config.costs(view.spec);
@@ -131,7 +113,7 @@ export class ClusterRouter {
     engine.pendingKvTokens = 0;
     if (stands) this.noteChange(model, this.index(model));
     else this.put(engine);
-    this.observe(engine);
+    this.freshness.heard(engine);
   }
 
   remove(engineId: string): void {
@@ -145,9 +127,7 @@ export class ClusterRouter {
     index.remove(engine);
     if (index.size === 0) this.models.delete(model);
     this.noteChange(model, index);
-    const entry = this.observations.get(engine);
-    if (entry) this.byObservation.remove(entry);
-    this.observations.delete(engine);
+    this.freshness.forget(engine);
   }
 
   /**
@@ -161,7 +141,8 @@ export class ClusterRouter {
     const request = this.requestOf(stage, prediction, nowMs, excluded);
     const refusals: Record<string, number> = {};
     const scored: Scored[] = [];
-    for (const engine of this.candidates(request, index, refusals)) insertSorted(scored, this.score(request, engine));
+    for (const engine of this.candidates.find(request, index, refusals))
+      insertSorted(scored, this.score(request, engine));
     const best = scored[0];
     if (!best) {
       // The global level has counted on a start that did not come.
@@ -203,9 +184,9 @@ export class ClusterRouter {
     // One that runs and could not take it lets it in when a lease has ended.
     const waitMs = isRunning(held) ? held.leaseTime.meanMs : 0;
     const latestMs = this.score(request, held).totalMs + waitMs - MOVE_MARGIN_MS;
-    return this.candidates(request, index, {}).some(
-      (engine) => engine !== held && isRunning(engine) && this.score(request, engine).totalMs < latestMs,
-    );
+    return this.candidates
+      .find(request, index, {})
+      .some((engine) => engine !== held && isRunning(engine) && this.score(request, engine).totalMs < latestMs);
   }
 
   /** A stage has been given to an engine: its prompt will be in the engine's cache. */
@@ -213,16 +194,14 @@ export class ClusterRouter {
     const engine = this.engines.get(engineId);
     if (!engine) return;
     this.prefixes.learn(stage, engine);
-    if (!this.kept.isEmpty) this.kept.delete(sessionOf(stage));
+    this.kept.returned(stage);
     if (this.startedAtMs.size < MAX_STARTED) this.startedAtMs.set(stageId, nowMs);
   }
 
   /** The engine keeps the context. */
   keep(engineId: string, context: KeptContext): void {
     const engine = this.engines.get(engineId);
-    if (!engine) return;
-    const { session, tokens, untilMs } = context;
-    this.kept.set(session, { session, tokens, untilMs, engine, generation: engine.cacheGeneration });
+    if (engine) this.kept.keep(engine, context);
   }
 
   /** A stage that was to go to an engine never got there. */
@@ -263,7 +242,7 @@ export class ClusterRouter {
 
   private requestOf(stage: Stage, prediction: Prediction, nowMs: number, excluded: ReadonlySet<string>): PlaceRequest {
     const cachedTokens = this.prefixes.cachedTokens(stage);
-    const kept = this.keptFor(stage, nowMs);
+    const kept = this.kept.find(stage, nowMs);
     const { config } = this;
     return { stage, prediction, excluded, limits: config, cachedTokens, kept, rttMs: config.rttMs };
   }
@@ -279,49 +258,6 @@ export class ClusterRouter {
     if (index.changeNoted) return;
     index.changeNoted = true;
     this.changedModels.push(model);
-  }
-
-  /** Engines that pass all filters, each once: those with a warm prefix, the least loaded, and the soonest ready of the sleeping. */
-  private candidates(request: PlaceRequest, index: ModelIndex, refusals: Record<string, number>): EngineRecord[] {
-    // So few are looked at that a list is searched faster than a set is made.
-    const looked: EngineRecord[] = [];
-    const found: EngineRecord[] = [];
-    const look = (engine: EngineRecord): boolean => {
-      if (looked.includes(engine)) return false;
-      looked.push(engine);
-      const refusal = refusalOf(request, engine);
-      if (refusal === undefined) found.push(engine);
-      else refusals[refusal] = (refusals[refusal] ?? 0) + 1;
-      return refusal === undefined;
-    };
-    const pinned = request.stage.onlyEngineId;
-    if (pinned !== undefined) {
-      const only = this.engines.get(pinned);
-      if (only) look(only);
-      return found;
-    }
-    if (request.kept) look(request.kept.engine);
-    for (const engine of request.cachedTokens.keys()) look(engine);
-    let running = 0;
-    index.visitLeastLoaded((engine) => {
-      if (look(engine)) running += 1;
-      return running >= MAX_RUNNING_CANDIDATES || looked.length >= MAX_LOOKED_AT;
-    });
-    // Where memory binds, the least loaded engines need not be the ones with room.
-    if (found.length === 0) {
-      index.roomiest(request.prediction.kvTokens.bound, (engine) => !looked.includes(engine) && look(engine));
-      // Better slow than not at all: the quick ones may have refused the stage, or be too small for it.
-      if (found.length === 0) index.visitSlow(look);
-    }
-    if (!index.hasAsleep) return found;
-    let sleeping = 0;
-    const calm = index.runsWithPool(request.prediction.kvTokens.bound);
-    index.visitSoonestReady((engine) => {
-      if (calm && disturbs(engine, this.spared)) return false;
-      if (look(engine)) sleeping += 1;
-      return sleeping >= MAX_SLEEPING_CANDIDATES;
-    });
-    return found;
   }
 
   /**
@@ -352,12 +288,6 @@ export class ClusterRouter {
     return { engine, totalMs, delaysMs };
   }
 
-  private keptFor(stage: Stage, nowMs: number): KeptHere | undefined {
-    if (this.kept.isEmpty) return undefined;
-    const kept = this.kept.get(sessionOf(stage));
-    return kept && nowMs < kept.untilMs && kept.generation === kept.engine.cacheGeneration ? kept : undefined;
-  }
-
   private index(model: string): ModelIndex {
     let index = this.models.get(model);
     if (!index) {
@@ -367,19 +297,10 @@ export class ClusterRouter {
     return index;
   }
 
-  private observe(engine: EngineRecord): void {
-    if (this.config.staleAfterMs === Number.POSITIVE_INFINITY) return;
-    const entry = this.observations.get(engine);
-    if (entry && this.byObservation.rekey(entry, engine.view.observedAtMs)) return;
-    this.observations.set(engine, this.byObservation.push(engine, engine.view.observedAtMs));
-  }
-
   private markStale(nowMs: number): void {
-    const oldestMs = nowMs - this.config.staleAfterMs;
-    for (let first = this.byObservation.peek(); first && first.key < oldestMs; first = this.byObservation.peek()) {
-      this.byObservation.pop();
-      first.value.stale = true;
-      this.put(first.value);
+    for (let silent = this.freshness.takeSilent(nowMs); silent; silent = this.freshness.takeSilent(nowMs)) {
+      silent.stale = true;
+      this.put(silent);
     }
   }
 }
