@@ -1,5 +1,5 @@
 import type { OrderPlace } from '../../src/model/fleet.js';
-import type { Prediction, Stage, StageContext } from '../../src/model/stage.js';
+import type { OutcomeKind, Prediction, Stage, StageContext, StageOutcome } from '../../src/model/stage.js';
 import type { TraceRow } from '../../traces/schema.js';
 import type { Scheduled } from '../event-loop.js';
 import type { SimCluster } from './cluster.js';
@@ -71,5 +71,25 @@ export function newJob(given: Pick<Job, 'stage' | 'context' | 'prediction' | 'ru
     coldStartMs: 0,
     firstTokenMs: undefined,
     cachedTokens: 0,
+  };
+}
+
+/** What has come of a stage that ends now. */
+export function outcomeOf(job: Job, kind: OutcomeKind, reason: string | undefined, nowMs: number): StageOutcome {
+  const { stage, row, outputTokens, cachedTokens, firstTokenMs, startedMs } = job;
+  const durationMs = nowMs - stage.arrivalMs;
+  if (kind !== 'completed') return { kind, reason, httpStatus: 500, durationMs };
+  return {
+    kind,
+    reason,
+    httpStatus: 200,
+    durationMs,
+    promptTokens: stage.promptTokens,
+    cachedTokens,
+    outputTokens,
+    finishReason: outputTokens === stage.maxTokens ? 'length' : 'stop',
+    toolCalled: row.tool_called,
+    ttftMs: firstTokenMs! - stage.arrivalMs,
+    serviceMs: nowMs - startedMs,
   };
 }

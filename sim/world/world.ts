@@ -1,28 +1,29 @@
 import type { Foresight } from '../../src/global/order/policy.js';
 import type { Dispatch } from '../../src/global/scheduler-types.js';
+import { IDLE_CHECK_MS } from '../../src/global/tracker.js';
 import { ChurnMap } from '../../src/model/churn-map.js';
-import type { CapacityChanges, KeptContext } from '../../src/model/fleet.js';
-import type { OutcomeKind, StageOutcome } from '../../src/model/stage.js';
+import type { KeptContext } from '../../src/model/fleet.js';
+import type { OutcomeKind } from '../../src/model/stage.js';
 import type { TraceRow } from '../../traces/schema.js';
 import { isRoot } from '../../traces/workflow.js';
 import { EventLoop } from '../event-loop.js';
 import type { Arrival, SimResult, SimScenario } from '../types.js';
 import { Arrivals } from './arrivals.js';
+import { CapacityNews } from './capacity-news.js';
 import type { ClusterListener, SimCluster } from './cluster.js';
 import { planFaults } from './faults.js';
 import { buildFleet, type SimFleet } from './fleet.js';
 import { GlobalLevel, type GlobalListener } from './global-level.js';
-import { type Job, newJob } from './job.js';
+import { type Job, newJob, outcomeOf } from './job.js';
 import type { Link } from './link.js';
 import { NextUses } from './next-uses.js';
 import type { NodeListener, SimNode } from './node.js';
 import { nodeConfigOf } from './node-config.js';
+import { OpenRuns } from './open-runs.js';
 import { Predictions } from './predictions.js';
 import { Recorder } from './recorder.js';
 import { completeStage, openRun, type Run, rootDelayMs } from './runs.js';
 import { engineBlocks, stageOf } from './stages.js';
-
-const IDLE_CHECK_MS = 5_000;
 
 /**
  * The whole house in virtual time: clients and gateway here, the three levels below. Decisions are those of `src`; this only carries events to them. What is sent over a link that takes
@@ -36,8 +37,8 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
   private readonly jobs = new ChurnMap<Job>();
   private readonly weights: ReadonlyMap<string, number>;
   private readonly recorder: Recorder;
-  /** In no order: the last takes the place of one that leaves. A set under such churn would keep what has left alive. */
-  private readonly openRuns: Run[] = [];
+  private readonly openRuns = new OpenRuns();
+  private readonly news: CapacityNews;
   private readonly arrivals: Arrivals;
   private sequence = 0;
   private readonly nextUses: NextUses | undefined;
@@ -50,6 +51,7 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
     const clairvoyant = scenario.policy.name.startsWith('oracle-');
     const foresight = clairvoyant ? (stageId: string) => this.truthOf(stageId) : undefined;
     this.global = new GlobalLevel(scenario, this.predictions, foresight, this.loop, this);
+    this.news = new CapacityNews(this.global, this.loop);
     this.weights = new Map(scenario.classes.map(({ name, weight }) => [name, weight]));
     this.arrivals = new Arrivals(scenario.arrivals, this.loop, (arrival) => this.arrive(arrival));
     if (scenario.node?.weights === 'oracle-residency') {
@@ -75,13 +77,13 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
     this.runController();
     this.recorder.begin(() => this.busy);
     loop.run(scenario.horizonMs);
-    for (const run of this.openRuns) this.recorder.workflow(run);
+    for (const run of this.openRuns.all()) this.recorder.workflow(run);
     return this.recorder.result(this.left());
   }
 
   /** Something is under way or still to come. */
   private get busy(): boolean {
-    return this.arrivals.left || this.openRuns.length > 0;
+    return this.arrivals.left || this.openRuns.size > 0;
   }
 
   private left(): number {
@@ -95,7 +97,7 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
 
   private arrive(arrival: Arrival): void {
     const run = openRun(arrival);
-    run.slot = this.openRuns.push(run) - 1;
+    this.openRuns.add(run);
     this.nextUses?.opened(run);
     this.scenario.controller?.arrived?.(arrival, this.loop.nowMs);
     // One that is refused at once must not end the run before the others have begun.
@@ -187,33 +189,12 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
     });
   }
 
-  /** Over a link that takes no time, news of room is told when somebody waits for it: three of four reports would be replaced unread. */
   capacityChanged(cluster: SimCluster): void {
-    if (cluster.links.up.immediate && !this.global.waits) cluster.hasNews = true;
-    else this.tellChanges(cluster);
+    this.news.changed(cluster);
   }
 
   newsWanted(): void {
-    for (const cluster of this.fleet.clusters.values()) if (cluster.hasNews) this.tellChanges(cluster);
-  }
-
-  private tellChanges(cluster: SimCluster): void {
-    cluster.hasNews = false;
-    this.tellCapacity(cluster, cluster.router.capacityChanges(this.loop.nowMs));
-  }
-
-  private tellCapacity({ links: { up } }: SimCluster, changes: CapacityChanges): void {
-    if (up.immediate) this.global.capacityChanged(changes);
-    else this.sendCapacity(up, changes);
-  }
-
-  private sendCapacity(up: Link, changes: CapacityChanges): void {
-    let told = false;
-    up.send(() => {
-      if (told) return;
-      told = true;
-      this.global.capacityChanged(changes);
-    });
+    this.news.wanted(this.fleet.clusters.values());
   }
 
   started(job: Job, coldStartMs: number): void {
@@ -299,32 +280,15 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
   /** The stage is over, however it ended: everybody learns of it, and its workflow goes on or fails. */
   private end(job: Job, kind: OutcomeKind, reason?: string): void {
     if (job.state === 'ended') return;
-    const { nowMs } = this.loop;
     const { stage, run, row } = job;
     const ran = job.state === 'running' || job.state === 'answered';
     if (job.state === 'running' || job.state === 'held') job.cluster!.finish(job, {});
     job.state = 'ended';
     this.jobs.delete(stage.stageId);
-    const completed = kind === 'completed';
-    const durationMs = nowMs - stage.arrivalMs;
-    const outcome: StageOutcome = completed
-      ? {
-          kind,
-          reason,
-          httpStatus: 200,
-          durationMs,
-          promptTokens: stage.promptTokens,
-          cachedTokens: job.cachedTokens,
-          outputTokens: job.outputTokens,
-          finishReason: job.outputTokens === stage.maxTokens ? 'length' : 'stop',
-          toolCalled: row.tool_called,
-          ttftMs: job.firstTokenMs! - stage.arrivalMs,
-          serviceMs: nowMs - job.startedMs,
-        }
-      : { kind, reason, httpStatus: 500, durationMs };
+    const outcome = outcomeOf(job, kind, reason, this.loop.nowMs);
     this.global.ended(job, outcome, ran);
     this.recorder.stage(job, outcome);
-    if (completed) for (const ready of completeStage(run, row)) this.start(run, ready.row, ready.delayMs);
+    if (kind === 'completed') for (const ready of completeStage(run, row)) this.start(run, ready.row, ready.delayMs);
     else run.record.error ??= `${row.request_id}: ${kind}${reason === undefined ? '' : ` (${reason})`}`;
     this.stageOver(run);
   }
@@ -339,11 +303,7 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
     record.endMs = nowMs;
     record.met = record.completed && nowMs <= record.deadlineMs;
     this.nextUses?.closed(run);
-    const last = this.openRuns.pop()!;
-    if (last !== run) {
-      this.openRuns[run.slot] = last;
-      last.slot = run.slot;
-    }
+    this.openRuns.remove(run);
     this.recorder.workflow(run);
     if (!this.busy) this.loop.stop();
   }
@@ -384,10 +344,7 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
         global.begin(job);
         if (job.state === 'queued' || job.state === 'placing' || job.state === 'returning') this.enqueue(job);
       }
-      for (const cluster of this.fleet.clusters.values()) {
-        const { clusterId, models } = cluster.router.capacity(this.loop.nowMs);
-        this.tellCapacity(cluster, { clusterId, models: [...models.values()] });
-      }
+      for (const cluster of this.fleet.clusters.values()) this.news.tellAll(cluster);
       const { kept } = this;
       this.kept = [];
       for (const { run, row } of kept) this.submit(run, row);

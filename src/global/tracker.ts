@@ -1,5 +1,6 @@
 import { LruMap } from '../model/lru-map.js';
 import type { OutcomeKind, Stage, StageContext, StageOutcome } from '../model/stage.js';
+import { MINUTE_MS } from '../model/units.js';
 import { NOTHING_YET, WorkflowMemory } from './workflow-past.js';
 
 /** A workflow as far as its calls have revealed it. Times are clock milliseconds. */
@@ -28,7 +29,7 @@ export interface WorkflowState {
 
 /** What {@link WorkflowTracker} remembers at most, and for how long. */
 export interface TrackerConfig {
-  /** A workflow without live stages counts as over after this long without a call. */
+  /** A workflow without live stages counts as over after this long without a call; a later call of it begins a new one. */
   readonly idleMs: number;
   /** Workflows remembered; beyond it the one that has been quiet longest is forgotten. */
   readonly maxWorkflows: number;
@@ -36,7 +37,10 @@ export interface TrackerConfig {
   readonly onOver?: (workflow: WorkflowState) => void;
 }
 
-const DEFAULT_TRACKER_CONFIG: TrackerConfig = { idleMs: 10 * 60_000, maxWorkflows: 10_000 };
+const DEFAULT_TRACKER_CONFIG: TrackerConfig = { idleMs: 3 * MINUTE_MS, maxWorkflows: 10_000 };
+
+/** Whoever keeps a tracker looks so often for idle workflows. */
+export const IDLE_CHECK_MS = 5_000;
 
 /** What is known before the first call of any workflow. */
 const FIRST_CALL: StageContext = {
