@@ -1,5 +1,5 @@
 import { BaselineRouter } from '../../src/cluster/baseline-router.js';
-import { LOOK_AGAIN_MS, MOST_MOVES } from '../../src/cluster/moving.js';
+import { LOOK_AGAIN_MS, longestWaitMs, MAX_TRIES, MOST_MOVES } from '../../src/cluster/moving.js';
 import { ClusterRouter } from '../../src/cluster/router.js';
 import type { Demand, KeptContext, LeaseUse } from '../../src/model/fleet.js';
 import { sessionOf } from '../../src/model/stage.js';
@@ -16,10 +16,6 @@ export interface ClusterListener {
   capacityChanged(cluster: SimCluster): void;
 }
 
-/** A stage that no engine takes after this many tries goes back to the queue. */
-const MAX_TRIES = 4;
-/** Every wait for one particular engine lasts at least so long. */
-const MIN_WAIT_MS = 50;
 const EPOCH = 1;
 const NONE: ReadonlySet<string> = new Set();
 
@@ -100,7 +96,7 @@ export class SimCluster {
   }
 
   granted(job: Job, coldStartMs: number): void {
-    loopCancel(this.loop, job);
+    this.stopWaiting(job);
     this.listener.started(job, coldStartMs);
   }
 
@@ -112,7 +108,7 @@ export class SimCluster {
 
   /** Ends whatever the stage has here. */
   finish(job: Job, use: LeaseUse): void {
-    loopCancel(this.loop, job);
+    this.stopWaiting(job);
     const { node, engineId, stage } = job;
     if (!node || engineId === undefined) return;
     if (job.state === 'held') node.cancel(stage.stageId);
@@ -150,9 +146,8 @@ export class SimCluster {
     };
   }
 
-  /** A wait for one engine is worth only so much: after twice the expected wait the stage looks elsewhere. */
   private limitWait(job: Job, waitMs: number): void {
-    job.waitTimer = this.loop.after(2 * waitMs + MIN_WAIT_MS, () => {
+    job.waitTimer = this.loop.after(longestWaitMs(waitMs), () => {
       job.waitTimer = undefined;
       if (job.state !== 'held') return;
       job.node!.cancel(job.stage.stageId);
@@ -185,7 +180,7 @@ export class SimCluster {
   }
 
   private leaveEngine(job: Job): void {
-    loopCancel(this.loop, job);
+    this.stopWaiting(job);
     const { engineId, node, stage } = job;
     if (!node || engineId === undefined) return;
     this.router.ended(stage.stageId, engineId, this.loop.nowMs);
@@ -194,14 +189,14 @@ export class SimCluster {
     this.router.update(node.view(engineId));
   }
 
+  private stopWaiting(job: Job): void {
+    this.loop.cancel(job.waitTimer);
+    job.waitTimer = undefined;
+  }
+
   private announceCapacity(): void {
     if (this.capacityDue) return;
     this.capacityDue = true;
     this.loop.soon(this.tellCapacity);
   }
-}
-
-function loopCancel(loop: EventLoop, job: Job): void {
-  loop.cancel(job.waitTimer);
-  job.waitTimer = undefined;
 }

@@ -7,7 +7,6 @@ import { WorkflowTracker } from '../../src/global/tracker.js';
 import { kvPoolTokensOf } from '../../src/global/working-set.js';
 import type { CapacityChanges, EngineSpec, KeptContext } from '../../src/model/fleet.js';
 import type { StageContext, StageOutcome } from '../../src/model/stage.js';
-import { MINUTE_MS } from '../../src/model/units.js';
 import type { EventLoop, Scheduled } from '../event-loop.js';
 import type { SimScenario } from '../types.js';
 import type { Job } from './job.js';
@@ -21,8 +20,6 @@ export interface GlobalListener {
   newsWanted(): void;
 }
 
-/** As the live system: a workflow that has been silent for so long counts as over. */
-const WORKFLOW_IDLE_MS = 3 * MINUTE_MS;
 /** What waits waits until it is served: a benchmark counts a late workflow as late, not as turned away. */
 const NO_TIMEOUTS = { interactiveTimeoutMs: Number.POSITIVE_INFINITY, batchTimeoutMs: Number.POSITIVE_INFINITY };
 
@@ -179,7 +176,7 @@ export class GlobalLevel {
 }
 
 function newTracker(): WorkflowTracker {
-  return new WorkflowTracker({ idleMs: WORKFLOW_IDLE_MS, maxWorkflows: 1_000_000 });
+  return new WorkflowTracker({ maxWorkflows: 1_000_000 });
 }
 
 function enginesOf(nodes: SimScenario['nodes']): EngineSpec[] {

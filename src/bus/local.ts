@@ -14,7 +14,6 @@ import { modelsTakingTurns } from '../global/taking-turns.js';
 import { type WorkflowState, WorkflowTracker } from '../global/tracker.js';
 import type { Clock } from '../model/clock.js';
 import { type NodeSpec, residencyOf } from '../model/fleet.js';
-import { MINUTE_MS } from '../model/units.js';
 import type { ModelDemand, NodeConfig } from '../node/config.js';
 import { EVICTION_POLICIES } from '../node/evict.js';
 import { NodeService } from '../node/service.js';
@@ -78,19 +77,13 @@ const DECISIONS_KEPT = 5_000;
 /** Running workflows whose next models are foreseen. */
 const WORKFLOWS_FORESEEN = 20_000;
 
-/** A workflow that has been silent for so long counts as over; a later call of it begins a new one. */
-const WORKFLOW_IDLE_MS = 3 * MINUTE_MS;
-
 /** The epoch of a process that leads itself. */
 const LOCAL_EPOCH = 1;
 
 export function createLocalLevels(options: LocalLevelsOptions): LocalLevels {
   const { config, clock, wallClock, logger } = options;
   const { classes, scheduling: rules } = config;
-  const tracker = new WorkflowTracker({
-    idleMs: WORKFLOW_IDLE_MS,
-    ...(options.onWorkflowOver ? { onOver: options.onWorkflowOver } : {}),
-  });
+  const tracker = new WorkflowTracker(options.onWorkflowOver ? { onOver: options.onWorkflowOver } : {});
   const portfolio = options.replays ? new Portfolio({ ...portfolioFor(options.nodes), ...rules.portfolio }) : undefined;
   const facts = new EngineFacts(options.nodes.flatMap(({ engines }) => engines));
   const scheduler = schedulerOf(options, tracker, portfolio, facts);

@@ -1,4 +1,7 @@
-/** When a stage that is held at its engine goes to another one; the simulator and the live system go by the same numbers. */
+/** When a stage goes to another engine than the one that was chosen for it; the simulator and the live system go by the same numbers. */
+
+/** A stage that no engine takes after this many tries goes back to the global queue. */
+export const MAX_TRIES = 4;
 
 /** So often a held stage looks whether another engine would have it done sooner. A few microseconds a look. */
 export const LOOK_AGAIN_MS = 5_000;
@@ -6,3 +9,11 @@ export const LOOK_AGAIN_MS = 5_000;
 export const MOVE_MARGIN_MS = 2_000;
 /** Moves of one stage, until it leaves the global queue again: whatever forecasts say, it comes to rest. */
 export const MOST_MOVES = 3;
+
+/** Every wait for one particular engine lasts at least so long. */
+const MIN_WAIT_MS = 50;
+
+/** A wait for one particular engine is worth only so much: after twice the expected wait the stage looks elsewhere. */
+export function longestWaitMs(expectedMs: number): number {
+  return 2 * expectedMs + MIN_WAIT_MS;
+}

@@ -14,7 +14,7 @@ import type {
 import { type Prediction, type Stage, sessionOf } from '../model/stage.js';
 import type { HoldEnd } from '../node/open-holds.js';
 import type { EngineEndpoint } from '../node/service.js';
-import { LOOK_AGAIN_MS, MOST_MOVES } from './moving.js';
+import { LOOK_AGAIN_MS, longestWaitMs, MAX_TRIES, MOST_MOVES } from './moving.js';
 import type { ClusterRouter } from './router.js';
 import { type ModelPresence, ServedModels } from './served-models.js';
 
@@ -76,11 +76,6 @@ export interface ClusterServiceOptions {
 }
 
 const NO_EXPLANATION: PlaceExplanation = { candidates: [], refusals: {} };
-
-const MIN_WAIT_MS = 50;
-
-/** A stage that no engine takes after this many tries goes back to the queue. */
-const MAX_TRIES_PER_DISPATCH = 4;
 
 /** Level 2, live: turns placements of the router into reservations on nodes, and their changes into capacity for the global level. */
 export class ClusterService {
@@ -199,7 +194,7 @@ export class ClusterService {
     const { stage } = placement;
     placement.state = 'placing';
     placement.node = undefined;
-    for (let attempt = 0; attempt < MAX_TRIES_PER_DISPATCH; attempt++) {
+    for (let attempt = 0; attempt < MAX_TRIES; attempt++) {
       this.fetchViews();
       const place = router.place(stage, placement.prediction, nowMs, placement.excluded);
       placement.explanation = place.explanation;
@@ -275,9 +270,8 @@ export class ClusterService {
     this.tryPlace(placement, this.options.clock.nowMs());
   }
 
-  /** A wait for one engine is worth only so much: after twice the expected wait the stage looks elsewhere. */
   private limitWait(placement: Placement, waitMs: number): void {
-    placement.waitTimer = this.options.clock.after(2 * waitMs + MIN_WAIT_MS, () => {
+    placement.waitTimer = this.options.clock.after(longestWaitMs(waitMs), () => {
       if (placement.state !== 'held') return;
       placement.node?.cancel(placement.stage.stageId);
       this.leaveEngine(placement);

@@ -23,7 +23,7 @@ import { engineAnswered } from './engine-answered.js';
 import { enginesHung, noEngine, queueFull, tooLarge, waitedTooLong } from './refusals.js';
 import type { GlobalScheduler } from './scheduler.js';
 import type { Dispatch } from './scheduler-types.js';
-import type { WorkflowTracker } from './tracker.js';
+import { IDLE_CHECK_MS, type WorkflowTracker } from './tracker.js';
 import { UnservedModels } from './unserved-models.js';
 
 /** A stage whose engine refuses the connection is placed again this often, then it fails. */
@@ -36,8 +36,6 @@ const MAX_REQUEUES = 2;
 const MAX_HANGS = 2;
 
 const NONE_EXCLUDED: ReadonlySet<string> = new Set();
-
-const IDLE_CHECK_MS = 5_000;
 
 const NO_ENGINE_CHECK_MS = 1_000;
 
