@@ -10,16 +10,24 @@ export interface VictimContext {
   readonly config: NodeConfig;
 }
 
-/** Idle engines by the eviction policy; where they do not suffice, idle and due busy ones. Undefined when neither makes enough room. `need`: beyond what is lent. */
+/** What somebody has to sleep for. */
+export interface Claim {
+  /** The first stage that waits for it, and the place in the order of the most urgent one that it serves. */
+  readonly hold: Hold;
+  readonly claimKey: number;
+  /** What is missing when all that is lent has been given back. */
+  readonly need: readonly GpuNeed[];
+  readonly lent: LentBytes;
+}
+
+/** Idle engines by the eviction policy; where they do not suffice, idle and due busy ones. Undefined when neither makes enough room. */
 export function chooseVictims(
   { ledger, config }: VictimContext,
-  hold: Hold,
-  claimKey: number,
-  need: readonly GpuNeed[],
+  claim: Claim,
   others: readonly EngineRecord[],
-  lent: LentBytes,
   nowMs: number,
 ): EngineRecord[] | undefined {
+  const { need, lent } = claim;
   const byId = new Map<string, EngineRecord>();
   const idle: EvictionCandidate[] = [];
   const dueBusy: EvictionCandidate[] = [];
@@ -28,7 +36,7 @@ export function chooseVictims(
     if (record.spec.pinned === true || record.sleepLevel(ledger, nowMs) === undefined) continue;
     byId.set(record.spec.engineId, record);
     if (record.idle) idle.push(candidateOf(record, ledger, nowMs, lent));
-    else if (isDue(hold, claimKey, record, config, nowMs)) dueBusy.push(candidateOf(record, ledger, nowMs, lent));
+    else if (isDue(claim, record, config, nowMs)) dueBusy.push(candidateOf(record, ledger, nowMs, lent));
   }
   const chosen =
     idleVictims(config.eviction, need, idle) ??
@@ -74,10 +82,10 @@ export function rentPaidMs(
 }
 
 /**
- * May this hold empty that busy engine? Only after the engine's least residency, which also keeps two engines from changing places
+ * May this claim empty that busy engine? Only after the engine's least residency, which also keeps two engines from changing places
  * for ever, and only if the claim comes earlier in the global order than what the engine was given last, or the hold has waited very long.
  */
-function isDue(hold: Hold, claimKey: number, victim: EngineRecord, config: NodeConfig, nowMs: number): boolean {
+function isDue({ hold, claimKey }: Claim, victim: EngineRecord, config: NodeConfig, nowMs: number): boolean {
   if (nowMs - victim.residency.awakeSinceMs < victim.minResidencyMs()) return false;
   return claimKey < victim.lastGrantOrderKey || nowMs - hold.sinceMs >= config.maxHoldWaitMs;
 }
@@ -85,8 +93,7 @@ function isDue(hold: Hold, claimKey: number, victim: EngineRecord, config: NodeC
 /** The next moment at which the passing of time alone makes a busy engine due, or an engine's failed sleep may be tried again. */
 export function earliestDueMs(
   { config }: VictimContext,
-  hold: Hold,
-  need: readonly GpuNeed[],
+  { hold, need }: Claim,
   others: readonly EngineRecord[],
   nowMs: number,
 ): number {
