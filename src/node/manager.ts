@@ -16,14 +16,15 @@ import type { HostPinning } from './durations.js';
 import { isElastic, wantsToGrow } from './elastic.js';
 import { EngineRecord } from './engine-record.js';
 import { holdAnswer } from './estimate.js';
-import { emptyKvTotals, type HeldLease } from './kv-reservations.js';
+import { emptyKvTotals } from './kv-reservations.js';
+import { Leases } from './leases.js';
 import { MemoryLedger } from './ledger.js';
 import { PooledBound, type PooledBoundState } from './pooled-bound.js';
 import type { ReclaimContext } from './reclaim-step.js';
 import { ResidencyControl } from './residency-control.js';
 import type { EngineGauges, NodeStats } from './stats.js';
 import { RoomConfirmation } from './telemetry.js';
-import { buildView } from './view.js';
+import { EngineViews } from './view.js';
 
 /**
  * Level 1: what stands ready on one node. Keeps the promises of seats and KV memory, the residency of every engine and the ledger of HBM and host RAM.
@@ -34,7 +35,7 @@ export class NodeManager {
   readonly ledger: MemoryLedger;
   private readonly config: NodeConfig;
   private readonly engines = new Map<string, EngineRecord>();
-  private readonly leases = new ChurnMap<HeldLease>();
+  private readonly leases: Leases;
   /** Engine of every held stage. */
   private readonly heldAt = new ChurnMap<EngineRecord>();
   private readonly confirmation: RoomConfirmation;
@@ -44,12 +45,11 @@ export class NodeManager {
   /** Of all engines: what is learned of one kind of call at one of them holds at the others. */
   private readonly pooled = new PooledBound();
   private readonly pinning: HostPinning = { bytesPerMs: undefined };
-  /** Engines whose view has changed, and those whose holds may fit now; each stands here once. */
-  private readonly changedIds: string[] = [];
+  private readonly engineViews: EngineViews;
+  /** Engines whose holds may fit now; each stands here once. */
   private readonly grantable: EngineRecord[] = [];
   private actions: NodeAction[] = [];
   private epoch = 0;
-  private leaseSequence = 0;
   /** When the first kept context is over, or the place of the first held stage changes by time alone. */
   private timedDueMs = Number.POSITIVE_INFINITY;
   private nowMs = 0;
@@ -62,6 +62,7 @@ export class NodeManager {
   ) {
     this.config = { ...DEFAULT_NODE_CONFIG, ...config };
     if (this.config.kvState) this.pooled.restore(this.config.kvState);
+    this.leases = new Leases(spec.nodeId);
     this.ledger = new MemoryLedger(
       spec.gpus.map(({ memoryBytes }) => memoryBytes),
       // What is set aside for copies of checkpoints is not pinned.
@@ -82,13 +83,14 @@ export class NodeManager {
       config: this.config,
       roomConfirmed: (record, bytes, nowMs) => this.confirmation.confirms(record, bytes, records, nowMs),
       foreignBytes: (gpu) => this.confirmation.foreignBytes(gpu),
-      leasesOn: ({ spec: { engineId } }) => this.leasesOn(engineId),
+      leasesOn: ({ spec: { engineId } }) => this.leases.on(engineId),
     };
+    this.engineViews = new EngineViews(this.reclaim);
     this.residency = new ResidencyControl(this.reclaim, this.confirmation, spec.staging?.memoryBytes, {
       act: (action) => this.actions.push(action),
       releaseHolds: (record, reason) => this.releaseHolds(record, reason),
       mayGrant: (record) => this.mayGrant(record),
-      changed: (record) => this.markChanged(record),
+      changed: (record) => this.engineViews.changed(record),
     });
   }
 
@@ -103,7 +105,7 @@ export class NodeManager {
     this.epoch = demand.epoch;
     const record = this.engines.get(engineId);
     if (!record) return refuse(engineId, 'unknown-engine');
-    const held = this.leases.get(stageId);
+    const held = this.leases.of(stageId);
     if (held) {
       if (held.lease.engineId === engineId) return { kind: 'grant', lease: held.lease };
       this.release(stageId, {}, nowMs);
@@ -132,7 +134,7 @@ export class NodeManager {
     this.timedDueMs = Math.min(this.timedDueMs, record.holds.changeDueMs);
     if (state !== 'running' || isElastic(record)) this.residency.planDueMs = nowMs;
     else this.mayGrant(record);
-    this.markChanged(record);
+    this.engineViews.changed(record);
     return answer;
   }
 
@@ -145,30 +147,29 @@ export class NodeManager {
     record.holds.remove(stageId);
     this.residency.planDueMs = nowMs;
     this.mayGrant(record);
-    this.markChanged(record);
+    this.engineViews.changed(record);
   }
 
   /** The stage's prompt has been prefilled. */
   firstToken(stageId: string, nowMs: number): void {
     this.nowMs = nowMs;
-    const held = this.leases.get(stageId);
+    const held = this.leases.of(stageId);
     if (!held) return;
     const record = this.engines.get(held.lease.engineId)!;
     record.reservations.firstToken(held);
-    this.markChanged(record);
+    this.engineViews.changed(record);
   }
 
   /** Ends a lease, by lease id or stage id, with what was truly used. A second call does nothing. */
   release(id: string, use: LeaseUse, nowMs: number): void {
     this.nowMs = nowMs;
-    const held = this.leases.get(id) ?? this.leases.get(id.slice(0, id.lastIndexOf('~')));
-    if (!held || (held.lease.stageId !== id && held.lease.leaseId !== id)) return;
-    this.leases.delete(held.lease.stageId);
+    const held = this.leases.take(id);
+    if (!held) return;
     const record = this.engines.get(held.lease.engineId)!;
     record.reservations.end(held, use, nowMs);
     record.leaseEnded(held, use, nowMs);
     if (record.holds.size > 0) this.mayGrant(record);
-    this.markChanged(record);
+    this.engineViews.changed(record);
     // What is not promised any more can be given back, which others may be waiting for.
     if (isElastic(record) && this.heldAt.size > 0) this.residency.planDueMs = nowMs;
     if (record.idle) this.residency.becameIdle(nowMs);
@@ -190,7 +191,7 @@ export class NodeManager {
     if (record?.residency.state !== 'running' || isElastic(record)) return;
     record.kept.keep(context);
     this.timedDueMs = Math.min(this.timedDueMs, context.untilMs);
-    this.markChanged(record);
+    this.engineViews.changed(record);
   }
 
   engineEvent(event: EngineEvent, nowMs: number): void {
@@ -211,7 +212,7 @@ export class NodeManager {
     const record = this.engines.get(event.engineId);
     if (!record) return;
     record.observedAtMs = nowMs;
-    this.markChanged(record);
+    this.engineViews.changed(record);
     if (event.kind === 'counters') this.counters(record, event, nowMs);
     else {
       this.residency.report(record, event, nowMs);
@@ -240,29 +241,26 @@ export class NodeManager {
 
   view(engineId: string): EngineView | undefined {
     const record = this.engines.get(engineId);
-    return record && this.viewOf(record);
+    return record && this.engineViews.of(record, this.nowMs);
   }
 
   views(): EngineView[] {
-    return this.reclaim.engines.map((record) => this.viewOf(record));
+    return this.reclaim.engines.map((record) => this.engineViews.of(record, this.nowMs));
   }
 
   /** Has any view changed since the last call of {@link changed}? */
   get hasChanged(): boolean {
-    return this.changedIds.length > 0;
+    return this.engineViews.hasChanged;
   }
 
   /** Engines whose view has changed since the last call. */
   changed(): string[] {
-    const changedIds = this.changedIds.slice();
-    clear(this.changedIds);
-    for (const engineId of changedIds) this.engines.get(engineId)!.changeNoted = false;
-    return changedIds;
+    return this.engineViews.takeChanged();
   }
 
   /** Has this very lease not ended yet? */
-  holdsLease({ stageId, leaseId }: Lease): boolean {
-    return this.leases.get(stageId)?.lease.leaseId === leaseId;
+  holdsLease(lease: Lease): boolean {
+    return this.leases.has(lease);
   }
 
   gauges(engineId: string): EngineGauges | undefined {
@@ -290,23 +288,13 @@ export class NodeManager {
   }
 
   private grant(record: EngineRecord, demand: Demand, coldStartMs: number): Lease {
-    const lease: Lease = {
-      leaseId: `${demand.stageId}~${this.leaseSequence++}`,
-      stageId: demand.stageId,
-      engineId: record.spec.engineId,
-      nodeId: this.spec.nodeId,
-      kvTokens: demand.kvTokens,
-      epoch: demand.epoch,
-      grantedAtMs: this.nowMs,
-      coldStartMs,
-    };
     const wasIdle = record.idle;
-    this.leases.set(demand.stageId, record.reservations.add(demand, lease));
+    const lease = this.leases.issue(record, demand, coldStartMs, this.nowMs);
     if (demand.session !== undefined) record.kept.drop(demand.session);
     record.lastUsedMs = this.nowMs;
     record.pace.taken(record.reservations.seats, this.nowMs);
     record.lastGrantOrderKey = demand.orderKey;
-    this.markChanged(record);
+    this.engineViews.changed(record);
     // Who is busy decides how soon the others could get room.
     if (wasIdle) this.residency.forecastsChanged();
     return lease;
@@ -319,15 +307,11 @@ export class NodeManager {
       const reordered = holds.reorder(this.nowMs);
       if (kept.expire(this.nowMs) || reordered) {
         this.mayGrant(record);
-        this.markChanged(record);
+        this.engineViews.changed(record);
       }
       if (reordered) this.residency.planDueMs = this.nowMs;
       this.timedDueMs = Math.min(this.timedDueMs, kept.dueMs, holds.changeDueMs);
     }
-  }
-
-  private leasesOn(engineId: string): HeldLease[] {
-    return [...this.leases.values()].filter(({ lease }) => lease.engineId === engineId);
   }
 
   private grantAll(): void {
@@ -377,19 +361,6 @@ export class NodeManager {
       this.heldAt.delete(stageId);
       this.actions.push({ kind: 'release-hold', stageId, engineId: record.spec.engineId, reason });
     }
-  }
-
-  private markChanged(record: EngineRecord): void {
-    record.version += 1;
-    record.cachedView = undefined;
-    if (record.changeNoted) return;
-    record.changeNoted = true;
-    this.changedIds.push(record.spec.engineId);
-  }
-
-  private viewOf(record: EngineRecord): EngineView {
-    record.cachedView ??= buildView(this.reclaim, record, this.nowMs);
-    return record.cachedView;
   }
 }
 

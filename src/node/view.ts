@@ -1,3 +1,4 @@
+import { clear } from '../model/clear.js';
 import type { EngineView } from '../model/fleet.js';
 import { isElastic, slackBytes, tokensOf } from './elastic.js';
 import type { EngineRecord } from './engine-record.js';
@@ -20,8 +21,45 @@ function promisableTokens({ engines, ledger }: ReclaimContext, record: EngineRec
   return Math.max(record.kvLimitTokens, tokensOf(record, ledger.kvBytes(spec.engineId) + moreBytes));
 }
 
+/** What routers may know of the engines: each view is made when it is asked for, and kept until the engine changes. */
+export class EngineViews {
+  /** Engines whose view has changed since they were told last; each stands here once. */
+  private readonly untold: EngineRecord[] = [];
+
+  constructor(private readonly context: ReclaimContext) {}
+
+  /** Something that its view tells has changed. */
+  changed(record: EngineRecord): void {
+    record.version += 1;
+    record.cachedView = undefined;
+    if (record.changeNoted) return;
+    record.changeNoted = true;
+    this.untold.push(record);
+  }
+
+  get hasChanged(): boolean {
+    return this.untold.length > 0;
+  }
+
+  /** Ids of the engines whose view has changed since the last call. */
+  takeChanged(): string[] {
+    const engineIds: string[] = [];
+    for (const record of this.untold) {
+      record.changeNoted = false;
+      engineIds.push(record.spec.engineId);
+    }
+    clear(this.untold);
+    return engineIds;
+  }
+
+  of(record: EngineRecord, nowMs: number): EngineView {
+    record.cachedView ??= buildView(this.context, record, nowMs);
+    return record.cachedView;
+  }
+}
+
 /** What a router may know of an engine, as of `nowMs`. */
-export function buildView(context: ReclaimContext, record: EngineRecord, nowMs: number): EngineView {
+function buildView(context: ReclaimContext, record: EngineRecord, nowMs: number): EngineView {
   const { reservations, residency, spec } = record;
   const { readyInMs, disturbanceMs, victims } = estimateReadiness(context, record, nowMs);
   const cordoned = record.cordoned && residency.state !== 'down';
