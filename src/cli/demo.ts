@@ -14,7 +14,8 @@ import { MaestroError } from '../model/error.js';
 import { FleetRecorder } from './fleet-recorder.js';
 import { paint, prepareFolder, progressLine, usesColour } from './output.js';
 import { demoFleetPath, demoTracePath } from './package-files.js';
-import { type Served, serve, stopOnSignal } from './serve.js';
+import { type Served, serve } from './serve.js';
+import { stopOnSignal } from './server-process.js';
 import { slownessNote, TimerLag } from './timer-lag.js';
 import { DRAIN_MS, parsePort } from './up.js';
 

@@ -1,6 +1,7 @@
 import type { MaestroConfig } from '../config/schema.js';
+import type { EmulatedFleet } from '../engine/emulator/fleet.js';
 import { DcgmSource } from '../engine/telemetry/dcgm.js';
-import type { GpuSource } from '../engine/telemetry/gpu-source.js';
+import type { GpuSource, GpuTelemetry } from '../engine/telemetry/gpu-source.js';
 import { NvidiaSmiSource } from '../engine/telemetry/nvidia-smi.js';
 import { TelemetryWatch } from '../engine/telemetry/telemetry-watch.js';
 import type { Clock } from '../model/clock.js';
@@ -30,4 +31,12 @@ export async function watchGpus(
   }
   await Promise.all([...watches.values()].map((watch) => watch.start()));
   return watches;
+}
+
+/** What the emulated device of a node tells: always, and as it is. */
+export function emulatedTelemetry(fleet: EmulatedFleet, nodeId: string): GpuTelemetry {
+  return {
+    usedBytes: () => fleet.device(nodeId).gpus.map(({ usedBytes }) => usedBytes),
+    refresh: async () => {},
+  };
 }

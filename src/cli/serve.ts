@@ -1,11 +1,7 @@
-import { once } from 'node:events';
-import { createServer } from 'node:net';
-import { setFlagsFromString } from 'node:v8';
-import { collectDefaultMetrics, type Registry } from 'prom-client';
-import { createLocalLevels, type LocalLevels } from '../bus/local.js';
+import type { Registry } from 'prom-client';
+import { createLocalLevels } from '../bus/local.js';
 import { WallClock } from '../bus/wall-clock.js';
 import { engineApiKeys } from '../config/keys.js';
-import { isOpenToOthers, leadsTo } from '../config/listen.js';
 import { toEmulatedNodes, toNodeSpecs } from '../config/node-specs.js';
 import type { MaestroConfig } from '../config/schema.js';
 import { stepShapes } from '../config/service-times.js';
@@ -17,22 +13,21 @@ import type { TelemetryWatch } from '../engine/telemetry/telemetry-watch.js';
 import type { EngineTls } from '../engine/vllm/engine-tls.js';
 import { createGateway, createGatewayMetrics } from '../gateway/index.js';
 import type { GlobalService } from '../global/service.js';
-import { engineAddress } from '../model/engine-address.js';
-import { MaestroError } from '../model/error.js';
-import { exportFleet } from '../observe/fleet-metrics.js';
 import { createLogger, type Logger } from '../observe/log.js';
 import { exportTotal } from '../observe/metrics.js';
 import { WorkflowMetrics } from '../observe/workflow-metrics.js';
 import { keepLearned, prepareLivePrediction } from '../predict/live/service.js';
 import { RetrainingService } from '../predict/retraining/service.js';
-import type { TextVectors } from '../predict/text-vectors/service.js';
-import { watchGpus } from './gpu-telemetry.js';
+import { emulatedTelemetry, watchGpus } from './gpu-telemetry.js';
+import { listen, refuseItself, refuseStrangers, refuseTakenPort } from './listening.js';
 import { ConfigReload, gatewayConfig, withLiveFields } from './live-config.js';
 import { liveTextVectors } from './live-text-vectors.js';
 import { modelPathOf } from './package-files.js';
 import { rehearse } from './rehearsal.js';
 import { startReplayThread } from './replay-thread.js';
 import { ResidueGuard } from './residue-guard.js';
+import { exportLevels } from './served-metrics.js';
+import { prepareProcess } from './server-process.js';
 import { hasLaunches, type StartedEngines, startEngines } from './started-engines.js';
 import { tlsOfConfig } from './tls-options.js';
 import { startTrainingThread } from './training-thread.js';
@@ -128,11 +123,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
       replays: tunes
         ? startReplayThread({ nodes, classes, rttMs: {}, ...rules, node: { retention: rules.retention } })
         : undefined,
-      telemetry: (nodeId: string) => {
-        if (fleet) return { usedBytes: () => deviceReading(fleet, nodeId), refresh: async () => {} };
-        const watch = watches.get(nodeId);
-        return watch && { usedBytes: () => watch.usedBytes(), refresh: () => watch.refresh() };
-      },
+      telemetry: (nodeId: string) => (fleet ? emulatedTelemetry(fleet, nodeId) : watches.get(nodeId)),
       failedGpus: (nodeId: string) => {
         const watch = watches.get(nodeId);
         return watch && (() => watch.failedGpus());
@@ -210,65 +201,6 @@ export async function serve(options: ServeOptions): Promise<Served> {
   }
 }
 
-/** Throws where other machines would be let in without a key. */
-function refuseStrangers(options: ServeOptions, host: string): void {
-  const { keys, insecure } = options.config.gateway;
-  if (isOpenToOthers(host, keys.length, insecure || options.insecure === true)) {
-    throw new MaestroError(
-      'invalid_request',
-      `"${host}" lets other machines in, and no key is asked of them. Name keys in a fleet file (gateway.keys, with --fleet), listen on 127.0.0.1, or allow it with --insecure.`,
-    );
-  }
-}
-
-/** What a process that serves asks of Node. */
-function prepareProcess(): void {
-  // Other commands end with their reader; a server outlives whoever reads what it prints (`maestro up | head`).
-  for (const stream of [process.stdout, process.stderr])
-    stream.removeAllListeners('error').on('error', () => undefined);
-  // V8 notices that workflows and decision records live long, and would then make them in the old generation at once. There, until a full collection
-  // comes, whatever they refer to lives on as well, closed requests with all their parts, which doubled what a collection costs.
-  setFlagsFromString('--no-allocation-site-pretenuring');
-  // Node copies the pieces of every body into memory beside the heap, which V8 counts as if all of it lived long: with large prompts it went through the whole
-  // heap every second. It may become three times what lives before that; V8's own choice lies between 1.1 and 4 times.
-  setFlagsFromString('--heap-growing-percent=200');
-  // What a request leaves behind is a few milliseconds of work for the collector, thirty times a second. Helpers need more time to be woken, and then look for work, than they take
-  // off this thread; and a collection that comes in a pause, when four fifths of the room are used, comes that much too early.
-  setFlagsFromString('--no-parallel-scavenge');
-  setFlagsFromString('--no-minor-gc-task');
-}
-
-/** What the levels and this process know, for the metrics page. */
-function exportLevels(
-  registry: Registry,
-  levels: LocalLevels,
-  watches: ReadonlyMap<string, TelemetryWatch>,
-  textVectors: TextVectors | undefined,
-): void {
-  exportFleet(registry, () => levels.scheduling.fleet());
-  // CPU, memory, open files and the delay of the event loop, under prom-client's usual names.
-  collectDefaultMetrics({ register: registry });
-  exportTotal(
-    registry,
-    'maestro_decision_log_lost_total',
-    'Decisions that the log file does not have; when it rises, look at the disk under observe.decisionLog',
-    levels.lostDecisions,
-  );
-  exportTotal(
-    registry,
-    'maestro_telemetry_refused_total',
-    'GPU readings that cannot be true or came too late; when it rises, look at nvidia-smi or the DCGM exporter',
-    () =>
-      [...watches.values()].reduce((sum, { refused }) => sum + Object.values(refused).reduce((a, b) => a + b, 0), 0),
-  );
-  exportTotal(
-    registry,
-    'maestro_embedder_late_total',
-    'Texts that the sentence embedder did not answer in time; when it rises, raise prediction.embedderWait or leave prediction.embedder out',
-    () => textVectors?.late ?? 0,
-  );
-}
-
 /** The config file read again, as far as that can take effect; undefined where there is none. */
 function reloading(
   { config, configFile }: ServeOptions,
@@ -291,79 +223,6 @@ function reloading(
     () => reload.failures,
   );
   return () => reload.reload();
-}
-
-/** Throws where an engine would be this very server: a request to it would come back as another, until nothing is left. */
-function refuseItself({ config, vllmUrls }: ServeOptions, host: string, port: number): void {
-  const urls = vllmUrls ?? config.fleet.nodes.flatMap(({ engines }) => engines.flatMap(({ url }) => url ?? []));
-  const own = urls.find((url) => leadsTo(engineAddress(url), host, port));
-  if (own === undefined) return;
-  throw new MaestroError(
-    'invalid_request',
-    `Maestro itself is to listen on ${host}:${port}, which is where the engine ${own} should be. Correct the URL, or choose another port with --port.`,
-  );
-}
-
-/** Before engines are touched: a start that comes to nothing must not disturb them. */
-async function refuseTakenPort(port: number, host: string): Promise<void> {
-  if (port === 0) return;
-  const probe = createServer();
-  await listen(() => once(probe.listen(port, host), 'listening'), port, host);
-  await new Promise((resolve) => probe.close(resolve));
-}
-
-async function listen(open: () => Promise<unknown>, port: number, host: string): Promise<void> {
-  try {
-    await open();
-  } catch (cause) {
-    const why = LISTEN_PROBLEMS[(cause as NodeJS.ErrnoException).code ?? ''];
-    if (why === undefined) throw cause;
-    throw new MaestroError(
-      'invalid_request',
-      `Cannot listen on ${host}:${port}: ${why}. Choose another with --port (0 picks a free one).`,
-      { cause },
-    );
-  }
-}
-
-const LISTEN_PROBLEMS: Readonly<Record<string, string>> = {
-  EADDRINUSE: 'something listens there already',
-  EACCES: 'not permitted',
-  EADDRNOTAVAIL: 'this machine has no such address',
-};
-
-function deviceReading(fleet: EmulatedFleet, nodeId: string): number[] {
-  return fleet.device(nodeId).gpus.map(({ usedBytes }) => usedBytes);
-}
-
-/**
- * Runs `stop` once on SIGINT or SIGTERM and then exits; a second signal exits at once. So does SIGHUP where a terminal closes, or nothing can be reloaded; else it reloads.
- *
- * @param onSignal Called first, for a word to the user.
- * @param abandon Called at the second, for what must not be left behind.
- */
-export function stopOnSignal(
-  stop: () => Promise<void>,
-  onSignal: () => void,
-  abandon: () => void,
-  reload?: () => void,
-): void {
-  let stopping = false;
-  const handle = () => {
-    if (stopping) {
-      abandon();
-      process.exit(130);
-    }
-    stopping = true;
-    onSignal();
-    stop().then(
-      () => process.exit(0),
-      () => process.exit(1),
-    );
-  };
-  process.on('SIGINT', handle);
-  process.on('SIGTERM', handle);
-  process.on('SIGHUP', reload && !process.stdout.isTTY ? reload : handle);
 }
 
 /** Watches what sleeping engines that this process has started hold of the GPUs, where `nvidia-smi` tells. */

@@ -4,7 +4,8 @@ import { loadConfig } from '../config/load.js';
 import type { MaestroConfig } from '../config/schema.js';
 import { MaestroError } from '../model/error.js';
 import { demoFleetPath } from './package-files.js';
-import { type Served, serve, stopOnSignal } from './serve.js';
+import { type Served, serve } from './serve.js';
+import { stopOnSignal } from './server-process.js';
 import { type TlsArguments, tlsOfArguments, withTlsOptions } from './tls-options.js';
 import { parseUrls, vllmApiKeys } from './vllm-urls.js';
 

@@ -1,0 +1,37 @@
+import { collectDefaultMetrics, type Registry } from 'prom-client';
+import type { LocalLevels } from '../bus/local.js';
+import type { TelemetryWatch } from '../engine/telemetry/telemetry-watch.js';
+import { exportFleet } from '../observe/fleet-metrics.js';
+import { exportTotal } from '../observe/metrics.js';
+import type { TextVectors } from '../predict/text-vectors/service.js';
+
+/** What the levels and this process know, for the metrics page. */
+export function exportLevels(
+  registry: Registry,
+  levels: LocalLevels,
+  watches: ReadonlyMap<string, TelemetryWatch>,
+  textVectors: TextVectors | undefined,
+): void {
+  exportFleet(registry, () => levels.scheduling.fleet());
+  // CPU, memory, open files and the delay of the event loop, under prom-client's usual names.
+  collectDefaultMetrics({ register: registry });
+  exportTotal(
+    registry,
+    'maestro_decision_log_lost_total',
+    'Decisions that the log file does not have; when it rises, look at the disk under observe.decisionLog',
+    levels.lostDecisions,
+  );
+  exportTotal(
+    registry,
+    'maestro_telemetry_refused_total',
+    'GPU readings that cannot be true or came too late; when it rises, look at nvidia-smi or the DCGM exporter',
+    () =>
+      [...watches.values()].reduce((sum, { refused }) => sum + Object.values(refused).reduce((a, b) => a + b, 0), 0),
+  );
+  exportTotal(
+    registry,
+    'maestro_embedder_late_total',
+    'Texts that the sentence embedder did not answer in time; when it rises, raise prediction.embedderWait or leave prediction.embedder out',
+    () => textVectors?.late ?? 0,
+  );
+}
