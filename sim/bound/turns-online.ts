@@ -5,6 +5,7 @@ import {
   type TurnCall,
   type TurnModel,
   type TurnPlan,
+  type TurnSituation,
   type TurnState,
 } from './turns.js';
 
@@ -20,21 +21,18 @@ export function plannedTurnWaitMs(calls: readonly TurnCall[], models: readonly T
   let waitMs = 0;
   for (const [index, nowMs] of moments.entries()) {
     for (const [at, times] of arrivals.entries()) waiting[at]!.push(...times.filter((atMs) => atMs === nowMs));
-    const plan = planTurns(waiting, models, states, capacity, nowMs)!;
-    const followed = follow(plan, models, waiting, states, nowMs, moments[index + 1] ?? Number.POSITIVE_INFINITY);
+    const situation = { times: waiting, models, states, capacity, nowMs };
+    const followed = follow(planTurns(situation)!, situation, moments[index + 1] ?? Number.POSITIVE_INFINITY);
     states = followed.states;
     waitMs += followed.waitMs;
   }
   return waitMs;
 }
 
-/** Takes from `waiting` what begins before the next call comes. */
+/** Takes from the calls that wait what begins before the next one comes, at `untilMs`. */
 function follow(
   { moves }: TurnPlan,
-  models: readonly TurnModel[],
-  waiting: readonly number[][],
-  before: readonly TurnState[],
-  nowMs: number,
+  { times: waiting, models, states: before, nowMs }: TurnSituation & { readonly times: readonly number[][] },
   untilMs: number,
 ): { states: TurnState[]; waitMs: number } {
   const states = [...before];
