@@ -67,17 +67,15 @@ export function replayJudge(
         const startMs = elapsedMs?.() ?? 0;
         const { workflows, counters } = runSimulation({ ...scenario, policy });
         costMs += elapsedMs ? elapsedMs() - startMs : NOMINAL_EVENT_MS * counters.events;
-        const inTime = new Set(
-          workflows.flatMap(({ met, workflowId }) => (met && counted.has(workflowId) ? [workflowId] : [])),
-        );
-        const doneMs = workflows.reduce(
-          (sum, { completed, endMs, workflowId }) =>
-            completed && endMs! <= lastMs ? sum + (work.get(workflowId) ?? 0) : sum,
-          0,
-        );
-        const replayed = { inTime, doneMs };
+        const done = workflows.filter(({ completed, endMs }) => completed && endMs! <= lastMs);
+        const replayed: Replayed = {
+          inTime: new Set(
+            workflows.flatMap(({ met, workflowId }) => (met && counted.has(workflowId) ? workflowId : [])),
+          ),
+          doneMs: done.reduce((sum, { workflowId }) => sum + (work.get(workflowId) ?? 0), 0),
+        };
         first ??= replayed;
-        const attainment = inTime.size / Math.max(1, counted.size);
+        const attainment = replayed.inTime.size / Math.max(1, counted.size);
         scores.push({ candidate: name, attainment, ...comparison(counted, replayed, first, workMs) });
       }
       return { scores, costMs };

@@ -113,14 +113,6 @@ export function goalsOf(judged: readonly JudgedHistory[]): { errors: SourceError
   if (!report) return undefined;
   const errors = sourceErrors(report);
   const { coverage, reservation, remaining, nextRole } = report;
-  const pooled = (
-    count: number,
-    figure: (figures: ReservationFigures) => number,
-    all = reservation.pooled,
-  ): number | undefined => {
-    const figures = all.find(({ concurrentCalls }) => concurrentCalls === count);
-    return figures && figures.windows > 0 ? figure(figures) : undefined;
-  };
   const goals = [
     below(
       'MAE against the per-role median, mean of sources',
@@ -139,40 +131,22 @@ export function goalsOf(judged: readonly JudgedHistory[]): { errors: SourceError
     below('calls beyond their bound after 1000, overall: above 5 %', coverage.overflowAfter1000, 0.055),
     above('the same, and not far below', coverage.overflowAfter1000, 0.045),
     below('worst role of 500 calls or more', coverage.worstLargeRole?.overflow, 0.07),
-    ...RESERVED_GOALS.flatMap(([count, goal]) => [
-      below(
-        `reserved, of 4096 a call, at ${count} calls`,
-        pooled(count, (f) => f.reservedShare),
-        goal,
-      ),
-      below(
-        `node overflow at ${count} calls`,
-        pooled(count, (f) => f.overflow),
-        0.01,
-      ),
-    ]),
-    ...RESERVED_GOALS.flatMap(([count, goal]) => [
-      below(
-        `reserved at ${count} calls, answers cut at 4096`,
-        pooled(count, (f) => f.reservedShare, reservation.pooledCut),
-        goal,
-      ),
-      below(
-        `node overflow at ${count} calls, answers cut at 4096`,
-        pooled(count, (f) => f.overflow, reservation.pooledCut),
-        0.01,
-      ),
-    ]),
-    below(
-      'reserved / true at 64 calls',
-      pooled(64, (f) => f.reservedOverTrue),
-      1.6,
-    ),
-    above(
-      'saved of what foresight saves, at 64 calls',
-      pooled(64, (f) => f.savedOfForesight),
-      0.95,
-    ),
+    ...RESERVED_GOALS.flatMap(([count, goal]) => {
+      const at = figuresAt(reservation.pooled, count);
+      return [
+        below(`reserved, of 4096 a call, at ${count} calls`, at?.reservedShare, goal),
+        below(`node overflow at ${count} calls`, at?.overflow, 0.01),
+      ];
+    }),
+    ...RESERVED_GOALS.flatMap(([count, goal]) => {
+      const at = figuresAt(reservation.pooledCut, count);
+      return [
+        below(`reserved at ${count} calls, answers cut at 4096`, at?.reservedShare, goal),
+        below(`node overflow at ${count} calls, answers cut at 4096`, at?.overflow, 0.01),
+      ];
+    }),
+    below('reserved / true at 64 calls', figuresAt(reservation.pooled, 64)?.reservedOverTrue, 1.6),
+    above('saved of what foresight saves, at 64 calls', figuresAt(reservation.pooled, 64)?.savedOfForesight, 0.95),
     above('pair accuracy of remaining work, all workflows', remaining.pairAccuracy, 0.84),
     above(
       `the same, ${WORKFLOWS_A_TEMPLATE} workflows a template`,
@@ -182,6 +156,11 @@ export function goalsOf(judged: readonly JudgedHistory[]): { errors: SourceError
     above('next role among two', nextRole.calls === 0 ? undefined : nextRole.top2, 0.95),
   ];
   return { errors, goals };
+}
+
+/** Of so many calls at once; undefined where there was no such window. */
+function figuresAt(all: readonly ReservationFigures[], calls: number): ReservationFigures | undefined {
+  return all.find(({ concurrentCalls, windows }) => concurrentCalls === calls && windows > 0);
 }
 
 function below(name: string, measured: number | undefined, goal: number): Goal {
