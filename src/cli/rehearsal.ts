@@ -26,8 +26,8 @@ const REQUESTS = 7000;
 /** On a machine without CPU time the rehearsal ends by then, wall milliseconds. */
 const LIMIT_MS = 9000;
 const AT_ONCE = 4;
-/** Events of a stream, each read and written on its own, as they come from an engine: what is done with an event is compiled only after some thousands. */
-const EVENTS_OF_STREAM = 16;
+/** Events with text in a stream. */
+const WORDS = 14;
 const KEEP_ALIVE_MS = 5000;
 
 const MODEL = 'rehearsal';
@@ -39,9 +39,10 @@ const ANSWER = JSON.stringify({
   choices: [{ index: 0, message: { role: 'assistant', content: 'word '.repeat(40) }, finish_reason: 'stop' }],
   usage: { prompt_tokens: 20, total_tokens: 60, completion_tokens: 40 },
 });
+/** Of a stream, each read and written on its own, as they come from an engine: what is done with an event is compiled only after some thousands. */
 const EVENTS = [
   { delta: { role: 'assistant', content: '' }, finish_reason: null },
-  { delta: { content: 'word' }, finish_reason: null },
+  ...new Array<object>(WORDS).fill({ delta: { content: 'word' }, finish_reason: null }),
   { delta: {}, finish_reason: 'stop' },
 ].map((choice) => event({ choices: [{ index: 0, ...choice }] }));
 const USAGE_EVENT = event({ choices: [], usage: { prompt_tokens: 20, total_tokens: 22, completion_tokens: 2 } });
@@ -52,7 +53,7 @@ function event(fields: object): string {
 
 /**
  * Sends made-up requests through a gateway, levels and an engine of their own in this process, so that the code that serves is compiled before clients
- * need it: the first thousand requests of a cold process cost five times as much as later ones. Nothing of it is learned, counted or seen
+ * need it (see {@link REQUESTS}). Nothing of it is learned, counted or seen
  * outside; all is gone when it ends. Never rejects: what fails here costs time later, and nothing else.
  */
 export async function rehearse(options: RehearsalOptions): Promise<void> {
@@ -182,11 +183,12 @@ function answer(req: IncomingMessage, res: ServerResponse): void {
 
 /** Goes on with a stream of which so many events have been sent, one in a turn of the event loop. */
 function stream(res: ServerResponse, sent: number): void {
-  if (sent === EVENTS_OF_STREAM) {
+  const next = EVENTS[sent];
+  if (next === undefined) {
     res.end(`${USAGE_EVENT}data: [DONE]\n\n`);
     return;
   }
-  res.write(EVENTS[sent === 0 ? 0 : sent === EVENTS_OF_STREAM - 1 ? 2 : 1]!);
+  res.write(next);
   setImmediate(stream, res, sent + 1);
 }
 
