@@ -32,10 +32,10 @@ export interface CallMix {
 }
 
 /** Share of the throughput of a full batch that an engine should be able to reach. 3/4 and all that the target allows were tried too (docs/research/order.md). */
-const WORTH = 2 / 3;
+const ENOUGH_THROUGHPUT = 2 / 3;
 
 /** A batch that is smaller than the usual by less than a quarter is not worth another one: the model of steps is no better than that. */
-const FEWER = 0.75;
+const CLEARLY_FEWER = 0.75;
 
 /**
  * Seats for calls that are such on average and come as they go, so that one prompt for each seat is computed while one answer is written: as many as have steps of `tpotMs` at most, where that is clearly fewer than
@@ -61,10 +61,10 @@ export function seatsForMix(
   const meets = (seats: number) => stepMs(seats) <= tpotMs;
   // Asked every few calls, and nearly always the usual ones are right: one step tells.
   const usual = Math.min(usualSeats, maxSeats);
-  const fewest = Math.ceil(FEWER * usual);
+  const fewest = Math.ceil(CLEARLY_FEWER * usual);
   if (!meets(fewest)) return largest(fewest, meets);
   if (usual === maxSeats) return usual;
-  const enough = (WORTH * maxSeats) / stepMs(maxSeats);
+  const enough = (ENOUGH_THROUGHPUT * maxSeats) / stepMs(maxSeats);
   const worth = largest(maxSeats, (seats) => seats / stepMs(seats) <= enough);
   return Math.max(usual, Math.min(worth, largest(maxSeats, meets)));
 }
