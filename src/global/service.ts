@@ -13,8 +13,8 @@ import { ChurnMap } from '../model/churn-map.js';
 import type { Clock, Timer } from '../model/clock.js';
 import type { MaestroError } from '../model/error.js';
 import type { Lease, PlaceExplanation } from '../model/fleet.js';
-import type { OutcomeKind, Prediction, SloClass, Stage, StageContext, StageOutcome } from '../model/stage.js';
-import { OUTCOME_KINDS, outcomeOf, outcomeOfOneAnswer } from '../model/stage.js';
+import type { Prediction, SloClass, Stage, StageContext, StageOutcome } from '../model/stage.js';
+import { noOutcomes, outcomeOf, outcomeOfOneAnswer } from '../model/stage.js';
 import type { EngineEndpoint } from '../node/service.js';
 import type { DecisionLog } from '../observe/decision-log.js';
 import type { NextModels } from '../predict/next-models.js';
@@ -81,7 +81,7 @@ interface Job {
 /** Level 3, live: predicts, orders, dispatches and learns. In one process it is all that the front door sees of the levels. */
 export class GlobalService implements Scheduling {
   private readonly jobs = new ChurnMap<Job>();
-  private readonly outcomes = Object.fromEntries(OUTCOME_KINDS.map((kind) => [kind, 0])) as Record<OutcomeKind, number>;
+  private readonly outcomes = noOutcomes();
   private readonly names: ServedNames;
   private idleTimer: Timer | undefined;
   private hopelessTimer: Timer | undefined;

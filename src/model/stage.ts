@@ -201,6 +201,11 @@ export const OUTCOME_KINDS = [
 ] as const;
 export type OutcomeKind = (typeof OUTCOME_KINDS)[number];
 
+/** A count of each, before any has come. */
+export function noOutcomes(): Record<OutcomeKind, number> {
+  return { completed: 0, client_cancelled: 0, deadline: 0, rejected: 0, engine_failed: 0, internal: 0 };
+}
+
 /** How a stage ended, with the true counts where the engine told them. Durations in milliseconds. */
 export interface StageOutcome {
   readonly kind: OutcomeKind;

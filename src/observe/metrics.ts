@@ -1,5 +1,5 @@
 import { Counter, Gauge, Registry } from 'prom-client';
-import { OUTCOME_KINDS, type OutcomeKind } from '../model/stage.js';
+import { noOutcomes, OUTCOME_KINDS, type OutcomeKind } from '../model/stage.js';
 import { Distribution, registerHistogram } from './distribution.js';
 
 /** Upper bounds in seconds; TTFT and durations of LLM calls span from milliseconds to many minutes. */
@@ -193,10 +193,6 @@ export class GatewayMetrics {
     }
     return numbers;
   }
-}
-
-function noOutcomes(): Record<OutcomeKind, number> {
-  return Object.fromEntries(OUTCOME_KINDS.map((kind) => [kind, 0])) as Record<OutcomeKind, number>;
 }
 
 /** Exports a total that is counted elsewhere. */
