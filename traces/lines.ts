@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createReadStream } from 'node:fs';
 import { pipeline, type Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
-import { MaestroError } from '../src/model/error.js';
+import { MaestroError, systemCodeOf } from '../src/model/error.js';
 
 /** A file that is not what it is said to be; the message begins with its path. */
 export class BadFile extends MaestroError {
@@ -43,7 +43,7 @@ export async function* readLines(path: string): AsyncGenerator<string> {
 
 /** What the caller of a command can understand; errors that a consumer threw into the loop are not touched. */
 function unreadable(path: string, error: unknown): unknown {
-  const code = (error as NodeJS.ErrnoException).code ?? '';
+  const code = systemCodeOf(error) ?? '';
   if (code === 'ENOENT') return new BadFile(path, 'no such file', error);
   if (code === 'EISDIR') return new BadFile(path, 'is a folder', error);
   if (code.startsWith('Z_')) {

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { isOpenToOthers, leadsTo } from '../config/listen.js';
 import { engineAddress } from '../model/engine-address.js';
-import { MaestroError } from '../model/error.js';
+import { MaestroError, systemCodeOf } from '../model/error.js';
 import type { ServeOptions } from './serve.js';
 
 /** What may speak against an address to listen on. All of it is looked at before engines are touched. */
@@ -48,7 +48,7 @@ export async function listen(open: () => Promise<unknown>, port: number, host: s
   try {
     await open();
   } catch (cause) {
-    const why = LISTEN_PROBLEMS[(cause as NodeJS.ErrnoException).code ?? ''];
+    const why = LISTEN_PROBLEMS[systemCodeOf(cause) ?? ''];
     if (why === undefined) throw cause;
     throw new MaestroError(
       'invalid_request',

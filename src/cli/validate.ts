@@ -7,7 +7,7 @@ import { type Latencies, parseRun, type ReplayResult, replayRun } from '../../si
 import { SILICON_COLUMNS, type SiliconRow, validateSilicon } from '../../sim/validate/silicon.js';
 import { type GroupSummary, type SiliconSummary, summariseSilicon } from '../../sim/validate/summary.js';
 import { BadFile, readLines } from '../../traces/lines.js';
-import { MaestroError } from '../model/error.js';
+import { MaestroError, messageOf, systemCodeOf } from '../model/error.js';
 import { fractionOrAll, positiveInteger } from './numbers.js';
 import { type Column, printJson, progressLine, renderTable } from './output.js';
 
@@ -95,8 +95,8 @@ async function replay(paths: readonly string[], { gpu, json }: { gpu?: string; j
 
 function unreadable(path: string, cause: unknown): unknown {
   if (cause instanceof BadFile) return cause;
-  const told = cause instanceof MaestroError || (cause as NodeJS.ErrnoException).code !== undefined;
-  return told ? new MaestroError('invalid_request', `${path}: ${(cause as Error).message}`, { cause }) : cause;
+  const told = cause instanceof MaestroError || systemCodeOf(cause) !== undefined;
+  return told ? new MaestroError('invalid_request', `${path}: ${messageOf(cause)}`, { cause }) : cause;
 }
 
 const columns = (first: string, ...titles: string[]): Column[] => [

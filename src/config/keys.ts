@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { MaestroError } from '../model/error.js';
+import { MaestroError, unreadableFile } from '../model/error.js';
 import type { MaestroConfig } from './schema.js';
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -41,8 +41,7 @@ function readKeyFile(path: string, what: string): string {
   try {
     text = readFileSync(path, 'utf8').trim();
   } catch (cause) {
-    const why = (cause as NodeJS.ErrnoException).code ?? 'unreadable';
-    throw new MaestroError('invalid_request', `Cannot read the file ${path}, which should hold ${what}: ${why}.`);
+    throw unreadableFile(path, what, cause);
   }
   if (/^[\x21-\x7e]+$/.test(text)) return text;
   throw new MaestroError('invalid_request', `The file ${path} should hold ${what}, one line without spaces.`);

@@ -6,6 +6,7 @@ import { sendError } from './answers.js';
 import type { GatewayContext } from './context.js';
 import { copyAnswerHeaders } from './headers.js';
 import { onceClosed } from './once-closed.js';
+import { nobodyListens } from './own-shortage.js';
 import type { StoredRoute } from './routes.js';
 
 export interface StoredRequest {
@@ -16,9 +17,6 @@ export interface StoredRequest {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
 }
-
-/** Codes of a connection to a port, or to a socket, that nobody listens on. */
-const NOBODY_LISTENS: ReadonlySet<unknown> = new Set(['ECONNREFUSED', 'ENOENT']);
 
 /** An engine looks an id up in a table; one that takes longer hangs. */
 const TIMEOUT_MS = 30_000;
@@ -101,7 +99,7 @@ class StoredAnswer implements DataHandler {
     if (res.headersSent) res.destroy();
     if (res.destroyed || res.headersSent) return;
     // Engines keep responses in memory: where nobody listens any more, the response is gone with its process.
-    const error = NOBODY_LISTENS.has((cause as NodeJS.ErrnoException).code)
+    const error = nobodyListens(cause)
       ? new MaestroError('not_found', 'The engine that had this response is gone, and the response with it.', {
           ...{ cause, param: 'response_id' },
         })

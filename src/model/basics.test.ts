@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { QueueBudget } from './bounded-queue.js';
 import { ManualClock } from './clock.js';
-import { ERROR_TABLE, MaestroError } from './error.js';
+import { ERROR_TABLE, MaestroError, systemCodeOf } from './error.js';
 import { nextExponential, nextInt, SeededRng } from './rng.js';
 
 describe('SeededRng', () => {
@@ -59,6 +59,19 @@ describe('QueueBudget', () => {
     budget.remove(60);
     expect([budget.count, budget.bytes]).toEqual([1, 10]);
     expect(() => budget.remove(20)).toThrow(/more was removed/);
+  });
+});
+
+describe('systemCodeOf', () => {
+  it.each([
+    [Object.assign(new Error('no such file'), { code: 'ENOENT' }), 'ENOENT'],
+    [new Error('no such file'), undefined],
+    [Object.assign(new Error('aborted'), { code: 20 }), undefined],
+    ['ENOENT', undefined],
+    [null, undefined],
+    [undefined, undefined],
+  ])('of %s is %s', (thrown, code) => {
+    expect(systemCodeOf(thrown)).toBe(code);
   });
 });
 

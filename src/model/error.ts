@@ -97,3 +97,15 @@ export class MaestroError extends Error {
 export function messageOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);
 }
+
+/** Code of a failed system call, such as `ENOENT`; undefined where something else was thrown. */
+export function systemCodeOf(thrown: unknown): string | undefined {
+  const code = typeof thrown === 'object' && thrown !== null && 'code' in thrown ? thrown.code : undefined;
+  return typeof code === 'string' ? code : undefined;
+}
+
+/** A file that the config names cannot be read. `what`: what it should hold. */
+export function unreadableFile(path: string, what: string, cause: unknown): MaestroError {
+  const why = systemCodeOf(cause) ?? 'unreadable';
+  return new MaestroError('invalid_request', `Cannot read the file ${path}, which should hold ${what}: ${why}.`);
+}

@@ -3,6 +3,7 @@ import { mkdirSync, rmSync, statSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { dirname } from 'node:path';
 import { engineAddress } from '../../model/engine-address.js';
+import { systemCodeOf } from '../../model/error.js';
 
 /**
  * Makes sure that a server can begin to listen at `url`. A socket that a killed process has left behind is removed, because vLLM does not listen where a file is
@@ -40,7 +41,7 @@ async function socketIsFree(path: string): Promise<boolean> {
     return false;
   } catch (error) {
     // Only this is certain: there is a socket and nobody listens.
-    if ((error as NodeJS.ErrnoException).code !== 'ECONNREFUSED') return false;
+    if (systemCodeOf(error) !== 'ECONNREFUSED') return false;
     rmSync(path, { force: true });
     return true;
   } finally {

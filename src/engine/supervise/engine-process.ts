@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync } from 'node:fs';
 import type { Clock } from '../../model/clock.js';
+import { systemCodeOf } from '../../model/error.js';
 import { groupMembers, processEntry } from './process-table.js';
 
 /** A process that this one has started or found again. It leads a process group of its own. */
@@ -94,6 +95,6 @@ export function signalGroup(group: number, signal: NodeJS.Signals): void {
   try {
     process.kill(-group, signal);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    if (systemCodeOf(error) !== 'ESRCH') throw error;
   }
 }

@@ -1,7 +1,7 @@
 import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { MaestroError } from '../../model/error.js';
+import { MaestroError, systemCodeOf } from '../../model/error.js';
 import { processEntry } from './process-table.js';
 import { bootId, isSameProcess } from './run-record.js';
 
@@ -55,7 +55,7 @@ function link(from: string, to: string): boolean {
     linkSync(from, to);
     return true;
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== 'EEXIST';
+    return systemCodeOf(error) !== 'EEXIST';
   }
 }
 

@@ -2,7 +2,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import { buildConnector } from 'undici';
 import type { Clock } from '../../model/clock.js';
-import { MaestroError } from '../../model/error.js';
+import { MaestroError, unreadableFile } from '../../model/error.js';
 
 /** Files in PEM form with which connections to engines at `https://` URLs are made. */
 export interface TlsFiles {
@@ -90,8 +90,7 @@ function read(path: string, what: string): Buffer {
   try {
     pem = readFileSync(path);
   } catch (cause) {
-    const why = (cause as NodeJS.ErrnoException).code ?? 'unreadable';
-    throw new MaestroError('invalid_request', `Cannot read the file ${path}, which should hold ${what}: ${why}.`);
+    throw unreadableFile(path, what, cause);
   }
   // OpenSSL takes a file of authorities without any certificate for one that trusts nobody.
   if (pem.includes('-----BEGIN ')) return pem;

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { MaestroError } from '../../model/error.js';
+import { MaestroError, systemCodeOf } from '../../model/error.js';
 import { TEXT_VECTOR_SIZE } from '../../model/text-vector.js';
 import type { PooledBoundState } from '../../node/pooled-bound.js';
 import { FEATURE_SCHEMA_HASH } from '../features.js';
@@ -157,9 +157,8 @@ async function readJson<T>(path: string, schema: z.ZodType<T>): Promise<T | unde
   try {
     text = await readFile(path, 'utf8');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT' || (error as NodeJS.ErrnoException).code === 'ENOTDIR') {
-      return undefined;
-    }
+    const code = systemCodeOf(error);
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
     throw error;
   }
   try {
