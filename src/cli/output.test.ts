@@ -1,18 +1,7 @@
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { CommanderError } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { MaestroError } from '../model/error.js';
-import {
-  exitCodeOf,
-  prepareFolder,
-  printJson,
-  progressLine,
-  renderFailure,
-  renderTable,
-  usesColour,
-} from './output.js';
+import { exitCodeOf, printJson, progressLine, renderFailure, renderTable, usesColour } from './output.js';
 
 class FakeTerminal {
   text = '';
@@ -112,21 +101,4 @@ it('printJson prints one document', () => {
   const terminal = new FakeTerminal(false);
   printJson({ a: [1] }, terminal);
   expect(JSON.parse(terminal.text)).toEqual({ a: [1] });
-});
-
-describe('prepareFolder', () => {
-  it('makes a folder and those above it, and takes one that is there', () => {
-    const root = mkdtempSync(join(tmpdir(), 'maestro-output-'));
-    const folder = join(root, 'a', 'b', 'c');
-    for (let times = 0; times < 2; times++) prepareFolder(folder);
-    expect(statSync(folder).isDirectory()).toBe(true);
-    writeFileSync(join(root, 'file'), '');
-    expect(() => prepareFolder(join(root, 'file'))).toThrow('EEXIST');
-    expect(() => prepareFolder(join(root, 'file', 'a'))).toThrow('ENOTDIR');
-    rmSync(root, { recursive: true });
-  });
-
-  it.runIf(process.platform === 'linux')('says at once that nothing can be made below /proc', () => {
-    for (const path of ['/proc/maestro', '/proc/maestro/report']) expect(() => prepareFolder(path)).toThrow('ENOENT');
-  });
 });

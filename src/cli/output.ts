@@ -1,5 +1,3 @@
-import { accessSync, constants, existsSync, mkdirSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
 import { styleText } from 'node:util';
 import { CommanderError } from 'commander';
 import { MaestroError, messageOf } from '../model/error.js';
@@ -90,22 +88,6 @@ export function progressLine(terminal: Terminal = process.stderr, nowMs = () => 
       if (text !== '' && (terminal.isTTY || text !== printed)) terminal.write(`${text}\n`);
     },
   };
-}
-
-/** Makes the folder into which a command will write, so that one that cannot be is told before the work is done whose result goes there. */
-export function prepareFolder(path: string): void {
-  makeFolder(resolve(path));
-  accessSync(path, constants.W_OK);
-}
-
-/** What `mkdirSync` with `recursive` does, which never ends below a folder that takes no others (/proc). */
-function makeFolder(path: string): void {
-  const parent = dirname(path);
-  if (existsSync(path)) mkdirSync(path, { recursive: true });
-  else {
-    if (!existsSync(parent)) makeFolder(parent);
-    mkdirSync(path);
-  }
 }
 
 /** Exit codes: 0 done, 1 failed, 2 asked for in the wrong way. */

@@ -10,9 +10,10 @@ import { chooseModels, fetchServedModels, parseModelMap } from '../../traces/rep
 import { type ReplayProgress, runReplay } from '../../traces/replay/run.js';
 import type { FleetSnapshot } from '../bus/contract.js';
 import { WallClock } from '../bus/wall-clock.js';
+import { prepareFolder } from '../observe/make-folder.js';
 import { FleetRecorder } from './fleet-recorder.js';
 import { nonNegative, positive, positiveInteger } from './numbers.js';
-import { prepareFolder, progressLine, usesColour } from './output.js';
+import { progressLine, usesColour } from './output.js';
 import { keyOf, parseTarget, shownArguments } from './target.js';
 
 interface ReplayArguments {

@@ -26,8 +26,9 @@ import { loadConfig } from '../config/load.js';
 import { modelledFleet } from '../config/modelled-fleet.js';
 import { ORACLE_POLICIES, ORDERING_POLICIES } from '../global/order/registry.js';
 import { MaestroError } from '../model/error.js';
+import { prepareFile, prepareFolder } from '../observe/make-folder.js';
 import { fractionOrNone, positive, positiveInteger } from './numbers.js';
-import { prepareFolder, progressLine, renderTable } from './output.js';
+import { progressLine, renderTable } from './output.js';
 import { demoFleetPath, demoTracePath } from './package-files.js';
 import { simRules } from './sim-rules.js';
 import { tellRun, wantsDetails } from './sim-run.js';
@@ -124,6 +125,7 @@ async function simulate(given: SimArguments): Promise<void> {
     throw new MaestroError('invalid_request', '--shard needs --out: the folder where its runs are kept for the merge.');
   }
   if (out !== undefined) prepareFolder(out);
+  for (const file of [options.detail, options.perfetto]) if (file !== undefined) prepareFile(file);
   const { rows } = await readTrace(trace);
   const { config, assumed } = modelledFleet(loadConfig(options.fleet));
   const rules = simRules(config);

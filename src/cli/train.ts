@@ -4,6 +4,7 @@ import { judgeKeptBack } from '../../sim/predict/judge-kept-back.js';
 import { type PredictionReport, predictionReport } from '../../sim/predict/report.js';
 import { reportText } from '../../sim/predict/report-text.js';
 import { MaestroError } from '../model/error.js';
+import { prepareFolder } from '../observe/make-folder.js';
 import { writeModelDirectory } from '../predict/directory/service.js';
 import { type CallHistory, taughtTokens } from '../predict/examples.js';
 import { staticMedians } from '../predict/training/medians.js';
@@ -11,7 +12,7 @@ import { keptBack, SPLIT_KEYS, type SplitKey } from '../predict/training/split.j
 import { stateAfter } from '../predict/training/state-after.js';
 import { DEFAULT_TRAINING, type TrainingOptions, trainModel } from '../predict/training/train-model.js';
 import { fraction, positive, positiveInteger, twoOrMore } from './numbers.js';
-import { prepareFolder, printJson } from './output.js';
+import { printJson } from './output.js';
 import { readHistory } from './trace-history.js';
 
 interface TrainArguments {

@@ -3,7 +3,6 @@ import {
   createWriteStream,
   fstatSync,
   ftruncateSync,
-  mkdirSync,
   openSync,
   readSync,
   statSync,
@@ -11,6 +10,7 @@ import {
 } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Clock } from '../model/clock.js';
+import { makeFolder } from './make-folder.js';
 
 /** A file that cannot be written is tried again after so long. */
 const RETRY_MS = 10_000;
@@ -89,7 +89,7 @@ export class LineFile {
   private open(): void {
     this.lookAtMs = this.clock.nowMs() + LOOK_MS;
     try {
-      mkdirSync(dirname(this.path), { recursive: true });
+      makeFolder(dirname(this.path));
       const file = openSync(this.path, 'a+');
       try {
         cutHalfLine(file);

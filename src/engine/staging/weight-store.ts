@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
-import { copyFile, mkdir, open, readdir, readFile, rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
+import { copyFile, open, readdir, readFile, rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { messageOf } from '../../model/error.js';
+import { makeFolder } from '../../observe/make-folder.js';
 import { type CheckpointFile, checkpointFiles, sumBytes } from './checkpoint-files.js';
 
 /** RAM that is left to everybody else: a RAM disk takes what is not there and the kernel then ends processes. */
@@ -43,7 +44,7 @@ export class WeightStore {
   /** Takes over the whole copies of these sources that an earlier run has left, and deletes what else it has left. */
   async open(sources: readonly string[]): Promise<ReadonlyMap<string, number>> {
     const { folder } = this.options;
-    await mkdir(folder, { recursive: true });
+    makeFolder(folder);
     const wanted = new Map(sources.map((source) => [nameOf(source), source]));
     for (const name of await readdir(folder)) {
       if (!OURS.test(name)) continue;
@@ -76,7 +77,7 @@ export class WeightStore {
       bytes = sumBytes(files);
       await this.checkRoom(bytes);
       await rm(part, { recursive: true, force: true });
-      await mkdir(part, { recursive: true, mode: 0o750 });
+      makeFolder(part, 0o750);
       for (const { name } of files) {
         if (this.closed) throw new Error('the copy was broken off');
         await copyFile(join(source, name), join(part, name));

@@ -1,9 +1,10 @@
 import { once } from 'node:events';
-import { mkdirSync, rmSync, statSync } from 'node:fs';
+import { rmSync, statSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { dirname } from 'node:path';
 import { engineAddress } from '../../model/engine-address.js';
 import { systemCodeOf } from '../../model/error.js';
+import { makeFolder } from '../../observe/make-folder.js';
 
 /**
  * Makes sure that a server can begin to listen at `url`. A socket that a killed process has left behind is removed, because vLLM does not listen where a file is
@@ -31,7 +32,7 @@ async function portIsFree(host: string, port: number): Promise<boolean> {
 }
 
 async function socketIsFree(path: string): Promise<boolean> {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  makeFolder(dirname(path), 0o700);
   const entry = statSync(path, { throwIfNoEntry: false });
   if (!entry) return true;
   if (!entry.isSocket()) throw new Error(`${path} exists and is no socket; choose another \`url\``);

@@ -1,5 +1,6 @@
-import { closeSync, existsSync, fstatSync, mkdirSync, openSync, readSync, renameSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readSync, renameSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { makeFolder } from '../../observe/make-folder.js';
 
 /** Logs of earlier runs that are kept. */
 const KEPT = 3;
@@ -9,7 +10,7 @@ const KEPT = 3;
  * pipe would break when this process restarts, and the engine must go on.
  */
 export function openLog(path: string): number {
-  mkdirSync(dirname(path), { recursive: true });
+  makeFolder(dirname(path));
   for (let index = KEPT - 1; index >= 1; index--) {
     if (existsSync(`${path}.${index}`)) renameSync(`${path}.${index}`, `${path}.${index + 1}`);
   }

@@ -1,6 +1,7 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
+import { makeFolder } from '../../observe/make-folder.js';
 import { processEntry } from './process-table.js';
 
 const runRecordSchema = z.object({
@@ -17,7 +18,7 @@ export type RunRecord = z.infer<typeof runRecordSchema>;
 
 /** Replaces the record in one step: a crash leaves the old one or the new one, never half of one. */
 export function writeRunRecord(path: string, record: RunRecord): void {
-  mkdirSync(dirname(path), { recursive: true });
+  makeFolder(dirname(path));
   writeFileSync(`${path}.new`, JSON.stringify(record), { mode: 0o640 });
   renameSync(`${path}.new`, path);
 }

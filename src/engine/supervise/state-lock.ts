@@ -1,7 +1,8 @@
-import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { MaestroError, systemCodeOf } from '../../model/error.js';
+import { makeFolder } from '../../observe/make-folder.js';
 import { processEntry } from './process-table.js';
 import { bootId, isSameProcess } from './run-record.js';
 
@@ -20,7 +21,7 @@ export function claimStateDir(stateDir: string): () => void {
   const startTicks = processEntry(process.pid)?.startTicks;
   if (startTicks === undefined) return () => undefined;
   try {
-    mkdirSync(stateDir, { recursive: true });
+    makeFolder(stateDir);
     writeFileSync(mine, JSON.stringify({ pid: process.pid, startTicks, bootId: bootId() }), { mode: 0o640 });
   } catch {
     return () => undefined;

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Clock } from '../../model/clock.js';
+import { makeFolder } from '../../observe/make-folder.js';
 import { missingOf } from '../staging/whole-checkpoint.js';
 import { type EngineProcess, endGroup, signalGroup, spawnEngine } from './engine-process.js';
 import { logTail, openLog } from './log-file.js';
@@ -82,7 +82,7 @@ export class WeightFetch {
   private async fetch(): Promise<void> {
     const { engineId, command, folder, environment, logPath, clock, logger } = this.options;
     const fields = { engine: engineId, folder, log: logPath };
-    await mkdir(dirname(folder), { recursive: true });
+    makeFolder(dirname(folder));
     // An earlier run of this program was killed, and its command goes on.
     const left = readLiveRunRecord(this.recordPath);
     if (left) await endGroup(left.pid, this.graceMs, clock);

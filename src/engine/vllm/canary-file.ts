@@ -1,6 +1,7 @@
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { z } from 'zod';
+import { makeFolder } from '../../observe/make-folder.js';
 
 const canarySchema = z.object({
   /** When the engine's process started, seconds since 1970: another process may have other weights. */
@@ -32,7 +33,7 @@ export function canaryFile(path: string, onFailed: (error: unknown) => void): Ca
     },
     keep(process, answer) {
       try {
-        mkdirSync(dirname(path), { recursive: true });
+        makeFolder(dirname(path));
         writeFileSync(`${path}.new`, JSON.stringify({ process, answer }), { mode: 0o640 });
         renameSync(`${path}.new`, path);
       } catch (error) {

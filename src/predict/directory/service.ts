@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { MaestroError, systemCodeOf } from '../../model/error.js';
 import { TEXT_VECTOR_SIZE } from '../../model/text-vector.js';
 import type { PooledBoundState } from '../../node/pooled-bound.js';
+import { makeFolder } from '../../observe/make-folder.js';
 import { FEATURE_SCHEMA_HASH } from '../features.js';
 import { METADATA_KEY, type TreeModel } from '../onnx/model.js';
 import { writeModel } from '../onnx/write.js';
@@ -117,7 +118,7 @@ export async function writeModelDirectory(
     calibration: trained.rules,
     ...(rest.metrics ? { metrics: rest.metrics } : {}),
   };
-  await mkdir(directory, { recursive: true });
+  makeFolder(directory);
   const write = async (name: string, content: string | Uint8Array) => {
     const path = join(directory, name);
     await writeFile(`${path}.new`, content);

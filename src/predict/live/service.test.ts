@@ -126,6 +126,16 @@ describe('prepareLivePrediction', () => {
     expect(await readFile(`${stateFile}.refused`, 'utf8')).toBe('{"lengths": 1}');
   });
 
+  it('leaves a folder alone that stands where the state should, and says at the start that nothing can be saved', async () => {
+    const stateFile = await mkdtemp(join(folder, 'a-folder-'));
+    await writeFile(join(stateFile, 'owner.json'), '{}');
+    await prepareLivePrediction({ modelPath: undefined, stateFile, log });
+    const clock = { nowMs: () => 0, after: () => ({ cancel: () => undefined }) };
+    keepLearned({ state: () => new OnlinePredictor().state() }, stateFile, clock, log);
+    expect(warnings.at(-1)).toContain('what has been learned cannot be saved');
+    expect(await readFile(join(stateFile, 'owner.json'), 'utf8')).toBe('{}');
+  });
+
   it('takes up what predictor and nodes had learned before a restart', async () => {
     const stateFile = join(folder, 'kept', 'state.json');
     const predictor = new OnlinePredictor();

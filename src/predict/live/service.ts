@@ -1,9 +1,10 @@
-import { existsSync } from 'node:fs';
-import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { existsSync, statSync } from 'node:fs';
+import { rename, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Clock, Timer } from '../../model/clock.js';
 import { messageOf } from '../../model/error.js';
 import { MINUTE_MS } from '../../model/units.js';
+import { makeFolder, prepareFile } from '../../observe/make-folder.js';
 import { modelFileOf, readState, readStateFile, type SavedState } from '../directory/service.js';
 import { rememberRows } from '../last-rows.js';
 import { METADATA_KEY } from '../onnx/model.js';
@@ -63,10 +64,13 @@ async function readOwnState(stateFile: string, log: PredictionLog): Promise<Save
     return await readStateFile(stateFile);
   } catch (error) {
     const kept = `${stateFile}.refused`;
-    const moved = await rename(stateFile, kept).then(
-      () => true,
-      () => false,
-    );
+    // The name of a folder was not meant: what lies in it is somebody else's.
+    const moved =
+      statSync(stateFile, { throwIfNoEntry: false })?.isFile() === true &&
+      (await rename(stateFile, kept).then(
+        () => true,
+        () => false,
+      ));
     log.warn(
       { err: error, ...(moved ? { kept } : {}) },
       'the saved state of the predictor is not used; it begins anew',
@@ -123,9 +127,10 @@ async function loadModel(path: string, log: PredictionLog, nowMs: (() => number)
 
 /** At most so much of what was learned is lost in a crash. */
 const SAVE_INTERVAL_MS = 5 * MINUTE_MS;
+const CANNOT_SAVE = 'what has been learned cannot be saved';
 
 /**
- * Keeps what a fleet learns in a file: every five minutes, and when it is closed. A file that cannot be written is told to the log; serving goes on.
+ * Keeps what a fleet learns in a file: every five minutes, and when it is closed. A file that cannot be written is told to the log, at the start too; serving goes on.
  *
  * @param clock In wall time.
  */
@@ -140,7 +145,7 @@ export function keepLearned(
   const save = () => {
     saving = saving
       .then(() => writeState(learned.state(), stateFile))
-      .catch((error: unknown) => log.warn({ err: error, stateFile }, 'what has been learned cannot be saved'));
+      .catch((error: unknown) => log.warn({ err: error, stateFile }, CANNOT_SAVE));
     return saving;
   };
   const arm = () => {
@@ -149,6 +154,11 @@ export function keepLearned(
       arm();
     });
   };
+  try {
+    prepareFile(stateFile);
+  } catch (error) {
+    log.warn({ err: error, stateFile }, CANNOT_SAVE);
+  }
   arm();
   return {
     close() {
@@ -159,7 +169,7 @@ export function keepLearned(
 }
 
 async function writeState(state: SavedState, stateFile: string): Promise<void> {
-  await mkdir(dirname(stateFile), { recursive: true });
+  makeFolder(dirname(stateFile));
   await writeFile(`${stateFile}.new`, JSON.stringify(state));
   await rename(`${stateFile}.new`, stateFile);
 }

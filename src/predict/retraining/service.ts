@@ -1,6 +1,7 @@
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { rename, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Stage, StageContext, StageOutcome } from '../../model/stage.js';
+import { makeFolder } from '../../observe/make-folder.js';
 import type { PredictionLog } from '../live/service.js';
 import { METADATA_KEY } from '../onnx/model.js';
 import { readModel } from '../onnx/read.js';
@@ -116,7 +117,7 @@ export class RetrainingService implements CallWatcher {
 }
 
 async function promote(modelFile: string, file: Uint8Array): Promise<void> {
-  await mkdir(dirname(modelFile), { recursive: true });
+  makeFolder(dirname(modelFile));
   await writeFile(`${modelFile}.new`, file);
   await rm(beforeOf(modelFile), { force: true });
   await rename(modelFile, beforeOf(modelFile)).catch(ignoreAbsent);
