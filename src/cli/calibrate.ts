@@ -3,12 +3,14 @@ import type { Command } from 'commander';
 import { stringify } from 'yaml';
 import { formatPercent, trimmed } from '../../sim/report/format.js';
 import { WallClock } from '../bus/wall-clock.js';
+import { readApiKey } from '../config/keys.js';
 import { measureEngine } from '../engine/calibrate/measure.js';
 import { type Calibration, fitCosts, MIN_DECODE_SAMPLES, MIN_PREFILL_SAMPLES } from '../engine/calibration-fit.js';
 import { VllmClient } from '../engine/vllm/client.js';
 import { discoverEngine } from '../engine/vllm/discover.js';
 import { ENGINE_URL_HINT, parseEngineUrl } from '../model/engine-address.js';
 import { MaestroError } from '../model/error.js';
+import { prepareFile } from '../observe/make-folder.js';
 import { positiveInteger } from './numbers.js';
 import { printJson, progressLine, renderTable } from './output.js';
 import { type TlsArguments, tlsOfArguments, withTlsOptions } from './tls-options.js';
@@ -49,8 +51,10 @@ export function registerCalibrate(program: Command): void {
 
 async function calibrate(given: string, options: CalibrateArguments): Promise<void> {
   if (!parseEngineUrl(given)) throw new MaestroError('invalid_request', `"${given}" ${ENGINE_URL_HINT}.`);
+  if (options.out !== undefined) prepareFile(options.out);
   const url = given.replace(/\/+$/, '');
-  const apiKey = options.apiKeyEnv === undefined ? undefined : process.env[options.apiKeyEnv];
+  const apiKey =
+    options.apiKeyEnv === undefined ? undefined : readApiKey(options.apiKeyEnv, 'the API key of the server');
   const tls = tlsOfArguments(options, new WallClock());
   const client = new VllmClient({ url, apiKey, tls });
   const found = await discoverEngine(client).finally(() => client.close());

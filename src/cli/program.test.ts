@@ -116,6 +116,8 @@ describe('what a user got wrong', () => {
       /no-such-folder.*: no such file or folder/,
     ],
     [['predict', 'traces/data/tau-bench.jsonl.gz', '--model', 'package.json'], 1, /package\.json/],
+    [['calibrate', 'http://127.0.0.1:1', '--out', 'src'], 1, /src is a folder/],
+    [['sim', '--policy', 'fcfs', '--load', '1', '--perfetto', 'src'], 1, /src is a folder/],
   ])('%j is told plainly', async (args, code, message) => {
     expect(await runCli(args)).toBe(code);
     expect(stderr).toMatch(message);

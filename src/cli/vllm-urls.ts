@@ -1,7 +1,7 @@
 import { InvalidArgumentError } from 'commander';
+import { readApiKey } from '../config/keys.js';
 import { unknownEngineSpec } from '../engine/vllm/discover.js';
 import { ENGINE_URL_HINT, engineAddress, parseEngineUrl } from '../model/engine-address.js';
-import { MaestroError } from '../model/error.js';
 import type { NodeSpec } from '../model/fleet.js';
 
 /** The value of `--vllm`: base URLs, separated by commas. */
@@ -44,10 +44,6 @@ export function discoveredNodes(urls: readonly string[]): NodeSpec[] {
 /** The API key that all servers named by `--vllm` ask for, by engine id; `variable` is what `--api-key-env` names. */
 export function vllmApiKeys(urls: readonly string[], variable: string | undefined): Map<string, string> {
   if (variable === undefined) return new Map();
-  const key = process.env[variable];
-  if (key) return new Map(urls.map((url) => [idOf(url), key]));
-  throw new MaestroError(
-    'invalid_request',
-    `The environment variable ${variable} is not set; it should hold the API key.`,
-  );
+  const key = readApiKey(variable, 'the API key of the servers');
+  return new Map(urls.map((url) => [idOf(url), key]));
 }

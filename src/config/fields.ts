@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { LEAST_KEY_LENGTH } from '../model/api-key.js';
 import { parseQuantity, type QuantityKind, quantityHelp } from './quantity.js';
 import { Secret } from './secret.js';
 
@@ -50,7 +51,7 @@ export const envName = () =>
 export const secret = () =>
   z
     .string()
-    .min(8)
+    .min(LEAST_KEY_LENGTH)
     .transform((value) => new Secret(value))
     .meta({ unit: 'secret' });
 

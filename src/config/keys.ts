@@ -4,6 +4,9 @@ import type { MaestroConfig } from './schema.js';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
+/** What can stand in a header. */
+const SENDABLE = /^[\x21-\x7e]+$/;
+
 /** A gateway key with its secret read. Keep it out of logs. */
 export interface GatewayKey extends Omit<MaestroConfig['gateway']['keys'][number], 'key' | 'keyEnv'> {
   readonly key: string;
@@ -22,7 +25,7 @@ export function engineApiKeys(config: MaestroConfig, environment: Environment = 
   const keys = new Map<string, string>();
   for (const { id, apiKeyEnv, apiKeyFile } of config.fleet.nodes.flatMap(({ engines }) => engines)) {
     const what = `the API key of engine ${id}`;
-    if (apiKeyEnv !== undefined) keys.set(id, readVariable(apiKeyEnv, what, environment));
+    if (apiKeyEnv !== undefined) keys.set(id, readApiKey(apiKeyEnv, what, environment));
     else if (apiKeyFile !== undefined) keys.set(id, readKeyFile(apiKeyFile, what));
   }
   return keys;
@@ -43,8 +46,22 @@ function readKeyFile(path: string, what: string): string {
   } catch (cause) {
     throw unreadableFile(path, what, cause);
   }
-  if (/^[\x21-\x7e]+$/.test(text)) return text;
+  if (SENDABLE.test(text)) return text;
   throw new MaestroError('invalid_request', `The file ${path} should hold ${what}, one line without spaces.`);
+}
+
+/**
+ * The key of an engine in an environment variable.
+ *
+ * @param what Whose key it is, for the error.
+ */
+export function readApiKey(name: string, what: string, environment: Environment = process.env): string {
+  const value = readVariable(name, what, environment);
+  if (SENDABLE.test(value)) return value;
+  throw new MaestroError(
+    'invalid_request',
+    `The environment variable ${name} should hold ${what}, one line without spaces or characters beyond ASCII.`,
+  );
 }
 
 function readVariable(name: string, what: string, environment: Environment): string {

@@ -323,6 +323,19 @@ describe('secrets', () => {
     expect(() => engineApiKeys(engines, {})).toThrow(/ENGINE_KEY/);
   });
 
+  it('are as long in the environment as in the file, and what is not is told without them', () => {
+    expect(problemsOf(text, { KEY_OF_U: 'secret7' })).toEqual([
+      '1:59 gateway.keys[1].keyEnv: the key in the environment variable KEY_OF_U has fewer than 8 characters',
+    ]);
+    expect(problemsOf(text, { KEY_OF_U: 'secret-8' })).toEqual([]);
+    const engines = parseConfig(fleet('{id: a, model: m, url: "http://a", apiKeyEnv: ENGINE_KEY}'), 'f.yaml', {});
+    for (const value of ['with a line end\n', 'clé']) {
+      expect(() => engineApiKeys(engines, { ENGINE_KEY: value })).toThrow(
+        'The environment variable ENGINE_KEY should hold the API key of engine a, one line without spaces or characters beyond ASCII.',
+      );
+    }
+  });
+
   it('reads engine API keys from files, and never tells what stands there', () => {
     const folder = mkdtempSync(join(tmpdir(), 'maestro-keys-'));
     const file = join(folder, 'key');

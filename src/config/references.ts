@@ -1,5 +1,5 @@
 import { isAbsolute } from 'node:path';
-import { canBePresented, MAX_KEY_LENGTH } from '../model/api-key.js';
+import { canBePresented, LEAST_KEY_LENGTH, MAX_KEY_LENGTH } from '../model/api-key.js';
 import { parseEngineUrl } from '../model/engine-address.js';
 import { GPU_NAMES } from '../model/gpu-catalogue.js';
 import { objectOf } from '../model/json.js';
@@ -261,12 +261,20 @@ function checkKeys(root: Written, environment: Readonly<Record<string, string | 
       return typeof variable === 'string'
         ? at('keyEnv', 'warning', `the environment variable ${variable} is not set here`)
         : [];
-    if (key === MASK)
-      return at('key', 'error', 'is what `config show` prints in place of a key, and anybody could guess it');
     const own = variable === undefined ? 'key' : 'keyEnv';
+    if (key === MASK)
+      return at(own, 'error', 'is what `config show` prints in place of a key, and anybody could guess it');
     if (typeof key === 'string' && !canBePresented(key)) {
       const message = `no request can present such a key: at most ${MAX_KEY_LENGTH} characters, none of them a space or beyond ASCII`;
       return at(own, 'error', message);
+    }
+    // Where the key stands in the file, its schema has looked at that.
+    if (typeof variable === 'string' && typeof key === 'string' && key.length < LEAST_KEY_LENGTH) {
+      return at(
+        own,
+        'error',
+        `the key in the environment variable ${variable} has fewer than ${LEAST_KEY_LENGTH} characters`,
+      );
     }
     // Whose request would it be?
     if (seen.has(key)) return at(own, 'error', 'an entry above has the same key; each needs its own');
