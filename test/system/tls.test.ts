@@ -38,11 +38,11 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-async function emulator(certReqs = 2): Promise<string> {
+async function emulator(certReqs = 2, caCerts = SERVER.caCerts): Promise<string> {
   const running = await launchEmulator(
     {
       ...{ model: 'llama-3.1-8b', gpu: 'h100-sxm', schedulingPolicy: 'priority', timeScale: SCALE },
-      ...{ enableSleepMode: true, devMode: true, ssl: { ...SERVER, certReqs } },
+      ...{ enableSleepMode: true, devMode: true, ssl: { ...SERVER, certReqs, caCerts } },
     },
     new WallClock(SCALE),
   );
@@ -122,6 +122,21 @@ describe('an engine that asks for a certificate', () => {
       message: expect.stringContaining('do not trust each other'),
       fix: expect.stringContaining('fleet.tls'),
     });
+    // One that knows no authority of ours: which certificate it was shown, and until when that is valid, is all that can be told.
+    const stranger = await emulator(2, file('engine.pem'));
+    const [refused] = (await examine(discoveredNodes([stranger]), undefined, { tls: tlsWith(CLIENT) })).filter(
+      ({ check }) => check === 'reachable',
+    );
+    expect(refused).toMatchObject({
+      message: expect.stringMatching(
+        /it may not accept the certificate that it was shown \(.*maestro\.pem, valid from .* to .*\)$/,
+      ),
+      fix: expect.stringContaining('--ssl-ca-certs'),
+    });
+    const [plain] = (await examine(discoveredNodes([url.replace('https', 'http')]), undefined)).filter(
+      ({ check }) => check === 'reachable',
+    );
+    expect(plain?.message).toContain('its URL begins with https://');
     expect(await exposedAddresses(url, ['127.0.0.1'])).toEqual([]);
     const open = await emulator(0);
     expect(await exposedAddresses(open, ['127.0.0.1'])).toEqual([new URL(open).host]);

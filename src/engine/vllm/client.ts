@@ -5,7 +5,7 @@ import { engineAddress } from '../../model/engine-address.js';
 import { messageOf } from '../../model/error.js';
 import { fieldOf, parseJson } from '../../model/json.js';
 import { EnginePath } from './data-path.js';
-import { connectorWith, type EngineTls, isTlsFailure } from './engine-tls.js';
+import { connectorWith, type EngineTls, isTlsFailure, NOT_ACCEPTED } from './engine-tls.js';
 
 /** Why a call to an engine failed; an expected outcome, so a value. */
 export interface CallFailure {
@@ -68,12 +68,14 @@ export class VllmClient {
   private readonly control: Dispatcher;
   private readonly controlPool: Pool;
   private readonly secure: boolean;
+  private readonly tls: EngineTls | undefined;
   private answered = false;
 
   constructor({ url, apiKey, tls, clock = new WallClock() }: VllmClientOptions) {
     const { origin, secure, socketPath } = engineAddress(url);
     this.origin = origin;
     this.secure = secure;
+    this.tls = tls;
     this.dataPath = new EnginePath({ origin: url, apiKey, tls, keepAliveMs: KEEP_ALIVE_MS, clock });
     this.controlPool = new Pool(this.origin, {
       pipelining: 1,
@@ -230,8 +232,12 @@ export class VllmClient {
       const kind = failureKind(thrown);
       const message = `${method} ${path}: ${messageOf(thrown)}`;
       // Who is refused for want of a certificate hears of it after the handshake, as an end of the connection.
-      if (kind === 'reset' && this.secure && !this.answered)
-        return failed('tls', `${message} before any answer; it may ask for a certificate`);
+      if (kind === 'reset' && !this.answered) {
+        const shown = this.tls?.shown();
+        const guess = shown === undefined ? 'it may ask for a certificate' : `${NOT_ACCEPTED} (${shown})`;
+        if (this.secure) return failed('tls', `${message} before any answer; ${guess}`);
+        return failed(kind, `${message} before any answer; where it speaks TLS its URL begins with https://`);
+      }
       return failed(kind, message);
     }
   }

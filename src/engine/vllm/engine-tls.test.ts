@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ManualClock } from '../../model/clock.js';
-import { EngineTls, type TlsFiles } from './engine-tls.js';
+import { EngineTls, type TlsFiles, trustFix } from './engine-tls.js';
 
 const FIXTURES = join(import.meta.dirname, '../../../test/system/tls');
 let folder: string;
@@ -70,5 +70,17 @@ describe('EngineTls', () => {
   it('refuses a key that is not that of the certificate', () => {
     copyFileSync(join(FIXTURES, 'engine.key'), files.key!);
     expect(() => open()).toThrow(/cannot be used: .*mismatch.*the key that of the certificate/);
+  });
+});
+
+describe('trustFix', () => {
+  it.each([
+    ['certificate has expired', 'valid now'],
+    ["Hostname/IP does not match certificate's altnames: IP: 10.0.0.7 is not in the cert's list: ", 'subjectAltName'],
+    ['SSL routines:ssl3_get_record:wrong version number', 'http://'],
+    ['self-signed certificate in certificate chain', 'Name the authority'],
+    ['other side closed before any answer; it may ask for a certificate', '--cacert, --cert and --key'],
+  ])('after "%s" speaks of %s', (failure, fix) => {
+    expect(trustFix(`GET /health: ${failure}`)).toContain(fix);
   });
 });

@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import { buildConnector } from 'undici';
@@ -18,7 +19,7 @@ const LOOK_EVERY_MS = 10_000;
 
 /** How connections to engines prove who is at either end. Files that change are read again, so that renewed certificates need no restart. */
 export class EngineTls {
-  private current: SecureContext;
+  private current: Credentials;
   private versions = '';
   private lookedMs: number;
 
@@ -31,20 +32,29 @@ export class EngineTls {
     private readonly clock: Clock,
     private readonly onStale: (error: MaestroError) => void,
   ) {
-    this.current = readContext(files);
+    this.current = readCredentials(files);
     this.versions = versionsOf(files);
     this.lookedMs = clock.nowMs();
   }
 
   /** For the next connection. */
   context(): SecureContext {
+    return this.credentials().context;
+  }
+
+  /** The certificate that engines are shown, in words; undefined where none is. */
+  shown(): string | undefined {
+    return this.credentials().shown;
+  }
+
+  private credentials(): Credentials {
     const nowMs = this.clock.nowMs();
     if (nowMs - this.lookedMs < LOOK_EVERY_MS) return this.current;
     this.lookedMs = nowMs;
     try {
       const versions = versionsOf(this.files);
       if (versions === this.versions) return this.current;
-      this.current = readContext(this.files);
+      this.current = readCredentials(this.files);
       this.versions = versions;
     } catch (thrown) {
       this.onStale(MaestroError.from(thrown));
@@ -67,14 +77,39 @@ export function isTlsFailure(code: string | undefined): boolean {
   return code !== undefined && /^(ERR_TLS_|ERR_SSL_|CERT_|UNABLE_TO_|(DEPTH_ZERO_)?SELF_SIGNED_CERT)/.test(code);
 }
 
-function readContext({ ca, cert, key }: TlsFiles): SecureContext {
+/**
+ * What to do about two ends that do not trust each other.
+ *
+ * @param failure What the failed call says of it.
+ */
+export function trustFix(failure: string): string {
+  if (/has expired|not yet valid/.test(failure))
+    return 'Give the server a certificate that is valid now; if it has one, look at the clocks of both hosts.';
+  if (/altnames/.test(failure))
+    return 'Put a name or address that its certificate holds into the URL, or give the server a certificate that holds this one (subjectAltName).';
+  if (/wrong version number|packet length too long/.test(failure))
+    return 'Nothing speaks TLS there: write http:// in its URL.';
+  if (failure.includes(NOT_ACCEPTED))
+    return 'Show it a certificate that is valid now and signed by an authority that it knows (--ssl-ca-certs).';
+  return 'Name the authority that signs its certificate, and where it asks for a certificate (--ssl-cert-reqs) ours: fleet.tls in a fleet file, or --cacert, --cert and --key beside --vllm.';
+}
+
+/** Stands in failures after which our own certificate is the first to look at. */
+export const NOT_ACCEPTED = 'it may not accept the certificate that it was shown';
+
+interface Credentials {
+  readonly context: SecureContext;
+  readonly shown: string | undefined;
+}
+
+function readCredentials({ ca, cert, key }: TlsFiles): Credentials {
   const pems = {
     ...(ca === undefined ? {} : { ca: read(ca, 'the certificates that sign those of engines (ca)') }),
     ...(cert === undefined ? {} : { cert: read(cert, 'the certificate that engines are shown (cert)') }),
     ...(key === undefined ? {} : { key: read(key, 'the private key of that certificate (key)') }),
   };
   try {
-    return createSecureContext(pems);
+    return { context: createSecureContext(pems), shown: cert === undefined ? undefined : inWords(cert, pems.cert!) };
   } catch (cause) {
     const names = [ca, cert, key].filter((name) => name !== undefined).join(', ');
     throw new MaestroError(
@@ -83,6 +118,11 @@ function readContext({ ca, cert, key }: TlsFiles): SecureContext {
       { cause },
     );
   }
+}
+
+function inWords(path: string, pem: Buffer): string {
+  const { validFrom, validTo } = new X509Certificate(pem);
+  return `${path}, valid from ${validFrom} to ${validTo}`;
 }
 
 function read(path: string, what: string): Buffer {

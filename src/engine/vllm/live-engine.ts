@@ -6,7 +6,7 @@ import { type KvLimit, kvLimitOf } from '../kvcached/kv-limit.js';
 import { canaryFile } from './canary-file.js';
 import { VllmClient } from './client.js';
 import type { DiscoveredEngine } from './discover.js';
-import type { EngineTls } from './engine-tls.js';
+import { type EngineTls, trustFix } from './engine-tls.js';
 import type { EngineMetrics } from './metrics.js';
 import {
   type Barrier,
@@ -56,11 +56,6 @@ interface LiveEngineEvents {
   readonly event: (event: EngineEvent) => void;
 }
 
-const BARRED: Readonly<Record<Barrier, string>> = {
-  key: 'engine asks for an API key: name it with apiKeyEnv, apiKeyFile or --api-key-env',
-  tls: 'engine and Maestro do not trust each other: name certificates with fleet.tls, or --cacert, --cert and --key',
-};
-
 /** Opens nothing yet: the monitor begins when it is started. */
 export function openLiveEngine(spec: EngineSpec, options: LiveEngineOptions, events: LiveEngineEvents): LiveEngine {
   const { engineId, url } = spec;
@@ -82,7 +77,7 @@ export function openLiveEngine(spec: EngineSpec, options: LiveEngineOptions, eve
       { ...DEFAULT_MONITOR_CONFIG, ...monitor },
       {
         ...{ up, down, metrics, outstanding },
-        barred: (by, message) => logger.warn({ engineId, message }, BARRED[by]),
+        barred: (by, message) => logger.warn({ engineId, message }, barredBy(by, message, apiKey?.(engineId))),
         absent: (message) =>
           logger.info({ engineId, message }, 'engine does not answer yet; it is asked until it does'),
         refused: (forMs) => onRefused?.(engineId, forMs),
@@ -98,4 +93,11 @@ export function openLiveEngine(spec: EngineSpec, options: LiveEngineOptions, eve
     incarnation: 0,
     moving: false,
   };
+}
+
+function barredBy(by: Barrier, message: string, apiKey: string | undefined): string {
+  if (by === 'tls') return `engine and Maestro do not trust each other. ${trustFix(message)}`;
+  if (apiKey !== undefined)
+    return 'engine refuses the API key that it is sent: correct apiKeyEnv, apiKeyFile or --api-key-env';
+  return 'engine asks for an API key: name it with apiKeyEnv, apiKeyFile or --api-key-env';
 }

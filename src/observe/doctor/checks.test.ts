@@ -145,6 +145,8 @@ describe('engines', () => {
     const found = { reason: 'GET /v1/models: 401 Unauthorized', status: 401 };
     const [finding] = checkEngine({ spec, found, exposedAt: [] });
     expect(finding).toMatchObject({ severity: 'problem', fix: expect.stringContaining('--api-key-env') });
+    const [wrong] = checkEngine({ spec, found, exposedAt: [], hasKey: true });
+    expect(wrong?.message).toContain('refuses the API key that it is sent');
   });
 
   it.each([

@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import type { CallFailure } from '../../engine/vllm/client.js';
 import type { DiscoveredEngine } from '../../engine/vllm/discover.js';
+import { trustFix } from '../../engine/vllm/engine-tls.js';
 import { engineAddress } from '../../model/engine-address.js';
 import type { EngineSpec } from '../../model/fleet.js';
 import { type Finding, ok, problem, warning } from './finding.js';
@@ -13,6 +14,8 @@ export interface EngineProbe {
   readonly found:
     | DiscoveredEngine
     | { readonly reason: string; readonly status?: number | undefined; readonly kind?: CallFailure['kind'] };
+  /** Whether it is sent an API key. Default: none. */
+  readonly hasKey?: boolean;
   /** Addresses, other than loopback, at which its development endpoints answer whoever asks; or its socket, where all may write to it. */
   readonly exposedAt: readonly string[];
   /** Where Maestro starts it. */
@@ -22,15 +25,15 @@ export interface EngineProbe {
 /** vLLM versions whose behaviour the conformance suite has been run against. */
 const KNOWN_VERSIONS = ['0.29', '0.32'];
 
-export function checkEngine({ spec, found, exposedAt, launch }: EngineProbe): Finding[] {
+export function checkEngine({ spec, found, exposedAt, launch, hasKey = false }: EngineProbe): Finding[] {
   const subject = spec.engineId;
   if ('reason' in found && (found.status === 401 || found.status === 403)) {
     return [
       problem(
         'reachable',
         subject,
-        `${spec.url} asks for an API key: ${found.reason}`,
-        'Give its key: apiKeyEnv or apiKeyFile of the engine in a fleet file, or --api-key-env NAME beside --vllm.',
+        `${spec.url} ${hasKey ? 'refuses the API key that it is sent' : 'asks for an API key'}: ${found.reason}`,
+        `Give its key: ${hasKey ? 'correct ' : ''}apiKeyEnv or apiKeyFile of the engine in a fleet file, or --api-key-env NAME beside --vllm.`,
       ),
     ];
   }
@@ -40,7 +43,7 @@ export function checkEngine({ spec, found, exposedAt, launch }: EngineProbe): Fi
         'reachable',
         subject,
         `${spec.url} and Maestro do not trust each other: ${found.reason}`,
-        'Name the authority that signs its certificate, and where it asks for a certificate (--ssl-cert-reqs) ours: fleet.tls in a fleet file, or --cacert, --cert and --key beside --vllm.',
+        trustFix(found.reason),
       ),
     ];
   }

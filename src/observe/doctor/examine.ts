@@ -131,6 +131,7 @@ async function examineEngine(
         ? found.value
         : { reason: found.failure.message, status: found.failure.status, kind: found.failure.kind },
       exposedAt,
+      hasKey: apiKey !== undefined,
       launch: launch && (await probeLaunch(launch)),
     });
   } finally {
