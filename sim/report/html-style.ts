@@ -38,7 +38,7 @@ const swatches = [
   '.m-good{--c:var(--good)}.m-fair{--c:var(--fair)}.m-poor{--c:var(--poor)}.m-none{--c:var(--rule)}',
 ].join('');
 
-/** The whole style sheet of the report. */
+/** The whole style sheet of the report. What scrolls sideways has a shadow at the end where more follows: the shadow stands still, and what covers it scrolls along. */
 export const STYLE = `
 :root{color-scheme:light dark;${variables(1)}}
 @media (prefers-color-scheme:dark){:root{${variables(2)}}}
@@ -77,7 +77,8 @@ figcaption p{font-size:13px;color:var(--quiet)}
 .key.line{height:3px;width:18px;border-radius:0}
 .key.dashed{height:0;width:18px;border-radius:0;background:none;border-top:2px dashed var(--c)}
 .key.soft{opacity:.45}
-.scroll{overflow-x:auto}
+.scroll{overflow-x:auto;background:linear-gradient(to right,var(--ground) 50%,transparent) 0 0/36px 100% no-repeat local,linear-gradient(to left,var(--ground) 50%,transparent) 100% 0/36px 100% no-repeat local,linear-gradient(to right,var(--rule),transparent) 0 0/14px 100% no-repeat scroll,linear-gradient(to left,var(--rule),transparent) 100% 0/14px 100% no-repeat scroll}
+.scroll+.scroll{margin-top:26px}
 figure .scroll{margin-top:auto}
 .scroll+.figures{margin-top:36px}
 svg{display:block;width:100%;height:auto;font-family:inherit;font-variant-numeric:tabular-nums}
@@ -128,6 +129,6 @@ main{padding:20px 16px 40px}
 figure.wide svg{min-width:820px}
 }
 @media (max-width:460px){.tile .value{font-size:22px}.scroll>svg{min-width:430px}}
-@media print{main{max-width:none;padding:0}details:not([open])>*:not(summary){display:none}.scroll{overflow:visible}h2{break-after:avoid}}
+@media print{main{max-width:none;padding:0}details:not([open])>*:not(summary){display:none}.scroll{overflow:visible;background:none}h2{break-after:avoid}}
 ${swatches}
 `.trim();

@@ -49,7 +49,7 @@ export function yAxis({ scale, label, format }: Axis, plot: Plot): string {
   return lines.join('') + (label === undefined ? '' : text(plot.left, plot.top - 10, label, 'label'));
 }
 
-/** Marks below the plot with their labels, and the axis label at the right below them. */
+/** Marks below the plot with their labels, and the axis label below them, at the left: it is in view where the page is too narrow for the picture. */
 export function xAxis({ scale, label, format }: Axis, plot: Plot, grid = false): string {
   const marks = scale.ticks.map((tick) => {
     const x = scale.at(tick);
@@ -65,7 +65,7 @@ export function xAxis({ scale, label, format }: Axis, plot: Plot, grid = false):
     return rule + text(anchor === 'end' ? plot.right + 8 : x, plot.bottom + 18, format(tick), `tick ${anchor}`);
   });
   const base = el('line', { class: 'axis', x1: plot.left, x2: plot.right, y1: plot.bottom, y2: plot.bottom });
-  return marks.join('') + base + (label === undefined ? '' : text(plot.right, plot.bottom + 36, label, 'label end'));
+  return marks.join('') + base + (label === undefined ? '' : text(plot.left, plot.bottom + 36, label, 'label'));
 }
 
 /** Instants as a clock shows them: "0:30", "12:00", "1:05:00"; plain seconds when the whole axis is short. */
