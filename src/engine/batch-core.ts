@@ -297,8 +297,8 @@ export class BatchCore {
       if (computed + chunkTokens === targetTokens) prefillSeqs += 1;
     }
     const { size: decodeSeqs, contextTokens } = decode;
-    const batch = { decodeSeqs, contextTokens, prefillTokens, prefillPairs, prefillSeqs };
-    run.single(nowMs, nowMs + this.cost.stepMs(batch));
+    const stepMs = this.cost.mixedMs(decodeSeqs, contextTokens, prefillTokens, prefillPairs, prefillSeqs);
+    run.single(nowMs, nowMs + stepMs);
     return true;
   }
 

@@ -12,15 +12,8 @@ export function seatsForTpot(
   maxSeats: number,
   prefillTokens = 0,
 ): number {
-  const meets = (seats: number) =>
-    cost.stepMs({
-      decodeSeqs: seats,
-      contextTokens: seats * meanContext,
-      prefillTokens,
-      prefillPairs: prefillTokens * prefillTokens,
-      prefillSeqs: 0,
-    }) <= tpotMs;
-  return largest(maxSeats, meets);
+  const pairs = prefillTokens * prefillTokens;
+  return largest(maxSeats, (seats) => cost.mixedMs(seats, seats * meanContext, prefillTokens, pairs, 0) <= tpotMs);
 }
 
 /** What calls bring and write on average, tokens. */
@@ -44,29 +37,31 @@ const CLEARLY_FEWER = 0.75;
  */
 export function seatsForMix(
   cost: StepCost,
-  { promptTokens, cachedTokens, outputTokens }: CallMix,
+  mix: CallMix,
   { tpotMs, maxSeats, usualSeats }: { readonly tpotMs: number; readonly maxSeats: number; readonly usualSeats: number },
 ): number {
-  const computed = Math.max(0, promptTokens - cachedTokens);
-  const stepMs = (seats: number) => {
-    const prefillSeqs = seats / Math.max(1, outputTokens);
-    return cost.stepMs({
-      decodeSeqs: seats,
-      contextTokens: seats * (promptTokens + outputTokens / 2),
-      prefillTokens: prefillSeqs * computed,
-      prefillPairs: prefillSeqs * computed * (computed + 2 * cachedTokens),
-      prefillSeqs,
-    });
-  };
-  const meets = (seats: number) => stepMs(seats) <= tpotMs;
   // Asked every few calls, and nearly always the usual ones are right: one step tells.
   const usual = Math.min(usualSeats, maxSeats);
   const fewest = Math.ceil(CLEARLY_FEWER * usual);
-  if (!meets(fewest)) return largest(fewest, meets);
+  if (mixStepMs(cost, mix, fewest) > tpotMs) return largest(fewest, (seats) => mixStepMs(cost, mix, seats) <= tpotMs);
   if (usual === maxSeats) return usual;
-  const enough = (ENOUGH_THROUGHPUT * maxSeats) / stepMs(maxSeats);
-  const worth = largest(maxSeats, (seats) => seats / stepMs(seats) <= enough);
-  return Math.max(usual, Math.min(worth, largest(maxSeats, meets)));
+  const enough = (ENOUGH_THROUGHPUT * maxSeats) / mixStepMs(cost, mix, maxSeats);
+  const worth = largest(maxSeats, (seats) => seats / mixStepMs(cost, mix, seats) <= enough);
+  const most = largest(maxSeats, (seats) => mixStepMs(cost, mix, seats) <= tpotMs);
+  return Math.max(usual, Math.min(worth, most));
+}
+
+/** A step of so many of these calls, each of which brings its prompt once while its answer is written. */
+function mixStepMs(cost: StepCost, { promptTokens, cachedTokens, outputTokens }: CallMix, seats: number): number {
+  const computed = Math.max(0, promptTokens - cachedTokens);
+  const prefillSeqs = seats / Math.max(1, outputTokens);
+  return cost.mixedMs(
+    seats,
+    seats * (promptTokens + outputTokens / 2),
+    prefillSeqs * computed,
+    prefillSeqs * computed * (computed + 2 * cachedTokens),
+    prefillSeqs,
+  );
 }
 
 /** The largest number from 1 to `most` that meets; a step only gets longer with every further sequence, so the border is found by bisection. */

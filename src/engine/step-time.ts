@@ -160,18 +160,28 @@ export class StepCost {
   }
 
   /** One step of a mixed batch. */
-  stepMs(batch: StepBatch): number {
-    const { decodeSeqs, contextTokens, prefillTokens } = batch;
+  stepMs({ decodeSeqs, contextTokens, prefillTokens, prefillPairs, prefillSeqs }: StepBatch): number {
+    return this.mixedMs(decodeSeqs, contextTokens, prefillTokens, prefillPairs, prefillSeqs);
+  }
+
+  /** The same of a batch in numbers: the engine asks at every prompt, and would make an object for each. */
+  mixedMs(
+    decodeSeqs: number,
+    contextTokens: number,
+    prefillTokens: number,
+    prefillPairs: number,
+    prefillSeqs: number,
+  ): number {
     const tokens = decodeSeqs + prefillTokens;
     if (tokens === 0) return 0;
     return (
-      this.tokensMs(tokens, decodeSeqs + batch.prefillSeqs) +
+      this.tokensMs(tokens, decodeSeqs + prefillSeqs) +
       (prefillTokens > 0 ? this.prefillFixedMs : 0) +
       decodeSeqs * this.stateMs +
       this.contextMs(decodeSeqs, contextTokens) +
-      this.pairMs * batch.prefillPairs +
+      this.pairMs * prefillPairs +
       // Windowed layers multiply each new token with its window only.
-      this.windowedPairMs * Math.min(batch.prefillPairs, 2 * prefillTokens * this.windowTokens)
+      this.windowedPairMs * Math.min(prefillPairs, 2 * prefillTokens * this.windowTokens)
     );
   }
 
@@ -185,13 +195,7 @@ export class StepCost {
     let total = 0;
     for (let done = cachedTokens; done < tokens; ) {
       const chunk = Math.min(chunkTokens, tokens - done);
-      total += this.stepMs({
-        decodeSeqs: 0,
-        contextTokens: 0,
-        prefillTokens: chunk,
-        prefillPairs: chunk * (chunk + 2 * done),
-        prefillSeqs: done + chunk === tokens ? 1 : 0,
-      });
+      total += this.mixedMs(0, 0, chunk, chunk * (chunk + 2 * done), done + chunk === tokens ? 1 : 0);
       done += chunk;
     }
     return total;
@@ -241,8 +245,11 @@ export class StepCost {
   }
 
   private layerProductsMs(tokens: number): number {
-    const known = this.layerProducts[tokens];
-    if (known) return known;
+    const kept = isPlace(tokens, KEPT_TOKENS);
+    if (kept) {
+      const known = this.layerProducts[tokens]!;
+      if (known > 0) return known;
+    }
     let layerMs = this.norm(this.denseReadMs, this.denseTokenMs * tokens);
     if (this.expertCount > 0) {
       const touched = this.expertCount * (1 - this.expertMissShare ** tokens);
@@ -251,15 +258,18 @@ export class StepCost {
         this.expertRowMs * (this.expertsPerToken * tokens + EXPERT_PAD_ROWS * touched),
       );
     }
-    if (tokens < KEPT_TOKENS) this.layerProducts[tokens] = layerMs;
+    if (kept) this.layerProducts[tokens] = layerMs;
     return layerMs;
   }
 
   private headProductsMs(samples: number): number {
-    const known = this.headProducts[samples];
-    if (known) return known;
+    const kept = isPlace(samples, KEPT_SAMPLES);
+    if (kept) {
+      const known = this.headProducts[samples]!;
+      if (known > 0) return known;
+    }
     const headMs = this.norm(this.headReadMs, this.headSeqMs * samples);
-    if (samples < KEPT_SAMPLES) this.headProducts[samples] = headMs;
+    if (kept) this.headProducts[samples] = headMs;
     return headMs;
   }
 
@@ -271,6 +281,13 @@ export class StepCost {
     const ratio = Math.min(a, b) / larger;
     return larger * (1 + ratio ** this.corner) ** this.inverseCorner;
   }
+}
+
+/**
+ * Mixes of calls have fractions of tokens. An array that is asked for such a place once is slow at every place from then on: V8 gives up what it knew of that line.
+ */
+function isPlace(place: number, length: number): boolean {
+  return place < length && Number.isInteger(place);
 }
 
 /** To the last bit what `Math.hypot` gives of two numbers that are not negative, which makes a list of them first. */
