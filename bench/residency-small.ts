@@ -7,7 +7,7 @@ import type { NodeVariant, Placement } from '../sim/types.js';
 import { sleepersOf } from '../sim/world/first-state.js';
 import { sleepMs, wakeMs } from '../src/engine/weight-moves.js';
 import { EDF_SJF_LATE_LAST } from '../src/global/order/late-last.js';
-import { type Rng, SeededRng } from '../src/model/rng.js';
+import { nextExponential, nextInt, type Rng, SeededRng } from '../src/model/rng.js';
 import { testScenario } from '../test/sim-scenario.js';
 import type { TraceRow } from '../traces/schema.js';
 import { groupWorkflows, type TraceWorkflow } from '../traces/workflow.js';
@@ -50,9 +50,9 @@ export interface SmallRun {
 export function smallCase(seed: number): SmallCase {
   const rng = new SeededRng(seed);
   for (;;) {
-    const gpu = GPUS[below(rng, GPUS.length)]!;
-    const models = shuffled(rng, MODELS).slice(0, 3 + below(rng, MODELS.length - 2));
-    const fleet = fleetOf(gpu, models, LEAST_GIB[below(rng, LEAST_GIB.length)]!);
+    const gpu = GPUS[nextInt(rng, GPUS.length)]!;
+    const models = shuffled(rng, MODELS).slice(0, 3 + nextInt(rng, MODELS.length - 2));
+    const fleet = fleetOf(gpu, models, LEAST_GIB[nextInt(rng, LEAST_GIB.length)]!);
     const { models: sized, capacity } = gpuOf({ fleet, workflows: [] });
     // Where all of them fit nobody ever waits.
     if (sized.reduce((sum, { bytes }) => sum + bytes, 0) > capacity) return { fleet, workflows: calls(rng, models) };
@@ -190,25 +190,21 @@ ${engines.join('\n')}
 }
 
 function calls(rng: Rng, models: readonly string[]): TraceWorkflow[] {
-  const outputTokens = new Map(models.map((model) => [model, 100 + below(rng, 500)]));
+  const outputTokens = new Map(models.map((model) => [model, 100 + nextInt(rng, 500)]));
   const weights = models.map((_, at) => 1 / (1 + at));
   const meanGapMs = 1_000 * 16 ** rng.next();
   const rows: TraceRow[] = [];
   let timestamp = 0;
   while (rows.length < CALLS) {
     const model = models[weighted(rng, weights)]!;
-    for (let left = 1 + below(rng, 4); left > 0 && rows.length < CALLS; left--) {
+    for (let left = 1 + nextInt(rng, 4); left > 0 && rows.length < CALLS; left--) {
       const request_id = `c${rows.length}`;
       const lengths = { input_length: PROMPT_TOKENS, output_length: outputTokens.get(model)! };
       rows.push({ request_id, workflow_id: request_id, timestamp, model, ...lengths });
     }
-    timestamp -= meanGapMs * Math.log(1 - rng.next());
+    timestamp += nextExponential(rng, meanGapMs);
   }
   return groupWorkflows(rows);
-}
-
-function below(rng: Rng, count: number): number {
-  return Math.floor(rng.next() * count);
 }
 
 function shuffled<T>(rng: Rng, items: readonly T[]): T[] {

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { EDF } from '../src/global/order/edf.js';
 import { FCFS } from '../src/global/order/fcfs.js';
 import { ORACLE_SRTF } from '../src/global/order/oracle.js';
-import { SeededRng } from '../src/model/rng.js';
+import { nextExponential, SeededRng } from '../src/model/rng.js';
 import { ONE_SEAT, oneSeatEngines, poissonWorkflows, testScenario } from '../test/sim-scenario.js';
 import type { TraceRow } from '../traces/schema.js';
 import { groupWorkflows, type TraceWorkflow } from '../traces/workflow.js';
@@ -101,7 +101,7 @@ it('has as many models at work as M (1 − exp(−λT)) says', () => {
   const fleet = manyModels(models);
   const rng = new SeededRng(5);
   const rows: TraceRow[] = [];
-  for (let timestamp = 0; rows.length < 40_000; timestamp += -200 * Math.log(1 - rng.next())) {
+  for (let timestamp = 0; rows.length < 40_000; timestamp += nextExponential(rng, 200)) {
     const id = `r${rows.length}`;
     const model = `m${Math.floor(rng.next() * models)}`;
     rows.push({ request_id: id, workflow_id: id, timestamp, input_length: 1, output_length: 600, model });
@@ -129,7 +129,7 @@ describe('one server that changes between workflows at every stage', () => {
     let timestamp = 0;
     const rows: TraceRow[] = [];
     for (let index = 0; index < 1_500; index++) {
-      timestamp += -2_200 * Math.log(1 - rng.next());
+      timestamp += nextExponential(rng, 2_200);
       const stages = 2 + Math.floor(48 * rng.next() ** 3);
       for (let stage = 0; stage < stages; stage++) {
         rows.push({

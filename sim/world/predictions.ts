@@ -1,6 +1,6 @@
 import type { Foresight } from '../../src/global/order/policy.js';
 import type { EngineSpec } from '../../src/model/fleet.js';
-import { SeededRng } from '../../src/model/rng.js';
+import { nextNormal, SeededRng } from '../../src/model/rng.js';
 import type { Prediction, Stage, StageContext, StageOutcome } from '../../src/model/stage.js';
 import { KeyedWindows } from '../../src/predict/keyed-windows.js';
 import { NextModels } from '../../src/predict/next-models.js';
@@ -105,7 +105,7 @@ export class Predictions {
       case 'oracle':
         return this.truth(stage, base, run, row, outputTokens, 1);
       case 'noise':
-        return this.truth(stage, base, run, row, outputTokens, Math.exp(this.mode.sigma * this.normal()));
+        return this.truth(stage, base, run, row, outputTokens, Math.exp(this.mode.sigma * nextNormal(this.rng)));
     }
   }
 
@@ -141,10 +141,6 @@ export class Predictions {
       this.futures.set(run, future);
     }
     return future;
-  }
-
-  private normal(): number {
-    return Math.sqrt(-2 * Math.log(1 - this.rng.next())) * Math.cos(2 * Math.PI * this.rng.next());
   }
 }
 

@@ -49,3 +49,8 @@ export function nextInt(rng: Rng, bound: number): number {
 export function nextExponential(rng: Rng, mean: number): number {
   return -mean * Math.log(1 - rng.next());
 }
+
+/** A standard normal variate (Box–Muller; of the two that it yields, one). */
+export function nextNormal(rng: Rng): number {
+  return Math.sqrt(-2 * Math.log(1 - rng.next())) * Math.cos(2 * Math.PI * rng.next());
+}

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { SeededRng } from '../model/rng.js';
+import { nextNormal, SeededRng } from '../model/rng.js';
 import type { OutputForecast } from '../model/stage.js';
 import { PooledBound } from './pooled-bound.js';
 
 const rng = new SeededRng(3);
-const normal = () => Math.sqrt(-2 * Math.log(1 - rng.next())) * Math.cos(2 * Math.PI * rng.next());
+const normal = () => nextNormal(rng);
 
 function reserve(bound: PooledBound, calls: readonly OutputForecast[]): number {
   let [mean, variance] = [0, 0];

@@ -1,11 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { completed, FIRST_CONTEXT, makeStage } from '../../test/stage-fixture.js';
-import { type Rng, SeededRng } from '../model/rng.js';
+import { nextNormal, type Rng, SeededRng } from '../model/rng.js';
 import { OnlinePredictor } from './predictor.js';
-
-function normal(rng: Rng): number {
-  return Math.sqrt(-2 * Math.log(1 - rng.next())) * Math.cos(2 * Math.PI * rng.next());
-}
 
 /** Share of calls that outgrow their bound after the first `skip`, when lengths follow `length(call, rng)`. */
 function overflowShare(seed: number, calls: number, skip: number, length: (call: number, rng: Rng) => number): number {
@@ -23,11 +19,11 @@ function overflowShare(seed: number, calls: number, skip: number, length: (call:
 }
 
 const SHAPES: Record<string, (call: number, rng: Rng) => number> = {
-  'a steady role': (_call, rng) => 300 * Math.exp(0.7 * normal(rng)),
-  'a role that grows by half a log unit': (call, rng) => 300 * Math.exp(0.7 * normal(rng) + (0.5 * call) / 6000),
-  'a role that jumps up and down': (call, rng) => (call % 2000 < 1000 ? 200 : 600) * Math.exp(0.5 * normal(rng)),
+  'a steady role': (_call, rng) => 300 * Math.exp(0.7 * nextNormal(rng)),
+  'a role that grows by half a log unit': (call, rng) => 300 * Math.exp(0.7 * nextNormal(rng) + (0.5 * call) / 6000),
+  'a role that jumps up and down': (call, rng) => (call % 2000 < 1000 ? 200 : 600) * Math.exp(0.5 * nextNormal(rng)),
   'a role with a heavy tail': (_call, rng) => 100 * (1 - rng.next()) ** (-1 / 1.5),
-  'a role of two kinds of answer': (_call, rng) => (rng.next() < 0.9 ? 80 : 2500) * Math.exp(0.2 * normal(rng)),
+  'a role of two kinds of answer': (_call, rng) => (rng.next() < 0.9 ? 80 : 2500) * Math.exp(0.2 * nextNormal(rng)),
 };
 
 describe('bound calibration', () => {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { SeededRng } from '../model/rng.js';
+import { nextNormal, SeededRng } from '../model/rng.js';
 import { LengthTrust } from './length-trust.js';
 
 const USUAL_TOKENS = 300;
@@ -9,7 +9,7 @@ const KIND = 'research\nmodel-a\nwriter';
 /** Has seen calls of log-normal lengths around the usual one, of which the truth times noise, and times a constant, was said. */
 function taught(sigma: number, { calls = 400, bias = 1 } = {}): LengthTrust {
   const rng = new SeededRng(7);
-  const normal = () => Math.sqrt(-2 * Math.log(1 - rng.next())) * Math.cos(2 * Math.PI * rng.next());
+  const normal = () => nextNormal(rng);
   const trust = new LengthTrust(10);
   for (let call = 0; call < calls; call++) {
     const trueTokens = USUAL_TOKENS * Math.exp(0.7 * normal());

@@ -1,4 +1,4 @@
-import type { Rng } from '../../src/model/rng.js';
+import { nextExponential, nextNormal, type Rng } from '../../src/model/rng.js';
 
 /** A client's arrivals in one window, as the source fits them. */
 export interface RateWindow {
@@ -60,7 +60,7 @@ export function drawArrivals(window: RateWindow, lengthS: number, rng: Rng): num
 /** A gap of unit scale. */
 function drawGap({ family, shape }: RateWindow, rng: Rng): number {
   if (family === 'gamma') return drawGamma(shape, rng);
-  const exponential = -Math.log(1 - rng.next());
+  const exponential = nextExponential(rng, 1);
   return family === 'weibull' ? exponential ** (1 / shape) : exponential;
 }
 
@@ -70,7 +70,7 @@ function drawGamma(shape: number, rng: Rng): number {
   const d = shape - 1 / 3;
   const c = 1 / Math.sqrt(9 * d);
   for (;;) {
-    const normal = Math.sqrt(-2 * Math.log(1 - rng.next())) * Math.cos(2 * Math.PI * rng.next());
+    const normal = nextNormal(rng);
     const v = (1 + c * normal) ** 3;
     if (v > 0 && Math.log(1 - rng.next()) < normal ** 2 / 2 + d - d * v + d * Math.log(v)) return d * v;
   }
