@@ -7,14 +7,12 @@ import { isRoot, type TraceWorkflow, waitMs } from '../../traces/workflow.js';
  */
 export class WorkflowFuture {
   private readonly tailMs = new Map<string, number>();
-  private readonly byId: ReadonlyMap<string, TraceRow>;
   private readonly followers = new Map<string, TraceRow[]>();
 
   constructor(
     workflow: TraceWorkflow,
     private readonly serviceTime: ServiceTimeModel | undefined,
   ) {
-    this.byId = new Map(workflow.rows.map((row) => [row.request_id, row]));
     for (const row of workflow.rows) {
       if (isRoot(row)) continue;
       for (const id of row.wait_for!) {
@@ -61,9 +59,5 @@ export class WorkflowFuture {
       this.tailMs.set(row.request_id, longest);
     }
     return this.tailMs.get(from.request_id)!;
-  }
-
-  get size(): number {
-    return this.byId.size;
   }
 }

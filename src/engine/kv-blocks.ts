@@ -37,10 +37,6 @@ export class BlockPool {
     return this.limitBlocks - this.used;
   }
 
-  get limit(): number {
-    return this.limitBlocks;
-  }
-
   /** Elastic KV: at most the pool itself. A shrink below use waits for releases; cached blocks go at once. */
   setLimit(blocks: number): void {
     this.limitBlocks = Math.max(0, Math.min(Math.floor(blocks), this.totalBlocks));

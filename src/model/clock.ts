@@ -5,8 +5,8 @@ export interface Timer {
 }
 
 /**
- * The only source of time in the house. Live processes pass in a wall clock (monotonic, possibly scaled), the simulator and
- * the tests a {@link ManualClock}. Intervals are measured inside one process; only durations cross the wire.
+ * The only source of time of live code: a wall clock (monotonic, possibly scaled), in tests a {@link ManualClock}. Decisions are told
+ * the time, and the simulator has a loop of its own. Intervals are measured inside one process; only durations cross the wire.
  */
 export interface Clock {
   /** Milliseconds since an arbitrary origin; never goes back. On a scaled clock these are emulated milliseconds. */
@@ -22,7 +22,7 @@ interface ManualTimer extends Timer {
   cancelled: boolean;
 }
 
-/** A clock that moves only when told to: for tests and scripted schedules. Timers fire in order of due time, then of creation. */
+/** A clock that moves only when told to: for tests. Timers fire in order of due time, then of creation. */
 export class ManualClock implements Clock {
   private timers: ManualTimer[] = [];
   private sequence = 0;

@@ -54,7 +54,6 @@ const value: EvictionPolicy = {
 
 export const EVICTION_POLICIES = { value, lru, lfu } as const satisfies Record<string, EvictionPolicy>;
 export const EVICTION_POLICY_NAMES = ['value', 'lru', 'lfu'] as const;
-export type EvictionPolicyName = (typeof EVICTION_POLICY_NAMES)[number];
 
 /** Engine ids whose sleep covers `need` on every GPU, those worth least first; undefined when all `candidates` (all idle) together do not. */
 export function idleVictims(

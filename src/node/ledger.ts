@@ -96,6 +96,7 @@ export class MemoryLedger {
     return this.gpuUsed[gpu]!;
   }
 
+  /** For tests. */
   get hostUsedBytes(): number {
     return this.hostUsed;
   }
@@ -144,6 +145,7 @@ export class MemoryLedger {
     this.setPhase(account, 'waking');
   }
 
+  /** Would a process that is found at this level fit? For tests: vLLM starts where its own guard finds room, and what runs is a fact. */
   canStart(engineId: string, level: FoundLevel): boolean {
     const account = this.account(engineId);
     if (account.phase !== 'absent') return false;
@@ -226,7 +228,7 @@ export class MemoryLedger {
     return over;
   }
 
-  /** Counts everything anew; throws when a running total is wrong. For tests and simulator runs. */
+  /** Counts everything anew; throws when a running total is wrong. For tests. */
   checkIntegrity(): void {
     const gpu = this.gpuUsed.map(() => 0);
     let host = 0;
