@@ -1,10 +1,11 @@
 import { KeyMemo } from '../model/key-memo.js';
 import type { KvMemory } from '../model/kv-memory.js';
 import { LruMap } from '../model/lru-map.js';
-import type { OutputForecast, Prediction, Stage, StageContext, StageOutcome } from '../model/stage.js';
+import type { Prediction, Stage, StageContext, StageOutcome } from '../model/stage.js';
 import { BoundCalibration } from './calibration.js';
 import type { LengthContestant, Said } from './contest.js';
 import { contested, mediansOf, shifted, workSaid } from './contested.js';
+import { KvNeed } from './kv-need.js';
 import { LengthTrust } from './length-trust.js';
 import { NextRoles } from './next-roles.js';
 import { isOfKind, OutputLengths } from './output-length.js';
@@ -90,6 +91,7 @@ export class OnlinePredictor {
   private readonly learnsRemainingWork: boolean;
   private readonly nextRoles: NextRoles | undefined;
   private readonly calibration: BoundCalibration;
+  private readonly kvNeed: KvNeed;
   private readonly models: ModelSuccession;
   private watcher: CallWatcher | undefined;
   /** What the model said of stages that have not ended: it is judged by what it said, not by what it would say by now. */
@@ -102,6 +104,7 @@ export class OnlinePredictor {
   constructor(config: Partial<PredictorConfig> = {}) {
     this.config = { ...DEFAULT_PREDICTOR_CONFIG, ...config };
     const { maxCells, maxWorkflows, targetOverflow, serviceTimeMs, learnsNextRoles } = this.config;
+    this.kvNeed = new KvNeed(this.config.blockTokens, this.config.kvMemory);
     this.lengths = new OutputLengths(maxCells);
     this.tools = new ToolIntent(maxCells);
     this.services = new ServiceTimes(serviceTimeMs);
@@ -173,7 +176,7 @@ export class OnlinePredictor {
           q50,
           q95: outputTokens.q95,
         };
-    const { kvTokens, kvBytes } = this.memoryOf(stage, q50, boundTokens, cachedTokens, forecast);
+    const { kvTokens, kvBytes } = this.kvNeed.of(stage, q50, boundTokens, cachedTokens, forecast);
     return {
       // The model has a say only where the request leaves the choice to the answer.
       toolProbability: modelled?.toolProbability ?? this.tools.probability(stage),
@@ -313,51 +316,6 @@ export class OnlinePredictor {
     const truth = workScale(toEndMs);
     serving.remaining.observe(kind, said, truth);
     serving.workShift.observe(kind.template, said.recent, truth - said.served);
-  }
-
-  private memoryOf(
-    stage: Stage,
-    q50: number,
-    boundTokens: number,
-    cachedTokens: number,
-    forecast: OutputForecast | undefined,
-  ): Pick<Prediction, 'kvTokens' | 'kvBytes'> {
-    const { model, promptTokens, choices = 1 } = stage;
-    const memory = this.config.kvMemory?.(model);
-    if (!memory) return { kvTokens: this.evenTokens(stage, q50, boundTokens, forecast), kvBytes: undefined };
-    // All answers share the prompt; each has the rest of its own.
-    const ofAll = (tokens: (sequence: number) => number, outputTokens: number) => {
-      const one = tokens(promptTokens + outputTokens);
-      return choices === 1 ? one : one + (choices - 1) * (one - tokens(promptTokens));
-    };
-    const kvBytes = {
-      q50: ofAll((tokens) => memory.bytes(tokens), q50),
-      bound: ofAll((tokens) => memory.bytes(tokens), boundTokens),
-      shared: memory.sharedBytes(cachedTokens),
-    };
-    if (memory.isEven) return { kvTokens: this.evenTokens(stage, q50, boundTokens, forecast), kvBytes };
-    const poolTokens = (tokens: number) => memory.poolTokens(tokens);
-    const bound = ofAll(poolTokens, boundTokens);
-    const prompt = poolTokens(promptTokens);
-    const share = { promptTokens: prompt, perOutputToken: (bound - prompt) / (choices * boundTokens) };
-    return { kvTokens: { q50: ofAll(poolTokens, q50), bound, forecast, share }, kvBytes };
-  }
-
-  /** Of a model whose tokens all take the same, or that is not known. */
-  private evenTokens(
-    stage: Stage,
-    q50: number,
-    boundTokens: number,
-    forecast: OutputForecast | undefined,
-  ): Prediction['kvTokens'] {
-    return { q50: this.blockTokens(stage, q50), bound: this.blockTokens(stage, boundTokens), forecast };
-  }
-
-  /** Whole blocks of the prompt, which all answers share, and of the answers; of each further answer one more block is begun. */
-  private blockTokens({ promptTokens, choices = 1 }: Stage, outputTokens: number): number {
-    const { blockTokens } = this.config;
-    const blocks = Math.ceil((promptTokens + choices * outputTokens) / blockTokens) + choices - 1;
-    return blocks * blockTokens;
   }
 }
 
