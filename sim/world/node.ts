@@ -1,5 +1,5 @@
-import { EmulatedDevice } from '../../src/engine/device.js';
-import { reloadMs, sleepMs, stageMs, wakeMs } from '../../src/engine/weight-moves.js';
+import type { EmulatedDevice } from '../../src/engine/device.js';
+import { stageMs } from '../../src/engine/weight-moves.js';
 import {
   type Demand,
   type EngineView,
@@ -8,54 +8,35 @@ import {
   type LeaseUse,
   type NodeSpec,
   type ReserveResult,
-  type WeightFiles,
 } from '../../src/model/fleet.js';
-import { DEFAULT_BLOCK_TOKENS } from '../../src/model/memory.js';
-import type { NodeAction } from '../../src/node/actions.js';
+import type { EngineEvent, NodeAction } from '../../src/node/actions.js';
 import type { NodeConfig } from '../../src/node/config.js';
 import { isCrowded } from '../../src/node/first-sleep.js';
 import { NodeManager } from '../../src/node/manager.js';
 import type { EventLoop, Scheduled } from '../event-loop.js';
-import { type EngineListener, SimEngine } from './engine.js';
+import type { EngineListener, SimEngine } from './engine.js';
+import { EngineProcesses } from './processes.js';
 
 export interface NodeListener extends EngineListener {
   /** A held stage got its lease, or is told to go. */
   granted(stageId: string, engineId: string, coldStartMs: number): void;
   released(stageId: string, engineId: string): void;
-  /** A batch stage that runs is to make room and start again later. */
+  /** A stage that runs is to make room, or has hung with its engine, and is to start again later. */
   requeue(stageId: string, engineId: string): void;
   /** Engines whose view has changed. */
   changed(node: SimNode, engineIds: readonly string[]): void;
 }
 
-interface EngineProcess {
-  readonly engine: SimEngine;
-  processId: number;
-  /** Counts processes: what an earlier one was doing is dropped. */
-  incarnation: number;
-  /** Its host buffers are pinned; the first level-1 sleep is slower. */
-  pinned: boolean;
-  /** Its KV limit per GPU, where one has been set. */
-  kvLimitBytes: number | undefined;
-}
-
 /** Gauges of a busy engine are read so often, as the live agent does. */
 const POLL_MS = 1_000;
-/** kvcached looks at its limit so often. */
-const KV_LIMIT_MS = 100;
-/** A canary is a few tokens on a warm engine. */
-const CANARY_MS = 100;
 
 /** One GPU host in virtual time: the node's own decisions, its engines, and its memory and links as a device. */
 export class SimNode {
   readonly manager: NodeManager;
-  readonly device: EmulatedDevice;
-  private readonly processes = new Map<string, EngineProcess>();
+  private readonly processes: EngineProcesses;
   private pumpDue = false;
   private timer: Scheduled | undefined;
   private timerMs = Number.POSITIVE_INFINITY;
-  private copyTimer: Scheduled | undefined;
-  private readonly copies = new Map<number, () => void>();
   private polling = false;
   private readonly runPump = () => this.pump();
   private readonly timerFires = () => {
@@ -77,30 +58,24 @@ export class SimNode {
     const spec = given.staging ? withFolders(given) : given;
     this.spec = spec;
     this.manager = new NodeManager(spec, config);
-    const pinnableBytes = spec.hostMemoryBytes - (spec.staging?.memoryBytes ?? 0);
-    this.device = new EmulatedDevice({ gpus: spec.gpus, hostMemoryBytes: pinnableBytes });
-    for (const engine of spec.engines) {
-      this.processes.set(engine.engineId, {
-        engine: new SimEngine(engine, loop, listener),
-        processId: -1,
-        incarnation: 0,
-        pinned: false,
-        kvLimitBytes: undefined,
-      });
-    }
+    this.processes = new EngineProcesses(spec, this.manager, loop, listener, (event) => this.tell(event));
     // Whoever begins asleep needs its host memory; those awake may have what is left.
     const asleep = spec.engines.filter(({ engineId }) => startsAsleep(engineId));
-    for (const { engineId } of asleep) this.start(engineId, true);
+    for (const { engineId } of asleep) this.processes.start(engineId, true);
     for (const engine of spec.engines.filter((each) => !asleep.includes(each))) {
       const { engineId, sleepCapable, pinned = false } = engine;
       const crowded = isCrowded(engine, spec.engines, (gpu) => spec.gpus[gpu]!.memoryBytes);
-      this.start(engineId, false, config.firstSleep === true && sleepCapable && !pinned && crowded);
+      this.processes.start(engineId, false, config.firstSleep === true && sleepCapable && !pinned && crowded);
     }
     this.pumpSoon();
   }
 
+  get device(): EmulatedDevice {
+    return this.processes.device;
+  }
+
   engine(engineId: string): SimEngine {
-    return this.process(engineId).engine;
+    return this.processes.engine(engineId);
   }
 
   reserve(demand: Demand): ReserveResult {
@@ -137,55 +112,10 @@ export class SimNode {
 
   /** The process dies; it serves again, awake, after `downMs`. */
   crash(engineId: string, downMs: number): void {
-    const process = this.process(engineId);
-    process.incarnation += 1;
-    process.pinned = false;
-    process.kvLimitBytes = undefined;
-    for (const copyId of this.device.detach(process.processId, this.loop.nowMs)) this.copies.delete(copyId);
-    process.engine.restart();
-    this.manager.engineEvent({ kind: 'engine-down', engineId, reason: 'refused' }, this.loop.nowMs);
-    this.pumpSoon();
-    const { incarnation } = process;
-    this.loop.after(downMs, () => {
-      // It died again meanwhile: then that death decides when it comes back.
-      if (process.incarnation !== incarnation) return;
-      // Whoever has taken its memory meanwhile keeps it: then it comes up asleep.
-      const { weightBytes, workspaceBytes = 0, kvPoolBytes, residueBytes, gpuIndices } = process.engine.spec;
-      const needed = weightBytes + workspaceBytes + kvPoolBytes + residueBytes;
-      const free = Math.min(...gpuIndices.map((gpu) => this.freeBytes(gpu)));
-      this.start(engineId, free < needed);
-      this.pumpSoon();
-    });
-  }
-
-  /** What nobody has and nobody has been promised: an engine that is waking up takes its memory in a moment. */
-  private freeBytes(gpu: number): number {
-    const { totalBytes, usedBytes } = this.device.snapshot().gpus[gpu]!;
-    return Math.min(totalBytes - usedBytes, this.manager.ledger.gpuFreeBytes(gpu));
-  }
-
-  private process(engineId: string): EngineProcess {
-    return this.processes.get(engineId)!;
-  }
-
-  /** @param slept Whether it has slept once before the run, as the node lets it after its start. */
-  private start(engineId: string, asleep: boolean, slept = false): void {
-    const process = this.process(engineId);
-    const { spec } = process.engine;
-    const attached = this.device.attach(engineId, 0, spec.gpuIndices, 0);
-    if (attached.kind === 'refused') throw new Error(attached.message);
-    process.processId = attached.processId;
-    this.device.take(process.processId, 'residue', spec.residueBytes);
-    if (asleep || slept) {
-      process.pinned = this.device.pin(process.processId, spec.weightBytes * Math.max(1, spec.gpuIndices.length));
-    }
-    // Without host memory for its weights it begins as after a level-2 sleep.
-    const level = asleep ? (process.pinned ? 1 : 2) : 0;
-    if (level === 0) {
-      this.device.take(process.processId, 'weights', spec.weightBytes);
-      this.device.take(process.processId, 'kv', spec.kvPoolBytes);
-    }
-    this.manager.engineEvent({ kind: 'engine-up', engineId, level, slept: process.pinned }, this.loop.nowMs);
+    this.processes.die(engineId);
+    this.tell({ kind: 'engine-down', engineId, reason: 'refused' });
+    // If it dies again meanwhile, that death decides when it comes back.
+    this.processes.after(engineId, downMs, () => this.processes.startAgain(engineId));
   }
 
   private pumpSoon(): void {
@@ -219,10 +149,10 @@ export class SimNode {
         this.listener.released(action.stageId, action.engineId);
         break;
       case 'sleep':
-        this.sleep(action.engineId, action.level);
+        this.processes.sleep(action.engineId, action.level);
         break;
       case 'wake':
-        this.wake(action.engineId, action.level, action.from);
+        this.processes.wake(action.engineId, action.level, action.from);
         break;
       case 'stage': {
         const { folder, bytes } = action;
@@ -236,117 +166,17 @@ export class SimNode {
         this.listener.requeue(action.stageId, action.engineId);
         break;
       case 'kv-limit':
-        this.limitKv(action.engineId, action.bytes);
+        this.processes.limitKv(action.engineId, action.bytes);
         break;
       case 'canary':
-        this.after(action.engineId, CANARY_MS, () => this.tell({ kind: 'canary-passed', engineId: action.engineId }));
+        this.processes.canary(action.engineId);
         break;
     }
   }
 
-  private tell(event: Parameters<NodeManager['engineEvent']>[0]): void {
+  private tell(event: EngineEvent): void {
     this.manager.engineEvent(event, this.loop.nowMs);
     this.pumpSoon();
-  }
-
-  /** kvcached applies a limit when it next looks at it; what is in use above it comes free when its requests end. */
-  private limitKv(engineId: string, bytes: number): void {
-    const process = this.process(engineId);
-    const { kvBytesPerToken } = process.engine.spec;
-    process.kvLimitBytes = bytes;
-    process.engine.limitKv(bytes / kvBytesPerToken);
-    if (this.view(engineId).state !== 'running') return;
-    if (this.device.take(process.processId, 'kv', bytes).heldBytes > bytes) this.awaitShrink(engineId, bytes);
-  }
-
-  private awaitShrink(engineId: string, bytes: number): void {
-    this.after(engineId, KV_LIMIT_MS, () => {
-      const process = this.process(engineId);
-      if (process.kvLimitBytes !== bytes) return;
-      const usedTokens = process.engine.stats().usedBlocks * DEFAULT_BLOCK_TOKENS;
-      if (usedTokens * process.engine.spec.kvBytesPerToken > bytes) return this.awaitShrink(engineId, bytes);
-      this.device.free(process.processId, 'kv');
-      this.device.take(process.processId, 'kv', bytes);
-      this.tell({ kind: 'kv-limited', engineId, bytes });
-    });
-  }
-
-  private sleep(engineId: string, level: 1 | 2): void {
-    const process = this.process(engineId);
-    const { spec } = process.engine;
-    const tp = Math.max(1, spec.gpuIndices.length);
-    const done = () => {
-      this.device.free(process.processId, 'weights');
-      this.device.free(process.processId, 'kv');
-      process.engine.forgetCache();
-      this.tell({ kind: 'slept', engineId });
-    };
-    if (level === 2) {
-      this.after(engineId, sleepMs(spec.gpu!, spec.weightBytes, 2), done);
-      return;
-    }
-    if (!this.device.pin(process.processId, spec.weightBytes * tp)) {
-      this.tell({ kind: 'sleep-failed', engineId });
-      return;
-    }
-    const aloneMs = sleepMs(spec.gpu!, spec.weightBytes, 1, { firstTime: !process.pinned, gpusMoving: tp });
-    process.pinned = true;
-    this.copy(engineId, 'to-host', (spec.weightBytes / aloneMs) * 1000, done);
-  }
-
-  private wake(engineId: string, level: 1 | 2, from: WeightFiles): void {
-    const process = this.process(engineId);
-    const { spec } = process.engine;
-    const finish = () => {
-      const { missingBytes } = this.device.take(process.processId, 'kv', this.manager.ledger.kvBytes(engineId));
-      this.tell({ kind: missingBytes > 0 ? 'wake-failed' : 'woke', engineId });
-    };
-    const takeWeights = (then: () => void) => {
-      const { missingBytes } = this.device.take(process.processId, 'weights', spec.weightBytes);
-      if (missingBytes > 0) this.tell({ kind: 'wake-failed', engineId });
-      else then();
-    };
-    if (level === 2) {
-      takeWeights(() => this.after(engineId, reloadMs(spec.weightBytes, from), finish));
-      return;
-    }
-    this.after(engineId, wakeMs(spec.gpu!, 0), () =>
-      takeWeights(() => this.copy(engineId, 'to-gpu', Number.POSITIVE_INFINITY, finish)),
-    );
-  }
-
-  /** Runs `then` unless the process has died meanwhile. */
-  private after(engineId: string, delayMs: number, then: () => void): void {
-    const process = this.process(engineId);
-    const { incarnation } = process;
-    this.loop.after(delayMs, () => {
-      if (process.incarnation === incarnation) then();
-    });
-  }
-
-  /** Copies the weights over the links of the host, which simultaneous moves share. */
-  private copy(engineId: string, direction: 'to-host' | 'to-gpu', maxBandwidth: number, then: () => void): void {
-    const { processId, engine } = this.process(engineId);
-    const request = { direction, bytesPerGpu: engine.spec.weightBytes, maxBandwidth };
-    this.copies.set(this.device.startCopy(processId, request, this.loop.nowMs), then);
-    this.watchCopies();
-  }
-
-  private watchCopies(): void {
-    this.loop.cancel(this.copyTimer);
-    this.copyTimer = undefined;
-    const nextMs = this.device.nextCopyEndMs();
-    if (nextMs === Number.POSITIVE_INFINITY) return;
-    // A hair late, so that rounding never makes an endless row of events just before the end.
-    this.copyTimer = this.loop.at(nextMs + 1e-6, () => {
-      this.copyTimer = undefined;
-      for (const copyId of this.device.advance(this.loop.nowMs)) {
-        const then = this.copies.get(copyId);
-        this.copies.delete(copyId);
-        then?.();
-      }
-      this.watchCopies();
-    });
   }
 
   /** While any engine has work, all that have are read at every interval. */
@@ -356,11 +186,11 @@ export class SimNode {
     this.loop.after(POLL_MS, () => {
       this.polling = false;
       let busy = false;
-      for (const [engineId, { engine }] of this.processes) {
+      for (const { engineId } of this.spec.engines) {
         const view = this.view(engineId);
         if (view.leases === 0 || isAsleep(view.state)) continue;
         busy = true;
-        const { running, waiting, preemptions, kvUsage, generatedTokens } = engine.stats();
+        const { running, waiting, preemptions, kvUsage, generatedTokens } = this.engine(engineId).stats();
         this.overflow.windows += 1;
         const { heldKvTokens } = this.manager.gauges(engineId)!;
         if (kvUsage * view.kvPoolTokens > heldKvTokens) this.overflow.exceeded += 1;
