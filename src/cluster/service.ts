@@ -9,6 +9,7 @@ import type {
   LeaseUse,
   OrderPlace,
   PlaceExplanation,
+  RequeueReason,
   ReserveResult,
 } from '../model/fleet.js';
 import { type Prediction, type Stage, sessionOf } from '../model/stage.js';
@@ -32,8 +33,8 @@ export interface NodeLink {
   reportUnreachable(engineId: string, refused: boolean): void;
   /** Whether the engine did its part of a request that it had. */
   reportAnswer(engineId: string, answered: boolean): void;
-  /** `listener` stops a stage that makes room or has `hung`, and gives its lease back; false when it cannot, or is not its. */
-  onRequeue(listener: (stageId: string, hung: boolean) => boolean): void;
+  /** `listener` stops a stage that is to leave its engine, and gives its lease back; false when it cannot, or is not its. */
+  onRequeue(listener: (stageId: string, reason: RequeueReason) => boolean): void;
   /** `listener` hears that views have changed, once until they are fetched. */
   onChange(listener: () => void): void;
   /** Engines whose view has changed since the last call. */
@@ -43,8 +44,8 @@ export interface NodeLink {
 }
 
 export interface PlacementListener {
-  /** The stage is to make room for others, or has `hung` with its engine, and is to start again later. True when nothing of it goes on: it has left its engine then. */
-  requeue(hung: boolean): boolean;
+  /** The stage is to leave its engine, and to start again later. True when nothing of it goes on: it has left its engine then. */
+  requeue(reason: RequeueReason): boolean;
   started(lease: Lease, endpoint: EngineEndpoint, explanation: PlaceExplanation): void;
   /** Nothing took the stage: it goes back to the global queue. */
   bounced(reason: string, explanation: PlaceExplanation): void;
@@ -92,7 +93,7 @@ export class ClusterService {
     for (const node of options.nodes) {
       this.nodes.set(node.nodeId, node);
       this.absorb(node.views());
-      node.onRequeue((stageId, hung) => this.requeue(stageId, hung));
+      node.onRequeue((stageId, reason) => this.requeue(stageId, reason));
       node.onChange(() => {
         this.changedNodes.push(node);
         this.capacityMayDiffer();
@@ -182,9 +183,9 @@ export class ClusterService {
     this.finish(stageId, {}, this.options.clock.nowMs());
   }
 
-  private requeue(stageId: string, hung: boolean): boolean {
+  private requeue(stageId: string, reason: RequeueReason): boolean {
     const placement = this.placements.get(stageId);
-    if (placement?.state !== 'leased' || !placement.listener.requeue(hung)) return false;
+    if (placement?.state !== 'leased' || !placement.listener.requeue(reason)) return false;
     this.finish(stageId, {}, this.options.clock.nowMs());
     return true;
   }

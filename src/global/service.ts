@@ -12,7 +12,7 @@ import type { ClusterService } from '../cluster/service.js';
 import { ChurnMap } from '../model/churn-map.js';
 import type { Clock, Timer } from '../model/clock.js';
 import type { MaestroError } from '../model/error.js';
-import type { Lease, PlaceExplanation } from '../model/fleet.js';
+import type { Lease, PlaceExplanation, RequeueReason } from '../model/fleet.js';
 import type { Prediction, SloClass, Stage, StageContext, StageOutcome } from '../model/stage.js';
 import { noOutcomes, outcomeOf, outcomeOfOneAnswer } from '../model/stage.js';
 import type { EngineEndpoint } from '../node/service.js';
@@ -266,7 +266,7 @@ export class GlobalService implements Scheduling {
     cluster.place(job.stage, job.prediction, dispatch, job.excluded, nowMs, {
       started: (lease, endpoint, explanation) => this.started(job, dispatch, lease, endpoint, explanation),
       bounced: (reason, explanation) => this.bounced(job, reason, explanation),
-      requeue: (hung) => this.requeue(job, hung),
+      requeue: (reason) => this.requeue(job, reason),
     });
   }
 
@@ -324,15 +324,16 @@ export class GlobalService implements Scheduling {
   }
 
   /** A batch stage makes room, or a stage leaves an engine that hangs, if its client has heard nothing of it yet. */
-  private requeue(job: Job, hung: boolean): boolean {
+  private requeue(job: Job, reason: RequeueReason): boolean {
     if (job.state !== 'started' || this.closing) return false;
-    if ((!hung && job.requeues >= MAX_REQUEUES) || !job.listener.onRequeue()) return false;
-    if (hung && job.hangs >= MAX_HANGS) {
+    if (reason === 'makes-room' && job.requeues >= MAX_REQUEUES) return false;
+    if (!job.listener.onRequeue()) return false;
+    if (reason === 'makes-room') job.requeues += 1;
+    else if (job.hangs < MAX_HANGS) job.hangs += 1;
+    else {
       this.refuse(job, enginesHung(job.hangs + 1));
       return true;
     }
-    if (hung) job.hangs += 1;
-    else job.requeues += 1;
     job.state = 'queued';
     this.options.scheduler.requeue(job.stage.stageId, this.nowMs());
     this.pumpSoon();

@@ -206,6 +206,9 @@ export interface Lease {
 }
 
 export type HoldReason = 'waking' | 'draining' | 'falling-asleep' | 'no-room' | 'kv-full' | 'seats-full';
+/** Why a stage leaves the engine that it has started on: for others that are earlier in the order, or because the engine hangs. */
+export type RequeueReason = 'makes-room' | 'hung';
+
 export type RefuseReason =
   | 'unknown-engine'
   | 'engine-down'

@@ -1,4 +1,4 @@
-import type { EngineSpec, Lease, WeightFiles } from '../model/fleet.js';
+import type { EngineSpec, Lease, RequeueReason, WeightFiles } from '../model/fleet.js';
 
 /** 1: weights to pinned host RAM; 2: weights dropped, read again from disk on the wake. */
 export type SleepLevel = 1 | 2;
@@ -39,9 +39,9 @@ export type NodeAction =
   | { readonly kind: 'kv-limit'; readonly engineId: string; readonly bytes: number }
   /**
    * Stop a stage that has not reached its client yet, and queue it again: the caller of `reserve` releases its lease if it can. It need not: then the
-   * engine is waited for. `hung`: it hangs with its engine; else it is a batch stage that makes room.
+   * engine is waited for. Only a batch stage makes room.
    */
-  | { readonly kind: 'requeue'; readonly stageId: string; readonly engineId: string; readonly hung: boolean }
+  | { readonly kind: 'requeue'; readonly stageId: string; readonly engineId: string; readonly reason: RequeueReason }
   /** Copy a checkpoint into RAM, `bytes` as far as is known. Answered by `staged` or `stage-failed`. */
   | { readonly kind: 'stage'; readonly folder: string; readonly bytes: number }
   /** Delete the copy of a checkpoint in RAM; nobody reads it. Answered by `unstaged`. */

@@ -168,7 +168,8 @@ function requeued(
   if (leases.some(({ restartable }) => !restartable)) return [];
   const lostMs = leases.reduce((sum, { lease }) => sum + nowMs - lease.grantedAtMs, 0);
   if (lostMs > holds.size * victim.meanLeaseMs) return [];
-  return [{ kind: 'requeue', record: victim, stageIds: leases.map(({ lease }) => lease.stageId), hung: false }];
+  const stageIds = leases.map(({ lease }) => lease.stageId);
+  return [{ kind: 'requeue', record: victim, stageIds, reason: 'makes-room' }];
 }
 
 function takesTurns(a: EngineRecord, b: EngineRecord): boolean {

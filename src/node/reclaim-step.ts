@@ -1,3 +1,4 @@
+import type { RequeueReason } from '../model/fleet.js';
 import type { NodeConfig } from './config.js';
 import type { EngineRecord } from './engine-record.js';
 import type { HeldLease } from './kv-reservations.js';
@@ -27,5 +28,5 @@ export type ReclaimStep =
       readonly kind: 'requeue';
       readonly record: EngineRecord;
       readonly stageIds: readonly string[];
-      readonly hung: boolean;
+      readonly reason: RequeueReason;
     };

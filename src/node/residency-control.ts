@@ -257,7 +257,7 @@ export class ResidencyControl {
         this.host.mayGrant(record);
         break;
       case 'requeue':
-        for (const stageId of step.stageIds) this.host.act({ kind: 'requeue', stageId, engineId, hung: step.hung });
+        for (const stageId of step.stageIds) this.host.act({ kind: 'requeue', stageId, engineId, reason: step.reason });
         return;
       case 'drain':
       case 'undrain':

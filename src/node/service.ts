@@ -15,6 +15,7 @@ import {
   isAsleep,
   type LeaseUse,
   type NodeSpec,
+  type RequeueReason,
   type ReserveResult,
 } from '../model/fleet.js';
 import { type EngineEvent, loggedMove, MOVE_EVENTS, type NodeAction } from './actions.js';
@@ -52,7 +53,7 @@ export class NodeService {
   private readonly live = new Map<string, LiveEngine>();
   private readonly holdEnds = new OpenHolds();
   private readonly listeners: (() => void)[] = [];
-  private readonly requeueListeners: ((stageId: string, hung: boolean) => boolean)[] = [];
+  private readonly requeueListeners: ((stageId: string, reason: RequeueReason) => boolean)[] = [];
   private readonly gpuCapacityBytes: readonly number[];
   /** The listeners know that there are changes to fetch. */
   private told = false;
@@ -112,8 +113,8 @@ export class NodeService {
     this.settle();
   }
 
-  /** `listener` stops a stage that makes room or has `hung`, and gives its lease back; false when it cannot, or is not its. */
-  onRequeue(listener: (stageId: string, hung: boolean) => boolean): void {
+  /** `listener` stops a stage that is to leave its engine, and gives its lease back; false when it cannot, or is not its. */
+  onRequeue(listener: (stageId: string, reason: RequeueReason) => boolean): void {
     this.requeueListeners.push(listener);
   }
 
@@ -337,8 +338,8 @@ export class NodeService {
   }
 
   /** The front door lets go first, so that no half answer is taken for a whole one; vLLM is told as well, for the connection may be slow to close. */
-  private requeue({ stageId, engineId, hung }: Extract<NodeAction, { kind: 'requeue' }>): void {
-    if (!this.requeueListeners.some((listener) => listener(stageId, hung))) return;
+  private requeue({ stageId, engineId, reason }: Extract<NodeAction, { kind: 'requeue' }>): void {
+    if (!this.requeueListeners.some((listener) => listener(stageId, reason))) return;
     void this.live.get(engineId)?.client.abort([`chatcmpl-${stageId}`, `cmpl-${stageId}-0`]);
   }
 

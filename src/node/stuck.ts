@@ -18,7 +18,8 @@ export function planStuck(
     if (state !== 'down' || record.idle) continue;
     if (Math.max(sinceMs, record.gaveUpAtMs) + STUCK_MS <= nowMs) {
       record.gaveUpAtMs = nowMs;
-      steps.push({ kind: 'requeue', record, stageIds: leasesOn(record).map(({ lease }) => lease.stageId), hung: true });
+      const stageIds = leasesOn(record).map(({ lease }) => lease.stageId);
+      steps.push({ kind: 'requeue', record, stageIds, reason: 'hung' });
     }
     nextMs = Math.min(nextMs, Math.max(sinceMs, record.gaveUpAtMs) + STUCK_MS);
   }
