@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { testEngine, testNode } from '../node/testing.js';
+import { testEngine, testNode } from '../node/node-fixture.js';
 import { modelsTakingTurns } from './taking-turns.js';
 
 /** GPUs of 80 GiB; an engine takes 1 GiB more than its weights and KV memory. */

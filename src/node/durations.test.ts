@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { GB, GiB } from '../model/units.js';
 import { MoveDurations } from './durations.js';
-import { testEngine } from './testing.js';
+import { testEngine } from './node-fixture.js';
 
 /** 30 GiB, which take 16 s to pin at what is assumed. */
 const SPEC = testEngine('a');

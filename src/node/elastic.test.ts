@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { GiB } from '../model/units.js';
 import type { NodeConfig } from './config.js';
 import { NodeManager } from './manager.js';
-import { brief, bringUp, testDemand, testEngine, testNode } from './testing.js';
+import { brief, bringUp, testDemand, testEngine, testNode } from './node-fixture.js';
 
 /** A pool of 20 GiB for 20 480 tokens, of which all but 2 GiB can be lent. */
 const ELASTIC = { kvGiB: 20, kvBytesPerToken: GiB / 1024, kvPoolTokens: 20_480, kvLeastBytes: 2 * GiB, seats: 64 };

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { GiB } from '../model/units.js';
 import { NodeManager } from './manager.js';
-import { brief, bringUp, testDemand, testEngine, testNode } from './testing.js';
+import { brief, bringUp, testDemand, testEngine, testNode } from './node-fixture.js';
 
 /** On one GPU of 80 GiB: `a` takes 51 GiB, `b` 21, `c` 21, so not all can be awake. */
 function node(config = {}, changes = {}): NodeManager {

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { NodeConfig } from './config.js';
 import { EVICTION_POLICIES } from './evict.js';
 import { NodeManager } from './manager.js';
-import { brief, bringUp, testDemand, testEngine, testNode } from './testing.js';
+import { brief, bringUp, testDemand, testEngine, testNode } from './node-fixture.js';
 
 /** Three engines of which two fit on the GPU; `a` and `b` are awake. */
 function threeEngines(config: Partial<NodeConfig> = {}, changes: Parameters<typeof testEngine>[1] = {}) {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { NodeManager } from './manager.js';
-import { brief, bringUp, testDemand, testEngine, testNode } from './testing.js';
+import { brief, bringUp, testDemand, testEngine, testNode } from './node-fixture.js';
 
 const SESSION = 'agent';
 const KEPT = { session: SESSION, tokens: 8_000, untilMs: 5_000 };

@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest';
 import type { Lease } from '../model/fleet.js';
 import type { OutputForecast, PoolShare } from '../model/stage.js';
 import { emptyKvTotals, type HeldLease, KvReservations } from './kv-reservations.js';
+import { testDemand } from './node-fixture.js';
 import { PooledBound } from './pooled-bound.js';
-import { testDemand } from './testing.js';
 
 const FORECAST: OutputForecast = { kind: 'coder', mean: 120, q50: 100, q95: 300 };
 

@@ -4,7 +4,7 @@ import { GiB } from '../model/units.js';
 import type { NodeConfig } from './config.js';
 import { EVICTION_POLICIES } from './evict.js';
 import { NodeManager } from './manager.js';
-import { brief, bringUp, testDemand, testEngine, testNode } from './testing.js';
+import { brief, bringUp, testDemand, testEngine, testNode } from './node-fixture.js';
 
 /** Two engines that take turns on a GPU; `a` is awake. */
 function node(config: Partial<NodeConfig> = {}, changes: Parameters<typeof testEngine>[1] = {}) {

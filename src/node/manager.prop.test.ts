@@ -4,7 +4,7 @@ import { nextInt, SeededRng } from '../model/rng.js';
 import { GiB } from '../model/units.js';
 import type { NodeAction } from './actions.js';
 import { NodeManager } from './manager.js';
-import { testDemand, testEngine, testNode } from './testing.js';
+import { testDemand, testEngine, testNode } from './node-fixture.js';
 
 /** Two of the checkpoints fit, not three. */
 const STAGING_GIB = 80;

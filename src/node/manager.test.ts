@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { GiB } from '../model/units.js';
 import { EVICTION_POLICIES } from './evict.js';
 import { NodeManager } from './manager.js';
-import { brief, bringUp, testDemand, testEngine, testNode } from './testing.js';
+import { brief, bringUp, testDemand, testEngine, testNode } from './node-fixture.js';
 
 /** Two engines that take turns on GPU 0, and a third alone on GPU 1. */
 function sharedNode(config = {}) {

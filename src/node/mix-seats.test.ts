@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { findGpu } from '../model/gpu-catalogue.js';
 import { findLlm } from '../model/llm-catalogue.js';
 import { MixSeats } from './mix-seats.js';
-import { testEngine } from './testing.js';
+import { testEngine } from './node-fixture.js';
 
 const KNOWN = { llm: findLlm('llama-3.1-8b')!, gpu: findGpu('l40s')!, tpotMs: 100, seats: 59, maxNumSeqs: 256 };
 const CODE = { promptTokens: 2_000, cachedTokens: 0, outputTokens: 28, completed: true };

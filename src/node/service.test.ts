@@ -5,9 +5,9 @@ import { unknownEngineSpec } from '../engine/vllm/discover.js';
 import { FakeVllm } from '../engine/vllm/fake-vllm-fixture.js';
 import type { EngineSpec, NodeSpec } from '../model/fleet.js';
 import { GiB } from '../model/units.js';
+import { testDemand, testEngine, testNode } from './node-fixture.js';
 import type { HoldEnd } from './open-holds.js';
 import { NodeService, type NodeServiceOptions } from './service.js';
-import { testDemand, testEngine, testNode } from './testing.js';
 
 const closers: (() => Promise<void>)[] = [];
 afterEach(async () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { GiB } from '../model/units.js';
 import { NodeManager } from './manager.js';
-import { brief, bringUp, testDemand, testEngine, testNode } from './testing.js';
+import { brief, bringUp, testDemand, testEngine, testNode } from './node-fixture.js';
 
 /** Host RAM pins nothing; so every sleep drops the weights. Copies of two of the three checkpoints of 30 GiB fit. */
 function node(engines = ['a', 'b', 'c'], memoryGiB = 60): NodeManager {

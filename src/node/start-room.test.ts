@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { NodeManager } from './manager.js';
-import { brief, testDemand, testEngine, testNode } from './testing.js';
+import { brief, testDemand, testEngine, testNode } from './node-fixture.js';
 
 /** On one GPU of 80 GiB: `a` and `b` take 51 GiB each, `c` 21. */
 function node(config = {}): NodeManager {

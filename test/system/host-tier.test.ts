@@ -8,9 +8,9 @@ import { WallClock } from '../../src/bus/wall-clock.js';
 import { type EmulatedFleet, type FleetEngine, startEmulatedFleet } from '../../src/engine/emulator/fleet.js';
 import { findGpu } from '../../src/model/gpu-catalogue.js';
 import { GiB } from '../../src/model/units.js';
+import { testDemand, testEngine, testNode } from '../../src/node/node-fixture.js';
 import type { HoldEnd } from '../../src/node/open-holds.js';
 import { NodeService } from '../../src/node/service.js';
-import { testDemand, testEngine, testNode } from '../../src/node/testing.js';
 
 const H100 = findGpu('h100-sxm')!;
 const SOON = { timeout: 20_000, interval: 20 };
