@@ -1,6 +1,6 @@
 import type { Scheduling } from '../bus/contract.js';
-import type { QueueBudget } from '../model/bounded-queue.js';
 import type { Clock } from '../model/clock.js';
+import type { QueueBudget } from '../model/queue-budget.js';
 import type { Logger } from '../observe/log.js';
 import type { GatewayMetrics } from '../observe/metrics.js';
 import type { TextVectors } from '../predict/text-vectors/service.js';

@@ -3,9 +3,9 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from 'node:net';
 import type { Scheduling } from '../bus/contract.js';
 import { WallClock } from '../bus/wall-clock.js';
-import { QueueBudget } from '../model/bounded-queue.js';
 import type { Clock, Timer } from '../model/clock.js';
 import { MaestroError } from '../model/error.js';
+import { QueueBudget } from '../model/queue-budget.js';
 import type { Logger } from '../observe/log.js';
 import { GatewayMetrics } from '../observe/metrics.js';
 import type { TextVectors } from '../predict/text-vectors/service.js';

@@ -1,5 +1,5 @@
-import type { QueueBudget } from '../model/bounded-queue.js';
 import { MaestroError } from '../model/error.js';
+import type { QueueBudget } from '../model/queue-budget.js';
 
 /**
  * Takes room for one open request with a body of `bytes`, in place of the room for `before` bytes that it may have already. Returns `bytes`. Throws `queue_full` where

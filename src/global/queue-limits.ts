@@ -1,5 +1,5 @@
-import { QueueBudget } from '../model/bounded-queue.js';
 import { ChurnMap } from '../model/churn-map.js';
+import { QueueBudget } from '../model/queue-budget.js';
 import type { Stage } from '../model/stage.js';
 import type { SubmitRejection } from './scheduler-types.js';
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { QueueBudget } from './bounded-queue.js';
 import { ManualClock } from './clock.js';
 import { ERROR_TABLE, MaestroError, systemCodeOf } from './error.js';
+import { QueueBudget } from './queue-budget.js';
 import { nextExponential, nextInt, SeededRng } from './rng.js';
 
 describe('SeededRng', () => {

@@ -22,8 +22,8 @@ import { MemoryLedger } from './ledger.js';
 import { PooledBound, type PooledBoundState } from './pooled-bound.js';
 import type { ReclaimContext } from './reclaim-step.js';
 import { ResidencyControl } from './residency-control.js';
+import { RoomConfirmation } from './room-confirmation.js';
 import type { EngineGauges, NodeStats } from './stats.js';
-import { RoomConfirmation } from './telemetry.js';
 import { EngineViews } from './view.js';
 
 /**

@@ -4,9 +4,9 @@ import type { EngineRecord } from './engine-record.js';
 import { NOT_PAUSED } from './holds.js';
 import { planReclaim } from './reclaim.js';
 import type { ReclaimContext, ReclaimStep } from './reclaim-step.js';
+import type { RoomConfirmation } from './room-confirmation.js';
 import { WeightStaging } from './staging.js';
 import { planStuck } from './stuck.js';
-import type { RoomConfirmation } from './telemetry.js';
 
 /** What engines tell of their own residency. */
 export type ResidencyReport = Exclude<

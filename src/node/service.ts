@@ -23,8 +23,8 @@ import type { NodeConfig } from './config.js';
 import { knownKvBytes } from './engine-record.js';
 import { NodeManager } from './manager.js';
 import { type HoldEnd, OpenHolds } from './open-holds.js';
+import { saneReading } from './room-confirmation.js';
 import type { EngineGauges, NodeStats } from './stats.js';
-import { saneReading } from './telemetry.js';
 
 /** Where an engine is reached: the agent's own connections. */
 export interface EngineEndpoint {
