@@ -3,8 +3,9 @@ import type { ServedModel } from '../bus/contract.js';
 import { MaestroError } from '../model/error.js';
 import { PAGE_FILES, PAGE_HEADERS } from '../observe/live-page.js';
 import { sendError, sendJson, sendText } from './answers.js';
+import type { ApiKey } from './config.js';
 import type { GatewayContext } from './context.js';
-import { resolveIdentity } from './identity.js';
+import { type Identity, resolveIdentity } from './identity.js';
 import type { LocalRoute, PathIdentity } from './routes.js';
 
 export interface LocalRequest {
@@ -30,23 +31,9 @@ export function answerLocally(context: GatewayContext, request: LocalRequest): v
     case 'models':
       sendJson(res, 200, { object: 'list', data: scheduling.models().flatMap(modelEntries) }, headers);
       break;
-    case 'model': {
-      const entry = scheduling
-        .models()
-        .flatMap(modelEntries)
-        .find(({ id }) => id === parameter);
-      if (!entry) {
-        throw new MaestroError(
-          'model_not_found',
-          'This model is not served here; GET /v1/models lists those that are.',
-          {
-            param: 'model',
-          },
-        );
-      }
-      sendJson(res, 200, entry, headers);
+    case 'model':
+      sendJson(res, 200, modelEntry(scheduling.models(), parameter), headers);
       break;
-    }
     case 'health':
     case 'livez':
       sendJson(res, 200, { status: 'ok' }, headers);
@@ -80,22 +67,38 @@ export function answerLocally(context: GatewayContext, request: LocalRequest): v
       sendJson(res, 200, scheduling.fleet(), headers);
       break;
     case 'identity': {
-      const identity = resolveIdentity(
-        {
-          ownName: `auto-${request.requestId}`,
-          headers: req.headers,
-          body: () => undefined,
-          bodyMayTell: false,
-          path: request.path,
-          key,
-          continuedWorkflow: () => undefined,
-          contentRole: () => undefined,
-        },
-        { ...context.config, classes: scheduling.classes() },
-      );
+      const identity = identityOf(context, request, key);
       sendJson(res, 200, { ...identity, sloClass: identity.sloClass.name }, headers);
     }
   }
+}
+
+/** What would be understood of an inference request without a body that came in this way. */
+function identityOf(
+  context: GatewayContext,
+  { requestId, req, path }: LocalRequest,
+  key: ApiKey | undefined,
+): Identity {
+  return resolveIdentity(
+    {
+      ownName: `auto-${requestId}`,
+      headers: req.headers,
+      body: () => undefined,
+      bodyMayTell: false,
+      path,
+      key,
+      continuedWorkflow: () => undefined,
+      contentRole: () => undefined,
+    },
+    { ...context.config, classes: context.scheduling.classes() },
+  );
+}
+
+function modelEntry(models: readonly ServedModel[], wanted: string) {
+  const entry = models.flatMap(modelEntries).find(({ id }) => id === wanted);
+  if (entry) return entry;
+  const message = 'This model is not served here; GET /v1/models lists those that are.';
+  throw new MaestroError('model_not_found', message, { param: 'model' });
 }
 
 /** One entry for a model's own name and one for each alias. */
