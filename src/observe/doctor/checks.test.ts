@@ -6,7 +6,7 @@ import { checkEngine, isLoopback } from './engine-checks.js';
 import { exposedAddresses } from './exposure.js';
 import type { Finding } from './finding.js';
 import { checkGpus } from './gpu-checks.js';
-import { checkHostMemory, checkNodeVersion, checkOnnx, checkOpenFiles } from './host-checks.js';
+import { checkDisks, checkHostMemory, checkNodeVersion, checkOnnx, checkOpenFiles, checkSwap } from './host-checks.js';
 import { probeLaunch } from './launch-checks.js';
 import { checkStaging } from './staging-checks.js';
 
@@ -64,15 +64,15 @@ describe('host', () => {
       ['ok host-memory', 'warning disk'],
     ],
   ])('memory: %s', (_name, host, neededBytes, expected) => {
-    expect(brief(checkHostMemory(host, neededBytes))).toEqual(expected);
+    expect(brief([checkHostMemory(host, neededBytes), ...checkSwap(host), ...checkDisks(host)])).toEqual(expected);
   });
 
   it('memory: what the fleet file states is held against the host, and the weights against what it states', () => {
-    expect(brief(checkHostMemory(HOST, 10, 2 * HOST.memoryTotalBytes))).toContain('problem host-memory');
-    expect(brief(checkHostMemory(HOST, 2 * HOST.memoryTotalBytes, 0.1 * HOST.memoryTotalBytes))).toContain(
+    expect(brief([checkHostMemory(HOST, 10, 2 * HOST.memoryTotalBytes)])).toContain('problem host-memory');
+    expect(brief([checkHostMemory(HOST, 2 * HOST.memoryTotalBytes, 0.1 * HOST.memoryTotalBytes)])).toContain(
       'warning host-memory',
     );
-    expect(brief(checkHostMemory(HOST, 10, 0.5 * HOST.memoryTotalBytes))).toContain('ok host-memory');
+    expect(brief([checkHostMemory(HOST, 10, 0.5 * HOST.memoryTotalBytes)])).toContain('ok host-memory');
   });
 
   const place = { ramDisk: true, freeBytes: 100 * GIB, availableBytes: 100 * GIB };

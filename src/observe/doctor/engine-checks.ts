@@ -7,13 +7,17 @@ import type { EngineSpec } from '../../model/fleet.js';
 import { type Finding, ok, problem, warning } from './finding.js';
 import { checkLaunch, type LaunchProbe } from './launch-checks.js';
 
+interface NoAnswer {
+  readonly reason: string;
+  readonly status?: number | undefined;
+  readonly kind?: CallFailure['kind'];
+}
+
 /** What was seen of an engine. */
 export interface EngineProbe {
   readonly spec: EngineSpec;
   /** What it tells of itself, or why it does not. */
-  readonly found:
-    | DiscoveredEngine
-    | { readonly reason: string; readonly status?: number | undefined; readonly kind?: CallFailure['kind'] };
+  readonly found: DiscoveredEngine | NoAnswer;
   /** Whether it is sent an API key. Default: none. */
   readonly hasKey?: boolean;
   /** Addresses, other than loopback, at which its development endpoints answer whoever asks; or its socket, where all may write to it. */
@@ -27,37 +31,7 @@ const KNOWN_VERSIONS = ['0.29', '0.32'];
 
 export function checkEngine({ spec, found, exposedAt, launch, hasKey = false }: EngineProbe): Finding[] {
   const subject = spec.engineId;
-  if ('reason' in found && (found.status === 401 || found.status === 403)) {
-    return [
-      problem(
-        'reachable',
-        subject,
-        `${spec.url} ${hasKey ? 'refuses the API key that it is sent' : 'asks for an API key'}: ${found.reason}`,
-        `Give its key: ${hasKey ? 'correct ' : ''}apiKeyEnv or apiKeyFile of the engine in a fleet file, or --api-key-env NAME beside --vllm.`,
-      ),
-    ];
-  }
-  if ('reason' in found && found.kind === 'tls') {
-    return [
-      problem(
-        'reachable',
-        subject,
-        `${spec.url} and Maestro do not trust each other: ${found.reason}`,
-        trustFix(found.reason),
-      ),
-    ];
-  }
-  if ('reason' in found) {
-    if (launch && found.status === undefined) return checkLaunch(subject, spec.url, launch);
-    return [
-      problem(
-        'reachable',
-        subject,
-        `${spec.url} does not answer: ${found.reason}`,
-        'Start the server, or correct `url`. A vLLM that loads its model listens only when it is done.',
-      ),
-    ];
-  }
+  if ('reason' in found) return checkUnreachable(subject, spec.url, found, launch, hasKey);
   const findings = [
     ok('reachable', subject, `${spec.url} serves ${found.modelNames.join(', ')} (vLLM ${found.version ?? '?'})`),
   ];
@@ -94,6 +68,31 @@ export function checkEngine({ spec, found, exposedAt, launch, hasKey = false }: 
     );
   }
   return findings;
+}
+
+/** Why it cannot be asked; of one that Maestro starts, what would come of that. */
+function checkUnreachable(
+  subject: string,
+  url: string,
+  { reason, status, kind }: NoAnswer,
+  launch: LaunchProbe | undefined,
+  hasKey: boolean,
+): Finding[] {
+  const unreachable = (what: string, fix: string) => [problem('reachable', subject, what, fix)];
+  if (status === 401 || status === 403) {
+    return unreachable(
+      `${url} ${hasKey ? 'refuses the API key that it is sent' : 'asks for an API key'}: ${reason}`,
+      `Give its key: ${hasKey ? 'correct ' : ''}apiKeyEnv or apiKeyFile of the engine in a fleet file, or --api-key-env NAME beside --vllm.`,
+    );
+  }
+  if (kind === 'tls') {
+    return unreachable(`${url} and Maestro do not trust each other: ${reason}`, trustFix(reason));
+  }
+  if (launch && status === undefined) return checkLaunch(subject, url, launch);
+  return unreachable(
+    `${url} does not answer: ${reason}`,
+    'Start the server, or correct `url`. A vLLM that loads its model listens only when it is done.',
+  );
 }
 
 function checkSleep(subject: string, spec: EngineSpec, found: DiscoveredEngine): Finding[] {

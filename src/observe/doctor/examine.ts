@@ -16,7 +16,7 @@ import { checkEngine, isLocal } from './engine-checks.js';
 import { exposedAddresses } from './exposure.js';
 import { type Finding, problem } from './finding.js';
 import { checkGpus } from './gpu-checks.js';
-import { checkHostMemory, checkNodeVersion, checkOnnx, checkOpenFiles } from './host-checks.js';
+import { checkDisks, checkHostMemory, checkNodeVersion, checkOnnx, checkOpenFiles, checkSwap } from './host-checks.js';
 import { type PlannedLaunch, probeLaunch } from './launch-checks.js';
 import { checkModel, examineModel } from './model-checks.js';
 import { checkStaging } from './staging-checks.js';
@@ -68,7 +68,9 @@ async function examineHost(nodes: readonly NodeSpec[]): Promise<Finding[]> {
     }
   }
   try {
-    return checkHostMemory(await readHost(), neededBytes, nodes.length === 0 ? undefined : statedBytes);
+    const host = await readHost();
+    const memory = checkHostMemory(host, neededBytes, nodes.length === 0 ? undefined : statedBytes);
+    return [memory, ...checkSwap(host), ...checkDisks(host)];
   } catch (error) {
     return [
       problem(

@@ -58,6 +58,8 @@ export function checkOpenFiles(limits: string | undefined): Finding {
 }
 
 const LOW_DISK_BYTES = GIB;
+/** Of the memory of the host. */
+const MOST_SWAPPED = 0.05;
 
 /**
  * @param neededBytes Weights of all engines here that can sleep: at level 1 they lie in host memory.
@@ -67,70 +69,66 @@ export function checkHostMemory(
   host: HostReading,
   neededBytes: number,
   statedBytes = Number.POSITIVE_INFINITY,
-): Finding[] {
-  const findings: Finding[] = [];
+): Finding {
   const total = gib(host.memoryTotalBytes);
   if (Number.isFinite(statedBytes) && statedBytes > host.memoryTotalBytes) {
-    findings.push(
-      problem(
-        'host-memory',
-        HOST,
-        `the fleet file counts on ${gib(statedBytes)} of host memory, this host has ${total}`,
-        'Give `hostMemory` a value that fits: weights that do not find room at level 1 are then read from disk again.',
-      ),
-    );
-  } else if (Number.isFinite(statedBytes) && neededBytes > statedBytes) {
-    findings.push(
-      warning(
-        'host-memory',
-        HOST,
-        `the weights of the engines that can sleep are ${gib(neededBytes)}, \`hostMemory\` lets them take ${gib(statedBytes)}: some drop their weights asleep and wake slowly`,
-        'Raise `hostMemory` if the host has more, or set `staging`, which keeps copies of the dropped weights in RAM.',
-      ),
-    );
-  } else if (neededBytes > host.memoryTotalBytes) {
-    findings.push(
-      problem(
-        'host-memory',
-        HOST,
-        `the weights of the engines that can sleep are ${gib(neededBytes)}, this host has ${total}`,
-        'Let fewer engines sleep (`sleep: false`), give `hostMemory` a value that fits, or add memory.',
-      ),
-    );
-  } else if (neededBytes > host.memoryAvailableBytes) {
-    findings.push(
-      warning(
-        'host-memory',
-        HOST,
-        `the weights of the engines that can sleep are ${gib(neededBytes)}, of which ${gib(host.memoryAvailableBytes)} are available now`,
-        'Look what else uses memory on this host before engines are put to sleep.',
-      ),
-    );
-  } else {
-    findings.push(ok('host-memory', HOST, `${gib(host.memoryAvailableBytes)} of ${total} host memory available`));
-  }
-  if (host.swapUsedBytes > 0.05 * host.memoryTotalBytes) {
-    findings.push(
-      warning(
-        'swap',
-        HOST,
-        `${gib(host.swapUsedBytes)} are swapped out; a wake from swapped weights takes minutes`,
-        'Turn swap off on GPU hosts (swapoff -a), or set vm.swappiness=1.',
-      ),
+    return problem(
+      'host-memory',
+      HOST,
+      `the fleet file counts on ${gib(statedBytes)} of host memory, this host has ${total}`,
+      'Give `hostMemory` a value that fits: weights that do not find room at level 1 are then read from disk again.',
     );
   }
-  for (const { mount, freeBytes } of host.disks) {
-    if (freeBytes >= LOW_DISK_BYTES || mount.startsWith('/boot')) continue;
-    findings.push(
-      warning(
-        'disk',
-        HOST,
-        `${mount} has ${gib(freeBytes)} left`,
-        'Make room: logs, decision logs and model files go there.',
-      ),
+  if (Number.isFinite(statedBytes) && neededBytes > statedBytes) {
+    return warning(
+      'host-memory',
+      HOST,
+      `the weights of the engines that can sleep are ${gib(neededBytes)}, \`hostMemory\` lets them take ${gib(statedBytes)}: some drop their weights asleep and wake slowly`,
+      'Raise `hostMemory` if the host has more, or set `staging`, which keeps copies of the dropped weights in RAM.',
     );
   }
-  return findings;
+  if (neededBytes > host.memoryTotalBytes) {
+    return problem(
+      'host-memory',
+      HOST,
+      `the weights of the engines that can sleep are ${gib(neededBytes)}, this host has ${total}`,
+      'Let fewer engines sleep (`sleep: false`), give `hostMemory` a value that fits, or add memory.',
+    );
+  }
+  if (neededBytes > host.memoryAvailableBytes) {
+    return warning(
+      'host-memory',
+      HOST,
+      `the weights of the engines that can sleep are ${gib(neededBytes)}, of which ${gib(host.memoryAvailableBytes)} are available now`,
+      'Look what else uses memory on this host before engines are put to sleep.',
+    );
+  }
+  return ok('host-memory', HOST, `${gib(host.memoryAvailableBytes)} of ${total} host memory available`);
+}
+
+export function checkSwap({ swapUsedBytes, memoryTotalBytes }: HostReading): Finding[] {
+  if (swapUsedBytes <= MOST_SWAPPED * memoryTotalBytes) return [];
+  return [
+    warning(
+      'swap',
+      HOST,
+      `${gib(swapUsedBytes)} are swapped out; a wake from swapped weights takes minutes`,
+      'Turn swap off on GPU hosts (swapoff -a), or set vm.swappiness=1.',
+    ),
+  ];
+}
+
+export function checkDisks({ disks }: HostReading): Finding[] {
+  return disks.flatMap(({ mount, freeBytes }) =>
+    freeBytes >= LOW_DISK_BYTES || mount.startsWith('/boot')
+      ? []
+      : warning(
+          'disk',
+          HOST,
+          `${mount} has ${gib(freeBytes)} left`,
+          'Make room: logs, decision logs and model files go there.',
+        ),
+  );
 }
 
 export function gib(bytes: number): string {
