@@ -66,7 +66,11 @@ describe('readTrace', () => {
     ['text that is not JSON', ['{'], 'row 1: not JSON'],
     ['a missing field', ['{"request_id":"a","input_length":1}'], 'row 1, output_length'],
     ['a fraction of a token', [row({ input_length: 1.5 })], 'row 1, input_length'],
-    ['an unknown field', [row({ prompt_tokens: 3 })], 'Unrecognized key: "prompt_tokens"'],
+    [
+      'an unknown field',
+      [row({ prompt_tokens: 3 })],
+      'no field of the format: "prompt_tokens" ("maestro trace schema" prints',
+    ],
     ['an unfit id', [row({ request_id: 'a b' })], 'row 1, request_id: letters'],
     ['a used id', [row({}), row({})], 'row 2, request_id: a was used before, in row 1'],
     ['an unknown predecessor', [row({ wait_for: ['nobody'] })], 'row 1, wait_for[0]: no row is called nobody'],

@@ -165,7 +165,7 @@ export class TraceValidator {
           typeof key === 'number' ? `${path}[${key}]` : path === '' ? String(key) : `${path}.${String(key)}`,
         '',
       );
-      this.report(this.line, field, issue.message);
+      this.report(this.line, field, messageOfIssue(issue));
     }
     return { kind: 'bad' };
   }
@@ -173,6 +173,12 @@ export class TraceValidator {
   private report(row: number, field: string, message: string): void {
     this.issues.push({ row, field, message });
   }
+}
+
+function messageOfIssue(issue: z.core.$ZodIssue): string {
+  if (issue.code !== 'unrecognized_keys') return issue.message;
+  const fields = issue.keys.map((key) => `"${key}"`).join(', ');
+  return `no field of the format: ${fields} ("maestro trace schema" prints those that are, "maestro trace import" reads other formats)`;
 }
 
 /** `row 12, wait_for[0]: no row is called x`. */

@@ -117,6 +117,11 @@ export function attainmentTable(group: CellGroup): TextTable {
   };
 }
 
+/** Nobody is infinitely fast: 0 stands where no workflow ended. */
+function slowdownText(mean: number): string {
+  return mean === 0 ? '–' : `${formatNumber(mean)}×`;
+}
+
 /** How workflows were served at one load: who was in time, who waited, who was slowed down. */
 export function serviceTable(group: CellGroup, load: number): TextTable {
   const cells = cellsAt(group, load);
@@ -134,9 +139,7 @@ export function serviceTable(group: CellGroup, load: number): TextTable {
           const wait = cell.worstWaitSecondsByClass[name]?.mean;
           return wait === undefined ? '–' : `> ${formatMs(wait * 1000)}`;
         }),
-        `${formatNumber(cell.slowdownP50.mean)}×`,
-        `${formatNumber(cell.slowdownP99.mean)}×`,
-        `${formatNumber(cell.slowdownMax.mean)}×`,
+        ...[cell.slowdownP50, cell.slowdownP99, cell.slowdownMax].map(({ mean }) => slowdownText(mean)),
         trimmed(cell.fairness.mean, 3),
       ],
     })),

@@ -118,6 +118,12 @@ describe('what a user got wrong', () => {
     [['predict', 'traces/data/tau-bench.jsonl.gz', '--model', 'package.json'], 1, /package\.json/],
     [['calibrate', 'http://127.0.0.1:1', '--out', 'src'], 1, /src is a folder/],
     [['sim', '--policy', 'fcfs', '--load', '1', '--perfetto', 'src'], 1, /src is a folder/],
+    [['sim', 'no-such.jsonl', '--policy', 'fcfs'], 1, /no-such\.jsonl: no such file/],
+    [
+      ['sim', 'no-such.jsonl', '--trace', 'other.jsonl'],
+      1,
+      /One trace is played: give no-such\.jsonl or --trace other\.jsonl\./,
+    ],
   ])('%j is told plainly', async (args, code, message) => {
     expect(await runCli(args)).toBe(code);
     expect(stderr).toMatch(message);

@@ -73,6 +73,7 @@ export function registerSim(program: Command): void {
         'Load 1 is the highest rate at which fcfs keeps its backlog bounded, found by bisection first. ' +
         'A sweep that was cut off goes on where it stopped when it is started again with the same --out.',
     )
+    .argument('[trace]', 'the same as --trace')
     .option('--trace <file>', 'canonical trace with arrivals (default: the one of the demo)')
     .option('--fleet <file>', 'config file with the fleet (default: the one of the demo)')
     .option('--policy <names>', `comma-separated, or "all": ${POLICY_NAMES.join(', ')}`, policies, [
@@ -117,8 +118,10 @@ export function registerSim(program: Command): void {
     .action(merge);
 }
 
-async function simulate(given: SimArguments): Promise<void> {
-  const options = { ...given, trace: given.trace ?? demoTracePath(), fleet: given.fleet ?? demoFleetPath() };
+async function simulate(named: string | undefined, given: SimArguments): Promise<void> {
+  if (named !== undefined && given.trace !== undefined)
+    throw new MaestroError('invalid_request', `One trace is played: give ${named} or --trace ${given.trace}.`);
+  const options = { ...given, trace: named ?? given.trace ?? demoTracePath(), fleet: given.fleet ?? demoFleetPath() };
   const { trace, shard, out, force, jobs } = options;
   if (wantsDetails(options)) requireOneRun(options);
   if (shard && out === undefined) {

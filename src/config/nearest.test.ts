@@ -22,6 +22,8 @@ describe('nearest', () => {
     ['polciy', 'policy'],
     ['lama-3.1-8b', 'llama-3.1-8b'],
     ['llama3.3-70b', 'llama-3.3-70b'],
+    ['llama-3.3', 'llama-3.3-70b'],
+    ['llama', undefined],
     ['zebra', undefined],
     ['', undefined],
   ])('%s means %s', (word, expected) => {

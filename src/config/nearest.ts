@@ -1,3 +1,6 @@
+/** Shorter beginnings say too little. */
+const LEAST_BEGINNING = 3;
+
 /** Spellings that differ only in case, dashes and underscores are the same word here. */
 function normalise(word: string): string {
   return word.toLowerCase().replace(/[-_ ]/g, '');
@@ -22,12 +25,15 @@ export function editDistance(a: string, b: string): number {
   return last[b.length]!;
 }
 
-/** The candidate that `word` was most likely meant to be; undefined when more than a third of the letters differ. */
+/** The candidate that `word` was most likely meant to be: the only one that begins with it, else the nearest; undefined when more than a third of the letters differ. */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
   const wanted = normalise(word);
+  const names = [...candidates];
+  const longer = wanted.length < LEAST_BEGINNING ? [] : names.filter((name) => normalise(name).startsWith(wanted));
+  if (longer.length === 1) return longer[0];
   let best: string | undefined;
   let bestDistance = Number.POSITIVE_INFINITY;
-  for (const candidate of candidates) {
+  for (const candidate of names) {
     const name = normalise(candidate);
     const distance = editDistance(wanted, name);
     const allowed = Math.max(1, Math.floor(Math.max(wanted.length, name.length) / 3));
