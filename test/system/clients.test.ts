@@ -5,8 +5,9 @@ import Anthropic from '@anthropic-ai/sdk';
 import { HumanMessage } from '@langchain/core/messages';
 import { tool as langchainTool } from '@langchain/core/tools';
 import { ChatOpenAI } from '@langchain/openai';
-import { generateText, streamText, tool } from 'ai';
+import { generateObject, generateText, streamText, tool } from 'ai';
 import OpenAI from 'openai';
+import { zodResponseFormat, zodTextFormat } from 'openai/helpers/zod';
 import { request } from 'undici';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
@@ -254,6 +255,43 @@ describe('LangChain.js', () => {
     });
     const called = await model().bindTools([look], { tool_choice: 'required' }).invoke('look it up');
     expect(called.tool_calls![0]).toMatchObject({ name: 'look' });
+  });
+});
+
+describe('answers by a schema', () => {
+  const person = z.object({
+    name: z.string(),
+    age: z.number().int(),
+    mood: z.enum(['glad', 'sad']),
+    tags: z.array(z.string()),
+    home: z.object({ city: z.string(), street: z.string().nullable() }),
+  });
+  const prompt = 'who?';
+
+  it('fit it, in every client that reads them', async () => {
+    const openai = new OpenAI({ baseURL: base, apiKey: 'none', maxRetries: 0 });
+    const chat = await openai.chat.completions.parse({
+      model: 'tiny',
+      messages: [{ role: 'user', content: prompt }],
+      response_format: zodResponseFormat(person, 'person'),
+    });
+    expect(chat.choices[0]!.message.parsed).toMatchObject({ home: { city: expect.any(String) } });
+    const response = await openai.responses.parse({
+      model: 'tiny',
+      input: prompt,
+      text: { format: zodTextFormat(person, 'person') },
+    });
+    expect(response.output_parsed).toMatchObject({ home: { city: expect.any(String) } });
+    const vercel = createOpenAICompatible({ name: 'maestro', baseURL: base, supportsStructuredOutputs: true });
+    const { object } = await generateObject({ model: vercel('tiny'), schema: person, prompt });
+    expect(object.name).toBeTruthy();
+    const langchain = new ChatOpenAI({
+      model: 'tiny',
+      apiKey: 'none',
+      maxRetries: 0,
+      configuration: { baseURL: base },
+    });
+    expect(await langchain.withStructuredOutput(person).invoke(prompt)).toHaveProperty('mood');
   });
 });
 

@@ -58,7 +58,8 @@ export interface GenerationRequest {
   readonly requestId: string | undefined;
   readonly cacheSalt: string | undefined;
   readonly seed: number;
-  readonly json: boolean;
+  /** JSON schema of the object that the answer must be; undefined: text. */
+  readonly json: unknown;
   readonly echo: boolean;
   readonly toolChoice: ToolChoice;
   readonly tools: readonly ToolSpec[];

@@ -30,7 +30,7 @@ export function parseMessagesRequest(body: unknown, context: RequestContext): Ge
       n: 1,
       stop: Array.isArray(sequences) ? sequences.map(String) : [],
       maxTokens,
-      json: false,
+      json: undefined,
       echo: false,
       toolChoice,
       tools,

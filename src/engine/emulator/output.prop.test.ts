@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { ANY_OBJECT } from './json-frame.js';
 import { drawNaturalTokens, type ScriptRequest, textScript, toolCallScript } from './output.js';
 import { chainHashes, detokenize, tokenize } from './tokens.js';
 
@@ -10,7 +11,7 @@ const request = fc.record({
   stop: fc.constantFrom<readonly string[]>([], ['the'], [' a', 'zzz'], ['e w']),
   includeStop: fc.boolean(),
   echoed: fc.constant(''),
-  json: fc.boolean(),
+  json: fc.constantFrom<unknown>(undefined, ANY_OBJECT),
   garbage: fc.constant(false),
 }) satisfies fc.Arbitrary<ScriptRequest>;
 
@@ -58,7 +59,7 @@ describe('textScript', () => {
   it('is one JSON object when JSON is asked for and the limit allows it', () => {
     fc.assert(
       fc.property(request, fc.integer({ min: 4, max: 40 }), (asked, tokens) => {
-        const script = textScript({ ...asked, stop: [], json: true, naturalTokens: tokens, maxTokens: 40 });
+        const script = textScript({ ...asked, stop: [], json: ANY_OBJECT, naturalTokens: tokens, maxTokens: 40 });
         expect(Object.keys(JSON.parse(script.text(0, script.tokens)) as object)).toEqual(['answer']);
       }),
     );

@@ -1,14 +1,6 @@
+import { jsonFrame } from './json-frame.js';
 import { mix } from './tokens.js';
-
-/** Words that are one token in usual vocabularies. */
-const WORDS = (
-  'the of and to in is that for it as was with be by on not he his but at are this have from or had an they which one you were her all ' +
-  'she there would their we him been has when who will more no if out so said what up its about into than them can only other new some ' +
-  'could time these two may then do first any my now such like our over man me even most made after also did many before must through ' +
-  'back years where much your way well down should because each just those people how too little state good very make world still own see ' +
-  'men work long get here between both life being under never day same another know while last might us great old year off come since ' +
-  'against go came right used take three plan data step call note list test file line code path check result value model agent tool'
-).split(' ');
+import { word } from './words.js';
 
 /** What one sequence will say, token by token. The text of a token depends on nothing but the script's seed and its place. */
 export interface OutputScript {
@@ -34,8 +26,8 @@ export interface ScriptRequest {
   readonly stop: readonly string[];
   readonly includeStop: boolean;
   readonly echoed: string;
-  /** The answer must be one JSON object. */
-  readonly json: boolean;
+  /** JSON schema of the object that the answer must be; undefined: text. */
+  readonly json: unknown;
   /** Weights were never loaded after a level-2 sleep: the model answers, with garbage. */
   readonly garbage: boolean;
 }
@@ -45,12 +37,14 @@ export function textScript(request: ScriptRequest): OutputScript {
   const endsItself = naturalTokens !== undefined && naturalTokens <= maxTokens;
   const tokens = endsItself ? naturalTokens : maxTokens;
   const last = endsItself ? tokens - 1 : tokens;
+  const frame = request.json === undefined || last < 3 ? undefined : jsonFrame(request.json, seed);
   const piece = (index: number): string => {
     if (index >= last) return '';
     if (request.garbage) return '!';
-    if (request.json && last >= 3) {
-      if (index === 0) return '{"answer":"';
-      if (endsItself && index === last - 1) return '"}';
+    if (frame) {
+      if (index === 0) return frame.head;
+      if (endsItself && index === last - 1) return frame.tail;
+      if (!frame.open) return '';
       return index === 1 ? word(seed, index) : ` ${word(seed, index)}`;
     }
     return index === 0 ? word(seed, index) : ` ${word(seed, index)}`;
@@ -71,7 +65,7 @@ export function textScript(request: ScriptRequest): OutputScript {
 export function toolCallScript(request: ScriptRequest, toolName: string, parameters: unknown): OutputScript {
   const natural = request.naturalTokens ?? request.maxTokens;
   const tokens = Math.min(natural, request.maxTokens);
-  const { head, tail, open } = argumentsFrame(parameters, request.seed);
+  const { head, tail, open } = jsonFrame(parameters, request.seed);
   const body = open ? Math.max(0, natural - 4) : 0;
   const piece = (index: number): string => {
     // Too short for a token each: all of the arguments come with the name.
@@ -90,10 +84,6 @@ export function toolCallScript(request: ScriptRequest, toolName: string, paramet
     toolName,
     text: (from, to) => join(piece, from, Math.min(to, tokens)),
   };
-}
-
-function word(seed: number, index: number): string {
-  return WORDS[mix(seed + Math.imul(index, 0x9e3779b9)) % WORDS.length]!;
 }
 
 function join(piece: (index: number) => string, from: number, to: number): string {
@@ -131,45 +121,6 @@ function startsOf(script: OutputScript, count: number): number[] {
   const starts = [0];
   for (let index = 0; index < count; index++) starts.push(starts[index]! + script.text(index, index + 1).length);
   return starts;
-}
-
-/** Arguments that fit a JSON schema of an object: every required property, the first text one left open to be filled with words. */
-function argumentsFrame(parameters: unknown, seed: number): { head: string; tail: string; open: boolean } {
-  const schema = (typeof parameters === 'object' && parameters !== null ? parameters : {}) as {
-    properties?: Record<string, { type?: string; enum?: unknown[] }>;
-    required?: string[];
-  };
-  const properties = schema.properties ?? {};
-  const required = schema.required ?? Object.keys(properties);
-  const open = required.find((name) => {
-    const property = properties[name];
-    return (property?.type ?? 'string') === 'string' && !property?.enum;
-  });
-  const rest = required
-    .filter((name) => name !== open)
-    .map((name) => `${JSON.stringify(name)}:${sample(properties[name], seed)}`)
-    .join(',');
-  if (open === undefined) return { head: `{${rest}`, tail: '}', open: false };
-  return { head: `{${JSON.stringify(open)}:"`, tail: `"${rest ? `,${rest}` : ''}}`, open: true };
-}
-
-function sample(property: { type?: string; enum?: unknown[] } | undefined, seed: number): string {
-  if (property?.enum?.length) return JSON.stringify(property.enum[mix(seed) % property.enum.length]);
-  switch (property?.type) {
-    case 'integer':
-    case 'number':
-      return String(mix(seed) % 10);
-    case 'boolean':
-      return 'true';
-    case 'array':
-      return '[]';
-    case 'object':
-      return '{}';
-    case 'null':
-      return 'null';
-    default:
-      return JSON.stringify(word(seed, 1));
-  }
 }
 
 /** A length drawn from a log-normal distribution, near what chat and agent traces show: median 150 tokens, mean 225. */

@@ -2,6 +2,7 @@ import { isObject } from '../../model/json.js';
 import { FieldReader } from './fields.js';
 import type { GenerationRequest, PromptSpec, ReplayHints, RequestContext, ToolSpec } from './generation-request.js';
 import { badValue, envelope, validationError } from './http-error.js';
+import { ANY_OBJECT } from './json-frame.js';
 import {
   checkStreamOptions,
   judgeMaxTokens,
@@ -41,18 +42,24 @@ export function parseChatRequest(body: unknown, context: RequestContext): Genera
   const prompt = promptOf(tokenize(text), text, common);
   const maxTokens = judgeMaxTokens(maxCompletionTokens ?? common.maxTokens, prompt.tokens, context);
   judgeSampling(fields, common, maxTokens);
-  const format = responseFormat?.['type'];
   return {
     ...common,
     kind: 'chat',
     model,
     prompts: [prompt],
     maxTokens,
-    json: format === 'json_object' || format === 'json_schema',
+    json: wantedJson(responseFormat, responseFormat?.['json_schema']),
     echo: false,
     toolChoice,
     tools,
   };
+}
+
+/** The schema of the object that `format` asks for; undefined where it asks for none. */
+export function wantedJson(format: Readonly<Record<string, unknown>> | null | undefined, named: unknown): unknown {
+  if (format?.['type'] === 'json_object') return ANY_OBJECT;
+  if (format?.['type'] !== 'json_schema') return undefined;
+  return (isObject(named) && named['schema']) || ANY_OBJECT;
 }
 
 /** Parses and judges a body of /v1/completions. */
@@ -89,7 +96,7 @@ export function parseCompletionRequest(body: unknown, context: RequestContext): 
     model,
     prompts,
     maxTokens: echoOnly ? 0 : maxTokens,
-    json: false,
+    json: undefined,
     echo,
     toolChoice: { kind: 'none' },
     tools: [],

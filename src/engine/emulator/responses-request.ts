@@ -2,7 +2,7 @@ import { isObject } from '../../model/json.js';
 import type { GenerationRequest, RequestContext, ToolSpec } from './generation-request.js';
 import { badValue, envelope } from './http-error.js';
 import { judgeMaxTokens, judgeModel, judgeToolChoice, judgeToolParser, throwIssues } from './judge.js';
-import { promptOf, readBody, readCommon } from './request.js';
+import { promptOf, readBody, readCommon, wantedJson } from './request.js';
 import type { ResponsesEcho } from './responses-frames.js';
 import { type ChatMessage, renderChat, tokenize } from './tokens.js';
 
@@ -42,6 +42,7 @@ export function parseResponsesRequest(
       tool_choice: fields.raw('tool_choice') ?? 'none',
     });
   }
+  const format = textFormat(fields.raw('text'));
   throwIssues(fields);
   if (background && !stored.enabled) throw noStore();
   const earlier = previous === null ? [] : stored.messages(previous);
@@ -71,7 +72,8 @@ export function parseResponsesRequest(
       prompts: [prompt],
       n: 1,
       maxTokens,
-      json: false,
+      // Its schema stands in the format itself.
+      json: wantedJson(format, format),
       echo: false,
       // Without a parser a call stays plain text.
       toolChoice: context.toolParser ? toolChoice : { kind: 'none' },
@@ -151,4 +153,9 @@ function echoTool(tool: unknown): unknown {
     description: tool['description'] ?? null,
     output_schema: null,
   };
+}
+
+function textFormat(text: unknown): Readonly<Record<string, unknown>> | undefined {
+  const format = isObject(text) ? text['format'] : undefined;
+  return isObject(format) ? format : undefined;
 }
