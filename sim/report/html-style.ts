@@ -113,6 +113,8 @@ th{font-weight:500;color:var(--quiet);font-size:12.5px;vertical-align:bottom}
 th:first-child,td:first-child{padding-left:0}
 td.number,th.number{text-align:right;white-space:nowrap}
 td.name{min-width:96px;max-width:260px;overflow-wrap:anywhere}
+td.text{min-width:150px}
+table.few{width:auto;min-width:min(100%,560px)}
 td.why{min-width:180px;max-width:420px;overflow-wrap:anywhere}
 tr.total td{font-weight:600}
 td.best{font-weight:600;color:var(--good)}

@@ -29,6 +29,9 @@ function blockMarkup(block: Block): string {
   }
 }
 
+/** Tables of at most so many columns are no wider than they need be, so that the eye stays in the row. */
+const FEW_COLUMNS = 5;
+
 function tableMarkup({ columns, rows }: TextTable): string {
   const numeric = columns.map(
     (_, column) => column > 0 && rows.every(({ cells }) => /^[\d<>≤–−+]/.test(cells[column] ?? '–')),
@@ -46,7 +49,7 @@ function tableMarkup({ columns, rows }: TextTable): string {
         )
         .join('')}</tr>`,
   );
-  return `<div class="scroll" tabindex="0"><table><thead><tr>${head}</tr></thead><tbody>${body.join('')}</tbody></table></div>`;
+  return `<div class="scroll" tabindex="0"><table${columns.length <= FEW_COLUMNS ? ' class="few"' : ''}><thead><tr>${head}</tr></thead><tbody>${body.join('')}</tbody></table></div>`;
 }
 
 function cell(tag: 'th' | 'td', text: string, classes: string): string {
