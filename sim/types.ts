@@ -1,3 +1,4 @@
+import type { KnownQueues } from '../src/global/model-queue.js';
 import type { OrderingPolicy } from '../src/global/order/policy.js';
 import type { RetentionRuleName } from '../src/global/retention/rules.js';
 import type { GlobalSchedulerConfig, TrafficObserver } from '../src/global/scheduler-types.js';
@@ -125,6 +126,8 @@ export interface SimScenario {
   /** `requests` keeps a record of every stage; `timeline` samples of every engine as well. */
   readonly detail: 'summary' | 'requests' | 'timeline';
   readonly controller?: SimController | undefined;
+  /** What the scheduler knows of its queues to begin with. */
+  readonly known?: KnownQueues | undefined;
 }
 
 /** What may look at a run and change its policy, as the self-tuning policy does. */
@@ -133,7 +136,7 @@ export interface SimController {
   /** Follows the scheduler's work. */
   readonly traffic?: TrafficObserver | undefined;
   /** Called at every interval; a returned policy takes the place of the present one. */
-  tick(nowMs: number): OrderingPolicy | undefined;
+  tick(nowMs: number, knownQueues: KnownQueues['byModel']): OrderingPolicy | undefined;
   /** How often it looked and changed the policy, and which serves now. */
   stats?(): { readonly evaluations: number; readonly switches: number; readonly chosen: string };
   /** A workflow has arrived, or one of its stages has ended. */

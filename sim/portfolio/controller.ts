@@ -22,9 +22,9 @@ export function portfolioController(
       const { evaluations, switches, chosen } = portfolio.stats();
       return { evaluations, switches, chosen };
     },
-    tick(nowMs) {
+    tick(nowMs, knownQueues) {
       const request = portfolio.plan(nowMs);
-      return request && portfolio.scored(judge.evaluate(request), nowMs);
+      return request && portfolio.scored(judge.evaluate({ ...request, knownQueues }), nowMs);
     },
   };
 }

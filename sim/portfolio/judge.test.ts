@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { startReplayThread } from '../../src/cli/replay-thread.js';
 import { FCFS } from '../../src/global/order/fcfs.js';
+import { PORTFOLIO_PRIOR } from '../../src/global/order/maestro.js';
 import { SRTF } from '../../src/global/order/srtf.js';
 import { PORTFOLIO_CANDIDATES } from '../../src/global/portfolio/candidates.js';
 import type { ReplayRequest, ReplayStage, ReplayWorkflow } from '../../src/global/portfolio/replay.js';
@@ -82,6 +83,21 @@ describe('the replay judge', () => {
     expect([few!.gained, few!.lost > 20]).toEqual([0, true]);
     const [, again] = judge.evaluate({ ...request(['few', 'fcfs']), workflows }).scores;
     expect([again!.gained, again!.lost]).toEqual([0, 0]);
+  });
+
+  it('begins with what the scheduler that asks has learnt of its queues', () => {
+    const judge = replayJudge({ ...fleet, nodes: [oneSmallNode()] }, [PORTFOLIO_PRIOR]);
+    const workflows = Array.from({ length: 100 }, (_, index) =>
+      workflow(`w${index}`, { atMs: 10 * index, deadlineMs: 20_000 }),
+    );
+    const { model } = workflows[0]!.stages[0]!;
+    const known = { calls: 100, singleShare: 1, workflows: 100, allowedMs: 10, seatShare: 1 / 16 };
+    const asked = { ...request([PORTFOLIO_PRIOR.name]), workflows };
+    const [anew, knowing] = [asked, { ...asked, knownQueues: { [model]: known } }].map(
+      (each) => judge.evaluate(each).scores[0]!.attainment,
+    );
+    // On two of its eight seats less gets done.
+    expect(knowing).toBeLessThan(anew!);
   });
 
   it('answers from its thread as it does at home', async () => {

@@ -53,6 +53,7 @@ export function replayJudge(
         kind: 'told',
         byRequest: predictions,
       });
+      const known = { byModel: request.knownQueues ?? {}, learnsFromMs: beginMs };
       let first: Replayed | undefined;
       const work = new Map(request.workflows.map((workflow) => [workflow.workflowId, workOf(workflow)]));
       const workMs = [...work.values()].reduce((sum, ms) => sum + ms, 0);
@@ -65,7 +66,7 @@ export function replayJudge(
         if (!policy) continue;
         if (scores.length >= ALWAYS_TRIED && costMs + costMs / scores.length > request.budgetMs) break;
         const startMs = elapsedMs?.() ?? 0;
-        const { workflows, counters } = runSimulation({ ...scenario, policy });
+        const { workflows, counters } = runSimulation({ ...scenario, policy, known });
         costMs += elapsedMs ? elapsedMs() - startMs : NOMINAL_EVENT_MS * counters.events;
         const done = workflows.filter(({ completed, endMs }) => completed && endMs! <= lastMs);
         const replayed: Replayed = {

@@ -1,3 +1,4 @@
+import type { KnownQueues } from '../../src/global/model-queue.js';
 import type { Foresight, OrderingPolicy } from '../../src/global/order/policy.js';
 import { createRetention, enginePoolTokensOf } from '../../src/global/retention/retention.js';
 import { GlobalScheduler } from '../../src/global/scheduler.js';
@@ -130,6 +131,11 @@ export class GlobalLevel {
     this.scheduler = this.newScheduler();
   }
 
+  /** What the scheduler has learnt of its queues. */
+  knownQueues(): KnownQueues['byModel'] {
+    return this.scheduler.knownQueues();
+  }
+
   private newScheduler(): GlobalScheduler {
     const { classes, controller, node, nodes, queue, serviceTimeMs } = this.scenario;
     return new GlobalScheduler(
@@ -139,6 +145,7 @@ export class GlobalLevel {
         ...{ maxCount: 1_000_000, maxCountPerTenant: 1_000_000, maxBytes: Number.MAX_SAFE_INTEGER },
         ...queue,
         traffic: controller?.traffic,
+        known: this.scenario.known,
         retention: createRetention(node?.retention ?? 'rent', enginePoolTokensOf(enginesOf(nodes)), serviceTimeMs),
         ...NO_TIMEOUTS,
       },

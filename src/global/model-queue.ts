@@ -3,6 +3,7 @@ import type { Stage } from '../model/stage.js';
 import { LoadSteps } from './order/load-steps.js';
 import type { QueuedStage } from './queued-stage.js';
 import { SeatInterval } from './seat-interval.js';
+import { SingleCalls, type SingleCallsState } from './single-calls.js';
 import { TenantQueue } from './tenant-queue.js';
 
 /** What stands above the ordering policy. */
@@ -23,6 +24,21 @@ const MAX_BLOCKED = 16;
 
 /** A whole dispatch of credit; shares such as a tenth do not add up to exactly 1 in binary. */
 const ONE = 1 - 1e-9;
+
+/** Waiting stages by class, those that are with a cluster, and the step of the load (`order/load-steps.ts`). */
+export interface ModelQueueStats {
+  readonly model: string;
+  readonly interactive: number;
+  readonly batch: number;
+  readonly inFlight: number;
+  readonly loadStep: number;
+}
+
+/** What another scheduler has learnt of its queues, by model; nothing is learnt anew before `learnsFromMs`. */
+export interface KnownQueues {
+  readonly byModel: Readonly<Record<string, SingleCallsState>>;
+  readonly learnsFromMs: number;
+}
 
 /** May the workflow of a stage that stands apart begin? */
 export type MayBegin = (stage: Stage) => boolean;
@@ -71,6 +87,7 @@ class ClassQueue {
 export class ModelQueue {
   readonly load = new LoadSteps();
   readonly seatInterval = new SeatInterval();
+  readonly singleCalls: SingleCalls;
   /** Stages of the model that are with a cluster. */
   inFlight = 0;
   /** Were first in line and do not fit yet; taken out of the order, and in the order among themselves. */
@@ -87,7 +104,9 @@ export class ModelQueue {
     readonly model: string,
     private readonly discipline: QueueDiscipline,
     readonly takesTurns: boolean,
+    known: KnownQueues | undefined,
   ) {
+    this.singleCalls = new SingleCalls(known?.byModel[model], known?.learnsFromMs);
     this.interactive = new ClassQueue(discipline.tenantSlackMs);
     this.batch = new ClassQueue(discipline.tenantSlackMs);
   }
@@ -108,8 +127,43 @@ export class ModelQueue {
     return Math.min(first, this.interactive.firstKey(), this.batch.firstKey());
   }
 
+  stats(): ModelQueueStats {
+    const { model, inFlight, load } = this;
+    return {
+      model,
+      interactive: this.sizeOf('interactive'),
+      batch: this.sizeOf('batch'),
+      inFlight,
+      loadStep: load.step,
+    };
+  }
+
   sizeOf(kind: 'interactive' | 'batch'): number {
     return this.classOf(kind).size + this.blocked.filter((queued) => queued.kind === kind).length;
+  }
+
+  /** A new stage has come. */
+  came({ kind, workflow, prediction: { serviceMs, remainingMs } }: QueuedStage, nowMs: number): void {
+    if (kind !== 'interactive') return;
+    if (workflow.stages > 1) this.singleCalls.wentOn(nowMs);
+    else
+      this.singleCalls.began(workflow.deadlineMs - nowMs, serviceMs / Math.max(1e-3, serviceMs + remainingMs), nowMs);
+  }
+
+  /** A stage that a cluster had is over. */
+  ended({ kind, workflow, startedAtMs }: QueuedStage, completed: boolean, fitsSeats: boolean, nowMs: number): void {
+    this.inFlight -= 1;
+    this.seatInterval.ended(nowMs, this.size > 0);
+    if (!completed || !fitsSeats || kind !== 'interactive') return;
+    this.singleCalls.ended(nowMs - startedAtMs, workflow.deadlineMs - workflow.arrivalMs, nowMs);
+  }
+
+  /**
+   * Takes the seats that serve the queue. True when the load step has changed. Where models take turns there are no floods: a key that only the length of the call decides would put this model behind all others.
+   */
+  updateLoad(seats: number, nowMs: number): boolean {
+    const flooded = !this.takesTurns && this.singleCalls.updateFlood(this.expectedWaitMs(nowMs));
+    return this.load.update(this.size, seats, flooded);
   }
 
   push(queued: QueuedStage): void {
@@ -193,7 +247,7 @@ export class ModelQueue {
     this.blocked.sort((a, b) => a.orderKey - b.orderKey);
   }
 
-  /** Takes a chosen stage (or a blocked one) out and settles the shares. */
+  /** Takes a chosen stage (or a blocked one) out to start it, and settles the shares. */
   take(queued: QueuedStage, nowMs: number): void {
     const { batchShare, guardShare } = this.discipline;
     if (this.oldestOverdue(nowMs)) this.guardCredit = Math.min(1 + guardShare, this.guardCredit + guardShare);
@@ -203,6 +257,8 @@ export class ModelQueue {
     if (this.guardCredit >= ONE && this.oldestOverdue(nowMs) === queued) this.guardCredit -= 1;
     if (this.batchCredit >= ONE && queued.kind === 'batch') this.batchCredit -= 1;
     this.remove(queued);
+    this.inFlight += 1;
+    queued.startedAtMs = nowMs;
     const { order, fresh } = this.classOf(queued.kind);
     order.charge(queued.stage.tenant, queued.prediction.serviceMs);
     fresh.charge(queued.stage.tenant, queued.prediction.serviceMs);

@@ -19,6 +19,8 @@ export interface QueuedStage {
   readonly enqueuedAtMs: number;
   readonly expiresAtMs: number;
   place: StagePlace;
+  /** When it left for a cluster last, if it has. */
+  startedAtMs: number;
   /** When it was blocked, if it is. */
   blockedSinceMs: number;
   orderKey: number;
@@ -52,6 +54,7 @@ export function newQueuedStage(
     enqueuedAtMs,
     expiresAtMs,
     place: 'queued',
+    startedAtMs: 0,
     blockedSinceMs: 0,
     orderKey: 0,
     bounces: 0,

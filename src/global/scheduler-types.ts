@@ -1,6 +1,6 @@
 import type { OrderPlace } from '../model/fleet.js';
 import type { Prediction, SloClass, Stage, StageOutcome } from '../model/stage.js';
-import type { QueueDiscipline } from './model-queue.js';
+import type { KnownQueues, ModelQueueStats, QueueDiscipline } from './model-queue.js';
 import { MAESTRO } from './order/maestro.js';
 import type { Foresight, OrderingPolicy } from './order/policy.js';
 import type { Retention } from './retention/retention.js';
@@ -27,6 +27,8 @@ export interface GlobalSchedulerConfig extends QueueDiscipline {
   /** Decides which contexts are kept while their workflows are in a tool call; nothing is kept without. */
   readonly retention?: Retention | undefined;
   readonly traffic?: TrafficObserver | undefined;
+  /** With what it begins; with nothing where absent. A replay begins with what the scheduler knows that asks for it. */
+  readonly known?: KnownQueues | undefined;
   readonly maxCount: number;
   readonly maxBytes: number;
   readonly maxCountPerTenant: number;
@@ -77,11 +79,5 @@ export interface SchedulerStats {
   readonly requeued: number;
   readonly expired: number;
   readonly rejected: Readonly<Record<SubmitRejection, number>>;
-  readonly models: readonly {
-    readonly model: string;
-    readonly interactive: number;
-    readonly batch: number;
-    readonly inFlight: number;
-    readonly loadStep: number;
-  }[];
+  readonly models: readonly ModelQueueStats[];
 }

@@ -7,6 +7,8 @@ import { FCFS } from './order/fcfs.js';
 import { KV_EDF } from './order/kv-admission.js';
 import { EDF_LATE_LAST } from './order/late-last.js';
 import { LOAD_HYBRID } from './order/load-hybrid.js';
+import { FLOODED } from './order/load-steps.js';
+import { MAESTRO } from './order/maestro.js';
 import { RELEGATION_OFFSET_MS } from './order/relegation.js';
 import { SRTF } from './order/srtf.js';
 import { Retention } from './retention/retention.js';
@@ -87,6 +89,46 @@ describe('GlobalScheduler: late binding', () => {
     bench.scheduler.setPolicy(FCFS, 0);
     bench.capacity(2);
     expect(bench.dispatch()).toEqual(['s6', 's7']);
+  });
+
+  it('lets the shortest of too many single calls go first, on as many seats as let them end in time', () => {
+    const bench = new Bench({ policy: MAESTRO });
+    const call = (serviceMs: number, nowMs: number) =>
+      bench.submit({ deadlineMs: nowMs + 8_000 }, { serviceMs, remainingMs: 0 }, nowMs);
+    bench.capacity(16);
+    // Each takes seven of its eight seconds, and one ends in half a second while hundreds wait.
+    const running = Array.from({ length: 16 }, () => call(1_000, 0));
+    expect(bench.dispatch(0)).toHaveLength(16);
+    for (let index = 0; index < 300; index++) call(1_000, 100);
+    let mostRunning = 16;
+    for (let nowMs = 7_000; nowMs < 60_000; nowMs += 500) {
+      bench.scheduler.complete(running.shift()!, completed(1), nowMs);
+      call(1_000, nowMs);
+      bench.capacity(16 - running.length);
+      running.push(...bench.dispatch(nowMs));
+      mostRunning = running.length;
+    }
+    expect(bench.scheduler.stats().models[0]).toMatchObject({ loadStep: FLOODED });
+    expect(mostRunning).toBeLessThan(12);
+    expect(bench.scheduler.knownQueues()['model-a']!.seatShare).toBeLessThan(0.7);
+    // Its deadline is the latest of all.
+    const short = call(10, 60_000);
+    while (running.length >= mostRunning - 1) bench.scheduler.complete(running.shift()!, completed(1), 60_000);
+    bench.capacity(16 - running.length);
+    expect(bench.dispatch(60_000)[0]).toBe(short);
+  });
+
+  it('knows no flood where models take turns, whose keys are compared with those of others', () => {
+    const steps = [new Set<string>(), new Set(['model-a'])].map((modelsTakingTurns) => {
+      const bench = new Bench({ policy: MAESTRO, modelsTakingTurns });
+      for (let index = 0; index < 100; index++) bench.submit({ deadlineMs: 8_000 }, { remainingMs: 0 });
+      for (let nowMs = 0; nowMs < 5_000; nowMs += 1_000) {
+        bench.capacity(1);
+        for (const id of bench.dispatch(nowMs)) bench.scheduler.complete(id, completed(1), nowMs + 500);
+      }
+      return bench.scheduler.stats().models[0]!.loadStep;
+    });
+    expect(steps).toEqual([FLOODED, 4]);
   });
 
   it('lets an urgent late-comer overtake until the moment of dispatch', () => {

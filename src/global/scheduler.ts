@@ -3,7 +3,7 @@ import type { CapacityChanges, ClusterView, KeptContext } from '../model/fleet.j
 import { StableHeap } from '../model/heap.js';
 import type { Prediction, Stage, StageContext, StageOutcome } from '../model/stage.js';
 import { CapacityLedger } from './capacity-ledger.js';
-import { ModelQueue } from './model-queue.js';
+import { type KnownQueues, ModelQueue } from './model-queue.js';
 import { keyChangeOf, type OrderInput, type OrderingPolicy, seatsWithin } from './order/policy.js';
 import { PriorityScale } from './priority.js';
 import { QueueLimits, retryAfterMs } from './queue-limits.js';
@@ -79,6 +79,7 @@ export class GlobalScheduler {
     const timeoutMs = kind === 'batch' ? this.config.batchTimeoutMs : this.config.interactiveTimeoutMs;
     const queued = newQueuedStage(stage, prediction, workflow, kind, nowMs, nowMs + timeoutMs);
     this.stages.set(stage.stageId, queued);
+    this.queue(stage.model).came(queued, nowMs);
     this.enterQueue(queued);
     this.enqueue(queued, nowMs);
     this.returning.submitted(queued, nowMs);
@@ -103,9 +104,8 @@ export class GlobalScheduler {
     if (!queued) return undefined;
     this.stages.delete(stageId);
     if (queued.place === 'dispatched') {
-      const queue = this.queue(queued.stage.model);
-      queue.inFlight -= 1;
-      queue.seatInterval.ended(nowMs, queue.size > 0);
+      const completed = outcome?.kind === 'completed';
+      this.queue(queued.stage.model).ended(queued, completed, this.policy.fitsSeats === true, nowMs);
       this.workingSet.ended(queued.stage, queued.stage.finalStage === true, nowMs);
     } else {
       this.withdraw(queued);
@@ -202,6 +202,11 @@ export class GlobalScheduler {
     return waiting;
   }
 
+  /** What has been learnt of the queues, by model. */
+  knownQueues(): KnownQueues['byModel'] {
+    return Object.fromEntries([...this.queues].map(([model, { singleCalls }]) => [model, singleCalls.state()]));
+  }
+
   stats(): SchedulerStats {
     const queues = [...this.queues.values()];
     return {
@@ -211,20 +216,15 @@ export class GlobalScheduler {
       inFlight: this.stages.size - this.limits.count,
       ...this.counts,
       rejected: { ...this.limits.rejected },
-      models: queues.map((queue) => ({
-        model: queue.model,
-        interactive: queue.sizeOf('interactive'),
-        batch: queue.sizeOf('batch'),
-        inFlight: queue.inFlight,
-        loadStep: queue.load.step,
-      })),
+      models: queues.map((queue) => queue.stats()),
     };
   }
 
   private dispatchModel(queue: ModelQueue, nowMs: number, dispatches: Dispatch[]): void {
     if (queue.size === 0) return;
-    const seats = seatsWithin(this.policy, queue.inFlight + this.capacities.starts(queue.model));
-    if (queue.load.update(queue.size, seats) && this.policy.usesLoad) queue.markForRekey();
+    const allSeats = queue.inFlight + this.capacities.starts(queue.model);
+    const seats = seatsWithin(this.policy, allSeats, queue.singleCalls.seatShare);
+    if (queue.updateLoad(seats, nowMs) && this.policy.usesLoad) queue.markForRekey();
     for (let count = 0; count < REKEYS_PER_CALL; count++) {
       const queued = queue.takeForRekey();
       if (!queued) break;
@@ -275,7 +275,6 @@ export class GlobalScheduler {
     this.withdrawTimers(queued);
     this.leaveQueue(queued);
     queued.place = 'dispatched';
-    queue.inFlight += 1;
     workflow.dispatchedStages += 1;
     if (workflow.dispatchedStages === 1) this.rekeySiblings(queued, nowMs);
     this.counts.dispatched += 1;
@@ -385,7 +384,7 @@ export class GlobalScheduler {
   private queue(model: string): ModelQueue {
     let queue = this.queues.get(model);
     if (!queue) {
-      queue = new ModelQueue(model, this.config, this.config.modelsTakingTurns.has(model));
+      queue = new ModelQueue(model, this.config, this.config.modelsTakingTurns.has(model), this.config.known);
       this.queues.set(model, queue);
     }
     return queue;

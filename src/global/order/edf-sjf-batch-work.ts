@@ -1,4 +1,5 @@
 import { EDF_SJF_LATE_LAST } from './late-last.js';
+import { FLOODED } from './load-steps.js';
 import type { OrderInput, OrderingPolicy } from './policy.js';
 import { QOSERVE } from './qoserve.js';
 
@@ -18,15 +19,17 @@ export const EDF_SJF_BATCH_WORK: OrderingPolicy = {
   summary: `interactive: ${EDF_SJF_LATE_LAST.summary}; batch: ${QOSERVE.summary}, and where models take turns as if due when five sixths of its time are over`,
   keyUnit: 'instant',
   usesLoad: true,
+  fitsSeats: true,
   key: (input) => {
-    const { kind, takesTurns, workflow } = input;
-    if (kind !== 'batch') return EDF_SJF_LATE_LAST.key(input);
+    const { takesTurns, workflow } = input;
+    if (orderOf(input) === EDF_SJF_LATE_LAST) return EDF_SJF_LATE_LAST.key(input);
     const earlierMs = takesTurns ? EARLIER_BY * (workflow.deadlineMs - workflow.arrivalMs) : 0;
     return QOSERVE.key(input) - earlierMs;
   },
   changesAtMs: (input) => orderOf(input).changesAtMs?.(input) ?? Number.POSITIVE_INFINITY,
 };
 
-function orderOf({ kind }: OrderInput): OrderingPolicy {
-  return kind === 'batch' ? QOSERVE : EDF_SJF_LATE_LAST;
+/** In a flood batch gets a small share of the seats: too little for any rule but the shortest first. */
+function orderOf({ kind, loadStep }: OrderInput): OrderingPolicy {
+  return kind === 'batch' && loadStep !== FLOODED ? QOSERVE : EDF_SJF_LATE_LAST;
 }

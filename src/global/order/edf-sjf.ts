@@ -1,3 +1,4 @@
+import { FLOODED } from './load-steps.js';
 import type { OrderingPolicy } from './policy.js';
 
 /**
@@ -6,6 +7,8 @@ import type { OrderingPolicy } from './policy.js';
  * further from the best policy of each cell (docs/policies.md).
  */
 const CALL_WEIGHTS: readonly number[] = [2, 4, 16];
+/** In a flood the shortest goes first, and the deadline decides between calls of nearly equal length only. */
+const FLOOD_WEIGHT = 1000;
 
 /**
  * Deadline plus the weighted expected time of the call: earliest deadline first while the queue is short or calls are of like length, and under load a short call goes before a long one unless its
@@ -13,10 +16,14 @@ const CALL_WEIGHTS: readonly number[] = [2, 4, 16];
  */
 export const EDF_SJF: OrderingPolicy = {
   name: 'edf-sjf',
-  summary: 'deadline plus the expected time of the call, weighted by the length of the queue: 2, 4 or 16 times',
+  summary:
+    'deadline plus the expected time of the call, weighted by the length of the queue: 2, 4 or 16 times, and above all in a flood of single calls',
   keyUnit: 'instant',
   usesLoad: true,
   ignoresRemainingWork: true,
-  key: ({ workflow, prediction, loadStep }) =>
-    workflow.deadlineMs + CALL_WEIGHTS[Math.min(loadStep, CALL_WEIGHTS.length - 1)]! * prediction.serviceMs,
+  key: ({ workflow, prediction, loadStep }) => workflow.deadlineMs + weightOfCall(loadStep) * prediction.serviceMs,
 };
+
+function weightOfCall(loadStep: number): number {
+  return loadStep === FLOODED ? FLOOD_WEIGHT : CALL_WEIGHTS[Math.min(loadStep, CALL_WEIGHTS.length - 1)]!;
+}

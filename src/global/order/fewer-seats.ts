@@ -14,6 +14,7 @@ function fewerSeats(policy: OrderingPolicy, share: keyof typeof SHARES): Orderin
     name: `${policy.name}-${share}-seats`,
     summary: `${policy.summary}; on a ${share} of the seats, so that each call runs faster`,
     seatShare: SHARES[share],
+    fitsSeats: false,
   };
 }
 

@@ -3,14 +3,15 @@ import { makePrediction, makeStage } from '../../../test/stage-fixture.js';
 import type { Stage } from '../../model/stage.js';
 import { PORTFOLIO_CANDIDATES } from '../portfolio/candidates.js';
 import { WorkflowTracker } from '../tracker.js';
+import { EDF } from './edf.js';
 import { EDF_SJF } from './edf-sjf.js';
 import { EDF_SJF_BATCH_WORK } from './edf-sjf-batch-work.js';
 import { EDF_SJF_LATE_LAST } from './late-last.js';
 import { LOAD_HYBRID } from './load-hybrid.js';
-import { LoadSteps } from './load-steps.js';
+import { FLOODED, LoadSteps } from './load-steps.js';
 import { MAESTRO, PORTFOLIO_PRIOR } from './maestro.js';
 import { ORACLE_EDF, ORACLE_SRTF, ORACLE_SRW } from './oracle.js';
-import type { OrderInput } from './policy.js';
+import { type OrderInput, seatsWithin } from './policy.js';
 import { QOSERVE } from './qoserve.js';
 import { findOrderingPolicy, ORDERING_POLICIES, ORDERING_POLICY_NAMES } from './registry.js';
 import { RELEGATION_OFFSET_MS } from './relegation.js';
@@ -153,6 +154,7 @@ describe('fewer seats', () => {
       const [, plainName, share] = /^(.*)-(half|quarter)-seats$/.exec(name)!;
       const [policy, plain] = [findOrderingPolicy(name)!, findOrderingPolicy(plainName!)!];
       expect([policy.seatShare, plain.seatShare]).toEqual([share === 'half' ? 0.5 : 0.25, undefined]);
+      expect(policy.fitsSeats).toBe(false);
       for (const [, first, second] of CASES) {
         expect(policy.key(input(first))).toBe(plain.key(input(first)));
         expect(policy.key(input(second))).toBe(plain.key(input(second)));
@@ -204,7 +206,7 @@ describe('edf-sjf', () => {
   };
 
   it('weighs the call the more the longer the queue is', () => {
-    expect([0, 1, 2, 3, 4].map(weighs)).toEqual([2, 4, 16, 16, 16]);
+    expect([0, 1, 2, 3, 4, FLOODED].map(weighs)).toEqual([2, 4, 16, 16, 16, 1000]);
     // A scheduler gives waiting stages new keys at a new step only for policies that say so.
     expect(EDF_SJF.usesLoad && EDF_SJF_LATE_LAST.usesLoad).toBe(true);
   });
@@ -229,6 +231,15 @@ describe('edf-sjf-batch-work', () => {
       expect(earlierMs).toBeCloseTo((shared.workflow.deadlineMs - shared.workflow.arrivalMs) / 6, 3);
     }
     expect(EDF_SJF_BATCH_WORK.key(batch(hopeless))).toBeGreaterThan(RELEGATION_OFFSET_MS);
+  });
+
+  it('keeps to the shortest first in a flood, for either kind, on the seats that fit', () => {
+    for (const kind of ['interactive', 'batch'] as const) {
+      const given = { ...hopeless, kind, loadStep: FLOODED };
+      expect(EDF_SJF_BATCH_WORK.key(input(given))).toBe(EDF_SJF_LATE_LAST.key(input(given)));
+    }
+    expect([PORTFOLIO_PRIOR, MAESTRO].map((policy) => seatsWithin(policy, 40, 0.25))).toEqual([10, 10]);
+    expect([seatsWithin(EDF, 40, 0.25), seatsWithin(PORTFOLIO_PRIOR, 40, 0.01)]).toEqual([40, 2]);
   });
 
   it('places a batch stage among interactive ones, where models take turns, as if it were due when five sixths of its time are over', () => {
@@ -273,11 +284,18 @@ describe('LoadSteps', () => {
   it('rises at the thresholds and falls only clearly below them', () => {
     const steps = new LoadSteps();
     const seen = [5, 10, 20, 16, 14, 80, 8, 7].map((waiting) => {
-      steps.update(waiting, 10);
+      steps.update(waiting, 10, false);
       return steps.step;
     });
     expect(seen).toEqual([0, 1, 2, 2, 1, 4, 1, 0]);
-    expect(steps.update(0, 10)).toBe(false);
-    expect(steps.update(100, 0)).toBe(true);
+    expect(steps.update(0, 10, false)).toBe(false);
+    expect(steps.update(100, 0, false)).toBe(true);
+  });
+
+  it('has a step for a flood beyond all others, whatever the length of the queue', () => {
+    const steps = new LoadSteps();
+    expect([steps.update(25, 10, true), steps.step]).toEqual([true, FLOODED]);
+    expect([steps.update(1_000, 10, true), steps.step]).toEqual([false, FLOODED]);
+    expect([steps.update(25, 10, false), steps.step]).toEqual([true, 2]);
   });
 });

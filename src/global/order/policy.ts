@@ -49,6 +49,8 @@ export interface OrderingPolicy {
   readonly kvShare?: number;
   /** Share of a model's seats, in (0, 1], that stages fill; the others stay empty, so that each step is shorter. Absent: all of them. */
   readonly seatShare?: number;
+  /** In a flood of single calls it fills only as many seats as let calls end in time (`SingleCalls`). */
+  readonly fitsSeats?: boolean;
   key(input: OrderInput): number;
   /** The next moment, after `nowMs`, at which the key changes by time alone; Infinity when it does not. Absent: never. */
   changesAtMs?(input: OrderInput): number;
@@ -57,9 +59,10 @@ export interface OrderingPolicy {
 /** So many stages of a model may run whatever share of its seats a policy leaves. */
 const LEAST_SEATS = 2;
 
-/** How many of the model's seats stages fill under the policy. */
-export function seatsWithin({ seatShare }: OrderingPolicy, seats: number): number {
-  return seatShare === undefined ? seats : Math.max(LEAST_SEATS, Math.ceil(seatShare * seats));
+/** How many of the model's seats stages fill under the policy; `fittingShare` of them let calls end in time. */
+export function seatsWithin({ seatShare, fitsSeats }: OrderingPolicy, seats: number, fittingShare: number): number {
+  const share = seatShare ?? (fitsSeats ? fittingShare : 1);
+  return share === 1 ? seats : Math.max(LEAST_SEATS, Math.ceil(share * seats));
 }
 
 /** What time alone will make of the place that a stage takes now: it may be held at its engine until then. */

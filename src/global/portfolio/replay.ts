@@ -1,4 +1,5 @@
 import type { Prediction } from '../../model/stage.js';
+import type { KnownQueues } from '../model-queue.js';
 
 /** A stage to be replayed. Plain data: a replay may happen on another thread. */
 export interface ReplayStage {
@@ -40,6 +41,8 @@ export interface ReplayWorkflow {
 /** Asks how well each ordering would do from here on. */
 export interface ReplayRequest {
   readonly workflows: readonly ReplayWorkflow[];
+  /** What the scheduler that asks has learnt of its queues; nothing where absent. */
+  readonly knownQueues?: KnownQueues['byModel'];
   /** One workflow in so many is there, to be replayed on one node in so many. */
   readonly thinning: number;
   /** The replay ends here; what has not ended is a miss. */

@@ -60,10 +60,11 @@ export class PortfolioService {
   }
 
   private tick(): void {
-    const { portfolio, worker, clock, timeScale } = this.options;
+    const { portfolio, scheduler, worker, clock, timeScale } = this.options;
     const request = portfolio.plan(clock.nowMs());
     if (!request) return;
-    worker.evaluate({ ...request, budgetMs: request.budgetMs / timeScale }).then(
+    const knownQueues = scheduler.knownQueues();
+    worker.evaluate({ ...request, knownQueues, budgetMs: request.budgetMs / timeScale }).then(
       (result) => this.answered(result),
       (error: unknown) => this.failed(error),
     );
