@@ -50,6 +50,7 @@ const FLEET: FleetSnapshot = {
   atMs: 1,
   policy: 'maestro:edf',
   openWorkflows: 7,
+  floods: {},
   queued: { 'llama-3.1-8b': 3, '<b>other</b>': 1 },
   engines: [
     {

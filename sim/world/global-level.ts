@@ -133,7 +133,7 @@ export class GlobalLevel {
 
   /** What the scheduler has learnt of its queues. */
   knownQueues(): KnownQueues['byModel'] {
-    return this.scheduler.knownQueues();
+    return this.scheduler.queues.known();
   }
 
   private newScheduler(): GlobalScheduler {

@@ -146,6 +146,8 @@ export interface FleetSnapshot {
   readonly openWorkflows: number;
   /** Stages waiting in our queue, by model. */
   readonly queued: Readonly<Record<string, number>>;
+  /** Models of whose single calls more wait than can be in time, each with the share of its seats that such calls fill; see `SingleCalls`. */
+  readonly floods: Readonly<Record<string, number>>;
   readonly engines: readonly EngineSnapshot[];
   readonly gpus: readonly {
     readonly nodeId: string;

@@ -253,7 +253,7 @@ function fleetState(
   nodes: readonly NodeService[],
   atMs: number,
   isFetching: LocalLevelsOptions['isFetching'],
-): Omit<FleetSnapshot, 'policy' | 'openWorkflows' | 'queued' | 'outcomes'> {
+): Omit<FleetSnapshot, 'policy' | 'openWorkflows' | 'queued' | 'floods' | 'outcomes'> {
   const unit: FleetSnapshot['kv']['unit'] = nodes.some((node) => node.knowsKvBytes()) ? 'bytes' : 'tokens';
   const kv = { unit, reservedByteSeconds: 0, maxTokenByteSeconds: 0, usedByteSeconds: 0 };
   const coldStarts = { count: 0, requestSeconds: 0 };

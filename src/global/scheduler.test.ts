@@ -110,7 +110,7 @@ describe('GlobalScheduler: late binding', () => {
     }
     expect(bench.scheduler.stats().models[0]).toMatchObject({ loadStep: FLOODED });
     expect(mostRunning).toBeLessThan(12);
-    expect(bench.scheduler.knownQueues()['model-a']!.seatShare).toBeLessThan(0.7);
+    expect(bench.scheduler.queues.floods()['model-a']).toBeLessThan(0.7);
     // Its deadline is the latest of all.
     const short = call(10, 60_000);
     while (running.length >= mostRunning - 1) bench.scheduler.complete(running.shift()!, completed(1), 60_000);

@@ -3,7 +3,8 @@ import type { CapacityChanges, ClusterView, KeptContext } from '../model/fleet.j
 import { StableHeap } from '../model/heap.js';
 import type { Prediction, Stage, StageContext, StageOutcome } from '../model/stage.js';
 import { CapacityLedger } from './capacity-ledger.js';
-import { type KnownQueues, ModelQueue } from './model-queue.js';
+import type { ModelQueue } from './model-queue.js';
+import { ModelQueues } from './model-queues.js';
 import { keyChangeOf, type OrderInput, type OrderingPolicy, seatsWithin } from './order/policy.js';
 import { PriorityScale } from './priority.js';
 import { QueueLimits, retryAfterMs } from './queue-limits.js';
@@ -36,7 +37,7 @@ export class GlobalScheduler {
   private readonly limits: QueueLimits;
   private readonly workingSet: WorkingSet;
   private readonly stages = new ChurnMap<QueuedStage>();
-  private readonly queues = new Map<string, ModelQueue>();
+  readonly queues: ModelQueues;
   private readonly waitingByWorkflow = new ChurnMap<QueuedStage[]>();
   private readonly capacities = new CapacityLedger();
   private readonly priorities = new PriorityScale();
@@ -52,6 +53,7 @@ export class GlobalScheduler {
   ) {
     this.config = { ...DEFAULT_SCHEDULER_CONFIG, ...config };
     this.policy = this.config.policy;
+    this.queues = new ModelQueues(this.config);
     this.limits = new QueueLimits(this.config);
     this.returning = new ReturningStages(this.config.retention, this.capacities);
     this.workingSet = new WorkingSet(this.config.kvPoolTokens);
@@ -153,7 +155,7 @@ export class GlobalScheduler {
     for (let next = this.returning.takeNext(nowMs); next; next = this.returning.takeNext(nowMs)) {
       this.start(next.queued, next.clusterId, undefined, this.queue(next.queued.stage.model), nowMs, dispatches);
     }
-    for (const queue of this.queues.values()) this.dispatchModel(queue, nowMs, dispatches);
+    for (const queue of this.queues.all()) this.dispatchModel(queue, nowMs, dispatches);
     return dispatches;
   }
 
@@ -177,7 +179,7 @@ export class GlobalScheduler {
   /** Changes the order at once: every waiting stage gets its key under the new policy. */
   setPolicy(policy: OrderingPolicy, nowMs: number): void {
     this.policy = policy;
-    for (const queue of this.queues.values()) {
+    for (const queue of this.queues.all()) {
       for (const queued of queue.blocked) queued.orderKey = policy.key(this.orderInput(queued, queue, nowMs));
       queue.sortBlocked();
       queue.markForRekey();
@@ -195,20 +197,7 @@ export class GlobalScheduler {
     return this.queues.get(model);
   }
 
-  /** Waiting stages by model. */
-  queuedByModel(): Record<string, number> {
-    const waiting: Record<string, number> = {};
-    for (const queue of this.queues.values()) waiting[queue.model] = queue.size;
-    return waiting;
-  }
-
-  /** What has been learnt of the queues, by model. */
-  knownQueues(): KnownQueues['byModel'] {
-    return Object.fromEntries([...this.queues].map(([model, { singleCalls }]) => [model, singleCalls.state()]));
-  }
-
   stats(): SchedulerStats {
-    const queues = [...this.queues.values()];
     return {
       policy: this.policy.name,
       queued: this.limits.count,
@@ -216,7 +205,7 @@ export class GlobalScheduler {
       inFlight: this.stages.size - this.limits.count,
       ...this.counts,
       rejected: { ...this.limits.rejected },
-      models: queues.map((queue) => queue.stats()),
+      models: this.queues.stats(),
     };
   }
 
@@ -382,12 +371,7 @@ export class GlobalScheduler {
   }
 
   private queue(model: string): ModelQueue {
-    let queue = this.queues.get(model);
-    if (!queue) {
-      queue = new ModelQueue(model, this.config, this.config.modelsTakingTurns.has(model), this.config.known);
-      this.queues.set(model, queue);
-    }
-    return queue;
+    return this.queues.of(model);
   }
 
   private orderInput(queued: QueuedStage, queue: ModelQueue, nowMs: number): OrderInput {

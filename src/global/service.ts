@@ -53,7 +53,7 @@ export interface GlobalServiceOptions {
   /** Is an engine of this model being started? Then its queue waits on. Absent: nobody starts engines. */
   readonly comesBack?: ((model: string) => boolean) | undefined;
   /** The part of a fleet snapshot that the nodes know. */
-  readonly fleetState: () => Omit<FleetSnapshot, 'policy' | 'openWorkflows' | 'queued' | 'outcomes'>;
+  readonly fleetState: () => Omit<FleetSnapshot, 'policy' | 'openWorkflows' | 'queued' | 'floods' | 'outcomes'>;
 }
 
 /**
@@ -179,7 +179,8 @@ export class GlobalService implements Scheduling {
       ...this.options.fleetState(),
       policy: scheduler.policyName,
       openWorkflows: this.options.tracker.size,
-      queued: scheduler.queuedByModel(),
+      queued: scheduler.queues.waiting(),
+      floods: scheduler.queues.floods(),
       outcomes: { ...this.outcomes },
     };
   }
@@ -215,7 +216,7 @@ export class GlobalService implements Scheduling {
   /** Nobody waits for an engine that does not come back: after a grace, the queue of a model without engines is answered. */
   private rejectHopeless(): void {
     const nowMs = this.nowMs();
-    const queued = this.options.scheduler.queuedByModel();
+    const queued = this.options.scheduler.queues.waiting();
     for (const model of this.unserved.hopeless(queued, (name) => this.willServe(name), nowMs)) {
       for (const job of [...this.jobs.values()]) {
         if (job.state !== 'queued' || job.stage.model !== model) continue;

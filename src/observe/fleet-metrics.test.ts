@@ -10,7 +10,7 @@ const ENGINE: EngineSnapshot = {
 };
 
 const FLEET: FleetSnapshot = {
-  ...{ atMs: 0, policy: 'maestro:edf', openWorkflows: 3, queued: { m: 7 }, engines: [ENGINE] },
+  ...{ atMs: 0, policy: 'maestro:edf', openWorkflows: 3, queued: { m: 7 }, floods: { m: 0.25 }, engines: [ENGINE] },
   gpus: [{ nodeId: 'n', gpu: 0, usedBytes: 10, totalBytes: 80 }],
   kv: { unit: 'bytes', reservedByteSeconds: 5, maxTokenByteSeconds: 50, usedByteSeconds: 4 },
   moves: { sleeps: 1, wakes: 2, failures: 3 },
@@ -28,6 +28,7 @@ describe('exportFleet', () => {
     for (const line of [
       'maestro_workflows_open 3',
       'maestro_queued_stages{model="m"} 7',
+      'maestro_flood_seat_share{model="m"} 0.25',
       `maestro_engine_state{${own},state="sleeping"} 1`,
       `maestro_engine_state{${own},state="running"} 0`,
       `maestro_engine_weights{${own},tier="sleeping"} 1`,

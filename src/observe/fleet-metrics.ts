@@ -63,6 +63,12 @@ export function exportFleet(registry: Registry, fleet: () => FleetSnapshot): voi
     ({ queued }) => Object.entries(queued).map(([model, count]): Series => [{ model }, count]),
   );
   gauge(
+    'maestro_flood_seat_share',
+    'Share of the seats of a model that its calls fill while more single calls wait than can be in time, so that those which run end in time; missing where there is no such flood',
+    ['model'],
+    ({ floods }) => Object.entries(floods).map(([model, share]): Series => [{ model }, share]),
+  );
+  gauge(
     'maestro_engine_state',
     '1 for the state that an engine is in; when it is failed or down, look at its log and run maestro doctor',
     [...ENGINE, 'state'],

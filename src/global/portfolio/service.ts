@@ -63,7 +63,7 @@ export class PortfolioService {
     const { portfolio, scheduler, worker, clock, timeScale } = this.options;
     const request = portfolio.plan(clock.nowMs());
     if (!request) return;
-    const knownQueues = scheduler.knownQueues();
+    const knownQueues = scheduler.queues.known();
     worker.evaluate({ ...request, knownQueues, budgetMs: request.budgetMs / timeScale }).then(
       (result) => this.answered(result),
       (error: unknown) => this.failed(error),

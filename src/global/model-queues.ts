@@ -1,0 +1,54 @@
+import { type KnownQueues, ModelQueue, type ModelQueueStats } from './model-queue.js';
+import { FLOODED } from './order/load-steps.js';
+import type { GlobalSchedulerConfig } from './scheduler-types.js';
+
+/** The queues of all models that have been asked for, in the order in which they first were. */
+export class ModelQueues {
+  private readonly queues = new Map<string, ModelQueue>();
+
+  constructor(private readonly config: GlobalSchedulerConfig) {}
+
+  /** The queue of the model; a new one where none of its stages has come yet. */
+  of(model: string): ModelQueue {
+    let queue = this.queues.get(model);
+    if (!queue) {
+      const { modelsTakingTurns, known } = this.config;
+      queue = new ModelQueue(model, this.config, modelsTakingTurns.has(model), known);
+      this.queues.set(model, queue);
+    }
+    return queue;
+  }
+
+  /** Undefined where no stage of the model has come yet. */
+  get(model: string): ModelQueue | undefined {
+    return this.queues.get(model);
+  }
+
+  all(): Iterable<ModelQueue> {
+    return this.queues.values();
+  }
+
+  /** Waiting stages by model. */
+  waiting(): Record<string, number> {
+    return this.byModel(({ size }) => size);
+  }
+
+  /** Models whose queue is a flood of single calls, with the share of their seats that is filled. */
+  floods(): Record<string, number> {
+    const flooded = [...this.queues].filter(([, { load }]) => load.step === FLOODED);
+    return Object.fromEntries(flooded.map(([model, { singleCalls }]) => [model, singleCalls.seatShare]));
+  }
+
+  /** What has been learnt of each. */
+  known(): KnownQueues['byModel'] {
+    return this.byModel(({ singleCalls }) => singleCalls.state());
+  }
+
+  stats(): ModelQueueStats[] {
+    return [...this.queues.values()].map((queue) => queue.stats());
+  }
+
+  private byModel<T>(of: (queue: ModelQueue) => T): Record<string, T> {
+    return Object.fromEntries([...this.queues].map(([model, queue]) => [model, of(queue)]));
+  }
+}
