@@ -90,6 +90,9 @@ describe('failures', () => {
     const error = new MaestroError('not_found', 'No such thing.', { cause: new Error('the cause') });
     expect(renderFailure(error, {})).toBe('error: No such thing.');
     expect(renderFailure(new Error('bug'), {})).toMatch(/^error: bug\n.*MAESTRO_DEBUG=1/);
+    const full = Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' });
+    expect(renderFailure(full, {})).toBe('error: A file could not be written: the disk is full.');
+    expect(renderFailure(Object.assign(full, { path: '/a' }), {})).toBe('error: /a: the disk is full');
     const debug = renderFailure(error, { MAESTRO_DEBUG: '1' });
     expect(debug).toContain('output.test.ts');
     expect(debug).toContain('the cause');

@@ -120,13 +120,19 @@ const FILE_PROBLEMS: Readonly<Record<string, string>> = {
   EISDIR: 'is a folder',
   ENOTDIR: 'part of the path is no folder',
   ENOSPC: 'the disk is full',
+  EDQUOT: 'the quota of the disk is used up',
   EROFS: 'the disk is read-only',
 };
+
+const NAMELESS: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT']);
 
 /** What is wrong with a file that a command was given to read or write; undefined for every other failure. */
 function describeFileProblem(error: unknown): string | undefined {
   if (!(error instanceof Error) || error instanceof MaestroError) return undefined;
   const { code, path } = error as NodeJS.ErrnoException;
   const problem = FILE_PROBLEMS[code ?? ''];
-  return problem === undefined || path === undefined ? undefined : `${path}: ${problem}`;
+  if (problem === undefined) return undefined;
+  if (path !== undefined) return `${path}: ${problem}`;
+  // A write to a file that is open already names none.
+  return NAMELESS.has(code!) ? `A file could not be written: ${problem}.` : undefined;
 }
