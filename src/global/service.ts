@@ -6,6 +6,7 @@ import type {
   StageHandle,
   StageListener,
 } from '../bus/contract.js';
+import { EarliestTimer } from '../bus/earliest-timer.js';
 import { ServedNames } from '../bus/served-names.js';
 import { soon } from '../bus/soon.js';
 import type { ClusterService } from '../cluster/service.js';
@@ -87,8 +88,7 @@ export class GlobalService implements Scheduling {
   private hopelessTimer: Timer | undefined;
   private readonly unserved = new UnservedModels();
   private pumpDue = false;
-  private expiryTimer: Timer | undefined;
-  private expiryDueMs = Number.POSITIVE_INFINITY;
+  private readonly expiryTimer: EarliestTimer;
   private closing = false;
 
   constructor(private readonly options: GlobalServiceOptions) {
@@ -96,6 +96,7 @@ export class GlobalService implements Scheduling {
       cluster.onCapacity(() => this.pumpWaiting());
     }
     const clusters = [...options.clusters.values()];
+    this.expiryTimer = new EarliestTimer(options.clock, () => this.expire());
     this.names = new ServedNames(() => clusters.map((cluster) => cluster.models()), options.aliases);
     this.endIdleWorkflows();
     this.rejectHopeless();
@@ -192,7 +193,7 @@ export class GlobalService implements Scheduling {
 
   close(): void {
     this.closing = true;
-    this.expiryTimer?.cancel();
+    this.expiryTimer.cancel();
     this.idleTimer?.cancel();
     this.hopelessTimer?.cancel();
   }
@@ -248,11 +249,7 @@ export class GlobalService implements Scheduling {
       if (changes) scheduler.capacityChanged(changes);
     }
     for (const dispatch of scheduler.dispatch(nowMs)) this.dispatch(dispatch, nowMs);
-    const nextExpiryMs = scheduler.nextExpiryMs();
-    if (nextExpiryMs >= this.expiryDueMs) return;
-    this.expiryTimer?.cancel();
-    this.expiryDueMs = nextExpiryMs;
-    this.expiryTimer = clock.after(nextExpiryMs - nowMs, () => this.expire());
+    this.expiryTimer.by(scheduler.nextExpiryMs(), nowMs);
   };
 
   private dispatch(dispatch: Dispatch, nowMs: number): void {
@@ -384,7 +381,6 @@ export class GlobalService implements Scheduling {
   }
 
   private expire(): void {
-    this.expiryDueMs = Number.POSITIVE_INFINITY;
     const nowMs = this.nowMs();
     for (const stageId of this.options.scheduler.expire(nowMs)) {
       const job = this.jobs.get(stageId);

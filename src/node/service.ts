@@ -1,4 +1,5 @@
 import type { DataPath } from '../bus/contract.js';
+import { EarliestTimer } from '../bus/earliest-timer.js';
 import { soon } from '../bus/soon.js';
 import { Stager } from '../engine/staging/stager.js';
 import type { GpuTelemetry } from '../engine/telemetry/gpu-source.js';
@@ -7,7 +8,7 @@ import { foreignSleep } from '../engine/vllm/foreign-sleep.js';
 import { type LiveEngine, type LiveEngineOptions, openLiveEngine } from '../engine/vllm/live-engine.js';
 import type { EngineMetrics } from '../engine/vllm/metrics.js';
 import type { MonitorDownReason } from '../engine/vllm/monitor.js';
-import type { Clock, Timer } from '../model/clock.js';
+import type { Clock } from '../model/clock.js';
 import {
   type Demand,
   type EngineSpec,
@@ -59,14 +60,14 @@ export class NodeService {
   private told = false;
   private readonly stager: Stager | undefined;
   private pumpDue = false;
-  private timer: Timer | undefined;
-  private timerDueMs = Number.POSITIVE_INFINITY;
+  private readonly timer: EarliestTimer;
   private stopped = false;
   private readonly readTelemetry = () => saneReading(this.options.telemetry?.usedBytes(), this.gpuCapacityBytes);
 
   constructor(private readonly options: NodeServiceOptions) {
     const { spec, telemetry, manager } = options;
     this.nodeId = spec.nodeId;
+    this.timer = new EarliestTimer(options.clock, () => this.pumpSoon());
     this.gpuCapacityBytes = spec.gpus.map(({ memoryBytes }) => memoryBytes);
     this.manager = new NodeManager(spec, { telemetry: telemetry !== undefined, ...manager });
     this.stager = spec.staging && new Stager(spec, spec.staging, options.logger, (event) => this.event(event));
@@ -83,7 +84,7 @@ export class NodeService {
   /** Stops watching and closes all connections; holds that are still open are released. */
   async stop(): Promise<void> {
     this.stopped = true;
-    this.timer?.cancel();
+    this.timer.cancel();
     this.stager?.close();
     for (const { monitor, kvLimit } of this.live.values()) {
       monitor.stop();
@@ -284,7 +285,7 @@ export class NodeService {
 
   /** After every call of the manager: tells of changes, and carries out what it wants, where it wants anything before the timer. Most calls end here. */
   private settle(): void {
-    if (this.manager.nextTickMs() < this.timerDueMs) this.pumpSoon();
+    if (this.manager.nextTickMs() < this.timer.dueMs) this.pumpSoon();
     if (this.told || !this.manager.hasChanged) return;
     this.told = true;
     for (const listener of this.listeners) listener();
@@ -302,21 +303,9 @@ export class NodeService {
     if (this.stopped) return;
     const { clock } = this.options;
     for (const action of this.manager.tick(clock.nowMs())) this.carryOut(action);
-    const nextMs = this.manager.nextTickMs();
-    // An earlier timer stays and finds nothing to do: one made anew at every request would cost more.
-    if (nextMs < this.timerDueMs) this.setTimer(nextMs);
+    this.timer.by(this.manager.nextTickMs(), clock.nowMs());
     this.settle();
   };
-
-  private setTimer(nextMs: number): void {
-    const { clock } = this.options;
-    this.timer?.cancel();
-    this.timerDueMs = nextMs;
-    this.timer = clock.after(nextMs - clock.nowMs(), () => {
-      this.timerDueMs = Number.POSITIVE_INFINITY;
-      this.pumpSoon();
-    });
-  }
 
   private carryOut(action: NodeAction): void {
     if (action.kind === 'grant') {
