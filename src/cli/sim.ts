@@ -28,11 +28,11 @@ import { ORACLE_POLICIES, ORDERING_POLICIES } from '../global/order/registry.js'
 import { MaestroError } from '../model/error.js';
 import { prepareFile, prepareFolder } from '../observe/make-folder.js';
 import { fractionOrNone, positive, positiveInteger } from './numbers.js';
-import { progressLine, renderTable } from './output.js';
+import { type Progress, progressLine, renderTable } from './output.js';
 import { demoFleetPath, demoTracePath } from './package-files.js';
 import { simRules } from './sim-rules.js';
 import { tellRun, wantsDetails } from './sim-run.js';
-import { sweepWorkload } from './sweep-workload.js';
+import { type NamedWorkload, sweepWorkload } from './sweep-workload.js';
 
 interface SimArguments {
   readonly trace?: string;
@@ -58,6 +58,9 @@ interface SimArguments {
   readonly explain?: string;
   readonly seed: number;
 }
+
+/** Trace and fleet of the demo stand in for those that are not given. */
+type GivenArguments = SimArguments & { readonly trace: string; readonly fleet: string };
 
 const POLICY_NAMES = [...ORDERING_POLICIES, ...ORACLE_POLICIES].map(({ name }) => name);
 
@@ -118,17 +121,36 @@ export function registerSim(program: Command): void {
     .action(merge);
 }
 
+/** What the options ask for, as far as it can be told before a run. */
+interface Asked {
+  readonly options: GivenArguments;
+  readonly workload: NamedWorkload;
+  /** What the fleet file says of nodes that is a setting of runs. */
+  readonly node: NodeVariant;
+  /** What was ignored and assumed, for the report. */
+  readonly remarks: readonly string[];
+}
+
 async function simulate(named: string | undefined, given: SimArguments): Promise<void> {
   if (named !== undefined && given.trace !== undefined)
     throw new MaestroError('invalid_request', `One trace is played: give ${named} or --trace ${given.trace}.`);
   const options = { ...given, trace: named ?? given.trace ?? demoTracePath(), fleet: given.fleet ?? demoFleetPath() };
-  const { trace, shard, out, force, jobs } = options;
+  const { shard, out } = options;
   if (wantsDetails(options)) requireOneRun(options);
   if (shard && out === undefined) {
     throw new MaestroError('invalid_request', '--shard needs --out: the folder where its runs are kept for the merge.');
   }
   if (out !== undefined) prepareFolder(out);
   for (const file of [options.detail, options.perfetto]) if (file !== undefined) prepareFile(file);
+  const progress = progressLine();
+  const asked = await understand(options, progress);
+  if (wantsDetails(options)) await playOne(asked);
+  else await playAll(asked, progress);
+}
+
+/** Reads trace and fleet, and finds the load that the fleet can just carry where it is not given. */
+async function understand(options: GivenArguments, progress: Progress): Promise<Asked> {
+  const { trace } = options;
   const { rows } = await readTrace(trace);
   const { config, assumed } = modelledFleet(loadConfig(options.fleet));
   const rules = simRules(config);
@@ -137,7 +159,6 @@ async function simulate(named: string | undefined, given: SimArguments): Promise
     ...assumed.map((what) => `Assumed of ${what}.`),
   ];
   for (const line of remarks) process.stderr.write(`${line}\n`);
-  const progress = progressLine();
   if (options.capacity === undefined) progress.update('looking for the load that the fleet can just carry');
   const workload = sweepWorkload({
     name: basename(trace).replace(/\.jsonl(\.gz)?$/, ''),
@@ -153,17 +174,18 @@ async function simulate(named: string | undefined, given: SimArguments): Promise
   });
   progress.done();
   for (const line of workload.notes) process.stderr.write(`${line}\n`);
-  if (wantsDetails(options)) {
-    const { policy, load, seed } = options;
-    const command = `${commandOf(options, workload.capacitySpeed)} --seed ${seed}`;
-    await tellRun(
-      workload,
-      { ...cellOf(workload.name, options, rules.node), policy: policy[0]!, load: load[0]!, seed },
-      command,
-      options,
-    );
-    return;
-  }
+  return { options, workload, node: rules.node, remarks };
+}
+
+async function playOne({ options, workload, node }: Asked): Promise<void> {
+  const { policy, load, seed } = options;
+  const command = `${commandOf(options, workload.capacitySpeed)} --seed ${seed}`;
+  const cell = { ...cellOf(workload.name, options, node), policy: policy[0]!, load: load[0]!, seed };
+  await tellRun(workload, cell, command, options);
+}
+
+async function playAll({ options, workload, node, remarks }: Asked, progress: Progress): Promise<void> {
+  const { shard, out, force, jobs } = options;
   const plan = planSweep(
     {
       title: `${workload.name}: ${options.policy.join(', ')}`,
@@ -171,7 +193,7 @@ async function simulate(named: string | undefined, given: SimArguments): Promise
       notes: [...NOTES, ...remarks, ...workload.notes],
     },
     [workload],
-    cellsOf(workload.name, options, rules.node),
+    cellsOf(workload.name, options, node),
   );
   const startedMs = performance.now();
   const found = await executeSweep(plan, [workload], {
@@ -281,7 +303,7 @@ function cellOf(workload: string, { deadline, placement, reservation, weights }:
 }
 
 /** The command that gives the same results, without what does not change them. */
-function commandOf(options: SimArguments & { trace: string; fleet: string }, capacity: number): string {
+function commandOf(options: GivenArguments, capacity: number): string {
   const { trace, fleet, policy, load, seeds, deadline, placement, reservation, warmup, limitWorkflows, modelMap } =
     options;
   return [
