@@ -95,9 +95,10 @@ export class Reply {
     this.response.end();
   }
 
+  /** What has been written arrives: the server that writes is another process than the engine that dies. */
   cut(): void {
     this.ended = true;
-    this.request.socket.destroy();
+    this.request.socket.destroySoon();
   }
 
   fail(error: unknown): void {

@@ -328,6 +328,23 @@ describe('generation', () => {
     expect(await back.json()).toEqual({ prompt: '<|user|>\nhello<|end|>\n<|assistant|>\n' });
   });
 
+  it('lets arrive what it has written before its engine dies, however late the machine is', async () => {
+    const { clock, post, context } = await serve();
+    await post('/_emulator/fault', { kind: 'die', how: 'error', afterTokens: 20 });
+    const body = { model: 'tiny', input: 'x', max_output_tokens: 1_500, ignore_eos: true, stream: true };
+    const asked = post('/v1/responses', body);
+    while (context.open.size === 0) await new Promise<void>((resolve) => setImmediate(resolve));
+    // From the headers to the end in one turn of the event loop.
+    clock.advance(60_000);
+    const answer = await asked;
+    let text = '';
+    const readAll = async () => {
+      for await (const chunk of answer.body!) text += Buffer.from(chunk).toString();
+    };
+    await expect(readAll()).rejects.toThrow();
+    expect(text).toContain('event: response.in_progress');
+  });
+
   it('refuses requests beyond --max-num-queued-reqs and serves again when there is room', async () => {
     const { until, begun, post } = await serve({ maxNumQueuedReqs: 1 });
     const first = await begun(post('/v1/chat/completions', chat({ stream: true, max_tokens: 5 })));
