@@ -2,25 +2,13 @@ import { describe, expect, it } from 'vitest';
 import { makeView } from '../../test/engine-view-fixture.js';
 import { makePrediction, makeStage } from '../../test/stage-fixture.js';
 import type { EngineView } from '../model/fleet.js';
-import type { EngineRecord } from './engine-record.js';
+import { type EngineRecord, newEngineRecord } from './engine-record.js';
 import { GpuSharing } from './gpu-sharing.js';
 import { ClusterRouter } from './router.js';
 
 const costs = { prefillMsPerToken: 0.1, stepMs: 10, stepMsPerSequence: 0.1, stepMsPerContextToken: 0 };
 
-function engineOf(view: EngineView): EngineRecord {
-  return {
-    view,
-    costs,
-    pendingLeases: 0,
-    pendingKvTokens: 0,
-    heldBeside: 0,
-    slowness: 1,
-    stale: false,
-    leaseTime: { meanMs: 1_000 },
-    cacheGeneration: 0,
-  };
-}
+const engineOf = (view: EngineView) => newEngineRecord(view, costs, { meanMs: 1_000 });
 
 describe('GpuSharing', () => {
   const sharing = new GpuSharing();
