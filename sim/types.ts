@@ -136,7 +136,7 @@ export interface SimController {
   /** Follows the scheduler's work. */
   readonly traffic?: TrafficObserver | undefined;
   /** Called at every interval; a returned policy takes the place of the present one. */
-  tick(nowMs: number, knownQueues: KnownQueues['byModel']): OrderingPolicy | undefined;
+  tick(nowMs: number, knownQueues: () => KnownQueues['byModel']): OrderingPolicy | undefined;
   /** How often it looked and changed the policy, and which serves now. */
   stats?(): { readonly evaluations: number; readonly switches: number; readonly chosen: string };
   /** A workflow has arrived, or one of its stages has ended. */

@@ -24,7 +24,7 @@ export function portfolioController(
     },
     tick(nowMs, knownQueues) {
       const request = portfolio.plan(nowMs);
-      return request && portfolio.scored(judge.evaluate({ ...request, knownQueues }), nowMs);
+      return request && portfolio.scored(judge.evaluate({ ...request, knownQueues: knownQueues() }), nowMs);
     },
   };
 }

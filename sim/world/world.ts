@@ -319,7 +319,7 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
     const { controller } = this.scenario;
     if (!controller) return;
     this.loop.watch(controller.intervalMs, () => {
-      const policy = controller.tick(this.loop.nowMs, this.global.knownQueues());
+      const policy = controller.tick(this.loop.nowMs, () => this.global.knownQueues());
       if (policy) this.global.setPolicy(policy);
       if (this.busy) this.runController();
     });

@@ -37,6 +37,7 @@ export class GlobalScheduler {
   private readonly limits: QueueLimits;
   private readonly workingSet: WorkingSet;
   private readonly stages = new ChurnMap<QueuedStage>();
+  /** What waits, model by model. */
   readonly queues: ModelQueues;
   private readonly waitingByWorkflow = new ChurnMap<QueuedStage[]>();
   private readonly capacities = new CapacityLedger();

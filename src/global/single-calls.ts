@@ -1,10 +1,10 @@
+import { LEAVE_SHARE } from './order/load-steps.js';
+
 /** Share of calls that are all there is of their workflow, from which on a queue counts as one of single calls. */
 const SINGLE_SHARE = 0.75;
 /** Weight of the newest call in the running means, and calls before anything is known. */
 const WEIGHT = 0.02;
 const LEAST_CALLS = 32;
-/** A flood is over when the wait falls below this share of what began it, so that keys do not flicker. */
-const LEAVE_SHARE = 0.75;
 
 /**
  * Share of the time until its deadline that half of the calls may spend on an engine, at most. Of single calls under overload, in the order of their length, most were in time with medians of 0.4 to 0.55, under
@@ -33,7 +33,7 @@ export interface SingleCallsState {
  * - In a flood only so many calls should run at once that they end in time: each makes the steps of all others longer, and what ends late was run in vain.
  */
 export class SingleCalls {
-  /** Share of the model's seats, in (0, 1], with which half of the calls are done in {@link SERVICE_SHARE} of their time. */
+  /** Share of the model's seats, in (0, 1], with which half of the calls are done in {@link SERVICE_SHARE} of their time. After a flood it rises with the calls that end, it does not jump. */
   seatShare = 1;
   private calls = 0;
   private singleShare = 0;
@@ -50,10 +50,6 @@ export class SingleCalls {
     private readonly learnsFromMs = Number.NEGATIVE_INFINITY,
   ) {
     if (known) Object.assign(this, known);
-  }
-
-  get isFlood(): boolean {
-    return this.flooded;
   }
 
   state(): SingleCallsState {

@@ -2,8 +2,8 @@
 export const LOAD_STEPS: readonly number[] = [1, 2, 4, 8];
 /** The step of a flood (`SingleCalls`), beyond all others. */
 export const FLOODED = LOAD_STEPS.length + 1;
-/** A step is left again when the pressure falls below this share of its threshold, so that keys do not flicker. */
-const LEAVE_SHARE = 0.75;
+/** A step, and a flood, is left again when what began it falls below this share of its threshold, so that keys do not flicker. */
+export const LEAVE_SHARE = 0.75;
 
 /** Turns the length of a queue into a step that changes rarely, so that load-dependent keys stay cheap in a long queue. */
 export class LoadSteps {

@@ -49,7 +49,7 @@ export interface OrderingPolicy {
   readonly kvShare?: number;
   /** Share of a model's seats, in (0, 1], that stages fill; the others stay empty, so that each step is shorter. Absent: all of them. */
   readonly seatShare?: number;
-  /** In a flood of single calls it fills only as many seats as let calls end in time (`SingleCalls`). */
+  /** In a flood of single calls, and until it has recovered from one, it fills only as many seats as let calls end in time (`SingleCalls`). */
   readonly fitsSeats?: boolean;
   key(input: OrderInput): number;
   /** The next moment, after `nowMs`, at which the key changes by time alone; Infinity when it does not. Absent: never. */
