@@ -33,9 +33,9 @@ export class ModelQueues {
     return this.byModel(({ size }) => size);
   }
 
-  /** Models whose queue is a flood of single calls, with the share of their seats that is filled. */
+  /** Models whose queue is a flood of single calls, with the share of their seats that is filled. The load of a queue is looked at while something waits, so an empty one is none. */
   floods(): Record<string, number> {
-    const flooded = [...this.queues].filter(([, { load }]) => load.step === FLOODED);
+    const flooded = [...this.queues].filter(([, { load, size }]) => size > 0 && load.step === FLOODED);
     return Object.fromEntries(flooded.map(([model, { singleCalls }]) => [model, singleCalls.seatShare]));
   }
 

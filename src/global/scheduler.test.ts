@@ -118,6 +118,18 @@ describe('GlobalScheduler: late binding', () => {
     expect(bench.dispatch(60_000)[0]).toBe(short);
   });
 
+  it('tells of no flood when nothing waits any more', () => {
+    const bench = new Bench({ policy: MAESTRO });
+    const ids = Array.from({ length: 100 }, () => bench.submit({ deadlineMs: 8_000 }, { remainingMs: 0 }));
+    for (let nowMs = 0; nowMs < 5_000; nowMs += 1_000) {
+      bench.capacity(1);
+      for (const id of bench.dispatch(nowMs)) bench.scheduler.complete(id, completed(1), nowMs + 500);
+    }
+    expect(Object.keys(bench.scheduler.queues.floods())).toEqual(['model-a']);
+    for (const id of ids) bench.scheduler.cancel(id, 5_000);
+    expect(bench.scheduler.queues.floods()).toEqual({});
+  });
+
   it('knows no flood where models take turns, whose keys are compared with those of others', () => {
     const steps = [new Set<string>(), new Set(['model-a'])].map((modelsTakingTurns) => {
       const bench = new Bench({ policy: MAESTRO, modelsTakingTurns });
