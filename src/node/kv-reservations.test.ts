@@ -101,16 +101,19 @@ describe('KvReservations', () => {
     expect(reservations.reservedTokens).toBe(0);
   });
 
-  it('holds more after calls turned out longer than what was held for them', () => {
+  it('holds more after more was in use than was promised for many calls, and slowly less while it is not', () => {
     const { reservations, grant } = bench();
-    const grantMany = () => {
-      const held = Array.from({ length: 32 }, () => grant());
-      return { held, tokens: reservations.reservedTokens };
-    };
-    const first = grantMany();
-    // Their lengths teach nothing, as if clients had gone: only the look at the node does.
-    for (const each of first.held) reservations.end(each, { promptTokens: 100, outputTokens: 500 }, 10);
-    expect(grantMany().tokens).toBeGreaterThan(first.tokens);
+    for (let call = 0; call < 32; call++) grant();
+    const first = reservations.reservedTokens;
+    const read = (inUseTokens: number, nowMs: number) =>
+      reservations.read({ inUseTokens, running: 32, generatedTokens: 0 }, nowMs);
+    read(first + 1, 0);
+    read(100, 1_000);
+    const wider = reservations.reservedTokens;
+    expect(wider).toBeGreaterThan(first + 1);
+    read(100, 2_000);
+    expect(reservations.reservedTokens).toBeLessThan(wider);
+    expect(reservations.reservedTokens).toBeGreaterThan(first);
   });
 
   it('learns how long answers are from those that ran to their end alone', () => {
@@ -192,7 +195,8 @@ describe('KvReservations', () => {
     const promised = reservations.reservedTokens;
     for (const nowMs of [0, 1_000])
       reservations.read({ inUseTokens: 5_000, running: 32, generatedTokens: nowMs }, nowMs);
-    expect(reservations.reservedTokens).toBe(promised);
+    // Each reading that finds room makes the margin a hair smaller.
+    expect(reservations.reservedTokens).toBeCloseTo(promised, -1);
     reservations.read({ inUseTokens: 30_000, running: 32, generatedTokens: 2_000 }, 2_000);
     expect(reservations.reservedTokens).toBe(30_000);
     expect(reservations.reservedWith(demand())).toBe(30_000);

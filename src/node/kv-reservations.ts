@@ -39,18 +39,8 @@ export interface HeldLease {
   awaitsFirstToken: boolean;
   /** Readings of the engine before it was let in. */
   readonly readings: number;
-  /** The look that it was open for, if there was one. */
-  look: Look | undefined;
   /** Place in the list of its engine's leases, where adding and removing at a high rate leaves nothing behind, as it would in a set. */
   slot: number;
-}
-
-/** The leases of an engine at one moment: when all of them have ended, it is known whether enough was held for them. */
-interface Look {
-  readonly heldTokens: number;
-  /** Those of them that have not ended. */
-  open: number;
-  usedTokens: number;
 }
 
 /** Up to so many leases the sum of their bounds is as good as the pooled bound, whose margin is meant for many. Measured on the recorded traces. */
@@ -78,7 +68,6 @@ export class KvReservations {
   /** What the engine is about to have in use, by its own gauge: where calls outgrow what is held for them, this much is held. */
   private readonly inUse = new KvInUse();
   private readonly held: HeldLease[] = [];
-  private look: Look | undefined;
 
   /** `bytesPerToken` over all GPUs, for the totals; undefined until it is known. Without `pooled` the bounds add up. */
   constructor(
@@ -121,6 +110,7 @@ export class KvReservations {
   /** Takes a reading of the engine: where calls have outgrown what is held for them, what they are about to have in use is held. */
   read(reading: KvReading, nowMs: number): void {
     this.account(nowMs);
+    if (this.leases > FEW_LEASES) this.pooled?.observeNode(reading.inUseTokens > this.promisedTokens);
     this.inUse.read(reading, this.pendingTokens(nowMs), nowMs);
   }
 
@@ -146,7 +136,6 @@ export class KvReservations {
       restartable: !demand.interactive && demand.restartable === true,
       awaitsFirstToken: true,
       readings: this.inUse.readings,
-      look: undefined,
       slot: this.held.length,
     };
     this.count(held, 1);
@@ -170,7 +159,6 @@ export class KvReservations {
   end(held: HeldLease, use: LeaseUse, nowMs: number): void {
     this.firstToken(held);
     this.account(nowMs);
-    this.lookAround();
     this.forget(held);
     this.count(held, -1);
     const { totals, bytesPerToken } = this;
@@ -188,7 +176,9 @@ export class KvReservations {
     if (tookTokens > held.lease.kvTokens) totals.overflows += 1;
     if (this.leases === 0) this.inUse.empty();
     else this.inUse.ended(held.demand.kvTokens, tookTokens, held.readings, nowMs);
-    this.learn(held, tookTokens, use.completed === true ? use.outputTokens : undefined);
+    const { forecast } = held.demand;
+    if (forecast && use.completed === true && use.outputTokens !== undefined)
+      this.pooled?.observe(forecast, use.outputTokens);
   }
 
   private forget({ slot }: HeldLease): void {
@@ -252,26 +242,6 @@ export class KvReservations {
       totals.maxTokenByteMs += maxTokenMs * bytesPerToken;
     }
     this.sinceMs = nowMs;
-  }
-
-  /** One look at a time: the next begins when the calls of this one have ended, so that looks do not share their calls. */
-  private lookAround(): void {
-    if (this.look || !this.pooled || this.leases <= FEW_LEASES) return;
-    this.look = { heldTokens: this.promisedTokens, open: this.held.length, usedTokens: 0 };
-    for (const held of this.held) held.look = this.look;
-  }
-
-  private learn(held: HeldLease, usedTokens: number, taughtTokens: number | undefined): void {
-    const { look, pooled } = this;
-    if (!pooled) return;
-    const { forecast } = held.demand;
-    if (forecast && taughtTokens !== undefined) pooled.observe(forecast, taughtTokens);
-    if (!look || held.look !== look) return;
-    look.usedTokens += usedTokens;
-    look.open -= 1;
-    if (look.open > 0) return;
-    this.look = undefined;
-    pooled.observeNode(look.usedTokens > look.heldTokens);
   }
 }
 

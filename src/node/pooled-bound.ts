@@ -57,7 +57,7 @@ export class PooledBound {
   private readonly all = emptySums();
   private readonly kinds = new LruMap<string, Sums>(MAX_KINDS);
 
-  /** @param targetOverflow Share of looks at the node that may find more used than reserved. */
+  /** @param targetOverflow Share of looks that may find more in use than {@link reserve} says. */
   constructor(private readonly targetOverflow = 0.01) {}
 
   /** What a call is expected to write, corrected by what such calls have written. */
@@ -101,7 +101,7 @@ export class PooledBound {
     }
   }
 
-  /** Learns whether the node needed more than {@link reserve} had said. */
+  /** Learns from a look whether more was in use than {@link reserve} says. */
   observeNode(overflowed: boolean): void {
     this.margin += MARGIN_STEP * ((overflowed ? 1 : 0) - AIM * this.targetOverflow);
     this.margin = Math.max(0, Math.min(MAX_MARGIN, this.margin));
