@@ -1,8 +1,8 @@
 import { BaselineRouter } from '../../src/cluster/baseline-router.js';
+import { type DemandingCluster, demandOf } from '../../src/cluster/demand.js';
 import { LOOK_AGAIN_MS, longestWaitMs, MAX_TRIES, MOST_MOVES } from '../../src/cluster/moving.js';
 import { ClusterRouter } from '../../src/cluster/router.js';
-import type { Demand, KeptContext, LeaseUse } from '../../src/model/fleet.js';
-import { sessionOf } from '../../src/model/stage.js';
+import type { KeptContext, LeaseUse } from '../../src/model/fleet.js';
 import type { EventLoop } from '../event-loop.js';
 import type { Placement } from '../types.js';
 import type { Job } from './job.js';
@@ -34,7 +34,7 @@ export class SimCluster {
   readonly links: ClusterConfig['links'];
   /** Its capacity has changed, and the global level has not been told. */
   hasNews = false;
-  private readonly interactive: ReadonlySet<string>;
+  private readonly demanding: DemandingCluster;
   private readonly nodes = new Map<string, SimNode>();
   private capacityDue = false;
   private readonly tellCapacity = () => {
@@ -50,7 +50,7 @@ export class SimCluster {
   ) {
     const { placement, lookAhead } = config;
     this.links = config.links;
-    this.interactive = config.interactive;
+    this.demanding = { interactiveClasses: config.interactive, epoch: EPOCH };
     const given = { clusterId, lookAhead, explains: false };
     this.router = placement === 'maestro' ? new ClusterRouter(given) : new BaselineRouter(placement, given);
   }
@@ -76,7 +76,7 @@ export class SimCluster {
       }
       const { engineId } = place;
       const node = this.nodes.get(place.nodeId)!;
-      const reservation = node.reserve(this.demand(job, engineId, place.kvTokens));
+      const reservation = node.reserve(demandOf(job.stage, job.prediction, job.order, place, this.demanding));
       router.update(node.view(engineId));
       if (reservation.kind === 'refuse') {
         job.excluded ??= new Set();
@@ -125,25 +125,6 @@ export class SimCluster {
     this.router.keep(engineId, context);
     this.router.update(node.view(engineId));
     this.announceCapacity();
-  }
-
-  private demand({ stage, order, prediction }: Job, engineId: string, kvTokens: number): Demand {
-    return {
-      stageId: stage.stageId,
-      session: sessionOf(stage),
-      engineId,
-      sloClass: stage.sloClass,
-      interactive: this.interactive.has(stage.sloClass),
-      promptTokens: stage.promptTokens,
-      kvTokens,
-      forecast: prediction.kvTokens.forecast,
-      maxKvTokens: stage.promptTokens + stage.maxTokens,
-      orderKey: order.orderKey,
-      keyChange: order.keyChange,
-      // Nobody reads a batch answer while it is written.
-      restartable: !this.interactive.has(stage.sloClass),
-      epoch: EPOCH,
-    };
   }
 
   private limitWait(job: Job, waitMs: number): void {

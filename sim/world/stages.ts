@@ -1,5 +1,5 @@
 import { DEFAULT_BLOCK_TOKENS } from '../../src/model/memory.js';
-import type { Stage } from '../../src/model/stage.js';
+import type { SloClass, Stage } from '../../src/model/stage.js';
 import type { TraceRow } from '../../traces/schema.js';
 import { stageFeaturesOf } from '../../traces/stage-features.js';
 import { blockTokensOf, hashRunsOf } from '../../traces/workflow.js';
@@ -17,12 +17,12 @@ export function limitOf({ max_tokens, output_length }: TraceRow): number {
 const STEPS_PER_DOUBLING = 8;
 const NONE: readonly never[] = [];
 
-/** The stage as the gateway would describe it: everything that is known before it runs. */
+/** The stage as the gateway would describe it: everything that is known before it runs. Nobody reads a batch answer while it is written, so it is not streamed. */
 export function stageOf(
   run: Run,
   row: TraceRow,
   stageId: string,
-  weight: number,
+  { weight, kind }: Pick<SloClass, 'weight' | 'kind'>,
   maxModelLen: number,
   nowMs: number,
 ): Stage {
@@ -45,9 +45,10 @@ export function stageOf(
     promptTokens,
     promptTokensExact: true,
     maxTokens: Math.min(limitOf(row), room),
+    outputLimited: row.max_tokens === undefined ? undefined : true,
     bodyBytes: 4 * promptTokens,
     prefixHashes: prefixHashes(row, model),
-    features: stageFeaturesOf(row),
+    features: stageFeaturesOf(row, kind === 'interactive'),
     finalStage: run.left === 1,
   };
 }

@@ -3,7 +3,7 @@ import type { Dispatch } from '../../src/global/scheduler-types.js';
 import { IDLE_CHECK_MS } from '../../src/global/tracker.js';
 import { ChurnMap } from '../../src/model/churn-map.js';
 import type { KeptContext } from '../../src/model/fleet.js';
-import type { OutcomeKind } from '../../src/model/stage.js';
+import type { OutcomeKind, SloClass } from '../../src/model/stage.js';
 import type { TraceRow } from '../../traces/schema.js';
 import { isRoot } from '../../traces/workflow.js';
 import { EventLoop } from '../event-loop.js';
@@ -25,6 +25,9 @@ import { Recorder } from './recorder.js';
 import { completeStage, openRun, type Run, rootDelayMs } from './runs.js';
 import { engineBlocks, stageOf } from './stages.js';
 
+/** A class that is not among those of the scenario counts as the scheduler counts it. */
+const UNKNOWN_CLASS: Pick<SloClass, 'weight' | 'kind'> = { weight: 1, kind: 'interactive' };
+
 /**
  * The whole house in virtual time: clients and gateway here, the three levels below. Decisions are those of `src`; this only carries events to them. What is sent over a link that takes
  * time has a function of its own (`send…`): what a closure captures is allocated whenever the function around it is called, also where nothing is sent.
@@ -35,7 +38,7 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
   private readonly global: GlobalLevel;
   private readonly fleet: SimFleet;
   private readonly jobs = new ChurnMap<Job>();
-  private readonly weights: ReadonlyMap<string, number>;
+  private readonly classes: ReadonlyMap<string, SloClass>;
   private readonly recorder: Recorder;
   private readonly openRuns = new OpenRuns();
   private readonly news: CapacityNews;
@@ -52,7 +55,7 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
     const foresight = clairvoyant ? (stageId: string) => this.truthOf(stageId) : undefined;
     this.global = new GlobalLevel(scenario, this.predictions, foresight, this.loop, this);
     this.news = new CapacityNews(this.global, this.loop);
-    this.weights = new Map(scenario.classes.map(({ name, weight }) => [name, weight]));
+    this.classes = new Map(scenario.classes.map((each) => [each.name, each]));
     this.arrivals = new Arrivals(scenario.arrivals, this.loop, (arrival) => this.arrive(arrival));
     if (scenario.node?.weights === 'oracle-residency') {
       this.nextUses = new NextUses(scenario.arrivals, scenario.serviceTimeMs);
@@ -129,7 +132,8 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
     }
     const maxModelLen = this.fleet.maxModelLen.get(row.model ?? 'default') ?? 0;
     const stageId = `s${this.sequence++}`;
-    const stage = stageOf(run, row, stageId, this.weights.get(run.record.sloClass) ?? 1, maxModelLen, nowMs);
+    const sloClass = this.classes.get(run.record.sloClass) ?? UNKNOWN_CLASS;
+    const stage = stageOf(run, row, stageId, sloClass, maxModelLen, nowMs);
     const outputTokens = Math.max(1, Math.min(row.output_length, stage.maxTokens));
     const context = this.global.begin({ stage, run });
     const prediction = this.predictions.predict(stage, context, run, row, outputTokens);

@@ -12,9 +12,10 @@ import type {
   RequeueReason,
   ReserveResult,
 } from '../model/fleet.js';
-import { type Prediction, type Stage, sessionOf } from '../model/stage.js';
+import type { Prediction, Stage } from '../model/stage.js';
 import type { HoldEnd } from '../node/open-holds.js';
 import type { EngineEndpoint } from '../node/service.js';
+import { type DemandingCluster, demandOf } from './demand.js';
 import { LOOK_AGAIN_MS, longestWaitMs, MAX_TRIES, MOST_MOVES } from './moving.js';
 import type { ClusterRouter } from './router.js';
 import { type ModelPresence, ServedModels } from './served-models.js';
@@ -67,13 +68,11 @@ interface Placement {
   moves: number;
 }
 
-export interface ClusterServiceOptions {
+export interface ClusterServiceOptions extends DemandingCluster {
   readonly clusterId: string;
   readonly router: ClusterRouter;
   readonly nodes: readonly NodeLink[];
   readonly clock: Clock;
-  readonly interactiveClasses: ReadonlySet<string>;
-  readonly epoch: number;
 }
 
 const NO_EXPLANATION: PlaceExplanation = { candidates: [], refusals: {} };
@@ -205,9 +204,8 @@ export class ClusterService {
       }
       const { engineId } = place;
       const node = this.nodes.get(place.nodeId);
-      const reservation = node?.reserve(this.demand(placement, engineId, place.kvTokens), (end) =>
-        this.holdEnded(placement, end),
-      );
+      const demand = demandOf(stage, placement.prediction, placement.order, place, this.options);
+      const reservation = node?.reserve(demand, (end) => this.holdEnded(placement, end));
       if (!node || !reservation || reservation.kind === 'refuse') {
         // The router has counted the stage there, and nothing has changed that would tell it otherwise.
         const view = node?.view(engineId);
@@ -225,27 +223,6 @@ export class ClusterService {
       return;
     }
     this.bounce(placement, 'refused-by-nodes');
-  }
-
-  private demand(placement: Placement, engineId: string, kvTokens: number): Demand {
-    const { stage, order } = placement;
-    return {
-      stageId: stage.stageId,
-      session: sessionOf(stage),
-      engineId,
-      sloClass: stage.sloClass,
-      interactive: this.options.interactiveClasses.has(stage.sloClass),
-      promptTokens: stage.promptTokens,
-      sequences: stage.choices,
-      kvTokens,
-      forecast: placement.prediction.kvTokens.forecast,
-      share: placement.prediction.kvTokens.share,
-      maxKvTokens: mostKvTokens(stage, placement.prediction),
-      orderKey: order.orderKey,
-      keyChange: order.keyChange,
-      restartable: !stage.features.stream,
-      epoch: this.options.epoch,
-    };
   }
 
   private start(placement: Placement, lease: Lease): void {
@@ -337,10 +314,4 @@ export class ClusterService {
 /** The set that came with the stage is not ours to change; most stages never need one of their own. */
 function exclude(placement: Placement, engineId: string): void {
   placement.excluded = new Set(placement.excluded).add(engineId);
-}
-
-/** KV tokens that the stage takes of the pool where its answers are as long as it allows. */
-function mostKvTokens({ promptTokens, maxTokens, choices = 1 }: Stage, { kvTokens: { share } }: Prediction): number {
-  if (!share) return promptTokens + choices * maxTokens;
-  return Math.ceil(share.promptTokens + choices * maxTokens * share.perOutputToken);
 }
