@@ -111,9 +111,13 @@ export class SimCluster {
     this.stopWaiting(job);
     const { node, engineId, stage } = job;
     if (!node || engineId === undefined) return;
-    if (job.state === 'held') node.cancel(stage.stageId);
-    else node.release(stage.stageId, use);
-    this.router.ended(stage.stageId, engineId, this.loop.nowMs);
+    if (job.state === 'held') {
+      node.cancel(stage.stageId);
+      this.router.dropped(stage.stageId);
+    } else {
+      node.release(stage.stageId, use);
+      this.router.ended(stage.stageId, engineId, this.loop.nowMs);
+    }
     this.router.update(node.view(engineId));
     this.announceCapacity();
   }

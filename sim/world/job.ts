@@ -33,6 +33,8 @@ export interface Job {
   waitTimer: Scheduled | undefined;
   /** How often it has left an engine for another while it was held, since it was dispatched. */
   moves: number;
+  /** How often it has made room for others. */
+  requeues: number;
   /** Counts looks for another engine: an earlier one is stale. */
   looks: number;
   /** When an engine got it; -1 before. */
@@ -66,6 +68,7 @@ export function newJob(given: Pick<Job, 'stage' | 'context' | 'prediction' | 'ru
     excluded: undefined,
     waitTimer: undefined,
     moves: 0,
+    requeues: 0,
     looks: 0,
     startedMs: -1,
     coldStartMs: 0,

@@ -21,7 +21,7 @@ export interface NodeListener extends EngineListener {
   /** A held stage got its lease, or is told to go. */
   granted(stageId: string, engineId: string, coldStartMs: number): void;
   released(stageId: string, engineId: string): void;
-  /** A stage that runs is to make room, or has hung with its engine, and is to start again later. */
+  /** A stage that runs is to make room, and to start again later. */
   requeue(stageId: string, engineId: string): void;
   /** Engines whose view has changed. */
   changed(node: SimNode, engineIds: readonly string[]): void;

@@ -1,3 +1,4 @@
+import { MAX_REQUEUES } from '../../src/cluster/moving.js';
 import type { Foresight } from '../../src/global/order/policy.js';
 import type { Dispatch } from '../../src/global/scheduler-types.js';
 import { IDLE_CHECK_MS } from '../../src/global/tracker.js';
@@ -247,7 +248,8 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
 
   requeue(stageId: string, engineId: string): void {
     const job = this.jobs.get(stageId);
-    if (job?.state !== 'running' || job.engineId !== engineId) return;
+    if (job?.state !== 'running' || job.engineId !== engineId || job.requeues === MAX_REQUEUES) return;
+    job.requeues += 1;
     job.node!.engine(engineId).abort(stageId);
     job.cluster!.finish(job, {});
     this.bounced(job, 'requeued');

@@ -3,6 +3,9 @@
 /** A stage that no engine takes after this many tries goes back to the global queue. */
 export const MAX_TRIES = 4;
 
+/** A stage makes room for others so often; then it is let finish. */
+export const MAX_REQUEUES = 2;
+
 /** So often a held stage looks whether another engine would have it done sooner. A few microseconds a look. */
 export const LOOK_AGAIN_MS = 5_000;
 /** It moves only where it is done sooner by so much: about a sleep and a wake, by which forecasts are wrong. */

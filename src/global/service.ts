@@ -9,6 +9,7 @@ import type {
 import { EarliestTimer } from '../bus/earliest-timer.js';
 import { ServedNames } from '../bus/served-names.js';
 import { soon } from '../bus/soon.js';
+import { MAX_REQUEUES } from '../cluster/moving.js';
 import type { ClusterService } from '../cluster/service.js';
 import { ChurnMap } from '../model/churn-map.js';
 import type { Clock, Timer } from '../model/clock.js';
@@ -29,9 +30,6 @@ import { UnservedModels } from './unserved-models.js';
 
 /** A stage whose engine refuses the connection is placed again this often, then it fails. */
 const MAX_PLACEMENTS = 4;
-
-/** A stage makes room for others so often; then it is let finish. */
-const MAX_REQUEUES = 2;
 
 /** A stage leaves engines that hang so often. The next one that does may do so because of the stage, which then fails. */
 const MAX_HANGS = 2;
