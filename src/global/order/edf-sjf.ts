@@ -20,7 +20,6 @@ export const EDF_SJF: OrderingPolicy = {
     'deadline plus the expected time of the call, weighted by the length of the queue: 2, 4 or 16 times, and above all in a flood of single calls',
   keyUnit: 'instant',
   usesLoad: true,
-  ignoresRemainingWork: true,
   key: ({ workflow, prediction, loadStep }) => workflow.deadlineMs + weightOfCall(loadStep) * prediction.serviceMs,
 };
 

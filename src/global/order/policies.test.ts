@@ -120,6 +120,8 @@ describe('ordering policies', () => {
     const ignoring = ORDERING_POLICIES.filter((policy) => policy.ignoresRemainingWork === true);
     expect(ignoring.map(({ name }) => name)).toContain('fcfs');
     for (const policy of ignoring) {
+      // What is left of workflows tells whether a queue is a flood of single calls.
+      expect([policy.name, policy.usesLoad, policy.fitsSeats ?? false]).toEqual([policy.name, false, false]);
       for (const [, given] of CASES) {
         const [one, other] = [5, 70_000].map((remainingMs) => input({ ...given, loadStep: 2, remainingMs }));
         expect(policy.key(one!)).toBe(policy.key(other!));

@@ -41,7 +41,10 @@ export interface OrderingPolicy {
   /** What a key measures: a moment on the clock or a length of time. Needed to turn keys into engine priorities. */
   readonly keyUnit: 'instant' | 'duration';
   readonly usesLoad: boolean;
-  /** Neither key nor `changesAtMs` reads `prediction.remainingMs`, so a run under this policy alone need not work it out. Absent: they may. */
+  /**
+   * Neither key nor `changesAtMs` reads `prediction.remainingMs`, nor the load, whose last step is told by it (`SingleCalls`): a run under this policy alone need not work it out. Absent:
+   * they may.
+   */
   readonly ignoresRemainingWork?: boolean;
   /**
    * Share of a model's KV memory, in (0, 1], that the contexts of workflows under way may fill; when they fill it no other workflow begins. Absent: workflows begin as their keys say.
