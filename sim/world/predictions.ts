@@ -1,5 +1,4 @@
 import type { Foresight } from '../../src/global/order/policy.js';
-import type { EngineSpec } from '../../src/model/fleet.js';
 import { nextNormal, SeededRng } from '../../src/model/rng.js';
 import type { Prediction, Stage, StageContext, StageOutcome } from '../../src/model/stage.js';
 import { KeyedWindows } from '../../src/predict/keyed-windows.js';
@@ -19,9 +18,12 @@ const MAX_WORKFLOWS = 100_000;
 const MAX_ROLES = 4096;
 const WINDOW_CALLS = 128;
 
-/** What the schedulers are told of a stage: by the live predictor, or by whatever takes its place in an experiment. */
+/**
+ * What the schedulers are told of a stage: by the live predictor, or by whatever takes its place in an experiment. A token of KV memory is a token, also of models whose short sequences take more:
+ * so the simulated engines count.
+ */
 export class Predictions {
-  /** Fed with every stage; learns online, as live, whatever the mode. Only what can be put to sleep is ever asked about. */
+  /** Fed with every stage where several models are served; learns online, as live, whatever the mode. Only what can be put to sleep is ever asked about. */
   readonly nextModels: NextModels | undefined;
   private readonly online: OnlinePredictor;
   private readonly mode: PredictionMode;
@@ -46,8 +48,10 @@ export class Predictions {
     >,
   ) {
     // An engine that has died comes back asleep where others have taken its memory.
-    const mayWake = scenario.faults.length > 0 || scenario.nodes.some(({ engines }) => engines.some(sleeps));
-    this.nextModels = mayWake ? new NextModels(MAX_WORKFLOWS) : undefined;
+    const engines = scenario.nodes.flatMap((node) => node.engines);
+    const mayWake = scenario.faults.length > 0 || engines.some(({ sleepCapable }) => sleepCapable);
+    const several = new Set(engines.map(({ model }) => model)).size > 1;
+    this.nextModels = several && mayWake ? new NextModels(MAX_WORKFLOWS) : undefined;
     this.mode = scenario.prediction;
     this.reservation = scenario.reservation;
     this.serviceTimeMs = scenario.serviceTimeMs;
@@ -142,10 +146,6 @@ export class Predictions {
     }
     return future;
   }
-}
-
-function sleeps({ sleepCapable }: EngineSpec): boolean {
-  return sleepCapable;
 }
 
 /** A length that is taken for sure. The promise of KV memory stays the calibrated one. */
