@@ -193,7 +193,7 @@ export class SimNode {
         const { running, waiting, preemptions, kvUsage, generatedTokens } = this.engine(engineId).stats();
         this.overflow.windows += 1;
         const { heldKvTokens } = this.manager.gauges(engineId)!;
-        if (kvUsage * view.kvPoolTokens > heldKvTokens) this.overflow.exceeded += 1;
+        if (kvUsage * view.spec.kvPoolTokens > heldKvTokens) this.overflow.exceeded += 1;
         const counters = { running, waiting, preemptionsTotal: preemptions, kvUsage, generatedTokens };
         this.manager.engineEvent({ kind: 'counters', engineId, ...counters }, this.loop.nowMs);
       }

@@ -143,7 +143,7 @@ export class Recorder {
           waiting,
           leases,
           kvReservedTokens: reservedKvTokens,
-          kvUsedTokens: Math.round(kvUsage * kvPoolTokens),
+          kvUsedTokens: Math.round(kvUsage * spec.kvPoolTokens),
           kvPoolTokens,
         });
       }

@@ -303,7 +303,8 @@ function engineSnapshot(
     waiting: gauges?.waiting,
     kvReservedTokens: reservedKvTokens,
     kvKeptTokens: keptKvTokens,
-    kvUsedTokens: Number.isFinite(kvPoolTokens) ? Math.round((gauges?.kvUsage ?? 0) * kvPoolTokens) : 0,
+    // A share of the whole pool, whatever limit an elastic one has.
+    kvUsedTokens: Number.isFinite(spec.kvPoolTokens) ? Math.round((gauges?.kvUsage ?? 0) * spec.kvPoolTokens) : 0,
     // JSON has no Infinity; 0 stands for a pool of unknown size.
     kvPoolTokens: Number.isFinite(kvPoolTokens) ? kvPoolTokens : 0,
   };
