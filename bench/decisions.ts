@@ -92,13 +92,13 @@ class SteadyState {
   private submit(model: string): void {
     const { rng, nowMs } = this;
     const workflow = nextInt(rng, WORKFLOWS);
-    const { stage, context } = this.newStage(workflow, model);
+    const stage = this.newStage(workflow, model);
     const prediction = makePrediction({ serviceMs: 500 + nextInt(rng, 8_000), remainingMs: nextInt(rng, 60_000) });
     this.stages.set(stage.stageId, { stage, prediction });
-    this.scheduler.submit(stage, context, prediction, nowMs);
+    this.scheduler.submit(stage, prediction, nowMs);
   }
 
-  private newStage(workflow: number, model: string): { stage: Stage; context: StageContext } {
+  private newStage(workflow: number, model: string): Stage {
     const { rng, nowMs } = this;
     const stage = makeStage({
       stageId: `stage-${this.sequence++}`,
@@ -111,12 +111,13 @@ class SteadyState {
       deadlineMs: nowMs + 20_000 + nextInt(rng, 60_000),
       prefixHashes: this.prefixes[workflow]!,
     });
-    return { stage, context: this.tracker.begin(stage, nowMs) };
+    this.tracker.begin(stage, nowMs);
+    return stage;
   }
 
   private pump(): void {
     const { scheduler, router, nowMs } = this;
-    scheduler.capacity(router.capacity(nowMs));
+    scheduler.capacityChanged(router.capacityChanges(nowMs));
     for (const { stageId } of scheduler.dispatch(nowMs)) {
       const { stage, prediction } = this.stages.get(stageId)!;
       const place = router.place(stage, prediction, nowMs);

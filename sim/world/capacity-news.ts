@@ -27,8 +27,7 @@ export class CapacityNews {
 
   /** Tells a process that knows nothing yet all that the cluster can start. */
   tellAll(cluster: SimCluster): void {
-    const { clusterId, models } = cluster.router.capacity(this.loop.nowMs);
-    this.tell(cluster, { clusterId, models: [...models.values()] });
+    this.tell(cluster, cluster.router.capacity(this.loop.nowMs));
   }
 
   private tellChanges(cluster: SimCluster): void {

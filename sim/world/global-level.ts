@@ -60,8 +60,8 @@ export class GlobalLevel {
     return context;
   }
 
-  submit({ stage, context, prediction }: Job): SubmitResult {
-    const result = this.scheduler.submit(stage, context, prediction, this.loop.nowMs);
+  submit({ stage, prediction }: Job): SubmitResult {
+    const result = this.scheduler.submit(stage, prediction, this.loop.nowMs);
     if (result.kind === 'queued') this.pumpSoon();
     return result;
   }

@@ -93,7 +93,7 @@ describe('ClusterRouter', () => {
         const running = [...views.values()].filter(
           ({ spec, state }) => spec.model === 'model-a' && state === 'running',
         );
-        const capacity = router.capacity(0).models.get('model-a');
+        const capacity = router.capacity(0).models.find(({ model }) => model === 'model-a');
         if (running.length === 0) return;
         const places = running.reduce((sum, view) => sum + Math.max(0, view.seats + LOOK_AHEAD - view.leases), 0);
         expect(capacity!.starts).toBe(places - placed);

@@ -2,7 +2,6 @@ import { ChurnMap } from '../model/churn-map.js';
 import { clear } from '../model/clear.js';
 import type {
   CapacityChanges,
-  ClusterView,
   EngineSpec,
   EngineView,
   KeptContext,
@@ -220,11 +219,10 @@ export class ClusterRouter {
     }
   }
 
-  /** What the cluster can start now, model by model. */
-  capacity(nowMs: number): ClusterView {
+  /** What the cluster can start now of all its models. */
+  capacity(nowMs: number): CapacityChanges {
     this.markStale(nowMs);
-    const models = new Map<string, ModelCapacity>();
-    for (const [model, index] of this.models) models.set(model, index.capacity());
+    const models = [...this.models.values()].map((index) => index.capacity());
     return { clusterId: this.config.clusterId, models };
   }
 

@@ -1,4 +1,4 @@
-import type { CapacityChanges, ClusterView, ModelCapacity } from '../model/fleet.js';
+import type { CapacityChanges, ModelCapacity } from '../model/fleet.js';
 
 /** A cluster's capacity for a model, less what has been dispatched since the cluster told it. */
 interface Remaining {
@@ -13,20 +13,8 @@ interface Remaining {
 /** What the clusters said they can start, kept up to date between their reports. */
 export class CapacityLedger {
   private readonly byModel = new Map<string, Remaining[]>();
-  private readonly modelsOf = new Map<string, readonly string[]>();
 
-  /** A cluster's newest report replaces everything known of it. */
-  replace(view: ClusterView): void {
-    this.removeCluster(view.clusterId);
-    for (const [model, capacity] of view.models) {
-      const rest = this.byModel.get(model);
-      if (rest) rest.push(remainingOf(view.clusterId, capacity));
-      else this.byModel.set(model, [remainingOf(view.clusterId, capacity)]);
-    }
-    this.modelsOf.set(view.clusterId, [...view.models.keys()]);
-  }
-
-  /** A cluster's newest report on some of its models; what is known of the others stays. */
+  /** A cluster's newest report on some of its models, or all; what is known of the others stays. */
   update({ clusterId, models }: CapacityChanges): void {
     for (const capacity of models) {
       const { model } = capacity;
@@ -42,17 +30,7 @@ export class CapacityLedger {
       }
       if (rest) rest.push(remainingOf(clusterId, capacity));
       else this.byModel.set(model, [remainingOf(clusterId, capacity)]);
-      this.modelsOf.set(clusterId, [...(this.modelsOf.get(clusterId) ?? []), model]);
     }
-  }
-
-  removeCluster(clusterId: string): void {
-    for (const model of this.modelsOf.get(clusterId) ?? []) {
-      const rest = this.byModel.get(model)!.filter((remaining) => remaining.clusterId !== clusterId);
-      if (rest.length > 0) this.byModel.set(model, rest);
-      else this.byModel.delete(model);
-    }
-    this.modelsOf.delete(clusterId);
   }
 
   /** Stages of the model that could start now, whatever their size. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { FIRST_CONTEXT, makePrediction, makeStage } from '../../test/stage-fixture.js';
+import { makePrediction, makeStage } from '../../test/stage-fixture.js';
 import { EDF } from './order/edf.js';
 import { GlobalScheduler } from './scheduler.js';
 import { WorkflowTracker } from './tracker.js';
@@ -15,7 +15,7 @@ describe('the first stage that waits for a model', () => {
     const submit = (stageId: string, sloClass: string, deadlineMs: number) => {
       const stage = makeStage({ stageId, workflowId: `w-${stageId}`, sloClass, deadlineMs });
       tracker.begin(stage, 0);
-      scheduler.submit(stage, FIRST_CONTEXT, makePrediction(), 0);
+      scheduler.submit(stage, makePrediction(), 0);
     };
     expect(scheduler.waitingFor('model-a')).toBeUndefined();
     submit('late', 'interactive', 900);
@@ -25,7 +25,7 @@ describe('the first stage that waits for a model', () => {
     submit('soon', 'interactive', 200);
     // A seat without memory: what is first in line stands aside.
     const capacity = { model: 'model-a', starts: 1, maxKvTokens: 0, readyInMs: 0 };
-    scheduler.capacity({ clusterId: 'local', models: new Map([['model-a', capacity]]) });
+    scheduler.capacityChanged({ clusterId: 'local', models: [capacity] });
     expect(scheduler.dispatch(0)).toEqual([]);
     expect(scheduler.waitingFor('model-a')).toMatchObject({ size: 3 });
     expect(scheduler.waitingFor('model-a')!.firstKey()).toBe(200);

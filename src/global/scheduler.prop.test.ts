@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { completed, FIRST_CONTEXT, makePrediction, makeStage } from '../../test/stage-fixture.js';
+import { completed, makePrediction, makeStage } from '../../test/stage-fixture.js';
 import type { SloClass } from '../model/stage.js';
 import { ORDERING_POLICIES } from './order/registry.js';
 import { GlobalScheduler } from './scheduler.js';
@@ -107,15 +107,14 @@ describe('GlobalScheduler', () => {
             });
             tracker.begin(stage, nowMs);
             const prediction = makePrediction({ serviceMs: step.service, kvTokens: { q50: 1, bound: step.kv } });
-            const result = scheduler.submit(stage, FIRST_CONTEXT, prediction, nowMs);
+            const result = scheduler.submit(stage, prediction, nowMs);
             if (result.kind === 'queued') place.set(stage.stageId, 'waiting');
             else expect(place.size).toBeGreaterThanOrEqual(30);
           } else if (step.kind === 'capacity') {
             const model = `m${step.model}`;
             const capacity = { model, starts: step.starts, maxKvTokens: step.kv, readyInMs: 0 };
             const cold = { coldStarts: step.cold, coldReadyInMs: 300 };
-            const models = new Map([[model, { ...capacity, ...cold }]]);
-            scheduler.capacity({ clusterId: 'local', models });
+            scheduler.capacityChanged({ clusterId: 'local', models: [{ ...capacity, ...cold }] });
           } else if (step.kind === 'dispatch') dispatch();
           else if (step.kind === 'expire') expire();
           else if (step.kind === 'policy') {
@@ -143,7 +142,7 @@ describe('GlobalScheduler', () => {
         expire();
         for (const model of ['m0', 'm1']) {
           const capacity = { model, starts: 200, maxKvTokens: 1e9, readyInMs: 0 };
-          scheduler.capacity({ clusterId: model, models: new Map([[model, capacity]]) });
+          scheduler.capacityChanged({ clusterId: model, models: [capacity] });
         }
         dispatch();
         for (const [stageId, where] of place) {
@@ -170,10 +169,10 @@ describe('GlobalScheduler', () => {
         deadlines.forEach((deadlineMs, index) => {
           const stage = makeStage({ stageId: String(index), workflowId: `w${index}`, deadlineMs });
           tracker.begin(stage, 0);
-          scheduler.submit(stage, FIRST_CONTEXT, makePrediction(), 0);
+          scheduler.submit(stage, makePrediction(), 0);
         });
         const capacity = { model: 'model-a', starts: 100, maxKvTokens: 1e9, readyInMs: 0 };
-        scheduler.capacity({ clusterId: 'local', models: new Map([['model-a', capacity]]) });
+        scheduler.capacityChanged({ clusterId: 'local', models: [capacity] });
         const order = scheduler.dispatch(0).map(({ stageId }) => Number(stageId));
         const expected = deadlines.map((_, index) => index).sort((a, b) => deadlines[a]! - deadlines[b]! || a - b);
         expect(order).toEqual(expected);
@@ -198,7 +197,7 @@ describe('GlobalScheduler', () => {
             const deadlineMs = serviceMs;
             const stage = makeStage({ stageId, workflowId: stageId, sloClass, arrivalMs: nowMs, deadlineMs });
             tracker.begin(stage, nowMs);
-            scheduler.submit(stage, FIRST_CONTEXT, makePrediction({ serviceMs }), nowMs);
+            scheduler.submit(stage, makePrediction({ serviceMs }), nowMs);
           };
           for (let index = 0; index < overdueCount; index++) {
             submit(`old${index}`, 1e6, batch ? 'batch' : 'interactive', index);
@@ -208,7 +207,7 @@ describe('GlobalScheduler', () => {
             // The flood is always shorter, so that the policy alone would never let an old stage go.
             submit(`flood${step}`, 1, 'interactive', 200 + step);
             const capacity = { model: 'model-a', starts: 1, maxKvTokens: 1e9, readyInMs: 0 };
-            scheduler.capacity({ clusterId: 'c', models: new Map([['model-a', capacity]]) });
+            scheduler.capacityChanged({ clusterId: 'c', models: [capacity] });
             left.push(...scheduler.dispatch(200 + step).map(({ stageId }) => stageId));
           }
           for (let index = 0; index < overdueCount; index++) {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { completed, FIRST_CONTEXT, makePrediction, makeStage } from '../../test/stage-fixture.js';
+import { completed, makePrediction, makeStage } from '../../test/stage-fixture.js';
 import type { KeptContext, ModelCapacity } from '../model/fleet.js';
 import { type Prediction, type SloClass, type Stage, sessionOf } from '../model/stage.js';
 import { EDF } from './order/edf.js';
@@ -35,13 +35,13 @@ class Bench {
     const stageId = stage.stageId ?? `s${this.sequence++}`;
     const whole = makeStage({ workflowId: `w-${stageId}`, ...stage, stageId, arrivalMs: nowMs });
     this.tracker.begin(whole, nowMs);
-    const result = this.scheduler.submit(whole, FIRST_CONTEXT, makePrediction(prediction), nowMs);
+    const result = this.scheduler.submit(whole, makePrediction(prediction), nowMs);
     return result.kind === 'queued' ? stageId : result.reason;
   }
 
   capacity(starts: number, more: Partial<ModelCapacity> = {}, model = 'model-a', clusterId = 'local'): void {
     const capacity: ModelCapacity = { model, starts, maxKvTokens: 1e6, readyInMs: 0, ...more };
-    this.scheduler.capacity({ clusterId, models: new Map([[model, capacity]]) });
+    this.scheduler.capacityChanged({ clusterId, models: [capacity] });
   }
 
   /** Ids that leave now, in order. */

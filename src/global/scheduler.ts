@@ -1,7 +1,7 @@
 import { ChurnMap } from '../model/churn-map.js';
-import type { CapacityChanges, ClusterView, KeptContext } from '../model/fleet.js';
+import type { CapacityChanges, KeptContext } from '../model/fleet.js';
 import { StableHeap } from '../model/heap.js';
-import type { Prediction, Stage, StageContext, StageOutcome } from '../model/stage.js';
+import type { Prediction, Stage, StageOutcome } from '../model/stage.js';
 import { CapacityLedger } from './capacity-ledger.js';
 import type { ModelQueue } from './model-queue.js';
 import { ModelQueues } from './model-queues.js';
@@ -66,7 +66,7 @@ export class GlobalScheduler {
   }
 
   /** Takes a stage into the queue. Its workflow must have been told to the tracker (`begin`) before. */
-  submit(stage: Stage, _context: StageContext, prediction: Prediction, nowMs: number): SubmitResult {
+  submit(stage: Stage, prediction: Prediction, nowMs: number): SubmitResult {
     if (this.stages.has(stage.stageId)) throw new Error(`GlobalScheduler: stage ${stage.stageId} was submitted twice`);
     const workflow = this.tracker.workflow(stage.workflowId);
     if (!workflow) throw new Error(`GlobalScheduler: the tracker does not know workflow ${stage.workflowId}`);
@@ -136,12 +136,7 @@ export class GlobalScheduler {
     queued.parkedEntry = this.parked.push(queued, nowMs + parkMs);
   }
 
-  /** A cluster's newest report of what it can start. */
-  capacity(view: ClusterView): void {
-    this.capacities.replace(view);
-  }
-
-  /** A cluster's report on the models whose capacity has changed since its last one. */
+  /** A cluster's report on the models whose capacity has changed since its last one; its first is on all. */
   capacityChanged(changes: CapacityChanges): void {
     this.capacities.update(changes);
   }

@@ -149,7 +149,7 @@ export class GlobalService implements Scheduling {
       hangs: 0,
     };
     this.jobs.set(stage.stageId, job);
-    const answer = scheduler.submit(stage, context, prediction, nowMs);
+    const answer = scheduler.submit(stage, prediction, nowMs);
     if (answer.kind === 'queued') {
       job.record.orderKey = answer.orderKey;
       this.pumpSoon();

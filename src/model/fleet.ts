@@ -215,8 +215,7 @@ export type RefuseReason =
   | 'engine-failed'
   | 'too-large'
   | 'queue-full'
-  | 'stale-epoch'
-  | 'draining';
+  | 'stale-epoch';
 
 export type ReserveResult =
   | { readonly kind: 'grant'; readonly lease: Lease }
@@ -255,11 +254,6 @@ export interface ModelCapacity {
 export interface CapacityChanges {
   readonly clusterId: string;
   readonly models: readonly ModelCapacity[];
-}
-
-export interface ClusterView {
-  readonly clusterId: string;
-  readonly models: ReadonlyMap<string, ModelCapacity>;
 }
 
 /** The router's answer for one stage. */
