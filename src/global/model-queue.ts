@@ -1,6 +1,6 @@
 import { StableHeap } from '../model/heap.js';
 import type { Stage } from '../model/stage.js';
-import { LoadSteps } from './order/load-steps.js';
+import { FLOODED, LoadSteps } from './order/load-steps.js';
 import type { QueuedStage } from './queued-stage.js';
 import { SeatInterval } from './seat-interval.js';
 import { SingleCalls, type SingleCallsState } from './single-calls.js';
@@ -85,8 +85,8 @@ class ClassQueue {
  * before it leaves within (n + 1) ÷ guardShare dispatches. Both shares are counted in dispatches, without chance.
  */
 export class ModelQueue {
-  readonly load = new LoadSteps();
-  readonly seatInterval = new SeatInterval();
+  private readonly lengthSteps = new LoadSteps();
+  private readonly seatInterval = new SeatInterval();
   readonly singleCalls: SingleCalls;
   /** Stages of the model that are with a cluster. */
   inFlight = 0;
@@ -111,6 +111,11 @@ export class ModelQueue {
     this.batch = new ClassQueue(discipline.tenantSlackMs);
   }
 
+  /** The step of the load (`order/load-steps.ts`), as of the last {@link updateLoad}. */
+  get loadStep(): number {
+    return this.singleCalls.flooded ? FLOODED : this.lengthSteps.step;
+  }
+
   /** Waiting stages, the blocked ones included. */
   get size(): number {
     return this.waiting.length + this.blocked.length;
@@ -128,13 +133,13 @@ export class ModelQueue {
   }
 
   stats(): ModelQueueStats {
-    const { model, inFlight, load } = this;
+    const { model, inFlight, loadStep } = this;
     return {
       model,
       interactive: this.sizeOf('interactive'),
       batch: this.sizeOf('batch'),
       inFlight,
-      loadStep: load.step,
+      loadStep,
     };
   }
 
@@ -159,11 +164,13 @@ export class ModelQueue {
   }
 
   /**
-   * Takes the seats that serve the queue. True when the load step has changed. Where models take turns there are no floods: a key that only the length of the call decides would put this model behind all others.
+   * Takes the seats that serve the queue. True when {@link loadStep} has changed. Where models take turns there are no floods: a key that only the length of the call decides would put this model behind all others.
    */
   updateLoad(seats: number, nowMs: number): boolean {
-    const flooded = !this.takesTurns && this.singleCalls.updateFlood(this.expectedWaitMs(nowMs));
-    return this.load.update(this.size, seats, flooded);
+    const before = this.loadStep;
+    if (!this.takesTurns) this.singleCalls.updateFlood(this.expectedWaitMs(nowMs));
+    this.lengthSteps.update(this.size, seats);
+    return this.loadStep !== before;
   }
 
   push(queued: QueuedStage): void {

@@ -1,5 +1,4 @@
 import { type KnownQueues, ModelQueue, type ModelQueueStats } from './model-queue.js';
-import { FLOODED } from './order/load-steps.js';
 import type { GlobalSchedulerConfig } from './scheduler-types.js';
 
 /** The queues of all models that have been asked for, in the order in which they first were. */
@@ -35,7 +34,7 @@ export class ModelQueues {
 
   /** Models whose queue is a flood of single calls, with the share of their seats that is filled. The load of a queue is looked at while something waits, so an empty one is none. */
   floods(): Record<string, number> {
-    const flooded = [...this.queues].filter(([, { load, size }]) => size > 0 && load.step === FLOODED);
+    const flooded = [...this.queues].filter(([, { singleCalls, size }]) => size > 0 && singleCalls.flooded);
     return Object.fromEntries(flooded.map(([model, { singleCalls }]) => [model, singleCalls.seatShare]));
   }
 

@@ -373,7 +373,7 @@ export class GlobalScheduler {
   private orderInput(queued: QueuedStage, queue: ModelQueue, nowMs: number): OrderInput {
     const { stage, kind, prediction, workflow, enqueuedAtMs } = queued;
     const foresight = this.config.foresight?.(stage.stageId);
-    const { takesTurns, load } = queue;
-    return { stage, kind, takesTurns, prediction, workflow, enqueuedAtMs, nowMs, foresight, loadStep: load.step };
+    const { takesTurns, loadStep } = queue;
+    return { stage, kind, takesTurns, prediction, workflow, enqueuedAtMs, nowMs, foresight, loadStep };
   }
 }

@@ -39,7 +39,8 @@ export class SingleCalls {
   private singleShare = 0;
   private workflows = 0;
   private allowedMs = 0;
-  private flooded = false;
+  /** Is the queue a flood, as of the last {@link updateFlood}? */
+  flooded = false;
 
   /**
    * @param known What another one has learnt.
@@ -78,10 +79,9 @@ export class SingleCalls {
     this.seatShare = Math.min(1, Math.max(LEAST_SEAT_SHARE, share));
   }
 
-  /** Takes how long the last in line is expected to wait, and says whether this is a flood. */
-  updateFlood(expectedWaitMs: number): boolean {
+  /** Takes how long the last in line is expected to wait. */
+  updateFlood(expectedWaitMs: number): void {
     this.flooded = this.areSingle && expectedWaitMs > (this.flooded ? LEAVE_SHARE : 1) * this.allowedMs;
-    return this.flooded;
   }
 
   private get areSingle(): boolean {
