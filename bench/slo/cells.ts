@@ -1,8 +1,8 @@
 import { type PlannedCell, REPORT_PARTS, type ReportPart } from '../../sim/sweep/plan.js';
 import type { SweepCell } from '../../sim/sweep/types.js';
 import { PLACEMENTS } from '../../sim/types.js';
+import { PORTFOLIO_PRIOR } from '../../src/global/order/maestro.js';
 import { ORACLE_POLICIES, ORDERING_POLICIES } from '../../src/global/order/registry.js';
-import { PORTFOLIO_PRIOR } from '../../src/global/portfolio/candidates.js';
 import { RETENTION_RULE_NAMES } from '../../src/global/retention/rules.js';
 import type { Size, SloSpec, WorkloadSpec } from './spec.js';
 
@@ -22,7 +22,7 @@ const DEFAULT_MODEL = 'models/default/model.onnx';
 const VARIANTS: readonly (readonly [part: ReportPart, change: Partial<SweepCell>])[] = [
   ['ablations', {}],
   // The portfolio: the ordering that the self-tuning begins with, for good.
-  ['ablations', { policy: PORTFOLIO_PRIOR }],
+  ['ablations', { policy: PORTFOLIO_PRIOR.name }],
   // The same with one order for both kinds of class.
   ['ablations', { policy: 'edf-sjf-late-last' }],
   // What self-tuning makes of an ordering that does not fit the traffic.

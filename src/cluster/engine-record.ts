@@ -91,7 +91,7 @@ export function isRunning(engine: EngineRecord): boolean {
 }
 
 /** Asleep or on the way between sleeping and running: could serve after `readyInMs`. */
-export function isAsleep(engine: EngineRecord): boolean {
+export function isWakeable(engine: EngineRecord): boolean {
   const { state, readyInMs } = engine.view;
   if (state !== 'sleeping' && state !== 'sleeping-deep' && state !== 'waking' && state !== 'falling-asleep')
     return false;

@@ -5,8 +5,8 @@ import {
   type EngineRecord,
   freeKvTokens,
   freePlaces,
-  isAsleep,
   isRunning,
+  isWakeable,
   type LeaseTime,
   leasesOf,
   placesOf,
@@ -100,8 +100,8 @@ export class ModelIndex {
     this.uncount(counted);
     counted.running = !engine.stale && isRunning(engine);
     counted.quick = counted.running && engine.slowness === 1;
-    counted.waking = !engine.stale && engine.view.state === 'waking' && isAsleep(engine);
-    const usable = !engine.stale && (counted.running || isAsleep(engine));
+    counted.waking = !engine.stale && engine.view.state === 'waking' && isWakeable(engine);
+    const usable = !engine.stale && (counted.running || isWakeable(engine));
     if (counted.running) this.running += 1;
     if (counted.quick) this.quick += 1;
     const isShut = counted.running && !counted.quick && this.quick > 0;

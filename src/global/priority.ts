@@ -17,7 +17,7 @@ export class PriorityScale {
   priority(orderKey: number, keyUnit: 'instant' | 'duration', kind: 'interactive' | 'batch', nowMs: number): number {
     if (this.originMs === undefined || nowMs - this.originMs > REBASE_AFTER_MS) this.originMs = nowMs;
     const steps = Math.round((orderKey - (keyUnit === 'instant' ? this.originMs : 0)) / RESOLUTION_MS);
-    // Relegated keys lie one band further, see the offset in order/maestro.ts.
+    // Relegated keys lie one band further, see `RELEGATION_OFFSET_MS`.
     const clamped = Math.max(-BAND_REACH, Math.min(3 * BAND_REACH, steps));
     return clamped + (kind === 'batch' ? BATCH_OFFSET : 0);
   }

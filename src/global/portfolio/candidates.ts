@@ -2,7 +2,7 @@ import { EDF } from '../order/edf.js';
 import { FCFS } from '../order/fcfs.js';
 import { PRIOR_HALF_SEATS, PRIOR_QUARTER_SEATS, SJF_QUARTER_SEATS } from '../order/fewer-seats.js';
 import { EDF_LATE_LAST, EDF_SJF_LATE_LAST, PLAS_LATE_LAST, SJF_LATE_LAST } from '../order/late-last.js';
-import { PORTFOLIO_PRIOR as PRIOR } from '../order/maestro.js';
+import { PORTFOLIO_PRIOR } from '../order/maestro.js';
 import type { OrderingPolicy } from '../order/policy.js';
 import { QOSERVE } from '../order/qoserve.js';
 
@@ -11,9 +11,6 @@ import { QOSERVE } from '../order/qoserve.js';
  * are (docs/research/order.md).
  */
 export const PORTFOLIO_CANDIDATES: readonly OrderingPolicy[] = [
-  ...[PRIOR, PRIOR_QUARTER_SEATS, SJF_LATE_LAST, SJF_QUARTER_SEATS, PRIOR_HALF_SEATS],
+  ...[PORTFOLIO_PRIOR, PRIOR_QUARTER_SEATS, SJF_LATE_LAST, SJF_QUARTER_SEATS, PRIOR_HALF_SEATS],
   ...[QOSERVE, PLAS_LATE_LAST, EDF_LATE_LAST, EDF_SJF_LATE_LAST, EDF, FCFS],
 ];
-
-/** Name of the ordering that serves until something is known. */
-export const PORTFOLIO_PRIOR: string = PRIOR.name;

@@ -1,6 +1,7 @@
 import type { NodeSpec } from '../../model/fleet.js';
+import { PORTFOLIO_PRIOR } from '../order/maestro.js';
 import { modelsTakingTurns } from '../taking-turns.js';
-import { PORTFOLIO_CANDIDATES, PORTFOLIO_PRIOR } from './candidates.js';
+import { PORTFOLIO_CANDIDATES } from './candidates.js';
 import type { PortfolioConfig } from './portfolio.js';
 import { thinnings } from './thinning.js';
 
@@ -16,7 +17,7 @@ export function portfolioFor(
 ): Pick<PortfolioConfig, 'candidates' | 'prior' | 'thinnings' | 'clearAlone'> {
   return {
     candidates: PORTFOLIO_CANDIDATES,
-    prior: PORTFOLIO_PRIOR,
+    prior: PORTFOLIO_PRIOR.name,
     thinnings: thinnings(nodes),
     clearAlone: modelsTakingTurns(nodes).size > 0 ? Number.POSITIVE_INFINITY : CLEAR_ALONE,
   };

@@ -1,5 +1,6 @@
-/** A model ready to run in ONNX Runtime. */
 import { messageOf } from '../../model/error.js';
+
+/** A model ready to run in ONNX Runtime. */
 export interface OnnxSession {
   /** Runs `count` row-major rows; answers one row-major list of numbers for each output asked for. */
   run(rows: Float32Array, count: number): Promise<ReadonlyMap<string, ArrayLike<number> | undefined>>;
