@@ -49,6 +49,15 @@ describe('elastic KV memory', () => {
     expect(manager.ledger.gpuFreeBytes(0)).toBe(0);
   });
 
+  it('moves no limit of a pool that is whole: who waits there waits for leases to end', () => {
+    const manager = pair();
+    manager.reserve(testDemand('s1', 'a', { kvTokens: 20_000 }), 1);
+    manager.reserve(testDemand('s2', 'a', { kvTokens: 1_000 }), 1);
+    expect(manager.tick(1)).toEqual([]);
+    manager.release('s1', {}, 50);
+    expect(brief(manager.tick(50))).toEqual(['grant s2']);
+  });
+
   it('the router sees what that costs: the wake, and next to nothing for the others', () => {
     const manager = pair();
     const { readyInMs, disturbanceMs } = manager.view('b')!;

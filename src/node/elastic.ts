@@ -26,9 +26,10 @@ export function kvWish(record: EngineRecord, ledger: MemoryLedger): KvWish {
   return { leastBytes, wishedBytes: Math.max(leastBytes, kvBytesFor(record, reserved + holds.kvTokens)) };
 }
 
-/** Is its KV limit all that keeps its first held stage from starting? */
+/** Is its KV limit all that keeps its first held stage from starting? One that has its whole pool waits for leases to end. */
 export function wantsToGrow(record: EngineRecord): boolean {
   if (!isElastic(record) || record.residency.state !== 'running' || record.kvShrinkingTo !== undefined) return false;
+  if (record.kvLimitTokens >= record.spec.kvPoolTokens) return false;
   const first = record.holds.first();
   return first !== undefined && record.fits(first.demand) === 'kv-full';
 }
