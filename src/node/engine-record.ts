@@ -110,6 +110,8 @@ export class EngineRecord {
     this.kvLowered = false;
     this.kvShrinkingTo = undefined;
     this.kvMoves = true;
+    this.kvMargin = 1;
+    this.recentPreemptions = 0;
     this.engineRunning = undefined;
     this.engineWaiting = undefined;
     this.kvUsage = 0;

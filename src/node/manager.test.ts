@@ -68,6 +68,17 @@ describe('reserve and release', () => {
     expect(manager.view('a')).toMatchObject({ leases: 0 });
   });
 
+  it('forgets the preemptions of a process that has ended', () => {
+    const manager = sharedNode();
+    const counters = { kind: 'counters', engineId: 'a', running: 1, waiting: 0, kvUsage: 0 } as const;
+    manager.engineEvent({ ...counters, preemptionsTotal: 0 }, 1_000);
+    manager.engineEvent({ ...counters, preemptionsTotal: 5 }, 2_000);
+    expect(manager.view('a')!.enginePreemptions).toBeGreaterThan(4);
+    manager.engineEvent({ kind: 'engine-down', engineId: 'a', reason: 'refused' }, 3_000);
+    manager.engineEvent({ kind: 'engine-up', engineId: 'a', level: 0 }, 4_000);
+    expect(manager.view('a')!.enginePreemptions).toBe(0);
+  });
+
   it('learns seats in the sequences by which engines count', () => {
     const manager = new NodeManager(testNode([testEngine('a', { seats: 100 })]), { lookAhead: 0, seatDecrease: 0.5 });
     bringUp(manager, { a: 0 });
