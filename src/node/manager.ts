@@ -263,6 +263,11 @@ export class NodeManager {
     return this.leases.has(lease);
   }
 
+  /** Has its process slept at level 1, as far as is known, so that its host copy is pinned? */
+  hasSlept(engineId: string): boolean {
+    return this.engines.get(engineId)?.durations.hostCopyPinned === true;
+  }
+
   gauges(engineId: string): EngineGauges | undefined {
     const record = this.engines.get(engineId);
     if (!record) return undefined;
@@ -274,7 +279,7 @@ export class NodeManager {
     return {
       leases: this.leases.size,
       holds: this.heldAt.size,
-      kv: { ...this.kv },
+      kv: { ...this.kv, unsized: { ...this.kv.unsized } },
       coldStarts: { ...this.coldStarts },
       preemptions: this.preemptions,
       stagedBytes: this.residency.stagedBytes,

@@ -247,6 +247,22 @@ describe('NodeService', () => {
     await vi.waitFor(() => expect(state(service, 'a')).toBe('running'));
   });
 
+  it('does not put an engine to sleep for its first time once more after somebody else has woken it', async () => {
+    const { fakes: fake, engines } = await fakes('a', 'b');
+    const { a, b } = fake as { a: FakeVllm; b: FakeVllm };
+    b.level = 1;
+    const service = await started(testNode(engines), { manager: { firstSleep: true } });
+    const asked = (path: string) => a.requests.filter((request) => request.includes(path)).length;
+    await vi.waitFor(() => expect([asked('POST /wake_up'), state(service, 'a')]).toEqual([1, 'running']));
+    a.level = 1;
+    await vi.waitFor(() => expect(state(service, 'a')).toBe('sleeping'));
+    a.level = 0;
+    await vi.waitFor(() => expect(state(service, 'a')).toBe('running'));
+    const polls = asked('GET /metrics');
+    await vi.waitFor(() => expect(asked('GET /metrics')).toBeGreaterThan(polls + 3));
+    expect(asked('POST /sleep')).toBe(1);
+  });
+
   it('wakes an engine at once that somebody else has put to sleep with its requests in it', async () => {
     const { fakes: fake, engines } = await fakes('a');
     const service = await started(testNode(engines));

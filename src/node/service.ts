@@ -14,6 +14,7 @@ import {
   type EngineSpec,
   type EngineView,
   isAsleep,
+  type KeptContext,
   type LeaseUse,
   type NodeSpec,
   type RequeueReason,
@@ -129,7 +130,7 @@ export class NodeService {
     this.settle();
   }
 
-  keep(engineId: string, context: Parameters<NodeManager['keep']>[1]): void {
+  keep(engineId: string, context: KeptContext): void {
     this.manager.keep(engineId, context, this.options.clock.nowMs());
     this.settle();
   }
@@ -259,7 +260,9 @@ export class NodeService {
     this.options.logger.warn({ engineId, level }, 'engine was put to sleep or woken by somebody else');
     // What it was given before would wait inside it for ever.
     if (level === 1 && this.outstanding(engineId) > 0 && (await moves.wake(1)).ok) return;
-    this.event({ kind: 'engine-up', engineId, level });
+    // The process is the same: memory that it has pinned for a sleep stays pinned.
+    const slept = this.manager.hasSlept(engineId);
+    this.event({ kind: 'engine-up', engineId, level, slept });
   }
 
   private believedAsleep(engineId: string): boolean | undefined {
