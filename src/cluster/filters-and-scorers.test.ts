@@ -124,6 +124,12 @@ describe('what an engine keeps', () => {
     expect(kv.passes(request({ kept }), engine)).toBe(true);
     expect(kv.passes(request({ kept: { engine: record(), tokens: 1_500 } }), engine)).toBe(false);
   });
+
+  it('is no room where the engine was asked in vain', () => {
+    const kv = ENGINE_FILTERS.find(({ name }) => name === 'kv')!;
+    const engine = record({ reservedKvTokens: 99_000 });
+    expect(kv.passes(request({ kept: { engine, tokens: 50_000 } }), engine)).toBe(false);
+  });
 });
 
 describe('filters', () => {

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { completed, makeStage } from '../../../test/stage-fixture.js';
 import type { Stage } from '../../model/stage.js';
-import { Retention } from './retention.js';
+import { testEngine } from '../../node/node-fixture.js';
+import { enginePoolTokensOf, Retention } from './retention.js';
 import { RETENTION_RULES } from './rules.js';
 
 const QUEUE = { waitMs: 0, outranks: false };
@@ -30,6 +31,14 @@ function teach(subject: Retention, share: number, boundaries = 10): void {
     subject.started(second);
   }
 }
+
+it('keeps nothing in pools that engines lend each other', () => {
+  const elastic = testEngine('a', { model: 'lent', kvLeastBytes: 1 });
+  const fixed = [5_000, 4_000, Number.POSITIVE_INFINITY].map((kvPoolTokens) =>
+    testEngine('b', { model: 'fixed', kvPoolTokens }),
+  );
+  expect([...enginePoolTokensOf([elastic, ...fixed])]).toEqual([['fixed', 4_000]]);
+});
 
 describe('Retention', () => {
   it('keeps the context of an agent that is expected back soon, and knows where', () => {

@@ -130,11 +130,15 @@ export function createRetention(
   return new Retention({ rule: RETENTION_RULES[name], enginePoolTokens, recomputeMs: recomputeTime(serviceTimeMs) });
 }
 
-/** KV memory of one engine of each model, the smallest where they differ, in tokens; without models of which none is known. */
+/**
+ * KV memory of one engine of each model, the smallest where they differ, in tokens; without models of which none is known. Engines whose pools are lent to each other are left out: their nodes
+ * keep nothing, for prefix caches are the first that they take back.
+ */
 export function enginePoolTokensOf(engines: readonly EngineSpec[]): Map<string, number> {
   const pools = new Map<string, number>();
-  for (const { model, kvPoolTokens } of engines) {
-    if (Number.isFinite(kvPoolTokens)) pools.set(model, Math.min(pools.get(model) ?? Infinity, kvPoolTokens));
+  for (const { model, kvPoolTokens, kvLeastBytes } of engines) {
+    if (Number.isFinite(kvPoolTokens) && kvLeastBytes === undefined)
+      pools.set(model, Math.min(pools.get(model) ?? Infinity, kvPoolTokens));
   }
   return pools;
 }
