@@ -65,6 +65,8 @@ const SWEEP_MS = 100;
 const HIGH_WATER_BYTES = 64 * 1024;
 /** After the drain time, how long the last error events may take to reach their clients. */
 const FAREWELL_MS = 250;
+/** How long a client may take to read why its broken request was refused. Wall milliseconds. */
+const LINGER_MS = 1000;
 
 /** The OpenAI-compatible front door: `node:http` in, the levels behind {@link Scheduling}, the data paths of the engines out. */
 export function createGateway(options: GatewayOptions): Gateway {
@@ -120,7 +122,9 @@ class HttpGateway implements Gateway {
     this.server.maxHeadersCount = 0;
     if (config.maxConnectionsPerAddress) capConnections(this.server, config.maxConnectionsPerAddress);
     this.server.on('request', (req: InboundRequest, res: ServerResponse) => this.handle(req, res));
-    this.server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => answerBrokenRequest(error, socket));
+    this.server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) =>
+      answerBrokenRequest(error, socket, this.context.wallClock),
+    );
   }
 
   reconfigure(config: GatewayConfig): void {
@@ -271,8 +275,11 @@ function ambiguityOf({ headers, rawHeaders }: IncomingMessage): string | undefin
   return hosts > 1 ? 'A request has one Host header.' : undefined;
 }
 
-/** A request that is not HTTP, too slow or too long has no response object; it is answered on its socket. */
-function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket): void {
+/**
+ * A request that is not HTTP, too slow or too long has no response object; it is answered on its socket. Node does not look at the connection again: a client that
+ * keeps its side open would keep it, and what it has begun, for good.
+ */
+function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket, wallClock: Clock): void {
   if (!socket.writable || error.code === 'ECONNRESET') {
     socket.destroy();
     return;
@@ -287,6 +294,8 @@ function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket): void
   socket.end(
     `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   );
+  const cut = wallClock.after(LINGER_MS, () => socket.destroy());
+  socket.once('close', () => cut.cancel());
 }
 
 function configured(config: GatewayConfig): Configured {

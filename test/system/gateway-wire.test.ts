@@ -1,4 +1,6 @@
 /** What a hostile or broken client can put on the wire. Whatever it is, the engine never hears of it, and the next client is served. */
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { chatBody, postChat, type Rig, rawChat, startRig } from './gateway-fixture.js';
 
@@ -70,6 +72,21 @@ describe('a client that is slow on purpose is cut', () => {
   it('with its body', async () => {
     const answer = await answerTo(`${HEAD}Content-Length: ${BODY.length}\r\n\r\n${BODY.slice(0, 10)}`);
     expect(answer).toMatch(/^(HTTP\/1\.1 408 |$)/);
+  });
+
+  it.each([
+    ['in its headers', `${HEAD}X-Slow: `],
+    ['in its body', `${HEAD}Content-Length: ${BODY.length}\r\n\r\n{`],
+  ])('%s, though it does not close its side of the connection', async (_where, text) => {
+    const socket = connect({ port: Number(new URL(rig.url).port), host: '127.0.0.1', allowHalfOpen: true });
+    socket.on('error', () => {}).resume();
+    socket.write(text);
+    await once(socket, 'end');
+    // Only a connection that is gone refuses further bytes.
+    const trickle = setInterval(() => socket.write('x'), 50);
+    await new Promise((resolve) => socket.once('close', resolve));
+    clearInterval(trickle);
+    expect(rig.gateway.openRequests).toBe(0);
   });
 });
 
