@@ -6,16 +6,17 @@ export interface Edit {
 }
 
 /**
- * The body with the edits carried out, everything between them byte for byte. Edits are in ascending order and do not overlap. `room` is the
- * buffer at whose beginning the body lies: where what follows it there suffices, the edits are made in place and `body` is changed; a second
+ * The body with the edits carried out, everything between them byte for byte. Edits are in ascending order and do not overlap. `room` is a
+ * buffer that may be written over, at whose beginning the body mostly lies: where it suffices, the edits are made there, in place, and `body` is changed; a second
  * buffer for every large body would set off full garbage collections. Otherwise a new buffer is made.
  */
 export function splice(body: Buffer, room: Buffer, edits: readonly Edit[]): Buffer {
   if (edits.length === 0) return body;
   let length = body.length;
   for (const edit of edits) length += Buffer.byteLength(edit.text) - (edit.end - edit.start);
-  const inPlace = length <= room.length;
-  const target = inPlace ? room : Buffer.allocUnsafe(length);
+  const target = length <= room.length ? room : Buffer.allocUnsafe(length);
+  // A body that was made over before may have left its room.
+  const inPlace = target.buffer === body.buffer && target.byteOffset === body.byteOffset;
   if (edits.length === 1) moveAround(body, target, edits[0]!, length, inPlace);
   else moveKept(body, target, edits, inPlace);
   let shift = 0;

@@ -430,6 +430,25 @@ describe('a second place', () => {
     expect(rig.received).toHaveLength(1);
     nobody.close();
   });
+
+  it('gets a request that has become shorter than the client wrote it', async () => {
+    await start({ upstreamModel: 'x' });
+    const { startOf } = rig.scheduling;
+    rig.scheduling.maxPlacements = 2;
+    const nobody = new EnginePath({ origin: 'http://127.0.0.1:1', keepAliveMs: 1000, clock: new WallClock() });
+    rig.scheduling.startOf = (stage) => {
+      rig.scheduling.startOf = startOf;
+      return { ...startOf(stage), dataPath: nobody, priority: -1e15 };
+    };
+    const body = chatBody({ model: 'org/tiny-1', priority: 123456 });
+    await (await postChat(rig, body)).text();
+    expect(JSON.parse(rig.received[0]!.body)).toMatchObject({
+      ...(JSON.parse(body) as object),
+      model: 'x',
+      priority: 7,
+    });
+    nobody.close();
+  });
 });
 
 describe('keys', () => {
