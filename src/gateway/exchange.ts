@@ -292,6 +292,8 @@ export class Exchange implements StageListener, UpstreamSink {
 
   /** Ends what has taken too long. Called every now and then. */
   checkTimeouts(nowMs: number, wallMs: number): void {
+    // An answer that waits for those before it on its connection is not what the client fails to take.
+    if (this.blockedSinceMs !== undefined && !this.res.socket) this.blockedSinceMs = wallMs;
     const late = overdue(this, this.context.config.timeouts, nowMs, wallMs);
     if (late === undefined) {
       if (this.phase === 'queued' || this.phase === 'waiting') this.keepAlive(wallMs);

@@ -14,6 +14,7 @@ import {
   type Rig,
   type RigOptions,
   rawChat,
+  sendCompletion,
   startRig,
   USAGE_FRAME,
   until,
@@ -163,6 +164,19 @@ describe('a client that does not read', () => {
     await rig.received[0]!.aborted;
     await until(() => rig.gateway.openRequests === 0);
     expect(rig.scheduling.submitted[0]!.outcomes).toMatchObject([{ kind: 'client_cancelled', reason: 'idle-write' }]);
+    socket.destroy();
+  });
+
+  it('is not one whose answer waits for the one before it on the same connection', async () => {
+    await start({ config: { timeouts: { idleWriteMs: 150 } } });
+    rig.script = (request) => {
+      if (!request.body.includes('slow')) return sendCompletion(request.res);
+      setTimeout(() => sendCompletion(request.res), 600);
+      return undefined;
+    };
+    const socket = rig.rawRequest(rawChat(chatBody({ user: 'slow' })) + rawChat(chatBody()));
+    const both = await readUntil(socket, (text) => text.split('"chatcmpl-1"').length === 3);
+    expect(both.match(/HTTP\/1\.1 200 /g)).toHaveLength(2);
     socket.destroy();
   });
 
