@@ -95,7 +95,17 @@ export class Exchange implements StageListener, UpstreamSink {
           this.bodyRead(body, room, key);
         },
         onTooLarge: () => this.refuse(bodyTooLarge(bodyLimitBytes)),
+        onUnannounced: (bytes) => this.takeUnannounced(bytes),
       });
+    } catch (thrown) {
+      this.refuse(thrown);
+    }
+  }
+
+  /** A body whose length nobody announced counts as it comes. */
+  private takeUnannounced(bytes: number): void {
+    try {
+      this.reservedBytes = takeRoom(this.context.budget, bytes, this.reservedBytes);
     } catch (thrown) {
       this.refuse(thrown);
     }
@@ -152,12 +162,8 @@ export class Exchange implements StageListener, UpstreamSink {
       const { req, requestId, route } = this.request;
       const priority = route.priorityHeader ? priorityText(start.priority) : undefined;
       const headers = upstreamHeaders(req.headers, requestId, start.authorization, priority);
-      this.call = new UpstreamCall(
-        this,
-        this.intake!.fields.wantsUsage,
-        this.context.config.maxFrameBytes,
-        route.dialect,
-      );
+      const { wantsUsage } = this.intake!.fields;
+      this.call = new UpstreamCall(this, wantsUsage, this.context.config.maxFrameBytes, route.dialect);
       this.call.send(start, route.upstreamPath, headers, body);
     } catch (thrown) {
       this.refuse(thrown);
@@ -205,12 +211,8 @@ export class Exchange implements StageListener, UpstreamSink {
         this.placeAgain(end.cause);
         break;
       case 'refusal': {
-        const { kind, reason, passed, error } = refusalAnswer(
-          end.status,
-          end.headers,
-          end.body,
-          this.request.route.dialect,
-        );
+        const { dialect } = this.request.route;
+        const { kind, reason, passed, error } = refusalAnswer(end.status, end.headers, end.body, dialect);
         if (!passed) this.fail(error, kind, reason);
         else this.passRefusal(passed.body, passed.headers, end.status, kind, reason);
         break;

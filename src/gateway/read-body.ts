@@ -12,6 +12,8 @@ export interface BodyReceiver {
   /** The whole body, which lies at the beginning of `room`; `pooled` when that is to go back to the pool. */
   onBody(body: Buffer, room: Buffer, pooled: boolean): void;
   onTooLarge(): void;
+  /** So many bytes have come of a body whose length was not announced. */
+  onUnannounced(bytes: number): void;
 }
 
 /** Collects a request body. One of an announced length (0: not announced) is put together in one buffer as it comes. */
@@ -32,6 +34,7 @@ export function readBody(
       if (room) piece.copy(room, bytes);
       else pieces.push(piece);
       bytes += piece.length;
+      if (announcedBytes === 0) receiver.onUnannounced(bytes);
     },
     onBodyEnd: () => {
       if (!receiver.wanted()) return;

@@ -321,6 +321,17 @@ describe('limits', () => {
     expect((await postChat(rig, chatBody())).status).toBe(200);
   });
 
+  it('bytes of a body that nobody announced, as they come', async () => {
+    await start({ config: { maxOpenBytes: 5000 } });
+    const chunk = `${(3000).toString(16)}\r\n${' '.repeat(3000)}\r\n`;
+    const head = 'POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n';
+    const socket = rig.rawRequest(head + chunk + chunk);
+    expect(await readUntil(socket, (text) => text.includes('queue_full'))).toMatch(/^HTTP\/1\.1 429 /);
+    socket.destroy();
+    await until(() => rig.gateway.openRequests === 0);
+    expect((await postChat(rig, chatBody())).status).toBe(200);
+  });
+
   it('an overlong header is 431', async () => {
     await start({ config: { headerLimitBytes: 4096 } });
     const socket = rig.rawRequest(`GET /health HTTP/1.1\r\nHost: x\r\nX-Long: ${'x'.repeat(5000)}\r\n\r\n`);
