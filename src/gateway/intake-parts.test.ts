@@ -338,6 +338,7 @@ describe('KeyRing', () => {
     expect(ring.authenticate({ authorization: 'Bearer sk-two' })?.tenant).toBe('b');
     expect(ring.authenticate({ authorization: 'bearer sk-one' })?.tenant).toBe('a');
     expect(ring.authenticate({ 'x-api-key': 'sk-one' })?.tenant).toBe('a');
+    expect(ring.authenticate({ authorization: '', 'x-api-key': 'sk-one' })?.tenant).toBe('a');
     expect(new KeyRing([]).authenticate({})).toBeUndefined();
   });
   it('looks at no key that is longer than 512 characters, even one of its own', () => {

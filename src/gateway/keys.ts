@@ -43,8 +43,7 @@ export class KeyRing {
 }
 
 function presentedKey(headers: IncomingHttpHeaders): string | undefined {
-  const { authorization } = headers;
-  const bearer = authorization && /^bearer +(\S+)$/i.exec(authorization)?.[1];
+  const bearer = /^bearer +(\S+)$/i.exec(headers.authorization ?? '')?.[1];
   const key = bearer ?? headers['x-api-key'];
   return typeof key === 'string' && key.length > 0 && key.length <= MAX_KEY_LENGTH ? key : undefined;
 }
