@@ -69,7 +69,12 @@ function learnFinishIn(facts: AnswerFacts, text: string): void {
   const reason = /^"finish_reason": ?"([a-z_]{1,32})"/.exec(text.slice(spaced, spaced + 64))?.[1];
   if (reason === undefined) return;
   facts.finishReason = reason;
-  facts.toolCalled = reason === 'tool_calls' || reason === 'function_call' || text.includes('"tool_calls"');
+  facts.toolCalled = reason === 'tool_calls' || reason === 'function_call' || callsTool(text);
+}
+
+/** Some versions of vLLM write an empty list where no tool is called. */
+function callsTool(text: string): boolean {
+  return text.includes('"tool_calls"') && /"tool_calls": ?\[\{/.test(text);
 }
 
 /** Keeps the end of a JSON answer that is passed through, and reads the facts from it. Memory is bounded. */

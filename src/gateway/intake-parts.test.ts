@@ -395,6 +395,17 @@ describe('JsonTail', () => {
     expect(tail.read()).toMatchObject({ promptTokens, outputTokens });
   });
 
+  it.each([
+    ['"tool_calls":[]', false],
+    ['"tool_calls": []', false],
+    ['"tool_calls":[{"id":"x"}]', true],
+    ['"tool_calls": [{"id":"x"}]', true],
+  ])('an empty list of calls is none: %s', (calls, toolCalled) => {
+    const tail = new JsonTail();
+    tail.push(Buffer.from(`{"choices":[{"message":{"content":"a",${calls}},"finish_reason":"stop"}]}`));
+    expect(tail.read()).toMatchObject({ toolCalled });
+  });
+
   it('reads nothing from nothing', () => {
     expect(new JsonTail().read()).toEqual({});
     const tail = new JsonTail();
