@@ -138,6 +138,11 @@ describe('readFields', () => {
   });
 });
 
+it('a list of messages is a conversation only where it is the prompt', () => {
+  const { features } = fieldsOf({ model: 'm', messages, prompt: 'a' }, COMPLETIONS);
+  expect(features).toMatchObject({ lastMessageKind: 'none', messageCount: 0 });
+});
+
 describe('upstreamBody', () => {
   const START = { upstreamModel: 'served/"x"', priority: 12.7 } as StageStart;
   const rewrite = (text: string, start = START, route = CHAT) => {

@@ -1,8 +1,8 @@
 import { MaestroError } from '../model/error.js';
 import { isName, WANTED_FIELDS, type WantedField, wantedField, wantedFieldOf } from './wanted-fields.js';
 
-/** Field that holds the conversation: `input` in the Responses API. */
-export type MessageList = 'messages' | 'input';
+/** Field that holds the conversation: `input` in the Responses API; `none` where a request is no conversation. */
+export type MessageList = 'messages' | 'input' | 'none';
 
 /** All fields absent. What is found is written into a copy: objects of one shape, whatever a body has, are read several times as fast. */
 const NO_FIELDS = Object.fromEntries(WANTED_FIELDS.map((field) => [field, undefined])) as Record<

@@ -15,7 +15,7 @@ export interface InferenceRoute {
   readonly upstreamPath: string;
   /** Field that holds the prompt. */
   readonly promptField: 'messages' | 'prompt' | 'input';
-  /** Field that holds the conversation as a list. */
+  /** Field that holds the conversation as a list: the prompt, or none. */
   readonly messageList: MessageList;
   /** Our order goes in a header, because vLLM drops a `priority` in the body: it makes a chat request of its own out of such a body. */
   readonly priorityHeader: boolean;
@@ -59,7 +59,7 @@ interface RouteEntry {
 }
 
 function inference(route: Omit<InferenceRoute, 'kind' | 'messageList' | 'priorityHeader'>): RouteEntry {
-  const messageList = route.dialect === 'responses' ? 'input' : 'messages';
+  const messageList = route.dialect === 'responses' ? 'input' : route.promptField === 'messages' ? 'messages' : 'none';
   const priorityHeader = route.dialect === 'anthropic';
   return { method: 'POST', route: { kind: 'inference', messageList, priorityHeader, ...route } };
 }
