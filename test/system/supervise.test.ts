@@ -154,6 +154,26 @@ describe('EngineSupervisor', () => {
     expect(engine.failure).toBeUndefined();
   });
 
+  it.each(['stop', 'release'] as const)(
+    'leaves nothing behind when it is told to %s just as it starts',
+    async (how) => {
+      let told: Promise<void> | undefined;
+      const environment = {
+        ...process.env,
+        // Read when the process is made.
+        get TOLD() {
+          told ??= engine[how]();
+          return 'x';
+        },
+      };
+      const engine = supervisor({}, { environment });
+      await until(() => told !== undefined);
+      await told;
+      await until(() => engine.pid === undefined || groupMembers(engine.pid).length === 0);
+      expect(engine.state).toBe('stopped');
+    },
+  );
+
   it('takes a running engine over after a restart of its own, and can still end it', async () => {
     const before = supervisor();
     await until(() => before.state === 'serving');

@@ -7,7 +7,7 @@ import { WallClock } from '../../src/bus/wall-clock.js';
 import { processEntry } from '../../src/engine/supervise/process-table.js';
 import { StartLocks } from '../../src/engine/supervise/start-locks.js';
 import { EngineSupervisor } from '../../src/engine/supervise/supervisor.js';
-import { WeightFetch } from '../../src/engine/supervise/weight-fetch.js';
+import { WeightFetch, type WeightFetchOptions } from '../../src/engine/supervise/weight-fetch.js';
 
 const FAKE = join(import.meta.dirname, 'fake-vllm-process.mjs');
 const QUIET = { info: () => undefined, warn: () => undefined, error: () => undefined };
@@ -21,11 +21,11 @@ beforeEach(() => {
 afterEach(() => rmSync(root, { recursive: true, force: true }));
 
 /** A shell script as the command: `$1` is the folder; whatever it does stands in `runs` first. */
-function fetchBy(script: string, name = 'w'): WeightFetch {
+function fetchBy(script: string, name = 'w', logger: WeightFetchOptions['logger'] = QUIET): WeightFetch {
   const folder = join(root, 'models', name);
   const text = `echo ${name} $$ >> ${join(root, 'runs')}; mkdir -p "$1"; ${script}`;
   return new WeightFetch({
-    ...{ engineId: name, folder, environment: process.env, logPath: join(root, `${name}.log`), turns, logger: QUIET },
+    ...{ engineId: name, folder, environment: process.env, logPath: join(root, `${name}.log`), turns, logger },
     command: ['bash', '-c', text, 'fetch', folder],
     clock: new WallClock(),
     graceMs: 500,
@@ -85,6 +85,13 @@ describe('WeightFetch', () => {
     await fetch.end();
     await brought;
     expect(alive(pid)).toBe(false);
+    expect(existsSync(record())).toBe(true);
+  });
+
+  it('ends its command when it is told to just as it starts', async () => {
+    const logger = { info: () => void fetch.end() };
+    const fetch = fetchBy('sleep 60', 'w', logger);
+    await fetch.bring();
     expect(existsSync(record())).toBe(true);
   });
 

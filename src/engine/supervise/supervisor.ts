@@ -261,6 +261,11 @@ export class EngineSupervisor {
       logFile: this.openLog(),
     });
     this.process = process;
+    if (!this.wanted) {
+      // Whoever has told us to end meanwhile did not know of it.
+      await endGroup(process.pid, this.options.graceMs ?? DEFAULT_GRACE_MS, this.options.clock);
+      return false;
+    }
     const startTicks = processEntry(process.pid)?.startTicks;
     if (startTicks !== undefined) {
       const { engineId } = launch;

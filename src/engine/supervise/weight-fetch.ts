@@ -86,6 +86,7 @@ export class WeightFetch {
     // An earlier run of this program was killed, and its command goes on.
     const left = readLiveRunRecord(this.recordPath);
     if (left) await endGroup(left.pid, this.graceMs, clock);
+    if (this.over) return;
     const beganMs = clock.nowMs();
     logger.info(fields, 'the weights of the engine are fetched');
     const process = await spawnEngine({ command, env: environment, logFile: openLog(logPath) });
@@ -103,6 +104,8 @@ export class WeightFetch {
       await endGroup(process.pid, this.graceMs, clock);
       throw error;
     }
+    // Told to end before the process was there.
+    if (this.over) await endGroup(process.pid, this.graceMs, clock);
     const { code, signal } = await process.ended;
     this.process = undefined;
     if (this.over) return;
