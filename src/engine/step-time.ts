@@ -277,7 +277,6 @@ export class StepCost {
   private norm(a: number, b: number): number {
     const larger = Math.max(a, b);
     if (larger === 0) return 0;
-    if (larger === 0) return 0;
     const ratio = Math.min(a, b) / larger;
     return larger * (1 + ratio ** this.corner) ** this.inverseCorner;
   }
