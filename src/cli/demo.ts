@@ -13,12 +13,13 @@ import { ORDERING_POLICY_NAMES } from '../global/order/registry.js';
 import { MaestroError } from '../model/error.js';
 import { prepareFolder } from '../observe/make-folder.js';
 import { FleetRecorder } from './fleet-recorder.js';
+import { port } from './numbers.js';
 import { paint, progressLine, usesColour } from './output.js';
 import { demoFleetPath, demoTracePath } from './package-files.js';
 import { type Served, serve } from './serve.js';
 import { stopOnSignal } from './server-process.js';
 import { slownessNote, TimerLag } from './timer-lag.js';
-import { DRAIN_MS, parsePort } from './up.js';
+import { DRAIN_MS } from './up.js';
 
 interface DemoArguments {
   readonly exit?: boolean;
@@ -40,7 +41,7 @@ export function registerDemo(program: Command): void {
     )
     .option('--exit', 'end after the report')
     .option('--out <dir>', 'folder for report.html, report.md and report.json', 'report')
-    .option('--port <port>', 'port to listen on; 0 picks a free one (default: 8080)', parsePort)
+    .option('--port <port>', 'port to listen on; 0 picks a free one (default: 8080)', port)
     .option('--fleet <file>', 'fleet file whose engines are all emulated', demoFleetPath())
     .option('--trace <file>', 'canonical trace to replay', demoTracePath())
     .addOption(new Option('--policy <name>', 'ordering policy').choices(ORDERING_POLICY_NAMES))

@@ -5,7 +5,7 @@ import { type KvEventsConfig, kvEventsConfig as readKvEventsConfig } from '../en
 import { launchEmulator } from '../engine/emulator/launch.js';
 import type { EmulatorOptions } from '../engine/emulator/options.js';
 import { MaestroError } from '../model/error.js';
-import { nonNegativeInteger, positive, positiveInteger } from './numbers.js';
+import { nonNegativeInteger, port, positive, positiveInteger } from './numbers.js';
 
 /** vLLM's process is gone this long after its engine died. */
 const DEATH_MS = 600;
@@ -52,7 +52,7 @@ export function registerEmulate(program: Command): void {
     )
     .requiredOption('--model <name>', 'model of the catalogue, or its Hugging Face id')
     .requiredOption('--gpu <type>', 'GPU of the catalogue, such as h100-sxm')
-    .option('--port <port>', 'port to listen on; 0 picks one', nonNegativeInteger, 8000)
+    .option('--port <port>', 'port to listen on; 0 picks one', port, 8000)
     .option('--host <host>', 'address to listen on', '127.0.0.1')
     .option('--uds <path>', 'Unix socket to listen on, in place of host and port')
     .option('--ssl-keyfile <file>', 'private key (PEM): serve TLS')

@@ -1,8 +1,9 @@
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import { WallClock } from '../bus/wall-clock.js';
 import { loadConfig } from '../config/load.js';
 import type { MaestroConfig } from '../config/schema.js';
 import { MaestroError } from '../model/error.js';
+import { port } from './numbers.js';
 import { demoFleetPath } from './package-files.js';
 import { type Served, serve } from './serve.js';
 import { stopOnSignal } from './server-process.js';
@@ -34,7 +35,7 @@ export function registerUp(program: Command): void {
     .option('--vllm <urls>', 'base URLs of vLLM servers, separated by commas; `unix:/PATH` for a socket', parseUrls)
     .option('--api-key-env <name>', 'environment variable that holds the API key of the --vllm servers');
   withTlsOptions(command)
-    .option('--port <port>', 'port to listen on; 0 picks a free one (default: 8080)', parsePort)
+    .option('--port <port>', 'port to listen on; 0 picks a free one (default: 8080)', port)
     .option('--host <host>', 'address to listen on (default: 127.0.0.1)')
     .option('--insecure', 'serve other machines without any key')
     .addHelpText('after', '\nExample:\n  $ maestro up --port 8080\n')
@@ -88,11 +89,4 @@ function printServing({ address, scheduling, fleet }: Served): void {
     process.stdout.write(`  ${name}: ${enginesUp} of ${engines} engines answer${fleet ? ' (emulated)' : ''}\n`);
   }
   process.stdout.write(`${ready ? 'ready' : 'not ready yet'}: ${reason}\n`);
-}
-
-export function parsePort(text: string): number {
-  const port = Number(text);
-  if (!Number.isInteger(port) || port < 0 || port > 65_535)
-    throw new InvalidArgumentError('It must be a port from 0 to 65535.');
-  return port;
 }
