@@ -6,9 +6,13 @@ import type { NodeSpec } from '../model/fleet.js';
 
 /** The value of `--vllm`: base URLs, separated by commas. */
 export function parseUrls(text: string): string[] {
+  const named = new Set<string>();
   return text.split(',').map((part) => {
     const url = part.trim();
     if (!parseEngineUrl(url)) throw new InvalidArgumentError(`"${url}" ${ENGINE_URL_HINT}.`);
+    // Two engines of one name would be one, with the seats of two.
+    if (named.has(idOf(url))) throw new InvalidArgumentError(`"${url}" is named twice. Name each server once.`);
+    named.add(idOf(url));
     return url;
   });
 }
