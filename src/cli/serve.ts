@@ -79,6 +79,9 @@ export async function serve(options: ServeOptions): Promise<Served> {
   prepareProcess();
   const { config } = options;
   const { timeScale } = config.fleet;
+  // Keys that are in no variable end a start before anything runs that would have to be ended.
+  const gatewaySettings = gatewayConfig(config);
+  const apiKeys = options.vllmUrls ? (options.vllmApiKeys ?? new Map<string, string>()) : engineApiKeys(config);
   const port = options.port ?? config.listen.port;
   refuseItself(options, host, port);
   await refuseTakenPort(port, host);
@@ -117,7 +120,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
       wallClock,
       logger,
       engineTls,
-      engineApiKeys: options.vllmUrls ? (options.vllmApiKeys ?? new Map()) : engineApiKeys(config),
+      engineApiKeys: apiKeys,
       serviceTimeMs: serviceTimes(stepShapes(config)),
       prediction,
       replays: tunes
@@ -140,7 +143,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
       scheduling,
       clock,
       wallClock,
-      config: gatewayConfig(config),
+      config: gatewaySettings,
       logger,
       metrics,
       textVectors,
@@ -185,7 +188,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
     if (options.rehearsal) {
       // Requests that come meanwhile do the same, and should not have to share.
       const stopped = () => stopping || gateway.openRequests > 0;
-      void rehearse({ config, gateway: gatewayConfig(config), model: prediction.model, stopped });
+      void rehearse({ config, gateway: gatewaySettings, model: prediction.model, stopped });
     }
     const reload = reloading(options, metrics.registry, logger, (next) => {
       refuseStrangers({ ...options, config: next }, host);

@@ -1,8 +1,10 @@
 /** `maestro up --vllm URL` as a process of its own, in front of a server that is away at the start, comes, goes and comes back. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { on, once } from 'node:events';
+import { mkdtempSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { request } from 'undici';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -104,6 +106,24 @@ describe('maestro up --host', () => {
       expect(await startUp('--host', '0.0.0.0', '--insecure', ...args)).toContain('http://');
     },
   );
+});
+
+describe('maestro up --fleet', () => {
+  it('ends when a key is in no variable, whatever it has begun', async () => {
+    const file = join(mkdtempSync(join(tmpdir(), 'maestro-up-')), 'fleet.yaml');
+    writeFileSync(
+      file,
+      `fleet:
+  nodes:
+    - id: n
+      gpus: [h100-sxm]
+      telemetry: http://127.0.0.1:1/metrics
+      engines: [{ id: e, model: llama-3.1-8b, gpus: [0], url: 'http://127.0.0.1:1' }]
+gateway: { keys: [{ keyEnv: NO_SUCH_VARIABLE, tenant: t }] }
+`,
+    );
+    await expect(startUp('--fleet', file)).rejects.toThrow('NO_SUCH_VARIABLE');
+  });
 });
 
 describe('maestro up --vllm', () => {
