@@ -11,8 +11,8 @@ export interface LogOptions {
 /** Fields that never reach a log, wherever in an object up to two levels deep they stand. */
 const SECRET_FIELDS = ['authorization', 'x-api-key', 'api-key', 'apiKey', 'key', 'cookie', 'set-cookie', 'password'];
 
-/** Keys and bearer values inside free text, such as an error message that quotes a header. */
-const SECRET_TEXT = /(bearer\s+|sk-)[A-Za-z0-9._~+/=-]{6,}/gi;
+/** Keys and bearer values inside free text, such as an error message that quotes a header. A word that ends so, such as `task-`, begins no key. */
+const SECRET_TEXT = /(bearer\s+|(?<![a-z])sk-)[A-Za-z0-9._~+/=-]{6,}/gi;
 
 /** A JSON logger that drops secrets at its sink: by field name, and by pattern in whatever text is left. */
 export function createLogger(options: LogOptions): Logger {

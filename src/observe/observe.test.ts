@@ -64,4 +64,11 @@ describe('createLogger', () => {
     expect(lines.join('')).toContain('kept');
     expect(lines.join('')).not.toContain('canary');
   });
+
+  it('takes no word that ends like a key for one', () => {
+    const lines: string[] = [];
+    const logger = createLogger({ level: 'info', destination: { write: (line) => lines.push(line) } });
+    logger.info({ workflow: 'task-planner-17', path: '/data/disk-primary/x' }, 'risk-averse SK-canary-value');
+    expect(lines[0]).toContain('"task-planner-17","path":"/data/disk-primary/x","msg":"risk-averse SK-[secret]"');
+  });
 });
