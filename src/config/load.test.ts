@@ -304,6 +304,8 @@ describe('secrets', () => {
   it.each([
     'gateway: {keys: [{tenant: "a b", key: 998877665544}]}',
     'gateway:\n  keys:\n    - key: short\n      tenant: t',
+    'fleet: {nodes: [{id: n, engines: [{id: e, model: m, url: "http://h:1", apiKey: short}]}]}',
+    'gateway:\n  api_key: short',
   ])('do not appear in the error about them: %s', (wrong) => {
     try {
       parseConfig(wrong, 'f.yaml', {});

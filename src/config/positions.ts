@@ -23,7 +23,7 @@ export function placeOffset(
 ): Pick<ConfigProblem, 'file' | 'line' | 'column' | 'source'> {
   const { line, col } = source.lineCounter.linePos(offset);
   const written = source.text.split(/\r?\n/)[Math.max(0, line - 1)] ?? '';
-  const text = written.replace(/(\bkey["']?\s*:\s*)\S.*$/, '$1********');
+  const text = written.replace(/(key["']?\s*:\s*)\S.*$/i, '$1********');
   return { file: source.file, line: Math.max(1, line), column: Math.max(1, col), source: text.slice(0, 160) };
 }
 
