@@ -83,6 +83,12 @@ it('reads a chunked body with extensions and trailers, however it is cut', () =>
   );
 });
 
+it('does not tell the length that stands beside chunks, and does not use the connection again', () => {
+  const wire = Buffer.from(`${head('content-length: 3\r\ntransfer-encoding: chunked')}${chunked(['hello'], '', '')}`);
+  const events = [HEAD_EVENT({ 'transfer-encoding': 'chunked' }), 'complete'];
+  expect(read(wire, [])).toEqual({ events, body: 'hello', reusable: false, error: undefined });
+});
+
 it('reads a body that ends with the connection, however it is cut, and does not use that again', () => {
   fc.assert(
     fc.property(bytes, cuts, (body, at) => {

@@ -128,8 +128,11 @@ export class AnswerParser {
     const length = headers['content-length'];
     if (coding !== undefined) {
       if (String(coding).toLowerCase() !== 'chunked') throw new ProtocolError(`transfer coding ${coding}`);
-      // Both: somebody on the way may have read the other one.
-      if (length !== undefined) this.reusable = false;
+      // Both: somebody on the way may have read the other one, which must not go on (RFC 9112, section 6.3).
+      if (length !== undefined) {
+        this.reusable = false;
+        delete headers['content-length'];
+      }
       this.state = 'chunk-size';
     } else if (length !== undefined) {
       this.state = 'sized';
