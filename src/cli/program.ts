@@ -1,8 +1,6 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { exitCodeOf, renderFailure } from './output.js';
+import { packageVersion } from './package-files.js';
 
 /** A sub-command whose module is loaded only when it is asked for, so that `maestro --help` answers at once. */
 export interface LazyCommand {
@@ -120,13 +118,4 @@ export async function runCli(args: readonly string[], commands: readonly LazyCom
 function commandName(args: readonly string[]): string | undefined {
   const words = args.filter((argument) => !argument.startsWith('-'));
   return words[0] === 'help' ? words[1] : words[0];
-}
-
-/** The version in the nearest package.json, which stands at another distance from the source than from the build. */
-function packageVersion(): string {
-  for (let folder = dirname(fileURLToPath(import.meta.url)); ; folder = dirname(folder)) {
-    const file = join(folder, 'package.json');
-    if (existsSync(file)) return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
-    if (folder === dirname(folder)) return 'unknown';
-  }
 }
