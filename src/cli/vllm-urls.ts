@@ -17,10 +17,10 @@ export function parseUrls(text: string): string[] {
   });
 }
 
-/** What an engine is called of which only the URL is known: its host and port, or the path of its socket. */
+/** What an engine is called of which only the URL is known: its host and port, or the path of its socket, with what cannot stand in a header written as in URLs. */
 function idOf(url: string): string {
   const { socketPath, origin } = engineAddress(url);
-  return socketPath ?? new URL(origin).host;
+  return socketPath === undefined ? new URL(origin).host : encodeURI(socketPath);
 }
 
 /** A socket is one of this host. */

@@ -59,6 +59,14 @@ async function up(options: Omit<Parameters<typeof serve>[0], 'port'>): Promise<S
 const QUIET = 'observe: { logLevel: silent }\n';
 
 describe('an engine on a socket', () => {
+  it('is asked though no header can hold its path', async () => {
+    const uds = join(folder, '日本 é.sock');
+    await emulator({ uds });
+    const served = await up({ config: parseConfig(QUIET, 'test'), vllmUrls: parseUrls(`unix:${uds}`) });
+    const answer = await ask(served);
+    expect([answer.status, decodeURI(answer.headers.get('x-maestro-engine')!)]).toEqual([200, uds]);
+  });
+
   it('is found, watched and asked by --vllm, with its key', async () => {
     await emulator({ apiKeys: ['engine-key'] });
     const urls = parseUrls(` ${url}`);
