@@ -195,6 +195,7 @@ export class EngineLoop {
 
   /** The worker hangs: nothing comes any more, and nothing tells. */
   stall(): void {
+    if (this.stalledAtMs !== undefined) return;
     this.step();
     this.stalledAtMs = this.clock.nowMs();
     this.timer?.cancel();
