@@ -7,7 +7,7 @@ import { readApiKey } from '../config/keys.js';
 import { measureEngine } from '../engine/calibrate/measure.js';
 import { type Calibration, fitCosts, MIN_DECODE_SAMPLES, MIN_PREFILL_SAMPLES } from '../engine/calibration-fit.js';
 import { VllmClient } from '../engine/vllm/client.js';
-import { discoverEngine } from '../engine/vllm/discover.js';
+import { type DiscoveredEngine, discoverEngine } from '../engine/vllm/discover.js';
 import { ENGINE_URL_HINT, parseEngineUrl } from '../model/engine-address.js';
 import { MaestroError } from '../model/error.js';
 import { prepareFile } from '../observe/make-folder.js';
@@ -61,31 +61,41 @@ async function calibrate(given: string, options: CalibrateArguments): Promise<vo
   if (!found.ok) {
     throw new MaestroError('invalid_request', `${url} does not answer like a vLLM server: ${found.failure.message}`);
   }
-  const { maxModelLen, maxNumSeqs, modelNames } = found.value;
-  const fits = (tokens: number) => tokens + options.output + 64 <= (maxModelLen ?? Number.POSITIVE_INFINITY);
+  const [model] = found.value.modelNames;
+  const points = pointsWithin(options, found.value);
   const progress = progressLine();
   const measured = await measureEngine({
-    ...{ url, apiKey, tls, model: modelNames[0]!, nowMs: () => performance.now(), seed: 1 },
-    promptTokens: options.prompts.filter(fits),
-    batches: options.batches.filter((batch) => batch <= (maxNumSeqs ?? Number.POSITIVE_INFINITY)),
-    contextTokens: options.contexts.filter(fits),
+    ...{ url, apiKey, tls, model: model!, nowMs: () => performance.now(), seed: 1, ...points },
     outputTokens: options.output,
     repeats: options.repeats,
     onProgress: (done, total) => progress.update(`${done} of ${total} points`),
   });
   progress.done();
-  if (measured.prefill.length < MIN_PREFILL_SAMPLES || measured.decode.length < MIN_DECODE_SAMPLES) {
-    const length = maxModelLen === undefined ? '' : ` The server takes ${maxModelLen} tokens.`;
-    throw new MaestroError(
-      'invalid_request',
-      `${MIN_PREFILL_SAMPLES} prompt lengths and ${MIN_DECODE_SAMPLES} pairs of batch and context are needed, and ${measured.prefill.length} and ${measured.decode.length} fit the server: give more and smaller --prompts, --batches and --contexts.${length}`,
-    );
-  }
   const fit = fitCosts(measured.prefill, measured.decode);
   const snippet = stringify({ measured: rounded(fit) });
   if (options.out !== undefined) await writeFile(options.out, snippet);
-  if (options.json) printJson({ url, model: modelNames[0], samples: measured, ...fit });
+  if (options.json) printJson({ url, model, samples: measured, ...fit });
   else process.stdout.write(`${report(measured, fit)}\n\n${snippet}`);
+}
+
+/** What of the points that are asked for fits the server. Throws where that is too little for a fit, before anything is measured. */
+function pointsWithin(
+  { prompts, batches, contexts, output }: CalibrateArguments,
+  { maxModelLen, maxNumSeqs = Number.POSITIVE_INFINITY }: DiscoveredEngine,
+) {
+  const fits = (tokens: number) => tokens + output + 64 <= (maxModelLen ?? Number.POSITIVE_INFINITY);
+  const points = {
+    promptTokens: prompts.filter(fits),
+    batches: batches.filter((batch) => batch <= maxNumSeqs),
+    contextTokens: contexts.filter(fits),
+  };
+  const pairs = points.batches.length * points.contextTokens.length;
+  if (points.promptTokens.length >= MIN_PREFILL_SAMPLES && pairs >= MIN_DECODE_SAMPLES) return points;
+  const length = maxModelLen === undefined ? '' : ` The server takes ${maxModelLen} tokens.`;
+  throw new MaestroError(
+    'invalid_request',
+    `${MIN_PREFILL_SAMPLES} prompt lengths and ${MIN_DECODE_SAMPLES} pairs of batch and context are needed, and ${points.promptTokens.length} and ${pairs} fit the server: give more and smaller --prompts, --batches and --contexts.${length}`,
+  );
 }
 
 function report({ prefill, decode }: Awaited<ReturnType<typeof measureEngine>>, fit: Calibration): string {

@@ -69,4 +69,11 @@ fleet:
   expect(costs.stepMs).toBeLessThan(60);
   expect(costs.prefillMsPerToken).toBeGreaterThan(0);
   expect(Object.keys(told)).toEqual(Object.keys(costs));
+
+  const accepted = async () =>
+    ((await (await fetch(`${url}/_emulator/ledger`)).json()) as { totals: { accepted: number } }).totals.accepted;
+  const before = await accepted();
+  const [refused] = await once(maestro('calibrate', url, '--prompts', '128'), 'exit');
+  // Nothing is measured that no line can be drawn through.
+  expect([refused, await accepted()]).toEqual([1, before]);
 });
