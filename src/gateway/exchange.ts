@@ -339,7 +339,7 @@ export class Exchange implements StageListener, UpstreamSink {
     if (!res.headersSent) {
       const headers = this.maestroHeaders();
       // The rest of an unread body would be taken for the next request.
-      if (this.phase === 'reading') headers.push('connection', 'close');
+      if (!this.request.req.complete) headers.push('connection', 'close');
       sendError(res, error, headers, this.request.route.dialect);
     } else if (!this.writer.ended) {
       // A JSON answer that stops halfway can only be cut, so that nobody takes it for whole.

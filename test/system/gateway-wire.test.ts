@@ -145,3 +145,10 @@ it('requests that follow each other on one connection each get their answer', as
   expect(answer.match(/HTTP\/1\.1 200 /g)).toHaveLength(3);
   rig.received.pop();
 });
+
+it('a request that is refused once it has been read leaves its connection open', async () => {
+  const refused = ['{"model":', chatBody({ model: 'none' }), chatBody({ n: 0 })].map(rawChat).join('');
+  const answer = await answerTo(refused + rawChat(BODY).replace('Host: x', 'Host: x\r\nConnection: close'));
+  expect(answer.match(/HTTP\/1\.1 \d+/g)).toEqual([400, 404, 400, 200].map((status) => `HTTP/1.1 ${status}`));
+  rig.received.pop();
+});
