@@ -25,6 +25,11 @@ const server = createServer((request, response) => {
     server.closeAllConnections();
     return;
   }
+  if (request.url === '/health' && process.env.FAKE_SLOW_HEALTH) {
+    console.log('asked for its health');
+    setTimeout(() => response.end(), Number(process.env.FAKE_SLOW_HEALTH));
+    return;
+  }
   response.end(request.url === '/pids' ? JSON.stringify([process.pid, engine.pid]) : '');
 });
 if (process.env.FAKE_NEVER_SERVES) setInterval(() => {}, 1000);

@@ -174,6 +174,14 @@ describe('EngineSupervisor', () => {
     },
   );
 
+  it('stays told to stop though the engine still says that it is well', async () => {
+    const engine = supervisor({ FAKE_SLOW_HEALTH: '300', FAKE_STUBBORN: '1' });
+    await until(() => existsSync(engine.logPath) && readFileSync(engine.logPath, 'utf8').includes('asked'));
+    const { pid } = engine;
+    await engine.stop();
+    expect([engine.state, groupMembers(pid!)]).toEqual(['stopped', []]);
+  });
+
   it('takes a running engine over after a restart of its own, and can still end it', async () => {
     const before = supervisor();
     await until(() => before.state === 'serving');

@@ -141,6 +141,13 @@ describe('EngineSupervisor', () => {
     expect(engine.state).toBe('stopped');
   });
 
+  it('fetches nothing that it is told to stop before', async () => {
+    const engine = supervisor(fetchBy('sleep 60'));
+    engine.start();
+    await engine.stop();
+    expect([engine.state, runs()]).toEqual(['stopped', []]);
+  });
+
   it.each(['stop', 'release'] as const)('gives a fetch up at once: %s', async (how) => {
     const engine = supervisor(fetchBy('sleep 60'));
     engine.start();

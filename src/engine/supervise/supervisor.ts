@@ -242,7 +242,7 @@ export class EngineSupervisor {
   /** Before its turn on the GPU: others start there while this takes its minutes or hours. */
   private async fetchWeights(): Promise<void> {
     const { fetch } = this.options;
-    if (!fetch) return;
+    if (!fetch || !this.wanted) return;
     this.current = 'fetching';
     await fetch.bring();
     if (this.wanted) this.current = 'waiting';
@@ -326,6 +326,8 @@ export class EngineSupervisor {
     try {
       while (!ended && this.wanted) {
         if ((await client.health(2_000)).ok) {
+          // A server that is told to end may answer until it is gone.
+          if (!this.wanted) return false;
           this.current = 'serving';
           this.servingSinceMs = clock.nowMs();
           this.lastFailure = undefined;
