@@ -280,7 +280,9 @@ function ambiguityOf({ headers, rawHeaders }: IncomingMessage): string | undefin
  * keeps its side open would keep it, and what it has begun, for good.
  */
 function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket, wallClock: Clock): void {
-  if (!socket.writable || error.code === 'ECONNRESET') {
+  // Written into an answer that has begun, it would be taken for a part of that.
+  const { _httpMessage: answering } = socket as Socket & { readonly _httpMessage?: ServerResponse | null };
+  if (!socket.writable || error.code === 'ECONNRESET' || answering?.headersSent) {
     socket.destroy();
     return;
   }

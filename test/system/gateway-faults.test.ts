@@ -107,6 +107,24 @@ describe('a client that leaves', () => {
   });
 });
 
+it('a client that sends rubbish in the middle of its answer is cut, and the answer holds nothing else', async () => {
+  await start();
+  rig.script = ({ res }) => {
+    beginStream(res);
+    res.write(contentFrame('a'));
+  };
+  const socket = rig.rawRequest(rawChat(chatBody({ stream: true })));
+  let answer = '';
+  socket.on('data', (piece) => {
+    if (answer === '') socket.write('rubbish\r\n\r\n');
+    answer += String(piece);
+  });
+  await once(socket, 'close');
+  expect(answer.match(/HTTP\/1\.1/g)).toHaveLength(1);
+  await until(() => rig.gateway.openRequests === 0);
+  expect(rig.scheduling.submitted[0]!.outcomes).toMatchObject([{ kind: 'client_cancelled' }]);
+});
+
 describe('a client that does not read', () => {
   it('stops the engine, and little is kept for it', async () => {
     await start();
