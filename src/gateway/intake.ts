@@ -42,6 +42,9 @@ export interface IntakeRequest {
 /** System prompts are told apart by so many of their first bytes: what is stable comes first, dates and user names later. */
 const ROLE_PROMPT_BYTES = 1024;
 
+/** No answer is longer. Where nobody says how long a context may be, and a client asks for any length, what is counted of requests stays finite. */
+const MOST_OUTPUT_TOKENS = 2 ** 20;
+
 /** Understands a whole request body. Throws a MaestroError that the client can act on. */
 export function takeIn(context: GatewayContext, request: IntakeRequest, sent: Buffer, sentRoom: Buffer): Intake {
   const { config, scheduling } = context;
@@ -63,7 +66,7 @@ export function takeIn(context: GatewayContext, request: IntakeRequest, sent: Bu
   context.metrics.identityResolved(identity.source, identity.classClamped);
   const promptTokens =
     fields.promptTokens ?? context.tokens.estimate(model.name, fields.promptBytes) + scan.mediaCount * TOKENS_PER_MEDIA;
-  const contextRoom = Math.max(1, model.maxModelLen - promptTokens);
+  const contextRoom = Math.max(1, Math.min(model.maxModelLen - promptTokens, MOST_OUTPUT_TOKENS));
   const { features } = fields;
   features.lastMessageTokens = context.tokens.estimate(model.name, fields.lastMessageBytes);
   if (config.readsText) features.textGrams = lastMessageGrams(body, scan);

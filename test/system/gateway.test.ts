@@ -303,6 +303,17 @@ it('cookies of an engine end here, and what its connection is about', async () =
   expect([headers.get('set-cookie'), headers.get('x-hop')]).toEqual([null, null]);
 });
 
+it.each([{}, { max_tokens: 1e300 }])(
+  'a bound is finite though nobody says how long a context may be: %j',
+  async (limit) => {
+    const { scheduling } = rig;
+    const [model] = scheduling.models();
+    scheduling.models = () => [{ ...model!, maxModelLen: Number.POSITIVE_INFINITY }];
+    await postChat(rig, JSON.stringify({ model: 'tiny', messages: [{ role: 'user', content: 'x' }], ...limit }));
+    expect(scheduling.submitted[0]!.stage.maxTokens).toBe(2 ** 20);
+  },
+);
+
 it('an id of our own making is not taken from a client: the next request could have it', async () => {
   const idOf = (answer: Response) => answer.headers.get('x-request-id')!;
   const ours = idOf(await postChat(rig, chatBody()));
