@@ -46,6 +46,16 @@ describe('exportFleet', () => {
     expect(page).not.toContain('part="running"');
   });
 
+  it('leaves out what is no number, and tells the rest', async () => {
+    const registry = new Registry();
+    const kv = { ...FLEET.kv, maxTokenByteSeconds: Number.POSITIVE_INFINITY };
+    exportFleet(registry, () => ({ ...FLEET, kv, queued: { m: Number.NaN, n: 1 } }));
+    const page = await registry.metrics();
+    expect(page).toContain('maestro_kv_seconds_total{of="used",unit="bytes"} 4\n');
+    expect(page).toContain('maestro_queued_stages{model="n"} 1\n');
+    expect(page).not.toMatch(/of="max_tokens"|model="m"} (Nan|NaN)/);
+  });
+
   it('follows the fleet, one look a page', async () => {
     const registry = new Registry();
     let looks = 0;

@@ -29,7 +29,7 @@ export function exportFleet(registry: Registry, fleet: () => FleetSnapshot): voi
       ...{ name, help, labelNames, registers: [registry] },
       collect() {
         this.reset();
-        for (const [labels, value] of series(look())) this.set(labels, value);
+        for (const [labels, value] of numbersOf(series(look()))) this.set(labels, value);
       },
     });
   const counter = (name: string, help: string, labelNames: string[], series: (fleet: FleetSnapshot) => Series[]) =>
@@ -37,7 +37,7 @@ export function exportFleet(registry: Registry, fleet: () => FleetSnapshot): voi
       ...{ name, help, labelNames, registers: [registry] },
       collect() {
         this.reset();
-        for (const [labels, value] of series(look())) this.inc(labels, value);
+        for (const [labels, value] of numbersOf(series(look()))) this.inc(labels, value);
       },
     });
   const ofEngines =
@@ -162,6 +162,11 @@ export function exportFleet(registry: Registry, fleet: () => FleetSnapshot): voi
           ]
         : [],
   );
+}
+
+/** One that is no number would keep all the others from being told. */
+function numbersOf(series: readonly Series[]): Series[] {
+  return series.filter(([, value]) => Number.isFinite(value));
 }
 
 /** All metrics of a page are of one look: what is read is kept until the event loop turns. */
