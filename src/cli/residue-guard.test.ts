@@ -12,7 +12,7 @@ function detail(...used: readonly (readonly [pid: number, gib: number | undefine
 }
 
 /** One engine, pid 100, whose engine process 101 is in its group. */
-function guarded() {
+function guarded(retire?: () => Promise<void>) {
   const state: { of: EngineState; pid: number; details: GpuDetail[] } = { of: 'sleeping', pid: 100, details: [] };
   const retired: number[] = [];
   const warnings: object[] = [];
@@ -23,7 +23,7 @@ function guarded() {
         get pid() {
           return state.pid;
         },
-        retire: async () => void retired.push(state.pid),
+        retire: retire ?? (async () => void retired.push(state.pid)),
       },
     ],
     stateOf: () => state.of,
@@ -49,6 +49,12 @@ describe('ResidueGuard', () => {
     await look(4.3);
     expect(retired).toEqual([100]);
     expect(warnings).toMatchObject([{ engine: 'e', pid: 100 }]);
+  });
+
+  it('goes on where a process cannot be ended', async () => {
+    const { look, warnings } = guarded(() => Promise.reject(new Error('not permitted')));
+    await look(1, 4.2, 4.2, 4.2);
+    expect(warnings).toMatchObject([{ engine: 'e' }, { err: { message: 'not permitted' } }]);
   });
 
   it('lets one high reading pass, and what an awake engine holds', async () => {

@@ -56,7 +56,9 @@ export class ResidueGuard {
         { engine: engineId, pid, usedBytes, growth },
         'the sleeping engine holds ever more GPU memory, and is replaced by a new process',
       );
-      await supervisor.retire();
+      await supervisor.retire().catch((err: unknown) => {
+        logger.warn({ engine: engineId, pid, err }, 'the engine could not be replaced; it is tried again');
+      });
     }
   }
 
