@@ -27,7 +27,7 @@ export interface NodeListener extends EngineListener {
   changed(node: SimNode, engineIds: readonly string[]): void;
 }
 
-/** Gauges of a busy engine are read so often, as the live agent does. */
+/** Gauges of a busy engine are read so often. The live agent reads them twice as often; half as many events tell the same. */
 const POLL_MS = 1_000;
 
 /** One GPU host in virtual time: the node's own decisions, its engines, and its memory and links as a device. */

@@ -28,6 +28,7 @@ import { startReplayThread } from './replay-thread.js';
 import { ResidueGuard } from './residue-guard.js';
 import { exportLevels } from './served-metrics.js';
 import { prepareProcess } from './server-process.js';
+import { simRules } from './sim-rules.js';
 import { hasLaunches, type StartedEngines, startEngines } from './started-engines.js';
 import { tlsOfConfig } from './tls-options.js';
 import { startTrainingThread } from './training-thread.js';
@@ -124,7 +125,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
       serviceTimeMs: serviceTimes(stepShapes(config)),
       prediction,
       replays: tunes
-        ? startReplayThread({ nodes, classes, rttMs: {}, ...rules, node: { retention: rules.retention } })
+        ? startReplayThread({ nodes, classes, rttMs: {}, ...rules, node: simRules(config).node })
         : undefined,
       telemetry: (nodeId: string) => (fleet ? emulatedTelemetry(fleet, nodeId) : watches.get(nodeId)),
       failedGpus: (nodeId: string) => {

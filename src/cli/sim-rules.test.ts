@@ -10,13 +10,13 @@ const rulesFor = (scheduling: string) => simRules(parseConfig(`scheduling: ${sch
 describe('simRules', () => {
   it('has what the file says of the queue and the nodes', () => {
     const { queue, node, ignored } = rulesFor(
-      '{ queue: { maxCount: 7, maxBytes: 1MiB }, starvationBound: 2m, interactiveStarvationBound: 9s, weights: value, retention: none, prefetch: false }',
+      '{ queue: { maxCount: 7, maxBytes: 1MiB }, starvationBound: 2m, interactiveStarvationBound: 9s, weights: value, retention: none, prefetch: false, firstSleep: false }',
     );
     expect(queue).toEqual({
       ...{ maxCount: 7, maxCountPerTenant: 7, maxBytes: 1 << 20 },
       ...{ batchOverdueMs: 120_000, interactiveOverdueMs: 9_000 },
     });
-    expect(node).toEqual({ weights: 'value', retention: 'none', prefetch: false });
+    expect(node).toEqual({ weights: 'value', retention: 'none', prefetch: false, firstSleep: false });
     expect(ignored).toEqual([]);
   });
 

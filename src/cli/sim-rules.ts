@@ -16,8 +16,8 @@ const DEFAULTS = configSchema.parse({}).scheduling;
 
 /** Beside these, `lookAhead`, `minResidency` and `kvOverflowTarget` are part of every run. */
 export function simRules({ scheduling }: MaestroConfig): SimRules {
-  const { policy, portfolio, queue, starvationBoundMs, interactiveStarvationBoundMs, weights, retention, prefetch } =
-    scheduling;
+  const { policy, portfolio, queue, starvationBoundMs, interactiveStarvationBoundMs } = scheduling;
+  const { weights, retention, prefetch, firstSleep } = scheduling;
   return {
     queue: {
       maxCount: queue.maxCount,
@@ -30,6 +30,7 @@ export function simRules({ scheduling }: MaestroConfig): SimRules {
       ...(weights === DEFAULTS.weights ? {} : { weights }),
       ...(retention === DEFAULTS.retention ? {} : { retention }),
       ...(prefetch === DEFAULTS.prefetch ? {} : { prefetch }),
+      ...(firstSleep === DEFAULTS.firstSleep ? {} : { firstSleep }),
     },
     portfolioCpuShare: portfolio.cpuShare === DEFAULTS.portfolio.cpuShare ? undefined : portfolio.cpuShare,
     ignored: [
