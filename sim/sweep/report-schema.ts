@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { PLACEMENTS, RESERVATIONS } from '../types.js';
+import { type NodeVariant, PLACEMENTS, RESERVATIONS } from '../types.js';
 import { DEADLINE_RULES } from '../workload.js';
 
 const share = z.number().min(0).max(1);
@@ -18,9 +18,9 @@ const cell = {
   ...{ placement: z.enum(PLACEMENTS), reservation: z.enum(RESERVATIONS), prediction: z.string() },
   node: z
     .strictObject({
-      ...{ weights: z.string(), prefetch: z.boolean(), elasticKv: z.boolean(), pooledKv: z.boolean() },
-      ...{ coLocation: z.boolean(), retention: z.string() },
-    })
+      ...{ weights: z.string(), retention: z.string(), prefetch: z.boolean(), firstSleep: z.boolean() },
+      ...{ elasticKv: z.boolean(), pooledKv: z.boolean(), staging: z.boolean(), coLocation: z.boolean() },
+    } satisfies Record<keyof NodeVariant, z.ZodType>)
     .partial()
     .optional()
     .describe('What differs from the nodes as they are live.'),

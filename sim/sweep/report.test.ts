@@ -7,6 +7,7 @@ import { parseConfig } from '../../src/config/load.js';
 import { SMALL_FLEET } from '../../test/sim-scenario.js';
 import type { TraceRow } from '../../traces/schema.js';
 import { HALF_PLOT } from '../report/charts/figure.js';
+import type { NodeVariant } from '../types.js';
 import { loadFigure } from './charts.js';
 import { executeSweep } from './execute.js';
 import { renderSweepHtml } from './html.js';
@@ -73,6 +74,12 @@ describe('the report of a sweep', () => {
     const document: unknown = JSON.parse(JSON.stringify(report));
     expect(sweepReportSchema.parse(document)).toEqual(document);
     expect(sweepReportSchema.safeParse({ ...report, more: 1 }).success).toBe(false);
+    const node: Required<NodeVariant> = {
+      ...{ weights: 'lru', retention: 'none', prefetch: false, firstSleep: false },
+      ...{ elasticKv: false, pooledKv: false, staging: false, coLocation: false },
+    };
+    const ablations = [{ ...report.runs[0]!, node }];
+    expect(sweepReportSchema.safeParse({ ...report, ablations }).error).toBeUndefined();
   });
 
   it('has its JSON Schema in the documentation; -u brings it up to date', async () => {
