@@ -49,7 +49,8 @@ export async function* readCsv<Column extends string>(
 function splitCells(line: string): string[] {
   if (!line.includes('"')) return line.split(',');
   const cells: string[] = [];
-  for (const match of line.matchAll(/(?:^|,)(?:"((?:[^"]|"")*)"|([^,]*))/g)) {
+  // A comma before each cell: a first one that is empty would else swallow that of the second.
+  for (const match of `,${line}`.matchAll(/,(?:"((?:[^"]|"")*)"|([^,]*))/g)) {
     cells.push(match[1] === undefined ? match[2]! : match[1].replaceAll('""', '"'));
   }
   return cells;

@@ -89,6 +89,11 @@ describe('validateSilicon', () => {
     expect(columnOf('backend')).toBe(0);
   });
 
+  it('finds an empty first cell before quoted ones', async () => {
+    const [read] = await run([`note,about,${HEADER}`, `,"a",${row({})}`]);
+    expect(read).toMatchObject({ row: 1, measuredTtftMs: 100 });
+  });
+
   it('takes whole numbers as programs write them that know no missing ones', async () => {
     const asFloats = row({ isl: '64.0', osl: '16.0', concurrency: '2.0', tp_size: '2.0', moe_ep_size: '1.0' });
     const [plain, floats] = await run([HEADER, row({}), asFloats]);
