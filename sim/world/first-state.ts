@@ -1,6 +1,6 @@
 import type { EngineSpec } from '../../src/model/fleet.js';
 
-/** Engines are awake in the order of the file as long as their GPUs have room; the others begin asleep. */
+/** Engines that cannot sleep are awake, and of the others, in the order of the file, those for which their GPUs have room beside them; the rest begins asleep. */
 export function sleepersOf(
   engines: readonly EngineSpec[],
   gpus: readonly { readonly memoryBytes: number }[],
@@ -8,7 +8,8 @@ export function sleepersOf(
   const free = gpus.map(({ memoryBytes }) => memoryBytes);
   for (const { gpuIndices, residueBytes } of engines) for (const gpu of gpuIndices) free[gpu]! -= residueBytes;
   const awake = new Set<string>();
-  for (const { engineId, gpuIndices, weightBytes, workspaceBytes = 0, kvPoolBytes, sleepCapable } of engines) {
+  const inOrder = [...engines].sort((a, b) => Number(a.sleepCapable) - Number(b.sleepCapable));
+  for (const { engineId, gpuIndices, weightBytes, workspaceBytes = 0, kvPoolBytes, sleepCapable } of inOrder) {
     const needed = weightBytes + workspaceBytes + kvPoolBytes;
     if (sleepCapable && gpuIndices.some((gpu) => free[gpu]! < needed)) continue;
     for (const gpu of gpuIndices) free[gpu]! -= needed;
