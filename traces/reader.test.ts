@@ -152,6 +152,22 @@ describe('readLines', () => {
     expect((await readTrace(path)).rows).toHaveLength(1);
   });
 
+  it('costs no more for a long line than for many short ones', { timeout: 20_000 }, async () => {
+    const path = join(folder, 'long.json');
+    await writeFile(path, Buffer.alloc(64 * 2 ** 20, 'x'));
+    expect((await collect(readLines(path))).map(({ length }) => length)).toEqual([64 * 2 ** 20]);
+  });
+
+  it.each([
+    ['zstd', '28b52ffd2413', 'is compressed by zstd; unpack it first (zstd -d), or compress it by gzip'],
+    ['parquet', '504152311504', 'is a Parquet file; write it as CSV or as lines of JSON first'],
+    ['utf16', 'fffe7b002200', 'is text in UTF-16; write it in UTF-8 first'],
+  ])('says of %s that it is no text', async (name, bytes, message) => {
+    const path = join(folder, name);
+    await writeFile(path, Buffer.from(bytes, 'hex'));
+    await expect(collect(readLines(path))).rejects.toThrow(`${path}: ${message}`);
+  });
+
   it('fails on a missing file and on a cut gzip file', async () => {
     await expect(readTrace(join(folder, 'none'))).rejects.toThrow('none: no such file');
     await expect(readTrace(folder)).rejects.toThrow('is a folder');
