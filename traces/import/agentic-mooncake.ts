@@ -1,13 +1,13 @@
 import { z } from 'zod';
 import { type TraceRow, traceRowSchema } from '../schema.js';
 import { parseRecord, readRecords, refuse, type SourceFile, type TraceImporter } from './importer.js';
+import { fromZero } from './rows.js';
 
 /** The fields of an Agentic Mooncake row; other keys of later versions are left out. */
 const agenticRow = z.object({
   ...traceRowSchema.pick({
     request_id: true,
     session_id: true,
-    timestamp: true,
     delay: true,
     wait_for: true,
     branches: true,
@@ -17,6 +17,8 @@ const agenticRow = z.object({
     hash_ids: true,
     block_tokens: true,
   }).shape,
+  // Milliseconds, also since 1970.
+  timestamp: z.number().min(0).max(1e13).optional(),
   input_length: z.int().min(0).optional(),
   output_length: z.int().min(0).optional(),
 });
@@ -45,7 +47,7 @@ export const agenticMooncake: TraceImporter = {
         source: 'Agentic Mooncake',
         notes: ['Derived: workflow_id, by connection through wait_for, branches and sessions.'],
       },
-      rows: named.filter(({ workflow_id }) => kept.has(workflow_id!)),
+      rows: fromZero(named.filter(({ workflow_id }) => kept.has(workflow_id!))),
     };
   },
 };

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { TraceRow } from '../schema.js';
 import { parseRecord, readRecords, type TraceImporter } from './importer.js';
+import { leftOutNote } from './left-out.js';
 import { fingerprint, UniqueNames } from './names.js';
 import { rebaseRecordedTimes, roundMs } from './rows.js';
 
@@ -63,12 +64,18 @@ export const decisionLog: TraceImporter = {
   async read(files, { limitWorkflows }) {
     const workflows = new Map<string, Call[]>();
     const names = new UniqueNames();
+    let decisions = 0;
+    let leftOut = 0;
     for (const file of files) {
       for await (const { record, line } of readRecords(file)) {
         const parsed = parseRecord(decision, record, file, line, 'no decision record: ');
         if (!parsed) continue;
         const { stage, outcome } = parsed;
-        if (outcome?.kind !== 'completed' || outcome.outputTokens === undefined || stage.maxTokens < 1) continue;
+        decisions += 1;
+        if (outcome?.kind !== 'completed' || outcome.outputTokens === undefined || stage.maxTokens < 1) {
+          leftOut += 1;
+          continue;
+        }
         const calls = workflows.get(stage.workflowId) ?? [];
         if (calls.length === 0) workflows.set(stage.workflowId, calls);
         calls.push({
@@ -90,7 +97,7 @@ export const decisionLog: TraceImporter = {
         notes: [
           'Recorded: arrivals, token counts, tools, times. Of calls with several answers: the length of one, on average.',
           'Derived: edges (a call waits for those of its workflow that had ended when it came) and think times.',
-          'Left out: calls that failed, were cancelled or did not tell their length.',
+          ...leftOutNote(leftOut, decisions, 'calls, which failed, were cancelled or did not tell their length'),
         ],
       },
       rows: rebaseRecordedTimes(rows),

@@ -2,6 +2,7 @@ import { isObject, parseJson } from '../../src/model/json.js';
 import type { TraceRow } from '../schema.js';
 import { HUMANEVAL_PROMPT_TOKENS } from './humaneval-prompts.js';
 import { refuse, type SourceFile, type TraceImporter } from './importer.js';
+import { leftOutNote } from './left-out.js';
 import { slug, stem, UniqueNames } from './names.js';
 import { TokenCounter, VOCABULARY } from './tokens.js';
 
@@ -46,10 +47,13 @@ export const dylan: TraceImporter = {
     const names = new UniqueNames();
     const counter = new TokenCounter();
     let taken = 0;
+    let empty = 0;
     for (const file of files) {
       for await (const { answers, origin, line } of readAnswers(file)) {
         if (taken === limitWorkflows) break;
-        rows.push(...teamRows(answers, origin, line, names, counter));
+        const made = teamRows(answers, origin, line, names, counter);
+        if (made.length === 0) empty += 1;
+        rows.push(...made);
         taken += 1;
       }
     }
@@ -63,6 +67,7 @@ export const dylan: TraceImporter = {
           'Derived: edges (a round reads all answers of the round before), roles (from the run scripts), output tokens (counted with o200k_base).',
           'By rule: prompt tokens (a usual size of the instruction, the question of HumanEval by its number or a usual size of one of MMLU, and the answers of the round before); prompts are not stored.',
           'Not in the source: times, and the calls that rank agents and judge code.',
+          ...leftOutNote(empty, taken, 'questions, which nobody answered'),
         ],
       },
       rows,

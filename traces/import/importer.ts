@@ -1,5 +1,5 @@
 import { readdir, stat } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import type { z } from 'zod';
 import { MaestroError } from '../../src/model/error.js';
 import { isObject, parseJson } from '../../src/model/json.js';
@@ -10,7 +10,7 @@ import type { KeptText } from './text-fields.js';
 
 /** One file of a source, as the importers see it. */
 export interface SourceFile {
-  /** File name without folders. */
+  /** File name with the two folders above it: some sources tell the model by a folder. */
   readonly name: string;
   /** As errors name it. */
   readonly path: string;
@@ -70,16 +70,18 @@ export async function openSources(
   passOver?: (error: BadFile) => void,
 ): Promise<SourceFile[]> {
   return (await dataFiles(paths)).map((path) => ({
-    ...{ name: basename(path), path, lines: () => readLines(path) },
+    ...{ name: path.split(/[\\/]/).slice(-3).join('/'), path, lines: () => readLines(path) },
     ...(passOver && { passOver }),
   }));
 }
 
+/** Where in its file a record stands: its line, from 1, or, of several on one line or laid out over lines, its number in words. */
+export type Place = number | `record ${number}`;
+
 /** A record of a source, unwrapped. */
 export interface SourceRecord {
   readonly record: unknown;
-  /** Line of the file on which it stands, from 1. */
-  readonly line: number;
+  readonly line: Place;
   /** Upstream file that it came from. */
   readonly origin: string;
   /** What an archived copy wrote around it (`{_file, …, record}`); empty for original files. */
@@ -89,6 +91,7 @@ export interface SourceRecord {
 /** The records of a file: every line of JSONL, or the one document (or array) of a file that is a single JSON text. */
 export async function* readRecords(file: SourceFile): AsyncGenerator<SourceRecord> {
   let line = 0;
+  let begun = false;
   let whole: string[] | undefined;
   for await (const text of file.lines()) {
     line += 1;
@@ -96,18 +99,19 @@ export async function* readRecords(file: SourceFile): AsyncGenerator<SourceRecor
     else if (text.trim() !== '') {
       const value = parseJson(text);
       // A text that is laid out over lines is no JSON in its first one.
-      if (value === undefined && line === 1) whole = [text];
-      else if (isObject(value)) yield unwrap(file, value, line);
-      else refuse(file, line, value === undefined ? 'not JSON' : 'not a JSON object');
+      if (value === undefined && !begun) whole = [...Array<string>(line - 1).fill(''), text];
+      else if (value === undefined) refuse(file, line, 'not JSON');
+      else yield* unwrapAll(file, value, line);
+      begun = true;
     }
   }
   if (!whole) return;
   const value = parseJson(whole.join('\n'));
-  for (const record of Array.isArray(value) ? value : [value]) {
-    if (isObject(record)) yield unwrap(file, record, 1);
-    else refuse(file, 1, 'neither JSON lines nor one JSON text');
+  if (value !== undefined) {
+    yield* unwrapAll(file, value, 1);
+    return;
   }
-  if (value !== undefined) return;
+  refuse(file, 1, 'neither JSON lines nor one JSON text');
   // The first of many lines was broken, and is left out.
   const later = whole.slice(1).map(parseJson);
   if (!later.some(isObject)) return;
@@ -145,7 +149,17 @@ export async function* readTexts(file: SourceFile): AsyncGenerator<SourceText> {
   if (whole) yield { text: whole.join('\n'), line: 1, origin: file.name };
 }
 
-function unwrap(file: SourceFile, value: Record<string, unknown>, line: number): SourceRecord {
+/** The records of a JSON text: itself, or those of an array. */
+function* unwrapAll(file: SourceFile, value: unknown, line: number): Generator<SourceRecord> {
+  const several = Array.isArray(value);
+  for (const [index, record] of (several ? value : [value]).entries()) {
+    const place: Place = several ? `record ${index + 1}` : line;
+    if (isObject(record)) yield unwrap(file, record, place);
+    else refuse(file, place, 'not a JSON object');
+  }
+}
+
+function unwrap(file: SourceFile, value: Record<string, unknown>, line: Place): SourceRecord {
   if (!isObject(value.record)) return { record: value, line, origin: file.name, wrapper: {} };
   const origin = typeof value._file === 'string' ? value._file : file.name;
   return { record: value.record, line, origin, wrapper: value };
@@ -158,7 +172,7 @@ export function parseRecord<T>(
   schema: z.ZodType<T>,
   record: unknown,
   file: SourceFile,
-  line: number,
+  line: Place,
   what = '',
 ): T | undefined {
   const parsed = schema.safeParse(record);
@@ -169,8 +183,8 @@ export function parseRecord<T>(
 }
 
 /** Of a record that is not of the format: throws, or, where such records are left out, tells what is wrong and returns. */
-export function refuse(file: SourceFile, line: number, message: string): void {
-  const error = new BadFile(file.path, `line ${line}: ${message}`);
+export function refuse(file: SourceFile, line: Place, message: string): void {
+  const error = new BadFile(file.path, `${typeof line === 'number' ? `line ${line}` : line}: ${message}`);
   if (!file.passOver) throw error;
   file.passOver(error);
 }

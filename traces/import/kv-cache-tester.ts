@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { milliseconds, type TraceRow, tokens } from '../schema.js';
 import { toRuns } from '../workflow.js';
 import { parseRecord, readRecords, type TraceImporter } from './importer.js';
+import { leftOutNote } from './left-out.js';
 import { plainName, UniqueNames } from './names.js';
 
 /** As long as the trace format has a wait. */
@@ -16,8 +17,8 @@ const call = z.object({
   in: tokens,
   out: tokens,
   hash_ids: z.array(blockId),
-  input_types: z.array(z.string()).default([]),
-  output_types: z.array(z.string()).default([]),
+  input_types: z.array(z.string()).nullish(),
+  output_types: z.array(z.string()).nullish(),
   stop: z.string().max(64).nullish(),
   api_time: seconds.nullish(),
   think_time: seconds.nullish(),
@@ -55,17 +56,24 @@ export const kvCacheTester: TraceImporter = {
     // Block ids are local to a session, so each session gets a range of its own.
     let blockOffset = 0;
     let taken = 0;
+    let again = 0;
+    let empty = 0;
     for (const file of files) {
       for await (const { record, line, wrapper } of readRecords(file)) {
         if (taken === limitWorkflows) break;
         const group = wrapper._near_dup_group;
         // The same session was captured up to 19 times.
-        if (typeof group === 'string' && seenGroups.has(group)) continue;
+        if (typeof group === 'string' && seenGroups.has(group)) {
+          again += 1;
+          continue;
+        }
         const parsed = parseRecord(session, record, file, line);
         if (!parsed) continue;
         if (typeof group === 'string') seenGroups.add(group);
         const sessionRows = new SessionRows(parsed, names.take(plainName(parsed.id)), blockOffset);
-        for (const row of sessionRows.build()) rows.push(row);
+        const built = sessionRows.build();
+        if (built.length === 0) empty += 1;
+        for (const row of built) rows.push(row);
         blockOffset = sessionRows.nextBlockId;
         taken += 1;
       }
@@ -79,6 +87,8 @@ export const kvCacheTester: TraceImporter = {
           'Recorded: order inside a thread, gaps, prompt and output tokens, 64-token prefix blocks, sub-agent type, model, stop reason.',
           'Derived: edges (a sub-agent starts after the call before it; the next main call waits for all sub-agents before it).',
           'Not in the source: arrival times of sessions; tokens are those of the hosted model.',
+          ...leftOutNote(again, again + taken, 'sessions, of which another capture was taken'),
+          ...leftOutNote(empty, taken, 'sessions, which hold no call'),
         ],
       },
       rows,
@@ -144,12 +154,12 @@ class SessionRows {
     who: { readonly role: string; readonly agent?: string },
     gapFromTimes: boolean,
   ): Made {
-    const afterTool = request.input_types.includes('tool_result');
+    const afterTool = request.input_types?.includes('tool_result') === true;
     const measured = Math.max(0, startS - Math.max(...before.map(({ endS }) => endS)));
     const gapS = gapFromTimes ? measured : (request.think_time ?? measured);
     const gapMs = before.length === 0 ? 0 : Math.round(gapS * 1000);
     for (const id of request.hash_ids) this.nextBlockId = Math.max(this.nextBlockId, this.blockOffset + id + 1);
-    const toolCalled = request.stop === 'tool_use' || request.output_types.includes('tool_use');
+    const toolCalled = request.stop === 'tool_use' || request.output_types?.includes('tool_use') === true;
     this.rows.push({
       request_id: rowId,
       workflow_id: this.name,

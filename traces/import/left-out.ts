@@ -1,4 +1,17 @@
 import type { BadFile } from '../lines.js';
+import type { TraceHeader } from '../schema.js';
+
+const LEFT_OUT = 'Left out: ';
+
+/** A note of the header on sound records that make no call: `what` they are, and why. None where there are none. */
+export function leftOutNote(count: number, of: number, what: string): string[] {
+  return count === 0 ? [] : [`${LEFT_OUT}${count} of ${of} ${what}.`];
+}
+
+/** What the header of an imported trace says was left out. */
+export function leftOutNotes(header: TraceHeader | undefined): string[] {
+  return (header?.notes ?? []).flatMap((note) => (note.startsWith(LEFT_OUT) ? [note.slice(LEFT_OUT.length)] : []));
+}
 
 /** Counts the records that an import leaves out, file by file. */
 export class LeftOut {

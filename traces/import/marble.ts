@@ -3,14 +3,15 @@ import { isObject } from '../../src/model/json.js';
 import { nextInt, type Rng } from '../../src/model/rng.js';
 import type { TraceRow } from '../schema.js';
 import { parseRecord, readRecords, type TraceImporter } from './importer.js';
+import { leftOutNote } from './left-out.js';
 import { buildMarbleRows, type DraftRow, type MarbleConfig, type MarbleRun, marbleRun } from './marble-workflow.js';
 import { fingerprint, plainName } from './names.js';
 import { TokenCounter } from './tokens.js';
 
 const config = z.object({
   scenario: z.string(),
-  task: z.object({ content: z.string(), output_format: z.string().default('') }),
-  agents: z.array(z.object({ agent_id: z.string(), profile: z.string().default('') })),
+  task: z.object({ content: z.string(), output_format: z.string().nullish() }),
+  agents: z.array(z.object({ agent_id: z.string(), profile: z.string().nullish() })),
 });
 
 /** The scenario of a run, from the words its task starts with; for runs without a config. */
@@ -38,8 +39,8 @@ export const marble: TraceImporter = {
           const parsed = parseRecord(config, record, file, line, 'config: ');
           if (!parsed) continue;
           const { scenario, task, agents } = parsed;
-          const profiles = new Map(agents.map(({ agent_id, profile }) => [agent_id, profile]));
-          configs.set(task.content.trim(), { scenario, outputFormat: task.output_format, profiles });
+          const profiles = new Map(agents.map(({ agent_id, profile }) => [agent_id, profile ?? '']));
+          configs.set(task.content.trim(), { scenario, outputFormat: task.output_format ?? '', profiles });
         } else {
           const run = parseRecord(marbleRun, record, file, line);
           if (run) runs.push({ run, origin });
@@ -51,7 +52,9 @@ export const marble: TraceImporter = {
     const counts = new Map<string, number>();
     // Block ids are unique in the file: every run takes the next free ones.
     let nextBlockId = 0;
-    for (const { run, origin } of runs.slice(0, limitWorkflows)) {
+    const taken = runs.slice(0, limitWorkflows);
+    let empty = 0;
+    for (const { run, origin } of taken) {
       const known = configs.get(run.task.trim());
       const scenario =
         (known && plainName(known.scenario)) ?? SCENARIOS.find(([words]) => words.test(run.task))?.[1] ?? 'other';
@@ -66,6 +69,7 @@ export const marble: TraceImporter = {
         kept,
         nextBlockId,
       });
+      if (built.rows.length === 0) empty += 1;
       for (const row of built.rows) drafts.push(row);
       nextBlockId = built.nextBlockId;
     }
@@ -79,6 +83,7 @@ export const marble: TraceImporter = {
           'Derived: edges (agents of an iteration in parallel, joined by the summary), prompt tokens and prefix blocks (by the prompt rule of the framework), all token counts (texts counted with o200k_base).',
           'Sampled: output tokens of answers whose text is not recorded, from recorded answers of the same template and role.',
           'Not in the source: times and arrivals.',
+          ...leftOutNote(empty, taken.length, 'runs, in which no agent has a result'),
         ],
       },
       rows: sampleMissing(drafts, rng),

@@ -1,14 +1,14 @@
 import { z } from 'zod';
 import { type TraceRow, tokens } from '../schema.js';
 import { parseRecord, readRecords, type TraceImporter } from './importer.js';
-import { roundMs } from './rows.js';
+import { fromZero } from './rows.js';
 
 const mooncakeRow = z.object({
   // Milliseconds, also since 1970.
   timestamp: z.number().min(0).max(1e13),
   input_length: tokens,
   output_length: tokens,
-  hash_ids: z.array(z.int().min(0).max(1e12)).default([]),
+  hash_ids: z.array(z.int().min(0).max(1e12)).nullish(),
 });
 
 /** Mooncake's FAST'25 traces (JSONL: timestamp, input_length, output_length, hash_ids). Every request is a workflow of one stage. */
@@ -26,7 +26,8 @@ export const mooncakeFast25: TraceImporter = {
         const parsed = parseRecord(mooncakeRow, record, file, line);
         if (!parsed) continue;
         number += 1;
-        const { timestamp, input_length, output_length, hash_ids } = parsed;
+        const { timestamp, input_length, output_length } = parsed;
+        const hash_ids = parsed.hash_ids ?? [];
         for (const id of hash_ids) next = Math.max(next, offset + id + 1);
         rows.push({
           request_id: `mooncake-${files.length > 1 ? `${fileIndex + 1}-` : ''}${number}`,
@@ -55,9 +56,3 @@ export const mooncakeFast25: TraceImporter = {
     };
   },
 };
-
-/** A part of a trace, or one with times since 1970, would begin with a long silence. */
-function fromZero(rows: readonly TraceRow[]): TraceRow[] {
-  const startMs = rows[0]?.timestamp ?? 0;
-  return startMs === 0 ? [...rows] : rows.map((row) => ({ ...row, timestamp: roundMs(row.timestamp! - startMs) }));
-}

@@ -2,9 +2,10 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { importTrace } from './import.js';
 import { fieldsOf, importFiles, sourceFile } from './import-fixture.js';
 import { dataFiles } from './importer.js';
-import { LeftOut } from './left-out.js';
+import { LeftOut, leftOutNotes } from './left-out.js';
 import { rebaseRecordedTimes } from './rows.js';
 
 /** What real data of others has: other names, other units, other orders, rows that are broken. */
@@ -74,6 +75,83 @@ describe('records that differ from those we know', () => {
     expect((await importFiles('servegen-deepseek-r1', clients([1800, 0, 600]))).rows).toHaveLength(180);
   });
 
+  it('of ServeGen: empty lines between documents; windows that begin at noon, or count since 1970', async () => {
+    const wrapped = (from: number, ...files: readonly (readonly [name: string, content: object])[]) =>
+      sourceFile(`${from}.jsonl`, ...files.flatMap(([name, content]) => [{ _file: `x/${name}`, ...content }, '']));
+    const record = { 0: { input_tokens: '{5: 1.0}', output_tokens: '{7: 1.0}' } };
+    for (const from of [0, 43_200, 1_700_000_000]) {
+      const csv = `${from},0.1,1,Gamma,1,10\n${from + 600},0.1,1,Gamma,1,10`;
+      const lengths = wrapped(from, ['a-dataset.json', { record }], ['b-dataset.json', { record }]);
+      const { rows } = await importFiles('servegen-deepseek-r1', [
+        lengths,
+        wrapped(from, ['a-trace.csv', { csv }], ['b-trace.csv', { csv }]),
+      ]);
+      expect(rows).toHaveLength(240);
+      expect(Math.max(...rows.map(({ timestamp }) => timestamp!))).toBeLessThanOrEqual(1_200_000);
+    }
+  });
+
+  it('of Agentic Mooncake: times since 1970', async () => {
+    const row = { input_length: 1, output_length: 1 };
+    const at = (request_id: string, timestamp: number) => ({ ...row, request_id, timestamp });
+    const source = sourceFile('a', at('a', 1_700_000_000_250), at('b', 1_700_000_000_000));
+    expect(fieldsOf(await importFiles('agentic-mooncake', [source]), 'timestamp')).toEqual([[250], [0]]);
+  });
+
+  it('of tau-bench: tools of any name', async () => {
+    const call = (name: string) => ({ role: 'assistant', tool_calls: [{ function: { name, arguments: '{}' } }] });
+    const result = { role: 'tool', content: '1' };
+    const traj = [{ role: 'user', content: 'x' }, call('find a flight'), result, call(''), result, call('last')];
+    const { rows } = await importFiles('tau-bench', [sourceFile('a', { task_id: 1, trial: 0, traj })]);
+    expect(rows.map(({ last_tool }) => last_tool)).toEqual([
+      undefined,
+      undefined,
+      'find-a-flight',
+      expect.stringMatching(/^name-/),
+    ]);
+  });
+
+  it('of a load sweep: a log that was cut off is told, not passed over like those of GPUs', async () => {
+    const log = sourceFile('detail_log_scale100.json', '{', '"0": {"event_id": 0, "in_len": 5,');
+    await expect(importFiles('vllm-burstgpt-replay', [log])).rejects.toThrow(
+      'line 1: detail_log_scale100.json: not JSON; is it cut off?',
+    );
+  });
+
+  it('null where a field may be missing', async () => {
+    const call = { t: 0, type: 'n', model: 'm', in: 10, out: 2, hash_ids: [], input_types: null, output_types: null };
+    const session = { id: 'a', block_size: 64, requests: [call] };
+    const agent = { agent_id: 'a', profile: null };
+    const config = { scenario: 'x', task: { content: 'x', output_format: null }, agents: [agent] };
+    const run = { task: 'x', iterations: [{ task_results: [{ a: 'x' }], summary: 'x' }] };
+    const said = { role: 'human', content: 'x', name: null };
+    const failure = { question: 'x', history: [said, { ...said, role: 'Assistant' }] };
+    const records: readonly (readonly [format: string, ...records: readonly object[]])[] = [
+      ['kv-cache-tester', session],
+      ['marble', config, run],
+      ['mooncake-fast25', { timestamp: 0, input_length: 1, output_length: 1, hash_ids: null }],
+      ['who-and-when', failure],
+    ];
+    for (const [format, ...lines] of records) {
+      expect((await importFiles(format, [sourceFile('a', ...lines)])).rows, format).not.toEqual([]);
+    }
+  });
+
+  it('one array of records, on one line, over lines, after an empty line', async () => {
+    const row = { timestamp: 0, input_length: 3, output_length: 2 };
+    const texts = [
+      JSON.stringify([row, row]),
+      JSON.stringify([row, row], null, 1),
+      `\n${JSON.stringify([row, row], null, 1)}`,
+    ];
+    for (const text of texts) {
+      const { rows } = await importFiles('mooncake-fast25', [sourceFile('a', ...text.split('\n'))]);
+      expect(rows).toHaveLength(2);
+    }
+    const bad = sourceFile('a', JSON.stringify([row, { ...row, timestamp: 'now' }]));
+    await expect(importFiles('mooncake-fast25', [bad])).rejects.toThrow('a: record 2: timestamp: ');
+  });
+
   it('of a load sweep: one request in two files', async () => {
     const times = { first_chunk_time: 0.1, total_chunk_time: 1, record_time: 5 };
     const log = { 0: { event_id: 0, in_len: 5, out_len: 9, out_len_expected: 20, ...times } };
@@ -89,6 +167,38 @@ describe('records that differ from those we know', () => {
         { ...row, recorded_at_ms: 1.7e12 },
       ]),
     ).toEqual([{ ...row, recorded_at_ms: 0 }, row]);
+  });
+});
+
+describe('sound records that make no call', () => {
+  it('are counted in the header', async () => {
+    const nothing = { task: 'x', iterations: [{ task_results: [], summary: 'done' }] };
+    const run = { task: 'x', iterations: [{ task_results: [{ a: 'x' }], summary: 'done' }] };
+    const session = {
+      id: 'a',
+      block_size: 64,
+      requests: [{ t: 0, type: 'n', model: 'm', in: 1, out: 1, hash_ids: [] }],
+    };
+    const captured = { _near_dup_group: 'g', record: session };
+    const notes = async (format: string, ...records: readonly object[]) =>
+      leftOutNotes((await importFiles(format, [sourceFile('a', ...records)])).header);
+    expect(await notes('marble', run)).toEqual([]);
+    expect(await notes('marble', nothing, run)).toEqual(['1 of 2 runs, in which no agent has a result.']);
+    expect(await notes('kv-cache-tester', captured, captured, captured)).toEqual([
+      '2 of 3 sessions, of which another capture was taken.',
+    ]);
+    const said = { role: 'human', content: 'x', name: 'a' };
+    const failure = { question: 'x', history: [said, said] };
+    expect(await notes('who-and-when', { ...failure, history: [] }, failure)).toEqual([
+      '1 of 2 runs, which hold no call.',
+    ]);
+    const episode = { task_id: 1, trial: 0, traj: [{ role: 'user', content: 'x' }] };
+    expect(await notes('tau-bench', { ...episode, traj: [] }, episode)).toEqual([
+      '1 of 2 episodes, in which nobody says anything.',
+    ]);
+    expect(await notes('dylan', { record: [[null]] }, { record: [['x']] })).toEqual([
+      '1 of 2 questions, which nobody answered.',
+    ]);
   });
 });
 
@@ -111,6 +221,24 @@ describe('records that are left out', () => {
       'a: line 3: timestamp: ',
     );
   });
+});
+
+it('upstream files tell their model by their folders, as archived copies do', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'maestro-import-'));
+  try {
+    const [coding, database] = ['HumanEval/gpt_35_turbo_0301', 'result/gpt3.5turbov2'].map((name) =>
+      join(folder, name),
+    );
+    for (const path of [coding!, database!]) await mkdir(path, { recursive: true });
+    await writeFile(join(coding!, 'llmlp_human_eval_0_0_443.json'), JSON.stringify(Array(8).fill(['x'])));
+    const run = { task: 'x', iterations: [{ task_results: [{ a: 'x' }], summary: 'done' }] };
+    await writeFile(join(database!, 'BASE.json'), JSON.stringify(run, null, 1));
+    const model = async (format: string, path: string) => (await importTrace(format, [path])).rows[0]!.model;
+    expect(await model('dylan', coding!)).toBe('gpt-3.5-turbo-0301');
+    expect(await model('marble', database!)).toBe('gpt-3.5-turbo');
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });
 
 it('folders are read with the folders in them', async () => {

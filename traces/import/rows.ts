@@ -18,6 +18,16 @@ export function rebaseRecordedTimes(rows: readonly TraceRow[]): TraceRow[] {
   });
 }
 
+/** Arrivals counted from the first of them: a part of a trace, or one with times since 1970, would begin with a long silence. */
+export function fromZero(rows: readonly TraceRow[]): TraceRow[] {
+  let startMs = Number.POSITIVE_INFINITY;
+  for (const { timestamp } of rows) startMs = Math.min(startMs, timestamp ?? startMs);
+  if (startMs === 0) return [...rows];
+  return rows.map((row) =>
+    row.timestamp === undefined ? row : { ...row, timestamp: roundMs(row.timestamp - startMs) },
+  );
+}
+
 /** Microseconds are as fine as any source measures. */
 export function roundMs(ms: number): number {
   return Math.round(ms * 1000) / 1000;

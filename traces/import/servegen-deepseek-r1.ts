@@ -1,6 +1,7 @@
 import { isObject, parseJson } from '../../src/model/json.js';
 import type { TraceRow } from '../schema.js';
 import { refuse, type SourceFile, type TraceImporter } from './importer.js';
+import { leftOutNote } from './left-out.js';
 import { slug, stem } from './names.js';
 import { roundMs } from './rows.js';
 import { drawArrivals, Histogram, parseWindows, type RateWindow, windowLengthS } from './servegen-fits.js';
@@ -34,7 +35,8 @@ export const servegenDeepseekR1: TraceImporter = {
     const lengthS = new Map(active.map(({ name, windows }) => [name, windowLengthS(windows, WINDOW_S)]));
     const counts = new Map<string, number>();
     const rows: TraceRow[] = [];
-    for (const startS of startsOf(active)) {
+    const starts = startsOf(active);
+    for (const startS of starts) {
       if (rows.length >= limitWorkflows) break;
       const drawn: TraceRow[] = [];
       for (const client of active) {
@@ -46,7 +48,7 @@ export const servegenDeepseekR1: TraceImporter = {
           counts.set(client.name, number);
           drawn.push({
             request_id: `servegen/${client.name}/${number}`,
-            timestamp: roundMs((startS + atS) * 1000),
+            timestamp: roundMs((startS - starts[0]! + atS) * 1000),
             input_length: lengths.input.draw(rng),
             output_length: lengths.output.draw(rng),
             tenant: client.name,
@@ -68,9 +70,7 @@ export const servegenDeepseekR1: TraceImporter = {
           'Recorded: clients (tenants), and how many requests each sent in each window of ten minutes.',
           'Sampled: times in a window (from the fitted gaps), prompt and output tokens (from histograms, each on its own: how they go together is lost).',
           'Not in the source: single requests, sessions, text. Output tokens hold the reasoning.',
-          ...(active.length < clients.length
-            ? [`Left out: ${clients.length - active.length} of ${clients.length} clients, which lack rates or lengths.`]
-            : []),
+          ...leftOutNote(clients.length - active.length, clients.length, 'clients, which lack rates or lengths'),
         ],
       },
       rows: rows.slice(0, limitWorkflows),
@@ -94,6 +94,7 @@ async function readClients(files: readonly SourceFile[]): Promise<Client[]> {
       if (typeof content === 'string') {
         const windows = parseWindows(content);
         if (windows) clientOf(origin).windows = windows;
+        else if (/^\s*[{[]/.test(content)) refuse(file, line, 'not JSON');
         else refuse(file, line, 'not rows of start, rate, variation, family and its parameters');
       } else clientOf(origin).lengths = parseLengths(content);
     }
@@ -113,7 +114,7 @@ async function* readDocuments(file: SourceFile): AsyncGenerator<{
     number += 1;
     const value = whole.length === 0 && line.startsWith('{') ? parseJson(line) : undefined;
     if (!isObject(value) && line.startsWith('{"_file"')) refuse(file, number, 'not JSON');
-    else if (!isObject(value)) whole.push(line);
+    else if (!isObject(value)) whole.push(...(whole.length > 0 || line.trim() !== '' ? [line] : []));
     else {
       const origin = typeof value._file === 'string' ? value._file : file.name;
       if (typeof value.csv === 'string') yield { origin, line: number, content: value.csv };

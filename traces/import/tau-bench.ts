@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import type { TraceRow } from '../schema.js';
 import { parseRecord, readRecords, type TraceImporter } from './importer.js';
-import { slug, stem, UniqueNames } from './names.js';
+import { leftOutNote } from './left-out.js';
+import { plainName, slug, stem, UniqueNames } from './names.js';
 import { BLOCK_TOKENS, PrefixBlocks } from './rows.js';
 import { type KeptText, textFields } from './text-fields.js';
 import { TokenCounter, VOCABULARY } from './tokens.js';
@@ -38,6 +39,7 @@ export const tauBench: TraceImporter = {
     const counter = new TokenCounter();
     const blocks = new PrefixBlocks();
     let taken = 0;
+    let empty = 0;
     for (const file of files) {
       for await (const { record, line, origin } of readRecords(file)) {
         if (taken === limitWorkflows) break;
@@ -47,7 +49,9 @@ export const tauBench: TraceImporter = {
         const template = domain === undefined ? 'tau-bench' : `tau-bench-${domain}`;
         const task = `${template}-${parsed.task_id}`;
         const workflowId = names.take(`${task}/${parsed.trial}`);
-        rows.push(...episodeRows(parsed, { workflowId, template, task, model, domain, kept, counter, blocks }));
+        const made = episodeRows(parsed, { workflowId, template, task, model, domain, kept, counter, blocks });
+        if (made.length === 0) empty += 1;
+        rows.push(...made);
         taken += 1;
       }
     }
@@ -60,6 +64,7 @@ export const tauBench: TraceImporter = {
           'Recorded: order, who speaks, tool calls, kind of the message before.',
           'Derived: edges (strict turns), all token counts (texts counted with o200k_base; tool calls with their arguments), prefix blocks, number of tools, model of the agent (from the file name).',
           'Not in the source: times; tool definitions and the rules of the simulated user, so prompts are longer than counted.',
+          ...leftOutNote(empty, taken, 'episodes, in which nobody says anything'),
         ],
       },
       rows,
@@ -136,7 +141,8 @@ function episodeRows(source: Episode, build: Build): TraceRow[] {
         ],
       });
     }
-    lastTool = said.tool_calls?.at(-1)?.function.name ?? lastTool;
+    const tool = said.tool_calls?.at(-1)?.function.name;
+    if (tool !== undefined) lastTool = plainName(tool);
     lastText = said.content ?? '';
     // A simulated user takes what the agent says for the messages of its own user.
     before = { kind: said.role === 'tool' ? 'tool' : 'user', tokens };

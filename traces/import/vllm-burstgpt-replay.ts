@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { isObject, parseJson } from '../../src/model/json.js';
 import { type TraceRow, tokens } from '../schema.js';
-import { parseRecord, readTexts, type TraceImporter } from './importer.js';
-import { UniqueNames } from './names.js';
+import { parseRecord, readTexts, refuse, type TraceImporter } from './importer.js';
+import { stem, UniqueNames } from './names.js';
 import { roundMs } from './rows.js';
 
 /** On the clock of a machine or since 1970. */
@@ -39,10 +39,11 @@ export const vllmBurstgptReplay: TraceImporter = {
       for await (const { text, line, origin } of readTexts(file)) {
         number += 1;
         const entries = parseJson(text);
+        if (entries === undefined && /^\s*\{/.test(text)) refuse(file, line, `${origin}: not JSON; is it cut off?`);
         const records = isObject(entries) ? Object.values(entries) : [];
         // Samples of GPU and server are objects of other fields, or CSV.
         if (!records.some((record) => isObject(record) && 'first_chunk_time' in record)) continue;
-        const load = /scale(\d+)/.exec(origin)?.[1] ?? String(number);
+        const load = /scale(\d+)/.exec(stem(origin))?.[1] ?? String(number);
         for (const [index, record] of records.entries()) {
           const parsed = parseRecord(request, record, file, line, `request ${index + 1} of ${origin}: `);
           if (parsed) rows.push(requestRow(parsed, load, names));

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { TraceRow } from '../schema.js';
 import { parseRecord, readRecords, type TraceImporter } from './importer.js';
+import { leftOutNote } from './left-out.js';
 import { fingerprint, slug, stem, UniqueNames } from './names.js';
 import { BLOCK_TOKENS, PrefixBlocks } from './rows.js';
 import { TokenCounter } from './tokens.js';
@@ -15,7 +16,10 @@ const failure = z.object({
         .nullish()
         .transform((text) => text ?? ''),
       role: z.string(),
-      name: z.string().optional(),
+      name: z
+        .string()
+        .nullish()
+        .transform((name) => name ?? undefined),
     }),
   ),
   system_prompt: z.record(z.string(), z.string()).nullish(),
@@ -35,6 +39,7 @@ export const whoAndWhen: TraceImporter = {
     const blocks = new PrefixBlocks();
     const count = (text: string) => counter.count(text);
     let taken = 0;
+    let empty = 0;
     for (const file of files) {
       for await (const { record, line, origin } of readRecords(file)) {
         if (taken === limitWorkflows) break;
@@ -46,6 +51,7 @@ export const whoAndWhen: TraceImporter = {
         const calls = grouped ? captainCalls(history, system_prompt ?? {}, count) : magenticCalls(history, count);
         const workflowId = names.take(`${template}/${slug(stem(origin))}`);
         const task = `who-and-when-${fingerprint(question.trim())}`;
+        if (calls.length === 0) empty += 1;
         rows.push(...calls.map((call, index) => toRow(call, index, { workflowId, template, task, blocks })));
         taken += 1;
       }
@@ -60,6 +66,7 @@ export const whoAndWhen: TraceImporter = {
           'Derived: which messages are calls (ledger and hand-off are one; terminals, the human and notes of the framework are none), edges (one after the other), token counts (o200k_base), tool calls (code that was run), prefix blocks.',
           'By rule: output tokens of web and file surfers (only what they did is recorded, not the call).',
           'Not in the source: times, models, calls that choose the next speaker; instructions of Magentic-One, so its prompts are longer than counted.',
+          ...leftOutNote(empty, taken, 'runs, which hold no call'),
         ],
       },
       rows,
