@@ -100,6 +100,20 @@ describe('validateSilicon', () => {
     expect(floats).toEqual({ ...plain, row: 2 });
   });
 
+  it('takes the words for backend and precision as others write them', async () => {
+    const old = { backend_version: '0.12.0' };
+    for (const [word, usual] of [
+      [{ backend: 'vLLM' }, {}],
+      [{ precision: 'BF16' }, {}],
+      [{ precision: 'bfloat16' }, {}],
+      [{ precision: 'FP8' }, { precision: 'fp8' }],
+      [{ precision: 'w4a16' }, { precision: 'int4' }],
+    ] as const) {
+      const [theirs, ours] = await run([HEADER, row({ ...old, ...word }), row({ ...old, ...usual })]);
+      expect(theirs, JSON.stringify(word)).toEqual({ ...ours, row: 1 });
+    }
+  });
+
   it('refuses a header that names a column twice', async () => {
     await expect(run([`${HEADER},isl`, `${row({})},8`])).rejects.toThrow('line 1: the header has the column isl twice');
   });

@@ -97,15 +97,16 @@ export interface RowPlan {
 /** More in flight than any engine has seats, and than a run should take memory for. */
 const MOST_IN_FLIGHT = 100_000;
 
-/** Programs that know no missing whole numbers write `128` as `128.0`. */
-function withWholeCounts(cells: Cells): Cells {
+/** Programs that know no missing whole numbers write `128` as `128.0`; words are written as their authors like (`vLLM`, `FP8`). */
+function inOneWay(cells: Cells): Cells {
   const counts = [...SIZES, ...SPLITS].map((column) => [column, cells[column].replace(/\.0+$/, '')]);
-  return { ...cells, ...Object.fromEntries(counts) };
+  const words = (['backend', 'precision'] as const).map((column) => [column, cells[column].toLowerCase()]);
+  return { ...cells, ...Object.fromEntries([...counts, ...words]) };
 }
 
 /** How to run a row, or why it cannot be. */
 export function planSiliconRow(given: Cells, options: SiliconOptions = {}): RowPlan | string {
-  const cells = withWholeCounts(given);
+  const cells = inOneWay(given);
   if (cells.concurrency === '') return 'concurrency is not recorded';
   for (const column of SIZES) {
     if (!/^[1-9]\d*$/.test(cells[column])) return `${column} is “${cells[column]}”, not a whole number above 0`;
@@ -178,11 +179,16 @@ function dtypeOf(precision: string): Dtype | undefined {
   switch (precision) {
     case '':
     case 'bf16':
+    case 'bfloat16':
     case 'fp16':
+    case 'float16':
       return 'bf16';
     case 'fp8':
+      return 'fp8';
+    // Weights of four bits beside activations of sixteen.
     case 'int4':
-      return precision;
+    case 'w4a16':
+      return 'int4';
     // Four bits and a scale for each block, whatever the format is called.
     case 'fp4':
     case 'nvfp4':

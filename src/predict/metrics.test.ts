@@ -7,6 +7,8 @@ describe('the figures', () => {
     expect(pinballLoss(0.95, [10, 10], [20, 0])).toBeCloseTo((0.95 * 10 + 0.05 * 10) / 2);
     expect(rSquared([2, 2], [1, 3])).toBe(0);
     expect(rSquared([1, 3], [1, 3])).toBe(1);
+    const constant = Array<number>(1600).fill(Math.log1p(100));
+    expect(rSquared(constant.with(0, 0), constant)).toBe(0);
     expect([medianOf([]), medianOf([3, 1, 2])]).toEqual([undefined, 2]);
   });
 

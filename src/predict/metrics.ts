@@ -22,11 +22,14 @@ export function rSquared(predicted: ArrayLike<number>, truth: ArrayLike<number>)
   for (let index = 0; index < truth.length; index++) mean += truth[index]! / truth.length;
   let left = 0;
   let all = 0;
+  // The mean of equal numbers is rounded, so that their squares may sum to more than nothing.
+  let varies = false;
   for (let index = 0; index < truth.length; index++) {
+    varies ||= truth[index] !== truth[0];
     left += (truth[index]! - predicted[index]!) ** 2;
     all += (truth[index]! - mean) ** 2;
   }
-  return all === 0 ? 0 : 1 - left / all;
+  return varies ? 1 - left / all : 0;
 }
 
 /** Area under the ROC curve: the chance that a positive has a higher score than a negative. Undefined without both kinds. */
