@@ -8,6 +8,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { traceCalls } from '../../sim/predict/trace-calls.js';
+import { renderTable } from '../../src/cli/output.js';
 import { FEATURE_NAMES } from '../../src/predict/features.js';
 import { keptBack } from '../../src/predict/training/split.js';
 import { selectRows, type TrainingTable, trainingTable } from '../../src/predict/training-table.js';
@@ -47,16 +48,17 @@ try {
   const script = join(import.meta.dirname, 'compare.py');
   const answer = JSON.parse(execFileSync(flags.python, [script, scratch], { encoding: 'utf8' }));
   console.log(`${settings.trees} trees x ${settings.leaves} leaves, MAE in tokens; LightGBM ${answer.lightgbm}`);
-  for (const source of SOURCES) {
-    const theirs = answer.errors[source];
-    const difference = `${((own[source]! / theirs - 1) * 100).toFixed(2)} %`;
-    console.log(
-      source.padEnd(20) +
-        own[source]!.toFixed(2).padStart(10) +
-        theirs.toFixed(2).padStart(10) +
-        difference.padStart(10),
-    );
-  }
+  const rows = SOURCES.map((source) => {
+    const theirs: number = answer.errors[source];
+    return [source, own[source]!.toFixed(2), theirs.toFixed(2), `${((own[source]! / theirs - 1) * 100).toFixed(2)} %`];
+  });
+  const titles = ['source', 'own trainer', 'LightGBM', 'own against it'];
+  console.log(
+    renderTable(
+      titles.map((title, index) => ({ title, align: index === 0 ? 'left' : 'right' })),
+      rows,
+    ),
+  );
 } finally {
   rmSync(scratch, { recursive: true });
 }
