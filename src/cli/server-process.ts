@@ -1,4 +1,5 @@
 import { setFlagsFromString } from 'node:v8';
+import { renderFailure } from './output.js';
 
 /** What a process that serves asks of Node. */
 export function prepareProcess(): void {
@@ -39,7 +40,10 @@ export function stopOnSignal(
     onSignal();
     stop().then(
       () => process.exit(0),
-      () => process.exit(1),
+      (error: unknown) => {
+        process.stderr.write(`${renderFailure(error)}\n`);
+        process.exit(1);
+      },
     );
   };
   process.on('SIGINT', handle);

@@ -6,6 +6,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { request } from 'undici';
 import { afterEach, describe, expect, it } from 'vitest';
 
@@ -106,6 +107,21 @@ describe('maestro up --host', () => {
       expect(await startUp('--host', '0.0.0.0', '--insecure', ...args)).toContain('http://');
     },
   );
+});
+
+it('an end that fails says why', async () => {
+  const module = join(ROOT, 'src/cli/server-process.ts');
+  const code = `import(${JSON.stringify(module)}).then(({ stopOnSignal }) => {
+    stopOnSignal(() => Promise.reject(new Error('no way out')), () => {}, () => {});
+    setInterval(() => {}, 1000);
+    console.log('ready');
+  });`;
+  const child = spawn(process.execPath, ['--import', 'tsx', '--eval', code], { stdio: ['ignore', 'pipe', 'pipe'] });
+  children.push(child);
+  await once(child.stdout!, 'data');
+  child.kill('SIGTERM');
+  const [said, [exitCode]] = await Promise.all([text(child.stderr!), once(child, 'exit')]);
+  expect([exitCode, said]).toEqual([1, expect.stringContaining('error: no way out')]);
 });
 
 describe('maestro up --fleet', () => {
