@@ -54,7 +54,7 @@ export class Candidates {
     }
     if (!index.hasAsleep) return found;
     let sleeping = 0;
-    const calm = index.runsWithPool(request.prediction.kvTokens.bound);
+    const calm = index.runsFor(request);
     index.visitSoonestReady((engine) => {
       if (calm && disturbs(engine, this.spared)) return false;
       if (look(engine)) sleeping += 1;

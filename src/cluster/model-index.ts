@@ -12,6 +12,8 @@ import {
   placesOf,
   type SeatLimits,
 } from './engine-record.js';
+import { FITS_POOL } from './filter/fits-pool.js';
+import type { PlaceRequest } from './place-request.js';
 import { ModelPace } from './slowness.js';
 
 const LOAD_BUCKETS = 16;
@@ -73,10 +75,13 @@ export class ModelIndex {
     return this.roomiest(kvTokens, (other) => other !== engine) !== undefined;
   }
 
-  /** Some running engine has a pool for so much KV, be it full or not. */
-  runsWithPool(kvTokens: number): boolean {
+  /** Some running engine can serve the stage, be it full or not: its pool and its context are long enough. */
+  runsFor(request: PlaceRequest): boolean {
     if (this.running === 0) return false;
-    for (const [{ view }, { running }] of this.counted) if (running && view.kvPoolTokens >= kvTokens) return true;
+    const kvTokens = request.prediction.kvTokens.bound;
+    for (const [engine, { running }] of this.counted) {
+      if (running && engine.view.kvPoolTokens >= kvTokens && FITS_POOL.passes(request, engine)) return true;
+    }
     return false;
   }
 

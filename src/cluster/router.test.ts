@@ -271,6 +271,21 @@ describe('ClusterRouter: views', () => {
   });
 });
 
+it('wakes an engine for a stage that is too long for those that run, although another would have to sleep for it', () => {
+  const made = router([
+    makeView('n0/short', {}, { maxModelLen: 8_192 }),
+    makeView(
+      'n1/long',
+      { state: 'sleeping', readyInMs: 700, disturbanceMs: 50, victims: ['n1/b'] },
+      { maxModelLen: 16_384 },
+    ),
+    makeView('n1/b', {}, { model: 'model-b' }),
+  ]);
+  expect(place(made, { promptTokens: 8_000, maxTokens: 100 })).toMatchObject({ engineId: 'n0/short' });
+  const long = { promptTokens: 8_000, maxTokens: 1_000, outputLimited: true };
+  expect(place(made, long)).toMatchObject({ kind: 'place', engineId: 'n1/long' });
+});
+
 describe('ClusterRouter.capacity', () => {
   /** A full engine of the model; another that sleeps, for which one of another model would have to sleep; and more. */
   const besideFull = (...more: EngineView[]): EngineView[] => [
