@@ -1,5 +1,5 @@
 /**
- * How fast the simulator is: `npm run bench:sim` (`-- --json`). Plays the Azure conversation arrivals that ship, as recorded and compressed until the fleet is full, and synthetic fleets of
+ * How fast the simulator is: `npm run bench:sim [-- --json --million]`. Plays the Azure conversation arrivals that ship, as recorded and compressed until the fleet is full, and synthetic fleets of
  * growing size. CPU seconds of the process, garbage collector and compiler included; each case runs in a process of its own, so that the peak of memory is its own. It is then played again in
  * that process (`warmRequestsPerCpuSecond`), which is what a sweep does for most of its time: its processes play one cell after the other, and the code is compiled in the first.
  */
@@ -18,6 +18,7 @@ import { serviceTimes } from '../src/engine/service-times.js';
 import { findOrderingPolicy } from '../src/global/order/registry.js';
 import { readTrace } from '../traces/reader.js';
 import { groupWorkflows, type TraceWorkflow } from '../traces/workflow.js';
+import { scriptFlags } from './flags.js';
 
 interface Case {
   readonly name: string;
@@ -89,12 +90,19 @@ const MILLION: Case = {
   synthetic: { stages: 1_000_000, models: 10 },
 };
 
-const [mode, payload] = process.argv.slice(2).filter((argument) => argument !== '--');
+// A case is played in a process of its own, which is this script again.
+const [mode, payload] = process.argv.slice(2);
 if (mode === 'case') console.log(JSON.stringify(await measure(JSON.parse(payload!) as Case)));
-else main(process.argv.includes('--json'), process.argv.includes('--million'));
+else {
+  const { json, million } = scriptFlags('npm run bench:sim -- [flags]\nHow fast the simulator is.', {
+    json: { type: 'boolean', default: false, help: 'print the figures as JSON' },
+    million: { type: 'boolean', default: false, help: 'one million stages on 1,000 engines, and no other case' },
+  });
+  main(json, million ? [MILLION] : CASES);
+}
 
-function main(json: boolean, million: boolean): void {
-  const rows = (million ? [...CASES, MILLION] : CASES).map((each) => {
+function main(json: boolean, cases: readonly Case[]): void {
+  const rows = cases.map((each) => {
     const run = spawnSync(
       process.execPath,
       [...GARBAGE_COLLECTION, '--import', 'tsx', fileURLToPath(import.meta.url), 'case', JSON.stringify(each)],
