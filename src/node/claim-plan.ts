@@ -99,10 +99,10 @@ export class ClaimPlan {
     const lenders = engines.filter((record) => record !== target && !leaving.has(record) && !shrunk.has(record));
     const lent = lentBytes(ledger, lenders);
     const rest = beyondLent(need, lent);
+    const hold = target.holds.first();
+    // Where nobody is held, those inside wait for what others give back: nobody sleeps for them.
     const victims =
-      rest.length === 0
-        ? NOBODY
-        : this.victimsFor(target, { claimKey, hold: target.holds.first()!, need: rest, lent }, lenders);
+      rest.length === 0 ? NOBODY : hold && this.victimsFor(target, { claimKey, hold, need: rest, lent }, lenders);
     if (!victims) return false;
     for (const victim of victims) this.empty(victim, target);
     for (const { record, bytes: back } of givenBack(ledger, need, lent, victims)) {

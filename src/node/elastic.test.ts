@@ -176,6 +176,27 @@ describe('elastic KV memory', () => {
     expect(manager.view('b')?.state).toBe('sleeping');
   });
 
+  it('gives more to calls that were pushed out and do not fit their limit, and asks nothing of it back while they run', () => {
+    const manager = bothAwake(3072);
+    const read = (running: number, waiting: number, nowMs: number) => {
+      manager.engineEvent(
+        { kind: 'counters', engineId: 'b', running, waiting, preemptionsTotal: 1, kvUsage: 0 },
+        nowMs,
+      );
+      return brief(manager.tick(nowMs));
+    };
+    // s2 has outgrown the 2 GiB that it was promised. One reading may have been taken between two steps.
+    expect(read(0, 1, 1_000)).toEqual([]);
+    expect(read(0, 1, 2_000)).toEqual(['kv-limit a 15']);
+    manager.engineEvent({ kind: 'kv-limited', engineId: 'a', bytes: 15 * GiB }, 2_100);
+    expect(brief(manager.tick(2_100))).toEqual(['kv-limit b 3']);
+    expect(read(1, 0, 3_000)).toEqual([]);
+    const { kvPoolTokens } = manager.view('a')!;
+    expect(kvPoolTokens).toBe(15 * 1024);
+    manager.release('s2', {}, 4_000);
+    expect(manager.view('a')!.kvPoolTokens).toBe(16 * 1024);
+  });
+
   it('takes a pool whose limit does not follow for a fixed one', () => {
     const manager = pair();
     manager.reserve(testDemand('s2', 'b', { kvTokens: 1024 }), 1);

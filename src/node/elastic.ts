@@ -1,6 +1,9 @@
 import type { EngineRecord } from './engine-record.js';
 import type { MemoryLedger } from './ledger.js';
 
+/** What is inside an engine and cannot go on under its limit needs an unknown amount more: so much at a time, until it runs. */
+const STARVED_GROWTH = 1.5;
+
 /** KV memory that an engine should be given, per GPU: the least that lets its first held stage start, and what would do for all of them. */
 export interface KvWish {
   readonly leastBytes: number;
@@ -18,16 +21,22 @@ export function kvWish(record: EngineRecord, ledger: MemoryLedger): KvWish {
     const bytes = ledger.kvBytes(record.spec.engineId);
     return { leastBytes: bytes, wishedBytes: bytes };
   }
-  const { holds, reservations } = record;
+  const { holds, reservations, kvFloorBytes, kvStarved } = record;
   const reserved = reservations.reservedTokens;
   const first = holds.first();
   // What is held for many together may rise by more than the bound of the one that joins them.
-  const leastBytes = kvBytesFor(record, first ? record.tokensWith(first.demand) : reserved);
+  const promisedBytes = kvBytesFor(record, first ? record.tokensWith(first.demand) : reserved);
+  const heldBytes = ledger.kvBytes(record.spec.engineId);
+  const leastBytes = Math.min(
+    Math.ceil(record.spec.kvPoolBytes),
+    Math.max(promisedBytes, kvStarved ? Math.ceil(STARVED_GROWTH * heldBytes) : kvFloorBytes),
+  );
   return { leastBytes, wishedBytes: Math.max(leastBytes, kvBytesFor(record, reserved + holds.kvTokens)) };
 }
 
-/** Is its KV limit all that keeps its first held stage from starting? One that has its whole pool waits for leases to end. */
+/** Is its KV limit all that keeps its first held stage from starting, or those inside it from going on? One that has its whole pool waits for leases to end. */
 export function wantsToGrow(record: EngineRecord): boolean {
+  if (record.kvStarved) return isElastic(record) && record.kvShrinkingTo === undefined;
   if (!isElastic(record) || record.residency.state !== 'running' || record.kvShrinkingTo !== undefined) return false;
   if (record.kvLimitTokens >= record.spec.kvPoolTokens) return false;
   const first = record.holds.first();
@@ -37,7 +46,8 @@ export function wantsToGrow(record: EngineRecord): boolean {
 /** KV memory per GPU that nobody has been promised: its prefix cache, and what was lent to it for good times. */
 export function slackBytes(record: EngineRecord, ledger: MemoryLedger): number {
   if (!isElastic(record) || record.residency.state !== 'running' || record.kvShrinkingTo !== undefined) return 0;
-  const promisedBytes = kvBytesFor(record, record.reservations.reservedTokens);
+  if (record.kvStarved) return 0;
+  const promisedBytes = Math.max(record.kvFloorBytes, kvBytesFor(record, record.reservations.reservedTokens));
   return Math.max(0, ledger.kvBytes(record.spec.engineId) - promisedBytes);
 }
 

@@ -20,6 +20,8 @@ const MINUTE_MS = 60_000;
 /** Preemptions inside vLLM cost whole prompts; a tenth more memory for each in a minute, up to half as much again. */
 const MARGIN_PER_PREEMPTION = 0.1;
 const MOST_MARGIN = 0.5;
+/** One reading may have been taken between two steps. */
+const STARVED_READINGS = 2;
 
 /** All that the manager keeps about one engine. */
 export class EngineRecord {
@@ -40,6 +42,13 @@ export class EngineRecord {
   kvMoves = true;
   /** Has its limit been below its pool since its counters were read last? */
   kvLowered = false;
+  /**
+   * Nothing in it runs, and what is inside waits, under a limit below its pool: a call that has outgrown what was promised for it was pushed out, and comes in again only where
+   * all of it fits.
+   */
+  kvStarved = false;
+  /** KV memory that it is not asked to give back while it has leases: it was given to those that had starved. */
+  kvFloorBytes = 0;
   /** KV memory that it keeps for each promised byte: more than 1 while its own counters show that promises were too small. */
   kvMargin = 1;
   /** Takes no new batch stages later in the order than this: an interactive one waits for the room of whoever empties first. */
@@ -67,6 +76,7 @@ export class EngineRecord {
   engineWaiting: number | undefined;
   kvUsage = 0;
   private recentPreemptions = 0;
+  private starvedReadings = 0;
   private countersAtMs = 0;
 
   observedAtMs = 0;
@@ -111,6 +121,8 @@ export class EngineRecord {
     this.kvShrinkingTo = undefined;
     this.kvMoves = true;
     this.kvMargin = 1;
+    this.kvStarved = false;
+    this.kvFloorBytes = 0;
     this.recentPreemptions = 0;
     this.engineRunning = undefined;
     this.engineWaiting = undefined;
@@ -149,7 +161,10 @@ export class EngineRecord {
 
   /** Place in the global order of the most urgent stage that room for it would serve: those that are held, or the first that waits for its model and was not sent for want of room among them. */
   claimKey(): number {
-    return Math.min(this.holds.first()!.demand.orderKey, this.config.firstWaitingKey(this.spec.model));
+    const first = this.holds.first();
+    // Those that it would serve have begun.
+    if (!first) return Number.NEGATIVE_INFINITY;
+    return Math.min(first.demand.orderKey, this.config.firstWaitingKey(this.spec.model));
   }
 
   /** Demands that are to be expected while it would fall asleep and wake again. */
@@ -185,6 +200,8 @@ export class EngineRecord {
 
   limitKv(tokens: number): void {
     this.kvLimitTokens = tokens;
+    this.kvStarved = false;
+    this.starvedReadings = 0;
     if (tokens < this.spec.kvPoolTokens) this.kvLowered = true;
   }
 
@@ -192,6 +209,10 @@ export class EngineRecord {
     this.lastUsedMs = nowMs;
     this.pace.taken(this.reservations.seats, nowMs);
     this.mix.ended(use);
+    if (this.idle) {
+      this.kvStarved = false;
+      this.kvFloorBytes = 0;
+    }
     this.meanLeaseMs += LEASE_LEARNING_RATE * (nowMs - held.lease.grantedAtMs - this.meanLeaseMs);
   }
 
@@ -202,6 +223,9 @@ export class EngineRecord {
     this.engineRunning = running;
     this.engineWaiting = waiting;
     this.kvUsage = kvUsage;
+    const starves = running === 0 && waiting > 0 && !this.idle && this.kvLimitTokens < kvPoolTokens;
+    this.starvedReadings = starves ? this.starvedReadings + 1 : 0;
+    this.kvStarved = this.starvedReadings >= STARVED_READINGS;
     const inUseTokens = Number.isFinite(kvPoolTokens) ? Math.ceil(kvUsage * kvPoolTokens) : undefined;
     if (inUseTokens !== undefined) this.reservations.read({ inUseTokens, running, generatedTokens }, nowMs);
     this.pace.observe(counters, inUseTokens ?? 0, nowMs);

@@ -357,6 +357,7 @@ export class NodeManager {
 
   private counters(record: EngineRecord, event: Extract<EngineEvent, { kind: 'counters' }>, nowMs: number): void {
     this.preemptions += record.counted(event, nowMs);
+    if (record.kvStarved) this.residency.planDueMs = nowMs;
     if (record.residency.state === 'running' && record.holds.size > 0) this.mayGrant(record);
   }
 

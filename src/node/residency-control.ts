@@ -230,6 +230,7 @@ export class ResidencyControl {
         break;
       case 'grow':
         if (!ledger.growKv(engineId, step.kvBytes)) return;
+        if (record.kvStarved) record.kvFloorBytes = step.kvBytes;
         this.limitKv(record, step.kvBytes);
         this.host.mayGrant(record);
         break;
