@@ -15,6 +15,10 @@ export const REJECTION_KINDS: Partial<Record<ErrorCode, OutcomeKind>> = {
 
 /** A longer explanation is not repeated. */
 const MAX_DETAIL_LENGTH = 1000;
+/** What the web framework under vLLM says of a path that it does not have; which paths there are hangs on the model. */
+const NO_ENDPOINT = 'Not Found';
+const NO_ENDPOINT_MESSAGE =
+  'The engine of this model does not serve this endpoint: embeddings need an embedding model, the others one that generates text, and a release of vLLM that has them.';
 
 /** How an engine's error answer is shown to the client. */
 export interface RefusalAnswer {
@@ -71,7 +75,8 @@ function wrap(status: number, body: Buffer, dialect: ApiDialect): Buffer {
   const { error, detail } = objectOf(parseJson(body.toString('utf8')));
   const said = isObject(error) ? error['message'] : detail;
   const known = typeof said === 'string' && said.length > 0 && said.length <= MAX_DETAIL_LENGTH;
-  const message = `The engine refused the request${known ? `: ${said}` : '.'}`;
+  const isUnserved = status === 404 && detail === NO_ENDPOINT;
+  const message = isUnserved ? NO_ENDPOINT_MESSAGE : `The engine refused the request${known ? `: ${said}` : '.'}`;
   if (dialect === 'anthropic') return Buffer.from(JSON.stringify(anthropicError(status, message)));
   const type = status >= 500 ? 'engine_error' : 'invalid_request_error';
   return Buffer.from(JSON.stringify({ error: { message, type, param: null, code: status } }));
