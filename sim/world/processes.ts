@@ -68,7 +68,7 @@ export class EngineProcesses {
   startAgain(engineId: string): void {
     const { weightBytes, workspaceBytes = 0, kvPoolBytes, residueBytes, gpuIndices } = this.engine(engineId).spec;
     const needed = weightBytes + workspaceBytes + kvPoolBytes + residueBytes;
-    const free = Math.min(...gpuIndices.map((gpu) => this.freeBytes(gpu)));
+    const free = Math.min(...gpuIndices.map((gpu) => this.freeBytes(gpu, engineId)));
     this.start(engineId, free < needed);
   }
 
@@ -200,10 +200,17 @@ export class EngineProcesses {
     });
   }
 
-  /** What nobody has and nobody has been promised: an engine that is waking up takes its memory in a moment. */
-  private freeBytes(gpu: number): number {
+  /** What nobody has and nobody has been promised: an engine that is waking up takes its memory in a moment, and one that is down its residue when it starts again. */
+  private freeBytes(gpu: number, starting: string): number {
+    const { ledger } = this.manager;
     const { totalBytes, usedBytes } = this.device.snapshot().gpus[gpu]!;
-    return Math.min(totalBytes - usedBytes, this.manager.ledger.gpuFreeBytes(gpu));
+    let free = Math.min(totalBytes - usedBytes, ledger.gpuFreeBytes(gpu));
+    for (const [engineId, { engine }] of this.byId) {
+      const { gpuIndices, residueBytes } = engine.spec;
+      if (engineId !== starting && gpuIndices.includes(gpu) && ledger.phase(engineId) === 'absent')
+        free -= residueBytes;
+    }
+    return free;
   }
 
   private process(engineId: string): EngineProcess {

@@ -1,49 +1,103 @@
 import { runSimulation } from '../../sim/simulation.js';
-import type { LinkFaults, SimFault, SimResult } from '../../sim/types.js';
+import {
+  type LinkFaults,
+  PLACEMENTS,
+  RESERVATIONS,
+  type SimFault,
+  type SimResult,
+  type SimScenario,
+} from '../../sim/types.js';
+import { parseConfig } from '../../src/config/load.js';
+import { toNodeSpecs } from '../../src/config/node-specs.js';
 import { ORDERING_POLICIES } from '../../src/global/order/registry.js';
-import { SeededRng } from '../../src/model/rng.js';
+import { RETENTION_RULE_NAMES } from '../../src/global/retention/rules.js';
+import { type Rng, SeededRng } from '../../src/model/rng.js';
+import { EVICTION_POLICY_NAMES } from '../../src/node/evict.js';
 import type { TraceWorkflow } from '../../traces/workflow.js';
 import { randomWorkflows, SMALL_FLEET, testScenario } from '../sim-scenario.js';
+import { randomFleet } from './random-fleet.js';
+import { randomTraffic } from './random-traffic.js';
 import { starvedStages } from './starvation.js';
 
-const ENGINES = ['a-8b', 'a-32b', 'b-8b'];
-const NODES = ['a', 'b'];
 /** After the last arrival; a workflow that has not ended by then never will. */
 const HORIZON_MS = 3_600_000;
 
 /** Plays random workflows under a random policy with random crashes, restarts and bad links, all drawn from `seed`, and returns what is wrong with the outcome. */
 export function checkSeed(seed: number): string[] {
   const rng = new SeededRng(seed);
-  const pick = <T>(items: readonly T[]): T => items[Math.floor(rng.next() * items.length)]!;
   const workflows = randomWorkflows(40, seed, 100 + 900 * rng.next());
-  const lastMs = workflows.at(-1)?.arrivalMs ?? 0;
-  const horizonMs = lastMs + HORIZON_MS;
-  const faults = Array.from({ length: Math.floor(rng.next() * 6) }, (): SimFault => {
-    const when = { atMs: Math.floor(rng.next() * lastMs), downMs: 1_000 + Math.floor(rng.next() * 20_000) };
-    const draw = rng.next();
-    if (draw < 0.5) return { kind: 'engine-crash', engineId: pick(ENGINES), ...when };
-    if (draw < 0.7) return { kind: 'node-death', nodeId: pick(NODES), ...when };
-    return { kind: 'controller-restart', ...when };
-  });
-  const links: LinkFaults | undefined =
-    rng.next() < 0.5
-      ? undefined
-      : { jitterMs: 50 * rng.next(), lossRate: 0.3 * rng.next(), resendMs: 200, duplicateRate: 0.3 * rng.next() };
-  const policy = pick(ORDERING_POLICIES);
-  const result = runSimulation(
-    testScenario(SMALL_FLEET, workflows, {
-      policy,
-      faults,
-      links,
-      seed,
-      horizonMs,
-      rttMs: { local: Math.floor(rng.next() * 20) },
-      detail: 'timeline',
-    }),
-  );
-  return [...violations(workflows, result), ...starvedStages(policy, seed)].map(
+  const faults = randomFaults(rng, lastArrivalMs(workflows), ['a-8b', 'a-32b', 'b-8b'], ['a', 'b']);
+  const links = randomLinks(rng);
+  const policy = pick(rng, ORDERING_POLICIES);
+  const rttMs = { local: Math.floor(rng.next() * 20) };
+  const wrong = play(SMALL_FLEET, workflows, { policy, faults, links, seed, rttMs }, HORIZON_MS);
+  return [...wrong, ...starvedStages(policy, seed)].map(
     (text) => `${text} (policy ${policy.name}, ${faults.length} faults, ${links ? 'bad' : 'good'} links)`,
   );
+}
+
+/** The same on a random fleet, with whatever rules nodes, router and reservations may have. */
+export function checkFleetSeed(seed: number): string[] {
+  const rng = new SeededRng(seed);
+  const crashes = rng.next() < 0.5;
+  const fleet = randomFleet(rng, !crashes);
+  const nodes = toNodeSpecs(parseConfig(fleet, 'fleet'));
+  const engines = nodes.flatMap((node) => node.engines);
+  const workflows = randomTraffic(rng, [...new Set(engines.map(({ model }) => model))]);
+  const engineIds = engines.map(({ engineId }) => engineId);
+  const nodeIds = nodes.map(({ nodeId }) => nodeId);
+  const chance = (share: number) => rng.next() < share;
+  const settings = {
+    ...{ seed, policy: pick(rng, ORDERING_POLICIES), links: randomLinks(rng) },
+    faults: crashes ? randomFaults(rng, lastArrivalMs(workflows), engineIds, nodeIds) : [],
+    node: {
+      ...{ weights: pick(rng, EVICTION_POLICY_NAMES), retention: pick(rng, RETENTION_RULE_NAMES) },
+      ...{ prefetch: chance(0.7), firstSleep: chance(0.6), pooledKv: chance(0.7) },
+    },
+    placement: chance(0.8) ? 'maestro' : pick(rng, PLACEMENTS),
+    reservation: chance(0.5) ? 'predicted' : pick(rng, RESERVATIONS),
+    prediction: { kind: pick(rng, ['online', 'none', 'oracle'] as const) },
+    rttMs: { c0: Math.floor(rng.next() * 20), c1: Math.floor(rng.next() * 40) },
+  } satisfies Partial<SimScenario>;
+  // A large model that takes turns with another may serve two calls at a time.
+  const wrong = play(fleet, workflows, settings, 24 * HORIZON_MS);
+  const { policy, placement, reservation, faults } = settings;
+  return wrong.map((text) => `${text} (${policy.name}, ${placement}, ${reservation}, ${faults.length} faults)${fleet}`);
+}
+
+function play(
+  fleet: string,
+  workflows: readonly TraceWorkflow[],
+  settings: Partial<SimScenario>,
+  moreMs: number,
+): string[] {
+  const horizonMs = lastArrivalMs(workflows) + moreMs;
+  const scenario = testScenario(fleet, workflows, { ...settings, horizonMs, detail: 'timeline' });
+  return violations(workflows, runSimulation(scenario));
+}
+
+function lastArrivalMs(workflows: readonly TraceWorkflow[]): number {
+  return workflows.at(-1)?.arrivalMs ?? 0;
+}
+
+function pick<T>(rng: Rng, items: readonly T[]): T {
+  return items[Math.floor(rng.next() * items.length)]!;
+}
+
+function randomFaults(rng: Rng, lastMs: number, engineIds: readonly string[], nodeIds: readonly string[]): SimFault[] {
+  return Array.from({ length: Math.floor(rng.next() * 6) }, (): SimFault => {
+    const when = { atMs: Math.floor(rng.next() * lastMs), downMs: 1_000 + Math.floor(rng.next() * 20_000) };
+    const draw = rng.next();
+    if (draw < 0.5) return { kind: 'engine-crash', engineId: pick(rng, engineIds), ...when };
+    if (draw < 0.7) return { kind: 'node-death', nodeId: pick(rng, nodeIds), ...when };
+    return { kind: 'controller-restart', ...when };
+  });
+}
+
+function randomLinks(rng: Rng): LinkFaults | undefined {
+  if (rng.next() < 0.5) return undefined;
+  const [jitterMs, lossRate] = [50 * rng.next(), 0.3 * rng.next()];
+  return { jitterMs, lossRate, resendMs: 200, duplicateRate: 0.3 * rng.next() };
 }
 
 /** What must hold however a run went: nothing is lost, doubled, left behind, before its cause, promised twice, or beyond the memory that is there (KV tokens where the run was sampled). */
