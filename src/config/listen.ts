@@ -1,11 +1,8 @@
-import type { EngineAddress } from '../model/engine-address.js';
-
-/** Hosts that only this machine reaches. */
-export const LOOPBACK = /^(localhost|127(\.\d+){3}|::1|\[::1\])$/;
+import { type EngineAddress, isLoopback } from '../model/engine-address.js';
 
 /** Would a server at this host serve other machines without asking them for a key, and has nobody said that it may? */
 export function isOpenToOthers(host: string, keys: number, insecure: boolean): boolean {
-  return !LOOPBACK.test(host) && keys === 0 && !insecure;
+  return !isLoopback(host) && keys === 0 && !insecure;
 }
 
 /** Addresses at which a server listens on every address of its host. */
@@ -14,6 +11,6 @@ const EVERYWHERE: readonly string[] = ['0.0.0.0', '::'];
 /** Does the address of an engine lead to a server at `host` and `port`, as far as names tell? */
 export function leadsTo(address: EngineAddress, host: string, port: number): boolean {
   if (address.socketPath !== undefined || address.port !== port) return false;
-  if (LOOPBACK.test(address.host)) return LOOPBACK.test(host) || EVERYWHERE.includes(host);
+  if (isLoopback(address.host)) return isLoopback(host) || EVERYWHERE.includes(host);
   return address.host === host;
 }

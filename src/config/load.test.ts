@@ -129,6 +129,10 @@ const WRONG: readonly (readonly [text: string, expected: string])[] = [
     fleet('{id: a, model: qwen3-8b, url: "http://a", apiKeyEnv: K, apiKeyFile: k}'),
     '7:79 fleet.nodes[0].engines[0].apiKeyFile: apiKeyEnv names the key already',
   ],
+  [
+    'gateway: {maxOpenBytes: 16MiB}',
+    '1:25 gateway.maxOpenBytes: "16MiB" must be at least gateway.bodyLimit, or a body of that size would be turned away for ever as one too many',
+  ],
   ['fleet: {nodes: [{id: n}, {id: n}]}', '1:31 fleet.nodes[1].id: node id "n" is used twice'],
   [
     'fleet: {nodes: [{id: n, engines: [{id: e, model: qwen3-8b, url: "http://a"}]}], timeScale: 2}',

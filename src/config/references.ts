@@ -1,11 +1,11 @@
 import { isAbsolute } from 'node:path';
 import { canBePresented, LEAST_KEY_LENGTH, MAX_KEY_LENGTH } from '../model/api-key.js';
-import { parseEngineUrl } from '../model/engine-address.js';
+import { isLoopback, parseEngineUrl } from '../model/engine-address.js';
 import { GPU_NAMES } from '../model/gpu-catalogue.js';
 import { objectOf } from '../model/json.js';
 import { findLlm, LLM_NAMES } from '../model/llm-catalogue.js';
 import { unknownName } from './issues.js';
-import { isOpenToOthers, LOOPBACK } from './listen.js';
+import { isOpenToOthers } from './listen.js';
 import { checkParameters } from './parameters.js';
 import type { ConfigPath, Finding } from './problem.js';
 import { MASK } from './secret.js';
@@ -147,7 +147,7 @@ function checkLaunch(fields: Written, report: (field: string, message: string, f
   if (address.socketPath !== undefined) return;
   const { hostname, port } = new URL(url);
   if (port === '') report('url', 'a started engine needs a port', `Write ${url.replace(/\/+$/, '')}:8001.`);
-  if (!LOOPBACK.test(hostname)) {
+  if (!isLoopback(hostname)) {
     report(
       'url',
       'a started engine listens on loopback only: its control endpoints have no password',

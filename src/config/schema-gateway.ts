@@ -63,6 +63,10 @@ export const gatewaySchema = z
         'Connections that one address may have open. Absent: any number, as behind a load balancer, whose clients all have its address.',
       ),
   })
+  .refine(({ bodyLimit, maxOpenBytes }) => maxOpenBytes >= bodyLimit, {
+    path: ['maxOpenBytes'],
+    error: 'must be at least gateway.bodyLimit, or a body of that size would be turned away for ever as one too many',
+  })
   .transform(
     rename({
       bodyLimit: 'bodyLimitBytes',

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { engineAddress, parseEngineUrl } from './engine-address.js';
+import { engineAddress, isLoopback, parseEngineUrl } from './engine-address.js';
 
 it.each([
   ['http://127.0.0.1:8000', { origin: 'http://127.0.0.1:8000', host: '127.0.0.1', port: 8000, secure: false }],
@@ -25,4 +25,15 @@ it.each([
 ])('is no address: %s', (url) => {
   expect(parseEngineUrl(url)).toBeUndefined();
   expect(() => engineAddress(url)).toThrow(/unix:\/run\/vllm\/a\.sock/);
+});
+
+it.each([
+  ['127.0.0.1', true],
+  ['localhost', true],
+  ['[::1]', true],
+  ['127.8.8.8', true],
+  ['10.0.0.1', false],
+  ['127.example.com', false],
+])('%s is loopback: %s', (host, expected) => {
+  expect(isLoopback(host)).toBe(expected);
 });

@@ -37,3 +37,8 @@ export function engineAddress(url: string): EngineAddress {
   if (!address) throw new TypeError(`the url of an engine ${ENGINE_URL_HINT}, and is "${url}"`);
   return address;
 }
+
+/** Does the host name lead to this machine only? With or without the brackets of an address of version 6. */
+export function isLoopback(host: string): boolean {
+  return /^(localhost|127(\.\d+){3}|::1|\[::1\])$/.test(host);
+}

@@ -1,8 +1,7 @@
-import { isIP } from 'node:net';
 import type { CallFailure } from '../../engine/vllm/client.js';
 import type { DiscoveredEngine } from '../../engine/vllm/discover.js';
 import { trustFix } from '../../engine/vllm/engine-tls.js';
-import { engineAddress } from '../../model/engine-address.js';
+import { engineAddress, isLoopback } from '../../model/engine-address.js';
 import type { EngineSpec } from '../../model/fleet.js';
 import { type Finding, ok, problem, warning } from './finding.js';
 import { checkLaunch, type LaunchProbe } from './launch-checks.js';
@@ -147,10 +146,4 @@ function whoMayAsk(url: string): string {
 export function isLocal(url: string): boolean {
   const { host, socketPath } = engineAddress(url);
   return socketPath !== undefined || isLoopback(host);
-}
-
-export function isLoopback(hostname: string): boolean {
-  const host = hostname.replace(/^\[|\]$/g, '');
-  if (host === 'localhost' || host === '::1') return true;
-  return isIP(host) === 4 && host.startsWith('127.');
 }

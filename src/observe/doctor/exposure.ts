@@ -1,8 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
 import { Agent, request } from 'undici';
-import { engineAddress } from '../../model/engine-address.js';
-import { isLoopback } from './engine-checks.js';
+import { engineAddress, isLoopback } from '../../model/engine-address.js';
 
 const PROBE_TIMEOUT_MS = 1_000;
 const OTHERS_MAY_WRITE = 0o002;
