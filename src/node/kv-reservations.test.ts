@@ -70,6 +70,17 @@ describe('KvReservations', () => {
     expect(reserved({ promptTokens: 300, perOutputToken: 2 })).toBeGreaterThan(reserved() + 32 * (200 + 120));
   });
 
+  it('counts what was used in tokens of the pool', () => {
+    const used = (share?: PoolShare) => {
+      const { reservations, totals, demand, grant } = bench();
+      const held = reservations.add({ ...demand(), share }, grant().lease);
+      const before = totals.usedByteMs;
+      reservations.end(held, { completed: true, promptTokens: 100, outputTokens: 200 }, 10);
+      return totals.usedByteMs - before;
+    };
+    expect(used({ promptTokens: 300, perOutputToken: 2 })).toBe((used() * (300 + 200)) / (100 + 100));
+  });
+
   it('tells whether a call outgrew its bound in tokens of the pool', () => {
     const { reservations, totals, demand, grant } = bench();
     const { lease } = grant();

@@ -162,21 +162,19 @@ export class KvReservations {
     this.forget(held);
     this.count(held, -1);
     const { totals, bytesPerToken } = this;
+    const { share, forecast } = held.demand;
     const heldMs = Math.max(0, nowMs - held.lease.grantedAtMs);
     const promptTokens = use.promptTokens ?? held.promptTokens;
-    const outputTokens = use.outputTokens ?? 0;
+    const promptTook = share ? (share.promptTokens * promptTokens) / Math.max(1, held.promptTokens) : promptTokens;
+    const outputTook = (share?.perOutputToken ?? 1) * (use.outputTokens ?? 0);
+    const tookTokens = promptTook + outputTook;
     totals.ended += 1;
-    const usedTokenMs = (promptTokens + outputTokens / 2) * heldMs;
+    const usedTokenMs = (promptTook + outputTook / 2) * heldMs;
     if (bytesPerToken === undefined) totals.unsized.usedTokenMs += usedTokenMs;
     else totals.usedByteMs += usedTokenMs * bytesPerToken;
-    const { share } = held.demand;
-    const tookTokens = share
-      ? (share.promptTokens * promptTokens) / Math.max(1, held.promptTokens) + share.perOutputToken * outputTokens
-      : promptTokens + outputTokens;
     if (tookTokens > held.lease.kvTokens) totals.overflows += 1;
     if (this.leases === 0) this.inUse.empty();
     else this.inUse.ended(held.demand.kvTokens, tookTokens, held.readings, nowMs);
-    const { forecast } = held.demand;
     if (forecast && use.completed === true && use.outputTokens !== undefined)
       this.pooled?.observe(forecast, use.outputTokens);
   }
