@@ -96,6 +96,13 @@ describe('scanBody', () => {
     expect(() => scan(nested(10), 10)).toThrow(/nested deeper than 10/);
     expect(() => scan(`{"a":${'{"a":'.repeat(100_000)}`, 100)).toThrow(/nested deeper/);
   });
+
+  it('bounds the number of messages, and of nothing else', () => {
+    const list = (field: string, count: number) => `{"${field}":[${'0,'.repeat(count - 1)}0]}`;
+    expect(() => scan(list('messages', 65_536))).not.toThrow();
+    expect(() => scan(list('messages', 65_537))).toThrow(/more than 65536 messages/);
+    expect(() => scan(list('prompt', 65_537))).not.toThrow();
+  });
 });
 
 describe('findMember', () => {

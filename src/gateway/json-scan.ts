@@ -46,6 +46,9 @@ const SHORT_STRING_BYTES = 32;
 /** V8 of Node 20 looks up a method of a typed array anew at every call, which costs as much as ten of the bytes that are looked at. */
 const { indexOf } = Buffer.prototype;
 
+/** Each message of a conversation is looked at on its own: a body of millions, of a few bytes each, would hold up all others for a second. */
+const MAX_MESSAGES = 65_536;
+
 const NUMBER = /^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$/;
 
 /**
@@ -293,6 +296,7 @@ class Scanner {
     }
     for (let count = 1; ; count++) {
       this.next();
+      if (offsets && count > MAX_MESSAGES) this.fail(`more than ${MAX_MESSAGES} messages`);
       offsets?.push(this.position);
       this.skipValue(depth + 1);
       offsets?.push(this.position);
