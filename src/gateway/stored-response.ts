@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import type { DataCall, DataHandler, StageStart } from '../bus/contract.js';
-import type { Timer } from '../model/clock.js';
+import type { Clock, Timer } from '../model/clock.js';
 import { MaestroError } from '../model/error.js';
 import { sendError } from './answers.js';
 import type { GatewayContext } from './context.js';
@@ -42,24 +42,21 @@ export function answerStored(context: GatewayContext, request: StoredRequest): v
   );
 }
 
-/** Passes on what an engine says of a response, as it comes. */
+/** Passes on what an engine says of a response, as it comes; it and the client may be silent for no longer than in any other answer. */
 class StoredAnswer implements DataHandler {
   private call: DataCall | undefined;
-  private readonly timer: Timer;
+  private timer: Timer | undefined;
 
   constructor(
-    context: GatewayContext,
+    private readonly context: GatewayContext,
     req: IncomingMessage,
     private readonly res: ServerResponse,
     private readonly headers: string[],
     private readonly start: StageStart,
   ) {
-    this.timer = context.wallClock.after(TIMEOUT_MS, () => {
-      this.call?.abort();
-      this.onError(new Error('no answer in time'));
-    });
+    this.awaitNews(context.wallClock, TIMEOUT_MS);
     onceClosed(req, res, () => {
-      this.timer.cancel();
+      this.timer?.cancel();
       this.call?.abort();
     });
   }
@@ -77,25 +74,33 @@ class StoredAnswer implements DataHandler {
   }
 
   onHead(status: number, upstream: IncomingHttpHeaders): void {
-    this.timer.cancel();
+    this.awaitEngine();
     const answer = [...this.headers, 'x-maestro-engine', this.start.engineId];
     copyAnswerHeaders(upstream, false, answer);
     this.res.writeHead(status, answer);
   }
 
   onData(bytes: Buffer): void {
-    if (this.res.write(bytes)) return;
+    if (this.res.write(bytes)) {
+      this.awaitEngine();
+      return;
+    }
     this.call?.pause();
-    this.res.once('drain', () => this.call?.resume());
+    this.awaitClient();
+    this.res.once('drain', () => {
+      this.awaitEngine();
+      this.call?.resume();
+    });
   }
 
   onEnd(rest: Buffer | undefined): void {
+    this.awaitClient();
     this.res.end(rest);
   }
 
   onError(cause: Error): void {
     const { res } = this;
-    this.timer.cancel();
+    this.timer?.cancel();
     if (res.headersSent) res.destroy();
     if (res.destroyed || res.headersSent) return;
     // Engines keep responses in memory: where nobody listens any more, the response is gone with its process.
@@ -105,6 +110,25 @@ class StoredAnswer implements DataHandler {
         })
       : new MaestroError('engine_failed', 'The engine that has this response does not answer.', { cause });
     sendError(res, error, this.headers);
+  }
+
+  private awaitEngine(): void {
+    const { clock, config } = this.context;
+    this.awaitNews(clock, config.timeouts.betweenTokensMs);
+  }
+
+  /** Whoever does not read is cut: it holds a connection of the engine. */
+  private awaitClient(): void {
+    const { wallClock, config } = this.context;
+    this.awaitNews(wallClock, config.timeouts.idleWriteMs);
+  }
+
+  private awaitNews(clock: Clock, ms: number): void {
+    this.timer?.cancel();
+    this.timer = clock.after(ms, () => {
+      this.call?.abort();
+      this.onError(new Error('no answer in time'));
+    });
   }
 }
 

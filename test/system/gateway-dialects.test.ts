@@ -1,7 +1,7 @@
 /** The Responses and the Messages API at the front door, in front of a scripted engine that answers as vLLM 0.29 does. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { textGrams } from '../../src/model/text-grams.js';
-import { type Rig, startRig } from './gateway-fixture.js';
+import { beginStream, type Rig, startRig, until } from './gateway-fixture.js';
 
 let rig: Rig;
 
@@ -242,6 +242,35 @@ describe('/v1/responses', () => {
     const stopped = await fetch(`${rig.url}/v1/responses/resp_1/cancel`, { method: 'POST' });
     expect(await stopped.json()).toEqual({ asked: 'POST /v1/responses/resp_1/cancel' });
     expect(await stream.text()).toBe(RESPONSE_EVENTS.join(''));
+  });
+
+  it('is read by its id no longer than its engine and its reader go on', async () => {
+    await rig.close();
+    rig = await startRig({ config: { timeouts: { betweenTokensMs: 100, idleWriteMs: 300 } } });
+    rig.script = ({ res }) => {
+      res.writeHead(200, { 'content-type': 'application/json' });
+      res.end(JSON.stringify(RESPONSE));
+    };
+    await post('/v1/responses', responses());
+    rig.script = ({ res }) => {
+      beginStream(res);
+      res.write(RESPONSE_EVENTS[0]!);
+    };
+    const silent = await fetch(`${rig.url}/v1/responses/resp_1?stream=true`);
+    await expect(silent.text()).rejects.toThrow();
+    await rig.received[1]!.aborted;
+    rig.script = ({ res }) => {
+      beginStream(res);
+      const pump = () => {
+        while (!res.destroyed) if (!res.write('x'.repeat(10_000))) return res.once('drain', pump);
+        return undefined;
+      };
+      pump();
+    };
+    const socket = rig.rawRequest('GET /v1/responses/resp_1?stream=true HTTP/1.1\r\nhost: a\r\n\r\n');
+    socket.pause();
+    await until(() => rig.received.length === 3);
+    await rig.received[2]!.aborted;
   });
 
   it('is a 404 when the process that kept it is gone', async () => {
