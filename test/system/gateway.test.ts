@@ -246,14 +246,16 @@ describe('engine errors', () => {
     else expect(JSON.parse(text)).toMatchObject({ error: { message: 'The engine refused the request.' } });
   });
 
-  it('an unknown route of the engine is told in the usual shape', async () => {
+  it('an endpoint that the engine lacks is told in the usual shape', async () => {
     rig.script = ({ res }) => {
       res.writeHead(404, { 'content-type': 'application/json' });
       res.end('{"detail":"Not Found"}');
     };
     const answer = await postChat(rig, chatBody());
     expect(answer.status).toBe(404);
-    expect(await answer.json()).toMatchObject({ error: { message: expect.stringContaining('Not Found') } });
+    expect(await answer.json()).toMatchObject({
+      error: { message: expect.stringContaining('does not serve this endpoint') },
+    });
   });
 
   it('a refused connection asks for another place, then tells so', async () => {
