@@ -36,17 +36,17 @@ export function kvWish(record: EngineRecord, ledger: MemoryLedger): KvWish {
 
 /** Is its KV limit all that keeps its first held stage from starting, or those inside it from going on? One that has its whole pool waits for leases to end. */
 export function wantsToGrow(record: EngineRecord): boolean {
-  if (record.kvStarved) return isElastic(record) && record.kvShrinkingTo === undefined;
-  if (!isElastic(record) || record.residency.state !== 'running' || record.kvShrinkingTo !== undefined) return false;
-  if (record.kvLimitTokens >= record.spec.kvPoolTokens) return false;
+  if (!isElastic(record) || record.kvShrinkingTo !== undefined) return false;
+  if (record.kvStarved) return true;
+  if (record.residency.state !== 'running' || record.kvLimitTokens >= record.spec.kvPoolTokens) return false;
   const first = record.holds.first();
   return first !== undefined && record.fits(first.demand) === 'kv-full';
 }
 
 /** KV memory per GPU that nobody has been promised: its prefix cache, and what was lent to it for good times. */
 export function slackBytes(record: EngineRecord, ledger: MemoryLedger): number {
-  if (!isElastic(record) || record.residency.state !== 'running' || record.kvShrinkingTo !== undefined) return 0;
-  if (record.kvStarved) return 0;
+  if (!isElastic(record) || record.kvShrinkingTo !== undefined || record.kvStarved) return 0;
+  if (record.residency.state !== 'running') return 0;
   const promisedBytes = Math.max(record.kvFloorBytes, kvBytesFor(record, record.reservations.reservedTokens));
   return Math.max(0, ledger.kvBytes(record.spec.engineId) - promisedBytes);
 }

@@ -42,11 +42,6 @@ export class EngineRecord {
   kvMoves = true;
   /** Has its limit been below its pool since its counters were read last? */
   kvLowered = false;
-  /**
-   * Nothing in it runs, and what is inside waits, under a limit below its pool: a call that has outgrown what was promised for it was pushed out, and comes in again only where
-   * all of it fits.
-   */
-  kvStarved = false;
   /** KV memory that it is not asked to give back while it has leases: it was given to those that had starved. */
   kvFloorBytes = 0;
   /** KV memory that it keeps for each promised byte: more than 1 while its own counters show that promises were too small. */
@@ -76,6 +71,7 @@ export class EngineRecord {
   engineWaiting: number | undefined;
   kvUsage = 0;
   private recentPreemptions = 0;
+  /** The last readings, one after the other, at which nothing in it ran and what was inside waited under a limit below its pool. */
   private starvedReadings = 0;
   private countersAtMs = 0;
 
@@ -121,7 +117,7 @@ export class EngineRecord {
     this.kvShrinkingTo = undefined;
     this.kvMoves = true;
     this.kvMargin = 1;
-    this.kvStarved = false;
+    this.starvedReadings = 0;
     this.kvFloorBytes = 0;
     this.recentPreemptions = 0;
     this.engineRunning = undefined;
@@ -198,9 +194,13 @@ export class EngineRecord {
     return this.reservations.reservedWith(demand) + this.kept.tokensBesides(demand.session);
   }
 
+  /** A call that has outgrown what was promised for it was pushed out, and comes in again only where all of it fits. */
+  get kvStarved(): boolean {
+    return this.starvedReadings >= STARVED_READINGS;
+  }
+
   limitKv(tokens: number): void {
     this.kvLimitTokens = tokens;
-    this.kvStarved = false;
     this.starvedReadings = 0;
     if (tokens < this.spec.kvPoolTokens) this.kvLowered = true;
   }
@@ -210,7 +210,7 @@ export class EngineRecord {
     this.pace.taken(this.reservations.seats, nowMs);
     this.mix.ended(use);
     if (this.idle) {
-      this.kvStarved = false;
+      this.starvedReadings = 0;
       this.kvFloorBytes = 0;
     }
     this.meanLeaseMs += LEASE_LEARNING_RATE * (nowMs - held.lease.grantedAtMs - this.meanLeaseMs);
@@ -225,7 +225,6 @@ export class EngineRecord {
     this.kvUsage = kvUsage;
     const starves = running === 0 && waiting > 0 && !this.idle && this.kvLimitTokens < kvPoolTokens;
     this.starvedReadings = starves ? this.starvedReadings + 1 : 0;
-    this.kvStarved = this.starvedReadings >= STARVED_READINGS;
     const inUseTokens = Number.isFinite(kvPoolTokens) ? Math.ceil(kvUsage * kvPoolTokens) : undefined;
     if (inUseTokens !== undefined) this.reservations.read({ inUseTokens, running, generatedTokens }, nowMs);
     this.pace.observe(counters, inUseTokens ?? 0, nowMs);

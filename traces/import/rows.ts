@@ -8,8 +8,7 @@ const LATEST_MS = 1e12;
  * the format has times, later ones are left out.
  */
 export function rebaseRecordedTimes(rows: readonly TraceRow[]): TraceRow[] {
-  let startMs = Number.POSITIVE_INFINITY;
-  for (const { recorded_at_ms } of rows) startMs = Math.min(startMs, recorded_at_ms ?? startMs);
+  const startMs = earliestMs(rows, 'recorded_at_ms');
   return rows.map((row) => {
     const { recorded_at_ms, ...rest } = row;
     if (recorded_at_ms === undefined) return row;
@@ -20,12 +19,17 @@ export function rebaseRecordedTimes(rows: readonly TraceRow[]): TraceRow[] {
 
 /** Arrivals counted from the first of them: a part of a trace, or one with times since 1970, would begin with a long silence. */
 export function fromZero(rows: readonly TraceRow[]): TraceRow[] {
-  let startMs = Number.POSITIVE_INFINITY;
-  for (const { timestamp } of rows) startMs = Math.min(startMs, timestamp ?? startMs);
+  const startMs = earliestMs(rows, 'timestamp');
   if (startMs === 0) return [...rows];
   return rows.map((row) =>
     row.timestamp === undefined ? row : { ...row, timestamp: roundMs(row.timestamp - startMs) },
   );
+}
+
+function earliestMs(rows: readonly TraceRow[], field: 'recorded_at_ms' | 'timestamp'): number {
+  let earliest = Number.POSITIVE_INFINITY;
+  for (const row of rows) earliest = Math.min(earliest, row[field] ?? earliest);
+  return earliest;
 }
 
 /** Microseconds are as fine as any source measures. */
