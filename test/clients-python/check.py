@@ -11,6 +11,7 @@ import urllib.request
 
 import anthropic
 import openai
+from runner import expect, run
 
 BASE_URL, MODEL = sys.argv[1:3]
 RUN = {"x-maestro-workflow": "python-check", "x-maestro-role": "checker", "x-maestro-class": "batch"}
@@ -20,11 +21,6 @@ LONG = {"ignore_eos": True}
 
 client = openai.OpenAI(base_url=f"{BASE_URL}/v1", api_key="none", max_retries=0, default_headers=RUN)
 claude = anthropic.Anthropic(base_url=BASE_URL, api_key="none", max_retries=0, default_headers=RUN)
-
-
-def expect(holds, what):
-    if not holds:
-        raise AssertionError(what)
 
 
 def expect_identity(headers):
@@ -182,12 +178,4 @@ CHECKS = [
     anthropic_abandoned_stream,
 ]
 
-failed = 0
-for check in CHECKS:
-    try:
-        check()
-        print(f"ok    {check.__name__}")
-    except Exception as problem:  # Whatever goes wrong is a finding, and the next check still says something.
-        failed += 1
-        print(f"FAILS {check.__name__}: {type(problem).__name__}: {problem}")
-sys.exit(1 if failed else 0)
+run(CHECKS)

@@ -8,16 +8,13 @@ import importlib.util
 import os
 import sys
 
+from runner import expect, run
+
 BASE_URL, MODEL = sys.argv[1:3]
 V1 = f"{BASE_URL}/v1"
 RUN = {"x-maestro-workflow": "frameworks-check"}
 HELLO = [{"role": "user", "content": "hello"}]
 os.environ.update(CREWAI_DISABLE_TELEMETRY="true", OTEL_SDK_DISABLED="true", LITELLM_LOCAL_MODEL_COST_MAP="True")
-
-
-def expect(holds, what):
-    if not holds:
-        raise AssertionError(what)
 
 
 def look(q: str) -> str:
@@ -150,16 +147,4 @@ def crewai():
 
 CHECKS = [litellm, langchain_openai, langchain_anthropic, langchain, agents, autogen_agentchat, pydantic_ai, crewai]
 
-failed = 0
-for check in CHECKS:
-    name = check.__name__
-    if importlib.util.find_spec(name) is None:
-        print(f"skips {name}: not installed")
-        continue
-    try:
-        check()
-        print(f"ok    {name}")
-    except Exception as problem:  # Whatever goes wrong is a finding, and the next check still says something.
-        failed += 1
-        print(f"FAILS {name}: {type(problem).__name__}: {problem}")
-sys.exit(1 if failed else 0)
+run(CHECKS, lambda name: importlib.util.find_spec(name) is not None)
