@@ -1,4 +1,3 @@
-import type { ServerResponse } from 'node:http';
 import type { StageStart } from '../bus/contract.js';
 import type { MaestroError } from '../model/error.js';
 import type { Identity } from './identity.js';
@@ -7,18 +6,19 @@ import type { ApiDialect } from './routes.js';
 /** Wait that is suggested when a retryable error names none. */
 const DEFAULT_RETRY_AFTER_MS = 1000;
 
+/** What a whole answer is written to: Node's response, or an answer of ours. */
+export interface WholeAnswer {
+  writeHead(status: number, headers: string[]): unknown;
+  end(body?: Buffer): unknown;
+}
+
 /** Answers with a JSON document. `headers` is a flat list of names and values. */
-export function sendJson(
-  res: ServerResponse,
-  status: number,
-  document: unknown,
-  headers: readonly string[] = [],
-): void {
+export function sendJson(res: WholeAnswer, status: number, document: unknown, headers: readonly string[] = []): void {
   sendText(res, status, 'application/json', JSON.stringify(document), headers);
 }
 
 export function sendText(
-  res: ServerResponse,
+  res: WholeAnswer,
   status: number,
   contentType: string,
   text: string,
@@ -31,7 +31,7 @@ export function sendText(
 
 /** Answers with an error in OpenAI's shape: the only way an error of ours reaches a client before its answer has begun. */
 export function sendError(
-  res: ServerResponse,
+  res: WholeAnswer,
   error: MaestroError,
   headers: readonly string[] = [],
   dialect: ApiDialect = 'openai',

@@ -1,21 +1,18 @@
-import type { ServerResponse } from 'node:http';
 import type { StageHandle, StageListener, StageStart } from '../bus/contract.js';
 import { writeBatch } from '../bus/write-batch.js';
 import { MaestroError } from '../model/error.js';
 import { type Ending, type OutcomeKind, outcomeOf, type StageOutcome } from '../model/stage.js';
 import { type AnswerFacts, noFacts } from './answer-facts.js';
-import { AnswerWriter } from './answer-writer.js';
 import { errorEvent, maestroHeaders, refusalEvent, sendError } from './answers.js';
+import type { AnswerWatch, ClientAnswer, ClientRequest } from './client-answer.js';
 import type { ApiKey } from './config.js';
 import type { GatewayContext } from './context.js';
 import { reportEnd } from './ended-request.js';
 import { REJECTION_KINDS, refusalAnswer } from './engine-refusal.js';
 import { answerHeaders, upstreamHeaders } from './headers.js';
 import { HeldAnswer } from './held-answer.js';
-import type { InboundRequest } from './inbound-request.js';
 import { bodyTooLarge, checkHeaders, type Intake, takeIn } from './intake.js';
 import { scanBody } from './json-scan.js';
-import { onceClosed } from './once-closed.js';
 import { takeRoom } from './open-room.js';
 import { nobodyListens, ownShortage } from './own-shortage.js';
 import { readBody } from './read-body.js';
@@ -29,15 +26,15 @@ export interface ExchangeRequest {
   readonly requestId: string;
   readonly route: InferenceRoute;
   readonly path: PathIdentity;
-  readonly req: InboundRequest;
-  readonly res: ServerResponse;
+  readonly req: ClientRequest;
+  readonly answer: ClientAnswer;
 }
 
 /**
  * One inference request from its first byte to its last. Whatever happens, it settles on exactly one outcome, once, and gives back all it
- * holds when the client's response is closed. The response's `close` is the one event that tells a lost client in every phase.
+ * holds when the client's answer is closed: the one event that tells a lost client in every phase.
  */
-export class Exchange implements StageListener, UpstreamSink {
+export class Exchange implements StageListener, UpstreamSink, AnswerWatch {
   /** Place in the gateway's list of open requests. */
   slot = 0;
   phase: Phase = 'reading';
@@ -48,8 +45,7 @@ export class Exchange implements StageListener, UpstreamSink {
   /** Wall time since which the client takes nothing more; undefined while it does. */
   blockedSinceMs: number | undefined;
 
-  private readonly res: ServerResponse;
-  private readonly writer: AnswerWriter;
+  private readonly answer: ClientAnswer;
   private ttftMs: number | undefined;
   private intake: Intake | undefined;
   private sentBody: Buffer | undefined;
@@ -58,22 +54,18 @@ export class Exchange implements StageListener, UpstreamSink {
   private start: StageStart | undefined;
   private call: UpstreamCall | undefined;
   private outcome: StageOutcome | undefined;
-  private watchesDrain = false;
   private held: HeldAnswer | undefined;
   private reservedBytes: number | undefined;
 
   constructor(
     private readonly context: GatewayContext,
     private readonly request: ExchangeRequest,
-    private readonly onClosed: (exchange: Exchange, requestId: string) => void,
+    private readonly forget: (exchange: Exchange, requestId: string) => void,
   ) {
     this.arrivalMs = context.clock.nowMs();
-    this.res = request.res;
-    this.writer = new AnswerWriter(request.res);
+    this.answer = request.answer;
     context.metrics.requestStarted();
-    onceClosed(request.req, request.res, () => this.clientClosed());
-    // A write to a lost client fails; its `close` says all there is to say.
-    this.res.on('error', () => {});
+    this.answer.watch(this);
   }
 
   get streamRequested(): boolean {
@@ -184,22 +176,20 @@ export class Exchange implements StageListener, UpstreamSink {
   }
 
   onContent(bytes: Buffer): void {
-    const { res } = this;
-    if (this.settled || res.destroyed) return;
+    if (this.settled || this.answer.destroyed) return;
     if (this.phase === 'waiting') {
       // An error that comes before any content becomes our own answer; its event is not needed then.
       if (this.call?.errorFirst || !this.beginAnswer(this.quietSinceMs)) return;
       this.handle?.firstToken();
     }
-    if (this.writer.write(bytes)) return;
+    if (this.answer.write(bytes)) return;
     this.call?.pause();
     this.blockedSinceMs = this.context.wallClock.nowMs();
-    if (this.watchesDrain) return;
-    this.watchesDrain = true;
-    res.on('drain', () => {
-      this.blockedSinceMs = undefined;
-      this.call?.resume();
-    });
+  }
+
+  onDrain(): void {
+    this.blockedSinceMs = undefined;
+    this.call?.resume();
   }
 
   onUpstreamEnd(end: UpstreamEnd): void {
@@ -223,7 +213,7 @@ export class Exchange implements StageListener, UpstreamSink {
           cause: end.cause,
         });
         if (end.rest) this.onContent(end.rest);
-        if (end.told && this.phase === 'flowing') this.writer.end();
+        if (end.told && this.phase === 'flowing') this.answer.end();
         this.fail(error, 'engine_failed', end.reason, end.facts);
       }
     }
@@ -249,17 +239,20 @@ export class Exchange implements StageListener, UpstreamSink {
   private complete(readFacts: () => AnswerFacts, rest: Buffer | undefined): void {
     const nowMs = this.context.clock.nowMs();
     if (this.phase === 'waiting' && !this.beginAnswer(nowMs)) return;
-    this.writer.end(rest);
+    this.answer.end(rest);
     // An engine that has answered in full has read the whole request, so nothing holds on to its bytes.
     if (this.pooledRoom) this.context.rooms.give(this.pooledRoom);
     this.pooledRoom = undefined;
-    this.settle('completed', undefined, this.res.statusCode, readFacts, nowMs);
+    this.settle('completed', undefined, this.answer.statusCode, readFacts, nowMs);
   }
 
   private passRefusal(body: Buffer, headers: string[], status: number, kind: OutcomeKind, reason: string): void {
-    if (this.held?.begun) this.writer.end(refusalEvent(status, body, this.request.route.dialect));
-    else this.res.writeHead(status, [...this.maestroHeaders(), ...headers]).end(body);
-    this.settle(kind, reason, this.res.statusCode);
+    if (this.held?.begun) this.answer.end(refusalEvent(status, body, this.request.route.dialect));
+    else {
+      this.answer.writeHead(status, [...this.maestroHeaders(), ...headers]);
+      this.answer.end(body);
+    }
+    this.settle(kind, reason, this.answer.statusCode);
   }
 
   /** Sends the head of the answer, unless a heartbeat has. False when the request has failed, because what comes is not the stream that has begun. */
@@ -274,8 +267,8 @@ export class Exchange implements StageListener, UpstreamSink {
     this.ttftMs = nowMs - this.arrivalMs;
     this.rememberResponse();
     const own = this.maestroHeaders();
-    if (this.held?.begun) this.held.goOn(this.writer, own);
-    else this.writer.begin(status, answerHeaders(own, headers, streamed), streamed);
+    if (this.held?.begun) this.held.goOn(this.answer, own);
+    else this.answer.begin(status, answerHeaders(own, headers, streamed), streamed);
     return true;
   }
 
@@ -295,14 +288,14 @@ export class Exchange implements StageListener, UpstreamSink {
   /** Ends what has taken too long. Called every now and then. */
   checkTimeouts(nowMs: number, wallMs: number): void {
     // An answer that waits for those before it on its connection is not what the client fails to take.
-    if (this.blockedSinceMs !== undefined && !this.res.socket) this.blockedSinceMs = wallMs;
+    if (this.blockedSinceMs !== undefined && this.answer.waits) this.blockedSinceMs = wallMs;
     const late = overdue(this, this.context.config.timeouts, nowMs, wallMs);
     if (late === undefined) {
       if (this.phase === 'queued' || this.phase === 'waiting') this.keepAlive(wallMs);
     } else if (late.kind === 'idle-client') {
       this.abortUpstream('client');
       if (!this.settled) this.settle('client_cancelled', 'idle-write', 499);
-      this.request.req.socket.destroy();
+      this.answer.destroy();
     } else {
       this.fail(late.error, late.outcome, late.error.code);
     }
@@ -314,14 +307,14 @@ export class Exchange implements StageListener, UpstreamSink {
     const everyMs = this.streamRequested ? config.heartbeatMs : config.heartbeatWholeMs;
     if (everyMs === 0) return;
     this.held ??= new HeldAnswer(wallMs, everyMs);
-    const writer = this.streamRequested ? this.writer : undefined;
-    if (this.held.beat(wallMs, this.res, writer, () => this.maestroHeaders())) metrics.heartbeatSent();
+    const told = this.held.beat(wallMs, this.answer, this.streamRequested, () => this.maestroHeaders());
+    if (told) metrics.heartbeatSent();
   }
 
   /** Ends the request because the gateway closes. */
   terminate(): void {
     this.abortUpstream('shutdown');
-    if (this.settled) this.res.destroy();
+    if (this.settled) this.answer.destroy();
     else this.fail(new MaestroError('shutting_down', 'This gateway is closing.'), 'rejected', 'shutting_down');
   }
 
@@ -334,20 +327,20 @@ export class Exchange implements StageListener, UpstreamSink {
   /** Ends the request with an error, in whatever form the client can still be told. */
   private fail(error: MaestroError, kind: OutcomeKind, reason: string, facts: AnswerFacts = {}): void {
     if (this.settled) return;
-    const { res, call } = this;
+    const { answer, call } = this;
     this.abortUpstream('timeout');
-    if (!res.headersSent) {
+    if (!answer.headersSent) {
       const headers = this.maestroHeaders();
       // The rest of an unread body would be taken for the next request.
       if (!this.request.req.complete) headers.push('connection', 'close');
-      sendError(res, error, headers, this.request.route.dialect);
-    } else if (!this.writer.ended) {
+      sendError(answer, error, headers, this.request.route.dialect);
+    } else if (!this.answer.ended) {
       // A JSON answer that stops halfway can only be cut, so that nobody takes it for whole.
       if (this.held?.begun || call?.head?.streamed) {
-        this.writer.end(errorEvent(error, this.request.route.dialect, call?.stream));
-      } else res.destroy();
+        this.answer.end(errorEvent(error, this.request.route.dialect, call?.stream));
+      } else answer.destroy();
     }
-    this.settle(kind, reason, res.statusCode, () => facts);
+    this.settle(kind, reason, answer.statusCode, () => facts);
   }
 
   private abortUpstream(cause: string): void {
@@ -357,13 +350,13 @@ export class Exchange implements StageListener, UpstreamSink {
     call.abort();
   }
 
-  private clientClosed(): void {
+  onClosed(): void {
     if (!this.settled) {
       this.abortUpstream('client');
       this.settle('client_cancelled', undefined, 499);
     }
     if (this.reservedBytes !== undefined) this.context.budget.remove(this.reservedBytes);
-    this.onClosed(this, this.request.requestId);
+    this.forget(this, this.request.requestId);
   }
 
   private get settled(): boolean {
@@ -374,7 +367,7 @@ export class Exchange implements StageListener, UpstreamSink {
   private settle(kind: OutcomeKind, reason: string | undefined, status: number, facts = noFacts, atMs?: number): void {
     const nowMs = atMs ?? this.context.clock.nowMs();
     this.phase = 'sending';
-    if (this.res.writableLength > 0) this.blockedSinceMs ??= this.context.wallClock.nowMs();
+    if (this.answer.writableLength > 0) this.blockedSinceMs ??= this.context.wallClock.nowMs();
     const serviceMs = this.start ? nowMs - this.leftQueueMs : undefined;
     const { arrivalMs, ttftMs } = this;
     const ending = { kind, reason, httpStatus: status, ttftMs, durationMs: nowMs - arrivalMs, serviceMs };

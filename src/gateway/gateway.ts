@@ -1,5 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import {
+  createServer,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Scheduling } from '../bus/contract.js';
 import { WallClock } from '../bus/wall-clock.js';
@@ -10,6 +16,9 @@ import type { Logger } from '../observe/log.js';
 import { GatewayMetrics } from '../observe/metrics.js';
 import type { TextVectors } from '../predict/text-vectors/service.js';
 import { sendError } from './answers.js';
+import type { ClientAnswer, ClientRequest } from './client-answer.js';
+import type { ConnectionHost } from './client-connection.js';
+import { ClientConnections } from './client-connections.js';
 import type { GatewayConfig } from './config.js';
 import { capConnections } from './connection-cap.js';
 import type { GatewayContext } from './context.js';
@@ -20,11 +29,19 @@ import { IDENTITY_SOURCES } from './identity.js';
 import { InboundRequest } from './inbound-request.js';
 import { KeyRing } from './keys.js';
 import { answerLocally } from './local-routes.js';
+import { NodeAnswer } from './node-answer.js';
 import { OpenList } from './open-list.js';
 import { ParameterPolicies } from './parameter-policy.js';
+import type { PlainHead } from './request-head.js';
 import { ResponseHomes } from './response-homes.js';
 import { RoomPool } from './room-pool.js';
-import { type ApiDialect, INFERENCE_ROUTE_NAMES, matchRoute } from './routes.js';
+import {
+  type ApiDialect,
+  INFERENCE_ROUTE_NAMES,
+  type InferenceRoute,
+  matchRoute,
+  type PathIdentity,
+} from './routes.js';
 import { answerStored } from './stored-response.js';
 import { TokenEstimator } from './token-estimate.js';
 import { WorkflowClock } from './workflow-clock.js';
@@ -84,6 +101,7 @@ type Configured = Pick<GatewayContext, 'config' | 'keys' | 'policies'>;
 class HttpGateway implements Gateway {
   private readonly context: GatewayContext & { -readonly [Name in keyof Configured]: Configured[Name] };
   private readonly server: Server;
+  private readonly connections: ClientConnections;
   private readonly open = new OpenList<Exchange>();
   /** Ids of open requests that clients chose; ours are unique by themselves. */
   private readonly clientIds = new Set<string>();
@@ -120,6 +138,18 @@ class HttpGateway implements Gateway {
     });
     // `headerLimitBytes` is the bound; beyond a count Node would drop headers without a word.
     this.server.maxHeadersCount = 0;
+    this.connections = new ClientConnections(this.server, {
+      limits: {
+        headerBytes: config.headerLimitBytes,
+        bodyBytes: config.bodyLimitBytes,
+        headersMs: timeouts.requestHeadersMs,
+        bodyMs: timeouts.requestBodyMs,
+        keepAliveMs: timeouts.keepAliveMs,
+      },
+      wallClock: this.context.wallClock,
+      serverOf: (head) => this.serverOf(head),
+      late: (socket) => answerBrokenRequest({ code: 'ERR_HTTP_REQUEST_TIMEOUT' }, socket, this.context.wallClock),
+    });
     if (config.maxConnectionsPerAddress) capConnections(this.server, config.maxConnectionsPerAddress);
     this.server.on('request', (req: InboundRequest, res: ServerResponse) => this.handle(req, res));
     this.server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) =>
@@ -156,11 +186,13 @@ class HttpGateway implements Gateway {
     this.draining = true;
     const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
     this.server.closeIdleConnections();
+    this.connections.closeIdle();
     await this.whenIdle(drainMs);
     for (const exchange of this.open.toArray()) exchange.terminate();
     await this.whenIdle(FAREWELL_MS);
     this.sweep?.cancel();
     this.server.closeAllConnections();
+    this.connections.closeAll();
     await closed;
   }
 
@@ -177,7 +209,7 @@ class HttpGateway implements Gateway {
   }
 
   private handle(req: InboundRequest, res: ServerResponse): void {
-    const requestId = this.requestId(req);
+    const requestId = this.requestId(req.headers);
     try {
       this.dispatch(req, res, requestId);
     } catch (thrown) {
@@ -221,7 +253,26 @@ class HttpGateway implements Gateway {
       sendError(res, error, ['x-request-id', requestId, 'connection', 'close'], route.dialect);
       return;
     }
-    const exchange = new Exchange(this.context, { requestId, route, path, req, res }, (closed, id) =>
+    this.serve(requestId, route, path, req, new NodeAnswer(req, res));
+  }
+
+  /** What serves a request whose connection Node's server has not been given: an inference request. All else is told by it. */
+  private serverOf({ method, url, headers }: PlainHead): ReturnType<ConnectionHost['serverOf']> {
+    if (this.draining) return undefined;
+    const match = matchRoute(method, url);
+    if (match.kind !== 'route' || match.route.kind !== 'inference') return undefined;
+    const { route, identity: path } = match;
+    return (request, answer) => this.serve(this.requestId(headers), route, path, request, answer);
+  }
+
+  private serve(
+    requestId: string,
+    route: InferenceRoute,
+    path: PathIdentity,
+    req: ClientRequest,
+    answer: ClientAnswer,
+  ): void {
+    const exchange = new Exchange(this.context, { requestId, route, path, req, answer }, (closed, id) =>
       this.forget(closed, id),
     );
     this.open.add(exchange);
@@ -231,8 +282,8 @@ class HttpGateway implements Gateway {
   }
 
   /** The client's id when it is sane, not in use and not of our own making, else one that is unique. */
-  private requestId(req: IncomingMessage): string {
-    const inbound = inboundRequestId(req.headers);
+  private requestId(headers: IncomingHttpHeaders): string {
+    const inbound = inboundRequestId(headers);
     if (inbound !== undefined && !this.clientIds.has(inbound) && !inbound.startsWith(this.idPrefix)) return inbound;
     this.idSequence++;
     return this.idPrefix + this.idSequence.toString(36);
@@ -279,7 +330,7 @@ function ambiguityOf({ headers, rawHeaders }: IncomingMessage): string | undefin
  * A request that is not HTTP, too slow or too long has no response object; it is answered on its socket. Node does not look at the connection again: a client that
  * keeps its side open would keep it, and what it has begun, for good.
  */
-function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket, wallClock: Clock): void {
+function answerBrokenRequest(error: Pick<NodeJS.ErrnoException, 'code'>, socket: Socket, wallClock: Clock): void {
   // Written into an answer that has begun, it would be taken for a part of that.
   const { _httpMessage: answering } = socket as Socket & { readonly _httpMessage?: ServerResponse | null };
   if (!socket.writable || error.code === 'ECONNRESET' || answering?.headersSent) {

@@ -1,5 +1,4 @@
-import type { ServerResponse } from 'node:http';
-import type { AnswerWriter } from './answer-writer.js';
+import type { ClientAnswer } from './client-answer.js';
 import { UNBUFFERED } from './headers.js';
 
 /** A line that begins with a colon is a comment: clients skip it (WHATWG HTML, "Interpreting an event stream"). vLLM 0.32 writes the same on request. */
@@ -29,37 +28,32 @@ export class HeldAnswer {
   }
 
   /**
-   * Sends a sign of life if one is due; true when it did. To the client of a stream that is a comment, and before the first one the head of the answer. Without a `writer` the
-   * answer comes whole, and an interim response leaves its status open (RFC 9110, section 15.2).
+   * Sends a sign of life if one is due; true when it did. To the client of a stream that is a comment, and before the first one the head of the answer. Where the answer
+   * comes whole, an interim response leaves its status open (RFC 9110, section 15.2).
    */
-  beat(wallMs: number, res: ServerResponse, writer: AnswerWriter | undefined, headers: () => string[]): boolean {
+  beat(wallMs: number, answer: ClientAnswer, streamed: boolean, headers: () => string[]): boolean {
     if (wallMs < this.dueMs) return false;
     this.dueMs = wallMs + this.everyMs;
     // A client that has not taken the last one needs no further one.
-    if (res.destroyed || res.writableLength > 0) return false;
-    if (!writer) {
-      // A client of HTTP/1.0 knows no interim responses.
-      if (res.req.httpVersion !== '1.1') return false;
-      res.writeProcessing();
-      return true;
-    }
+    if (answer.destroyed || answer.writableLength > 0) return false;
+    if (!streamed) return answer.writeInterim();
     if (!this.begun) {
       this.begun = true;
       this.told = headers();
-      writer.begin(200, [...this.told, 'content-type', 'text/event-stream; charset=utf-8', ...UNBUFFERED], true);
+      answer.begin(200, [...this.told, 'content-type', 'text/event-stream; charset=utf-8', ...UNBUFFERED], true);
     }
-    writer.write(COMMENT);
+    answer.write(COMMENT);
     return true;
   }
 
   /** The engine's stream begins: what `headers` say by now and the head did not, such as the engine, goes before it as a comment. */
-  goOn(writer: AnswerWriter, headers: readonly string[]): void {
+  goOn(answer: ClientAnswer, headers: readonly string[]): void {
     let comment = '';
     for (let index = 0; index < headers.length; index += 2) {
       const [name, value] = [headers[index]!, headers[index + 1]!];
       const at = this.told.indexOf(name);
       if (at < 0 || this.told[at + 1] !== value) comment += `: ${name}: ${value}\n`;
     }
-    if (comment) writer.write(Buffer.from(`${comment}\n`, 'latin1'));
+    if (comment) answer.write(Buffer.from(`${comment}\n`, 'latin1'));
   }
 }

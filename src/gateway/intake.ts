@@ -1,8 +1,8 @@
-import type { IncomingMessage } from 'node:http';
 import type { ServedModel } from '../bus/contract.js';
 import { MaestroError } from '../model/error.js';
 import { LruMap } from '../model/lru-map.js';
 import type { Stage } from '../model/stage.js';
+import type { ClientRequest } from './client-answer.js';
 import type { ApiKey } from './config.js';
 import type { GatewayContext } from './context.js';
 import { type Identity, resolveIdentity } from './identity.js';
@@ -32,7 +32,7 @@ export interface Intake {
 
 export interface IntakeRequest {
   readonly requestId: string;
-  readonly req: IncomingMessage;
+  readonly req: ClientRequest;
   readonly route: InferenceRoute;
   readonly path: PathIdentity;
   readonly key: ApiKey | undefined;
@@ -101,7 +101,7 @@ export function takeIn(context: GatewayContext, request: IntakeRequest, sent: Bu
  * Checks the header fields that decide before a body is read; returns the length of the body as announced, 0 when it is not. Throws
  * `unsupported_media_type` or `body_too_large`.
  */
-export function checkHeaders(req: IncomingMessage, bodyLimitBytes: number): number {
+export function checkHeaders(req: ClientRequest, bodyLimitBytes: number): number {
   const { headers } = req;
   const contentType = headers['content-type'];
   if (contentType !== undefined && !/^application\/(?:[\w.+-]+\+)?json\s*(;|$)/i.test(contentType)) {

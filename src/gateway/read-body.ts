@@ -1,4 +1,4 @@
-import type { InboundRequest } from './inbound-request.js';
+import type { ClientRequest } from './client-answer.js';
 import type { RoomPool } from './room-pool.js';
 
 /** Up to this size a copy of a body is cheap, and small buffers come from Node's pool. */
@@ -18,7 +18,7 @@ export interface BodyReceiver {
 
 /** Collects a request body. One of an announced length (0: not announced) is put together in one buffer as it comes. */
 export function readBody(
-  req: InboundRequest,
+  req: ClientRequest,
   announcedBytes: number,
   limitBytes: number,
   rooms: RoomPool,

@@ -113,7 +113,10 @@ it('a client that sends rubbish in the middle of its answer is cut, and the answ
     beginStream(res);
     res.write(contentFrame('a'));
   };
-  const socket = rig.rawRequest(rawChat(chatBody({ stream: true })));
+  // A request in chunks is read by Node's server, which goes on reading while it answers.
+  const inChunks = rawChat('').replace('Content-Length: 0', 'Transfer-Encoding: chunked');
+  const body = chatBody({ stream: true });
+  const socket = rig.rawRequest(`${inChunks}${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`);
   let answer = '';
   socket.on('data', (piece) => {
     if (answer === '') socket.write('rubbish\r\n\r\n');

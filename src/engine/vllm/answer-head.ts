@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import { type HeaderField, HeaderFieldReader, lineEnd, noFields } from '../../model/header-fields.js';
 
 /** What the server sent is not an HTTP/1.1 answer. */
 export class ProtocolError extends Error {
@@ -6,16 +7,9 @@ export class ProtocolError extends Error {
 }
 
 const STATUS_LINE = /^HTTP\/1\.([01]) ([1-5]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?$/;
-/** A name of token characters and a value without control characters; white space around the value does not belong to it. */
-const HEADER_LINE = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[\t ]*([\t\x20-\x7e\x80-\xff]*)$/;
 const MAX_LENGTH_DIGITS = 15;
 
-/** Fields by name, without what objects inherit, so that no name finds anything there. A bare `Object.create(null)` would be a hash table, which is slow to write. */
-class HeaderFields {
-  [name: string]: string | string[];
-}
-Object.setPrototypeOf(HeaderFields.prototype, null);
-Reflect.deleteProperty(HeaderFields.prototype, 'constructor');
+const fields = new HeaderFieldReader();
 
 export interface AnswerHead {
   readonly code: number;
@@ -28,20 +22,15 @@ export interface AnswerHead {
 export function readHead(head: string): AnswerHead {
   const statusEnd = lineEnd(head, 0);
   const { code, minor } = statusOf(head.slice(0, statusEnd));
-  const headers = new HeaderFields();
+  const headers = noFields();
   let place = 0;
   for (let at = statusEnd + 2; at <= head.length; place++) {
-    const field = fieldAt(head, at, place);
+    const field = fields.fieldAt(head, at, place);
+    if (!field) throw new ProtocolError('a header field of the answer is malformed');
     addField(headers, field);
     at += field.line.length + 2;
   }
-  return { code, minor, headers: headers as IncomingHttpHeaders };
-}
-
-/** Where the line that begins at `from` ends, its line end not counted. */
-function lineEnd(head: string, from: number): number {
-  const end = head.indexOf('\r\n', from);
-  return end < 0 ? head.length : end;
+  return { code, minor, headers };
 }
 
 interface Status {
@@ -80,7 +69,7 @@ export function lengthOf(text: string): number {
   return length;
 }
 
-function addField(headers: HeaderFields, { name, value }: HeaderField): void {
+function addField(headers: IncomingHttpHeaders, { name, value }: HeaderField): void {
   const before = headers[name];
   if (before === undefined) headers[name] = value;
   else if (name === 'content-length') {
@@ -88,34 +77,4 @@ function addField(headers: HeaderFields, { name, value }: HeaderField): void {
   } else if (name === 'transfer-encoding' || name === 'connection') headers[name] = `${before}, ${value}`;
   else if (Array.isArray(before)) before.push(value);
   else headers[name] = [before, value];
-}
-
-interface HeaderField {
-  /** As it came, without its line end. */
-  readonly line: string;
-  readonly name: string;
-  readonly value: string;
-}
-
-/**
- * Engines send the same few lines in the same order with every answer; to take one apart, or to look it up, costs more than to compare it with the one that stood in its place last time.
- */
-const lastFields: (HeaderField | undefined)[] = [];
-/** Fields of a head that are remembered. */
-const MOST_FIELDS = 16;
-const LONGEST_KNOWN_LINE = 128;
-
-/** The field whose line begins at `from` and is the one at this place of the head. */
-function fieldAt(head: string, from: number, place: number): HeaderField {
-  const last = lastFields[place];
-  if (last !== undefined && head.startsWith(last.line, from)) {
-    const end = from + last.line.length;
-    if (end === head.length || head.startsWith('\r\n', end)) return last;
-  }
-  const line = head.slice(from, lineEnd(head, from));
-  const match = HEADER_LINE.exec(line);
-  if (!match) throw new ProtocolError('a header field of the answer is malformed');
-  const field = { line, name: match[1]!.toLowerCase(), value: match[2]!.trimEnd() };
-  if (place < MOST_FIELDS && line.length <= LONGEST_KNOWN_LINE) lastFields[place] = field;
-  return field;
 }

@@ -1,38 +1,64 @@
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { type HeldWrite, writeBatch } from '../bus/write-batch.js';
-
-const CRLF = '\r\n';
-const LAST_CHUNK = '0\r\n\r\n';
-/** Up to this size bytes are written as a string of Latin-1, which stands for any bytes: Node writes that from the stack, without a buffer of its own. */
-const STRING_BYTES = 8 * 1024;
+import { frame, LAST_CHUNK, STRING_BYTES } from './chunk-frame.js';
+import type { AnswerWatch, ClientAnswer } from './client-answer.js';
+import type { InboundRequest } from './inbound-request.js';
+import { onceClosed } from './once-closed.js';
 
 /**
- * Writes an engine's answer to the client, as few writes as it can. What comes in one turn of the event loop leaves together with the writes of other
- * requests, at its end. The chunks of a stream are framed here, each as one piece: Node's own framing makes four of each chunk, which costs more than all
- * else that the gateway does with an event.
+ * An answer through Node's response, in as few writes as it can. The chunks of a stream are framed here, each as one piece: Node's own framing makes four of each chunk, which
+ * costs more than all else that the gateway does with an event.
  */
-export class AnswerWriter implements HeldWrite {
-  /** The answer is whole, though its last bytes may not have left. */
+export class NodeAnswer implements ClientAnswer, HeldWrite {
   ended = false;
   private framed = false;
   /** The socket that holds back what was written in this turn. */
   private holding: Socket | undefined;
   private ending = false;
 
-  constructor(private readonly res: ServerResponse) {}
+  constructor(
+    private readonly req: InboundRequest,
+    private readonly res: ServerResponse,
+  ) {}
 
-  /** Sets the head; it leaves with the first bytes. */
+  get statusCode(): number {
+    return this.res.statusCode;
+  }
+
+  get headersSent(): boolean {
+    return this.res.headersSent;
+  }
+
+  get destroyed(): boolean {
+    return this.res.destroyed;
+  }
+
+  get writableLength(): number {
+    return this.res.writableLength;
+  }
+
+  get waits(): boolean {
+    return !this.res.socket;
+  }
+
+  watch(watch: AnswerWatch): void {
+    const { req, res } = this;
+    onceClosed(req, res, () => watch.onClosed());
+    // A write to a lost client fails; its `close` says all there is to say.
+    res.on('error', () => {});
+    res.on('drain', () => watch.onDrain());
+  }
+
   begin(status: number, headers: string[], streamed: boolean): void {
     const { res } = this;
     // A client of HTTP/1.0 knows no chunks; Node ends its answer by closing the connection.
-    this.framed = streamed && res.req.httpVersionMajor === 1 && res.req.httpVersionMinor >= 1;
+    this.framed = streamed && this.knowsHttp11;
     if (this.framed) headers.push('transfer-encoding', 'chunked');
     res.writeHead(status, headers);
     if (this.framed) res.chunkedEncoding = false;
   }
 
-  /** At least one byte. Returns false when the client takes nothing more for now; the response's `drain` tells when it does. */
   write(bytes: Buffer): boolean {
     return this.hold(this.framed ? frame(bytes, '') : bytes);
   }
@@ -50,11 +76,30 @@ export class AnswerWriter implements HeldWrite {
     else res.end();
   }
 
+  writeHead(status: number, headers: string[]): void {
+    this.res.writeHead(status, headers);
+  }
+
+  writeInterim(): boolean {
+    if (!this.knowsHttp11) return false;
+    this.res.writeProcessing();
+    return true;
+  }
+
+  destroy(): void {
+    this.res.destroy();
+  }
+
   release(): void {
     const { holding } = this;
     this.holding = undefined;
     holding?.uncork();
     if (this.ending) this.res.end();
+  }
+
+  private get knowsHttp11(): boolean {
+    const { httpVersionMajor, httpVersionMinor } = this.req;
+    return httpVersionMajor === 1 && httpVersionMinor >= 1;
   }
 
   private hold(data: Buffer | string): boolean {
@@ -67,16 +112,4 @@ export class AnswerWriter implements HeldWrite {
     writeBatch.add(this);
     return goesOn;
   }
-}
-
-/** The bytes as one HTTP chunk, and what follows it. There is at least one byte. */
-function frame(bytes: Buffer, after: string): Buffer | string {
-  const { length } = bytes;
-  const head = length.toString(16) + CRLF;
-  if (length <= STRING_BYTES) return head + bytes.toString('latin1') + CRLF + after;
-  const chunk = Buffer.allocUnsafe(head.length + length + CRLF.length + after.length);
-  const offset = chunk.write(head, 0, 'latin1');
-  bytes.copy(chunk, offset);
-  chunk.write(CRLF + after, offset + length, 'latin1');
-  return chunk;
 }
