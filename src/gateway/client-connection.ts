@@ -36,13 +36,14 @@ const MOST_AHEAD_BYTES = 64 * 1024;
 /**
  * - `idle`: nothing of a request has come, `new` of the first one;
  * - `body`: a request has begun and its body is not complete;
- * - `answering`: it is complete, and its answer has not left.
+ * - `answering`: it is complete, and its answer has not left;
+ * - `ended`: nothing is read any more. The rest of a body must not be taken for a request.
  */
-type State = 'new' | 'idle' | 'body' | 'answering';
+type State = 'new' | 'idle' | 'body' | 'answering' | 'ended';
 
 /**
  * One client's connection as long as its requests are plain: complete heads that can be read in one way only ({@link readPlainHead}), one after the other, for an inference route. Whatever else
- * comes, Node's HTTP server gets the connection, with all that has been read of that request, and keeps it. Source for having both: reading and answering a small request takes Node's
+ * comes, Node's HTTP server gets the connection, with all that has been read of that request, and keeps it. Source for having both: to read and answer a small request takes Node's
  * server twice the CPU (docs/research/door.md).
  */
 export class ClientConnection implements AnswerConnection {
@@ -67,7 +68,7 @@ export class ClientConnection implements AnswerConnection {
   }
 
   get keepAlive(): string {
-    return this.host.keepAlive;
+    return this.host.closing ? 'Connection: close\r\n' : this.host.keepAlive;
   }
 
   get idle(): boolean {
@@ -98,11 +99,10 @@ export class ClientConnection implements AnswerConnection {
   answered(last: boolean): void {
     const { answer, socket } = this;
     if (!answer) return;
-    // What comes of a body that nobody waits for would be taken for the next request.
-    const over = last || this.state === 'body' || this.host.closing;
+    const over = last || this.state !== 'answering' || this.host.closing;
     this.answer = undefined;
     this.request = undefined;
-    this.enter('idle');
+    this.enter(over ? 'ended' : 'idle');
     answer.closed();
     if (over) socket.destroySoon();
     else if (this.aheadBytes > 0) this.giveUp(Buffer.concat(this.ahead));
@@ -115,6 +115,7 @@ export class ClientConnection implements AnswerConnection {
 
   private expire(): void {
     // Written into an answer that has begun, it would be taken for a part of that.
+    this.state = 'ended';
     if (this.answer?.headersSent) this.socket.destroy();
     else this.host.late(this.socket);
   }
@@ -122,7 +123,7 @@ export class ClientConnection implements AnswerConnection {
   private readonly onData = (bytes: Buffer): void => {
     if (this.idle) this.begin(bytes);
     else if (this.state === 'body') this.readBody(bytes, 0);
-    else this.keepAhead(bytes);
+    else if (this.state === 'answering') this.keepAhead(bytes);
   };
 
   private begin(bytes: Buffer): void {

@@ -85,7 +85,7 @@ const FAREWELL_MS = 250;
 /** How long a client may take to read why its broken request was refused. Wall milliseconds. */
 const LINGER_MS = 1000;
 
-/** The OpenAI-compatible front door: `node:http` in, the levels behind {@link Scheduling}, the data paths of the engines out. */
+/** The OpenAI-compatible front door: HTTP/1.1 in ({@link ClientConnections}, `node:http`), the levels behind {@link Scheduling}, the data paths of the engines out. */
 export function createGateway(options: GatewayOptions): Gateway {
   return new HttpGateway(options);
 }
