@@ -34,7 +34,7 @@ export function readPlainHead(head: string): PlainHead | undefined {
   const end = lineEnd(head, 0);
   const url = urlOf(head.slice(0, end));
   if (url === undefined) return undefined;
-  const headers = noFields();
+  const headers: IncomingHttpHeaders = noFields();
   let place = 0;
   for (let at = end + 2; at <= head.length; place++) {
     const field = fields.fieldAt(head, at, place);

@@ -1,5 +1,3 @@
-import type { IncomingHttpHeaders } from 'node:http';
-
 /** A name of token characters and a value without control characters; white space around the value does not belong to it. */
 const FIELD_LINE = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[\t ]*([\t\x20-\x7e\x80-\xff]*)$/;
 /** Fields of a head that are remembered, and how long such a line may be. */
@@ -16,8 +14,8 @@ Object.setPrototypeOf(Fields.prototype, null);
 Reflect.deleteProperty(Fields.prototype, 'constructor');
 
 /** An empty set of header fields by lower-case name. */
-export function noFields(): IncomingHttpHeaders {
-  return new Fields() as IncomingHttpHeaders;
+export function noFields(): Record<string, string | string[]> {
+  return new Fields();
 }
 
 export interface HeaderField {

@@ -22,7 +22,7 @@ export interface AnswerHead {
 export function readHead(head: string): AnswerHead {
   const statusEnd = lineEnd(head, 0);
   const { code, minor } = statusOf(head.slice(0, statusEnd));
-  const headers = noFields();
+  const headers: IncomingHttpHeaders = noFields();
   let place = 0;
   for (let at = statusEnd + 2; at <= head.length; place++) {
     const field = fields.fieldAt(head, at, place);
