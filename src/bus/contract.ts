@@ -45,6 +45,8 @@ export interface DataHandler {
   onEnd(rest: Buffer | undefined): void;
   /** `unanswered`: the connection had carried answers before, and not a byte of this one came; it may have been closed while idle. */
   onError(error: Error, unanswered: boolean): void;
+  /** What another of these threw: a bug of ours, whatever the engine sent. Nothing is told after it. */
+  onFault(thrown: unknown): void;
 }
 
 /** The way of requests to one engine. */

@@ -142,7 +142,7 @@ function call(client: EnginePath, index: number): Promise<void> {
   return new Promise((resolve, reject) => {
     client.dispatch(
       { method: 'POST', path: '/v1/chat/completions', headers, body },
-      { onStart() {}, onHead() {}, onData() {}, onEnd: () => resolve(), onError: reject },
+      { onStart() {}, onHead() {}, onData() {}, onEnd: () => resolve(), onError: reject, onFault: reject },
     );
   });
 }

@@ -99,17 +99,25 @@ class StoredAnswer implements DataHandler {
   }
 
   onError(cause: Error): void {
-    const { res } = this;
-    this.timer?.cancel();
-    if (res.headersSent) res.destroy();
-    if (res.destroyed || res.headersSent) return;
     // Engines keep responses in memory: where nobody listens any more, the response is gone with its process.
     const error = nobodyListens(cause)
       ? new MaestroError('not_found', 'The engine that had this response is gone, and the response with it.', {
           ...{ cause, param: 'response_id' },
         })
       : new MaestroError('engine_failed', 'The engine that has this response does not answer.', { cause });
-    sendError(res, error, this.headers);
+    this.fail(error);
+  }
+
+  onFault(thrown: unknown): void {
+    this.context.logger.error({ err: thrown, requestId: this.headers[1] });
+    this.fail(MaestroError.from(thrown));
+  }
+
+  private fail(error: MaestroError): void {
+    const { res } = this;
+    this.timer?.cancel();
+    if (res.headersSent) res.destroy();
+    else if (!res.destroyed) sendError(res, error, this.headers);
   }
 
   private awaitEngine(): void {

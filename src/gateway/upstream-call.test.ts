@@ -17,7 +17,7 @@ function breaking(cause: Error, unanswered: boolean): { readonly sent: number; r
       },
     },
   };
-  const sink = { onActivity() {}, onContent() {}, onUpstreamEnd: (end: UpstreamEnd) => ends.push(end) };
+  const sink = { onActivity() {}, onContent() {}, onUpstreamEnd: (end: UpstreamEnd) => ends.push(end), refuse() {} };
   const call = new UpstreamCall(sink, true, 1_000_000, 'openai');
   call.send(start as StageStart, '/v1/completions', [], Buffer.from('{}'));
   return { sent, ends };

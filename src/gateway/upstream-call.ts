@@ -51,6 +51,8 @@ export interface UpstreamSink {
   onContent(bytes: Buffer): void;
   /** The end, once, unless the call was aborted. */
   onUpstreamEnd(end: UpstreamEnd): void;
+  /** Handling the answer threw: a bug of ours. */
+  refuse(thrown: unknown): void;
 }
 
 /** One call to one engine: turns the answer into content and exactly one end. */
@@ -168,6 +170,11 @@ export class UpstreamCall implements DataHandler {
       this.dispatch?.();
     } else if (!this.call) this.finish({ kind: 'unsent', cause });
     else this.finish(this.broken('connection-lost', undefined, this.relay?.errorTold === true, cause));
+  }
+
+  onFault(thrown: unknown): void {
+    this.over = true;
+    this.sink.refuse(thrown);
   }
 
   /** Takes what came of the answer's body; returns what of it is for the client now. */

@@ -128,6 +128,24 @@ it('a client that sends rubbish in the middle of its answer is cut, and the answ
   expect(rig.scheduling.submitted[0]!.outcomes).toMatchObject([{ kind: 'client_cancelled' }]);
 });
 
+it('a bug of ours while an answer comes ends the request as internal, and its call to the engine', async () => {
+  const lines: string[] = [];
+  await start({ logLines: (line) => lines.push(line) });
+  rig.script = ({ res }) => {
+    beginStream(res);
+    res.write(contentFrame('a'));
+  };
+  rig.scheduling.onFirstToken = () => {
+    throw new Error('a bug');
+  };
+  const answer = await postChat(rig, chatBody({ stream: true }));
+  expect(await answer.text()).toContain('"internal_error"');
+  await rig.received[0]!.aborted;
+  await until(() => rig.gateway.openRequests === 0);
+  expect(rig.scheduling.submitted[0]!.outcomes).toMatchObject([{ kind: 'internal' }]);
+  expect(lines.filter((line) => line.includes('a bug'))).toHaveLength(1);
+});
+
 describe('a client that does not read', () => {
   it('stops the engine, and little is kept for it', async () => {
     await start();

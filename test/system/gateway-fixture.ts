@@ -47,6 +47,7 @@ export class FakeScheduling implements Scheduling {
   readonly submitted: SubmittedStage[] = [];
   /** Replaces the usual answer to a submission. */
   onSubmit: ((submitted: SubmittedStage) => void) | undefined;
+  onFirstToken: (() => void) | undefined;
   maxPlacements = 1;
   ready = true;
   private readonly clock = new WallClock();
@@ -90,6 +91,7 @@ export class FakeScheduling implements Scheduling {
     return {
       firstToken: () => {
         submitted.firstTokens++;
+        this.onFirstToken?.();
       },
       placeAgain: (refused) => {
         submitted.refusals.push(refused);

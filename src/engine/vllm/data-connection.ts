@@ -179,14 +179,32 @@ export class DataConnection implements AnswerSink, HeldWrite {
   }
 
   private read(bytes: Buffer): void {
+    const { call } = this;
+    try {
+      this.parse(bytes);
+      const body = this.takeBody();
+      if (body) this.call?.handler.onData(body);
+    } catch (thrown) {
+      this.fault(call, thrown);
+    }
+  }
+
+  private parse(bytes: Buffer): void {
     try {
       this.parser.push(bytes);
     } catch (thrown) {
-      this.failure ??= thrown as Error;
+      // Anything else was thrown by who hears of the answer.
+      if (!(thrown instanceof ProtocolError)) throw thrown;
+      this.failure ??= thrown;
       this.socket.destroy();
     }
-    const body = this.takeBody();
-    if (body) this.call?.handler.onData(body);
+  }
+
+  /** The listener of a call has thrown. A connection whose answer was whole by then carries others on. */
+  private fault(call: ConnectionCall | undefined, thrown: unknown): void {
+    if (!call) throw thrown;
+    this.abandon(call);
+    call.handler.onFault(thrown);
   }
 
   /** The body bytes of one read, together and in memory of their own. */
@@ -206,8 +224,13 @@ export class DataConnection implements AnswerSink, HeldWrite {
 
   /** The engine sends no more. */
   private ended(): void {
+    const { call } = this;
     this.closed = true;
-    this.parser.close();
+    try {
+      this.parser.close();
+    } catch (thrown) {
+      this.fault(call, thrown);
+    }
     this.socket.destroy();
   }
 
@@ -218,6 +241,10 @@ export class DataConnection implements AnswerSink, HeldWrite {
     this.call = undefined;
     if (!call) return;
     const unanswered = !(failure instanceof ProtocolError) && this.answers > 0 && this.parser.untouched;
-    call.handler.onError(failure ?? new Error('the engine closed the connection'), unanswered);
+    try {
+      call.handler.onError(failure ?? new Error('the engine closed the connection'), unanswered);
+    } catch (thrown) {
+      this.fault(call, thrown);
+    }
   }
 }

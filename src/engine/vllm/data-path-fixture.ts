@@ -14,6 +14,7 @@ export function statusOf(dataPath: DataPath, path: string): Promise<number> {
         onData() {},
         onEnd: () => resolve(answered),
         onError: reject,
+        onFault: reject,
       },
     );
   });

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { DataCall } from '../../bus/contract.js';
+import type { DataCall, DataHandler } from '../../bus/contract.js';
 import { ManualClock } from '../../model/clock.js';
 import { EnginePath } from './data-path.js';
 
@@ -73,6 +73,10 @@ function send(body: Buffer | undefined, headers: string[] = [], onData?: (call: 
         events.push(`error ${unanswered} ${error.message}`);
         resolve();
       },
+      onFault(thrown) {
+        events.push(`fault ${thrown}`);
+        resolve();
+      },
     },
   );
   return told;
@@ -107,7 +111,7 @@ describe('EnginePath', () => {
     ['a header beyond Latin-1', ['x', '…'], '/'],
     ['a path with a space', [], '/a b'],
   ])('sends nothing with %s', (_what, headers, target) => {
-    const handler = { onStart() {}, onHead() {}, onData() {}, onEnd() {}, onError() {} };
+    const handler = { onStart() {}, onHead() {}, onData() {}, onEnd() {}, onError() {}, onFault() {} };
     expect(() => path.dispatch({ method: 'GET', path: target, headers, body: undefined }, handler)).toThrow(TypeError);
     expect(path.size).toBe(0);
   });
@@ -188,6 +192,36 @@ describe('EnginePath', () => {
     expect(told.call).toBeUndefined();
     expect(told.events).toEqual([expect.stringMatching(/^error false .*ECONNREFUSED/)]);
     server.listen(0);
+  });
+});
+
+describe('a listener that throws', () => {
+  function sendTo(throwing: Partial<DataHandler>): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      const handler = { onStart() {}, onHead() {}, onData() {}, onEnd() {}, onError: reject, onFault: resolve };
+      path.dispatch({ method: 'GET', path: '/', headers: [], body: undefined }, { ...handler, ...throwing });
+    });
+  }
+  const bug = new Error('bug');
+  const throws = () => {
+    throw bug;
+  };
+
+  it.each([
+    ['the head', { onHead: throws }, ANSWER],
+    ['a part of the body', { onData: throws }, ANSWER.slice(0, -1)],
+    ['the end of a connection', { onEnd: throws }, 'close'],
+    ['an error', { onError: throws }, 'not HTTP\r\n\r\n'],
+  ])('at %s is told so, and its connection ends', async (_when, throwing, answer) => {
+    onRequest = (socket) => (answer === 'close' ? socket.end('HTTP/1.1 200 OK\r\n\r\n') : socket.write(answer));
+    expect(await sendTo(throwing)).toBe(bug);
+    await vi.waitFor(() => expect(path.size).toBe(0));
+  });
+
+  it('at the end of an answer is told so, and the next goes out on its connection', async () => {
+    expect(await sendTo({ onEnd: throws })).toBe(bug);
+    await send(undefined).over;
+    expect(sockets).toHaveLength(1);
   });
 });
 
