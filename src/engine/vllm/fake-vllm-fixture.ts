@@ -20,6 +20,8 @@ export class FakeVllm {
   preemptions = 0;
   generatedTokens = 0;
   startedAtSeconds = 1000;
+  /** Stands in for the whole page of metrics. */
+  page: string | undefined;
   /** `--load-format`. */
   loadFormat = 'auto';
   /** Series that nobody wants, in front of the others on the metrics page. */
@@ -99,7 +101,9 @@ export class FakeVllm {
         return json(response, 200, { object: 'list', data: [...data, adapter] });
       }
       case '/metrics':
-        response.writeHead(200, { 'content-type': 'text/plain; version=1.0.0; charset=utf-8' }).end(this.metricsPage());
+        response
+          .writeHead(200, { 'content-type': 'text/plain; version=1.0.0; charset=utf-8' })
+          .end(this.page ?? this.metricsPage());
         return true;
       case '/tokenize':
         return json(response, 200, { count: String(JSON.parse(body).prompt).length, max_model_len: 2048, tokens: [] });

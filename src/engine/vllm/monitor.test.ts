@@ -184,6 +184,21 @@ describe('EngineMonitor', () => {
     await next('up 1');
   });
 
+  it('takes a counter that has fallen for a new process, and not one that is missing', async () => {
+    const fake = new FakeVllm();
+    fake.page = 'vllm:generation_tokens_total 100\n';
+    const { log, next } = await watched(fake, await fake.start());
+    fake.page = 'vllm:num_requests_waiting 1\n';
+    await next('waiting 1');
+    fake.page = 'vllm:num_requests_waiting 2\nvllm:generation_tokens_total 120\n';
+    await next('waiting 2');
+    expect(log).not.toContain('down refused');
+    fake.page = 'vllm:num_requests_waiting 3\n';
+    await next('waiting 3');
+    fake.page = 'vllm:generation_tokens_total 110\n';
+    await next('down refused');
+  });
+
   it('takes out an engine that holds work, moves no counter and generates nothing, until it generates again', async () => {
     const fake = new FakeVllm();
     const { next, log, setOutstanding } = await watched(fake, await fake.start(), { stallGraceMs: 2000 });

@@ -186,7 +186,7 @@ export class EngineMonitor {
       this.again = true;
       return;
     }
-    this.lastMetrics = metrics;
+    this.lastMetrics = keepingCounters(this.lastMetrics, metrics);
     this.listener.metrics(metrics);
     await this.checkAnswers(metrics);
     if (this.isUp) await this.checkProgress(metrics);
@@ -254,5 +254,13 @@ function restarted(before: EngineMetrics | undefined, now: EngineMetrics): boole
   if (before.processStartSeconds !== undefined && now.processStartSeconds !== undefined) {
     return before.processStartSeconds !== now.processStartSeconds;
   }
-  return (now.generationTokensTotal ?? 0) < (before.generationTokensTotal ?? 0);
+  const { generationTokensTotal: tokens } = now;
+  return tokens !== undefined && tokens < (before.generationTokensTotal ?? 0);
+}
+
+/** A page may lack what tells a new process from an old one: the next page is then compared with the one before. */
+function keepingCounters(before: EngineMetrics | undefined, now: EngineMetrics): EngineMetrics {
+  const { processStartSeconds = before?.processStartSeconds } = now;
+  const { generationTokensTotal = before?.generationTokensTotal } = now;
+  return { ...now, processStartSeconds, generationTokensTotal };
 }
