@@ -102,6 +102,28 @@ describe('elastic KV memory', () => {
     expect(brief(manager.tick(900))).toEqual(['kv-limit a 16']);
   });
 
+  it('grows into what a dead neighbour has left, but for the residue that its process takes when it comes back', () => {
+    const engines = [
+      testEngine('a', { ...ELASTIC, kvGiB: 40, kvPoolTokens: 40_960 }),
+      testEngine('b', { weightGiB: 10, kvGiB: 6 }),
+      testEngine('c', { weightGiB: 10, kvGiB: 6 }),
+    ];
+    const manager = new NodeManager(testNode(engines), { lookAhead: 0 });
+    bringUp(manager, { a: 1, b: 0, c: 0 });
+    manager.reserve(testDemand('s1', 'a', { kvTokens: 1024 }), 1);
+    manager.tick(1);
+    manager.engineEvent({ kind: 'woke', engineId: 'a' }, 700);
+    manager.engineEvent({ kind: 'engine-down', engineId: 'c', reason: 'refused' }, 800);
+    manager.tick(800);
+    expect(manager.view('a')!.kvPoolTokens).toBe(31 * 1024);
+    // 80 - 31 - 17 are there for a, of which 1 is left to c: room for the first, and not for both.
+    manager.reserve(testDemand('s2', 'a', { kvTokens: 29 * 1024, orderKey: 1 }), 900);
+    manager.reserve(testDemand('s3', 'a', { kvTokens: 1536, orderKey: 2 }), 900);
+    expect(brief(manager.tick(900))).toEqual(['kv-limit a 30', 'grant s2']);
+    manager.engineEvent({ kind: 'engine-up', engineId: 'c', level: 1 }, 1_000);
+    expect(manager.ledger.overcommittedBytes()).toBe(0);
+  });
+
   it('grows a pool again into free room as soon as a stage needs it', () => {
     const manager = bothAwake();
     manager.release('s2', {}, 800);

@@ -132,6 +132,11 @@ export class MemoryLedger {
     return level === 2 || account.pinned || account.pinBytes <= this.hostCapacityBytes - this.hostUsed;
   }
 
+  /** HBM per GPU that its process takes even while it sleeps. */
+  residueBytes(engineId: string): number {
+    return this.account(engineId).residueBytes;
+  }
+
   /** HBM per GPU that a process takes at its start, which ends awake. */
   startBytes(engineId: string): number {
     const { residueBytes, awakeBytes, kvPoolBytes } = this.account(engineId);

@@ -8,7 +8,10 @@ export interface RoomContext {
   readonly foreignBytes: (gpu: number) => number;
 }
 
-/** HBM per GPU: free now, and free once all sleeps, drains and shrinks under way are done. */
+/**
+ * HBM per GPU: free now, and free once all sleeps, drains and shrinks under way are done. What engines without a process will take even asleep is not free: they come
+ * back.
+ */
 export class Room {
   readonly free: number[] = [];
   readonly coming: number[] = [];
@@ -22,6 +25,7 @@ export class Room {
     for (const record of engines) {
       const { state } = record.residency;
       const { engineId } = record.spec;
+      if (ledger.phase(engineId) === 'absent') this.claim(record, ledger.residueBytes(engineId));
       if (state === 'falling-asleep' || state === 'draining') this.willFree(record, ledger.sleepFreesBytes(engineId));
       else if (state === 'running' && record.kvShrinkingTo !== undefined) {
         this.willFree(record, ledger.kvBytes(engineId) - record.kvShrinkingTo);

@@ -26,12 +26,15 @@ export function planStarts(context: ReclaimContext, room: Room, nowMs: number): 
     .filter((record) => record.startWantedAtMs !== undefined && ledger.phase(record.spec.engineId) === 'absent')
     .sort((a, b) => a.startWantedAtMs! - b.startWantedAtMs!);
   for (const record of starts) {
-    const bytes = ledger.startBytes(record.spec.engineId);
+    const startBytes = ledger.startBytes(record.spec.engineId);
+    // Room for its residue is kept anyway.
+    const bytes = startBytes - ledger.residueBytes(record.spec.engineId);
     const dueMs = record.startWantedAtMs! + config.maxHoldWaitMs;
     const hopelessMs = dueMs + config.maxHoldWaitMs;
     if (room.missing(record, bytes, room.free).length === 0) {
       room.claim(record, bytes);
-      if (context.roomConfirmed(record, bytes, nowMs) || nowMs >= hopelessMs) steps.push({ kind: 'start', record });
+      if (context.roomConfirmed(record, startBytes, nowMs) || nowMs >= hopelessMs)
+        steps.push({ kind: 'start', record });
       else nextMs = Math.min(nextMs, nowMs + config.telemetryMaxAgeMs);
       continue;
     }

@@ -4,14 +4,17 @@ import { isElastic, slackBytes, tokensOf } from './elastic.js';
 import type { EngineRecord } from './engine-record.js';
 import { estimateReadiness } from './estimate.js';
 import type { ReclaimContext } from './reclaim-step.js';
+import { Room } from './room.js';
 
 /** The pool; or what the limit of an elastic one allows and could allow into HBM that is free or that its neighbours would give back. */
-function promisableTokens({ engines, ledger }: ReclaimContext, record: EngineRecord): number {
+function promisableTokens(context: ReclaimContext, record: EngineRecord): number {
+  const { engines, ledger } = context;
   const { spec } = record;
   if (!isElastic(record)) return spec.kvPoolTokens;
   if (record.residency.state !== 'running') return spec.kvPoolTokens;
+  const { free } = new Room(context);
   const roomOn = (gpu: number): number => {
-    let bytes = ledger.gpuFreeBytes(gpu);
+    let bytes = free[gpu]!;
     for (const other of engines) {
       if (other !== record && other.spec.gpuIndices.includes(gpu)) bytes += slackBytes(other, ledger);
     }

@@ -40,7 +40,7 @@ export function checkSeed(seed: number): string[] {
 export function checkFleetSeed(seed: number): string[] {
   const rng = new SeededRng(seed);
   const crashes = rng.next() < 0.5;
-  const fleet = randomFleet(rng, !crashes);
+  const fleet = randomFleet(rng);
   const nodes = toNodeSpecs(parseConfig(fleet, 'fleet'));
   const engines = nodes.flatMap((node) => node.engines);
   const workflows = randomTraffic(rng, [...new Set(engines.map(({ model }) => model))]);

@@ -9,12 +9,10 @@ const GPUS = ['h100-sxm', 'h200-sxm', 'l40s', 'a100-sxm-80gb'];
 /**
  * A fleet in the config syntax: one to three nodes in one or two clusters, engines that share GPUs or span two, some that cannot sleep or are pinned, some with an elastic pool, much host memory or little,
  * with copies of weights in RAM or without. Every engine can be awake beside those that never sleep.
- *
- * @param elastic Whether pools may be elastic: where processes die, an elastic neighbour may have grown into what another leaves behind, and its successor finds that taken.
  */
-export function randomFleet(rng: Rng, elastic: boolean): string {
+export function randomFleet(rng: Rng): string {
   for (;;) {
-    const nodes = Array.from({ length: 1 + Math.floor(rng.next() * 3) }, (_, index) => randomNode(rng, index, elastic));
+    const nodes = Array.from({ length: 1 + Math.floor(rng.next() * 3) }, (_, index) => randomNode(rng, index));
     const deadline = 5 + Math.floor(rng.next() * 60);
     const fleet = `
 classes:
@@ -28,7 +26,7 @@ ${nodes.join('\n')}
   }
 }
 
-function randomNode(rng: Rng, index: number, elastic: boolean): string {
+function randomNode(rng: Rng, index: number): string {
   const chance = (share: number) => rng.next() < share;
   const int = (from: number, to: number) => from + Math.floor(rng.next() * (to - from + 1));
   const pick = <T>(items: readonly T[]): T => items[int(0, items.length - 1)]!;
@@ -42,7 +40,7 @@ function randomNode(rng: Rng, index: number, elastic: boolean): string {
       `kvMemory: ${int(3, 30)}GiB`,
       `maxModelLen: ${pick([8192, 16384])}`,
       `maxNumSeqs: ${pick([2, 8, 32, 256])}`,
-      ...(elastic && chance(0.4) ? [`kvcached: { least: ${int(1, 3)}GiB }`] : []),
+      ...(chance(0.4) ? [`kvcached: { least: ${int(1, 3)}GiB }`] : []),
       ...(chance(0.15) ? ['sleep: false'] : ['startAsleep: true', ...(chance(0.15) ? ['pinned: true'] : [])]),
     ].join(', '),
   );
