@@ -164,11 +164,12 @@ export class SimCluster {
     });
   }
 
+  /** A hold has ended without a lease. */
   private leaveEngine(job: Job): void {
     this.stopWaiting(job);
     const { engineId, node, stage } = job;
     if (!node || engineId === undefined) return;
-    this.router.ended(stage.stageId, engineId, this.loop.nowMs);
+    this.router.dropped(stage.stageId);
     job.excluded ??= new Set();
     job.excluded.add(engineId);
     this.router.update(node.view(engineId));

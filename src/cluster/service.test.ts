@@ -1,4 +1,4 @@
-import { beforeEach, expect, it } from 'vitest';
+import { beforeEach, expect, it, vi } from 'vitest';
 import { makeView } from '../../test/engine-view-fixture.js';
 import { makePrediction, makeStage } from '../../test/stage-fixture.js';
 import { ManualClock } from '../model/clock.js';
@@ -76,15 +76,17 @@ const ASLEEP = { state: 'sleeping', readyInMs: 20_000, disturbanceMs: 3_000, vic
 let clock: ManualClock;
 let a: FakeNode;
 let b: FakeNode;
+let router: ClusterRouter;
 let cluster: ClusterService;
 let news: string[];
 beforeEach(() => {
   clock = new ManualClock();
   a = new FakeNode('a', makeView('a/e', ASLEEP));
   b = new FakeNode('b', makeView('b/e', { ...ASLEEP, readyInMs: 60_000 }));
+  router = new ClusterRouter({ lookAhead: 2 });
   cluster = new ClusterService({
     ...{ clusterId: 'c', nodes: [a, b], clock, epoch: 1, interactiveClasses: new Set(['interactive']) },
-    router: new ClusterRouter({ lookAhead: 2 }),
+    router,
   });
   news = [];
 });
@@ -108,6 +110,17 @@ it('takes a held stage to an engine that has got room, and leaves the one where 
   expect([a.cancelled, news]).toEqual([['s'], ['started b/e']]);
   clock.advance(10 * LOOK_AGAIN_MS);
   expect(b.cancelled).toEqual([]);
+});
+
+it('learns the length of a lease, and not of a hold that came to nothing', () => {
+  const ended = vi.spyOn(router, 'ended');
+  place('s');
+  clock.advance(30_000);
+  b.show({ state: 'running', readyInMs: 0, disturbanceMs: 0 });
+  a.held.get('s')!({ kind: 'released', reason: 'engine-down' });
+  clock.advance(1_000);
+  cluster.finish('s', {}, clock.nowMs());
+  expect(ended.mock.calls).toEqual([['s', 'b/e', 31_000]]);
 });
 
 it('leaves it where its engine is about to wake', () => {

@@ -276,11 +276,12 @@ export class ClusterService {
     });
   }
 
+  /** A hold has ended without a lease. */
   private leaveEngine(placement: Placement): void {
     const { engineId, stage } = placement;
     placement.waitTimer?.cancel();
     if (!engineId) return;
-    this.options.router.ended(stage.stageId, engineId, this.options.clock.nowMs());
+    this.options.router.dropped(stage.stageId);
     exclude(placement, engineId);
   }
 
