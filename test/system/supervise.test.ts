@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { request } from 'undici';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { WallClock } from '../../src/bus/wall-clock.js';
 import type { EngineLaunch } from '../../src/engine/supervise/launch-command.js';
 import { groupMembers, processEntry } from '../../src/engine/supervise/process-table.js';
@@ -141,6 +141,23 @@ describe('EngineSupervisor', () => {
       monitor.stop();
       await client.close();
     }
+  });
+
+  it('logs that a server which listens no more is not its own to end', async () => {
+    const errors: object[] = [];
+    const logger = { ...QUIET, error: (fields: object) => errors.push(fields) };
+    const engine = supervisor({}, { deafLimitMs: 0, logger });
+    await until(() => engine.state === 'serving');
+    const kill = vi.spyOn(process, 'kill').mockImplementation(() => {
+      throw Object.assign(new Error('kill EPERM'), { code: 'EPERM' });
+    });
+    try {
+      engine.refused(60_000);
+      await until(() => errors.length === 1);
+    } finally {
+      kill.mockRestore();
+    }
+    expect(errors).toMatchObject([{ engine: 'e1', err: { code: 'EPERM' } }]);
   });
 
   it('replaces a process that is used up, which is no crash', async () => {

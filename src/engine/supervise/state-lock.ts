@@ -28,18 +28,31 @@ export function claimStateDir(stateDir: string): () => void {
   }
   try {
     // A link is there whole or not at all, and never replaces another.
-    if (!link(mine, path)) {
-      const owner = liveOwner(path);
-      if (owner !== undefined) throw taken(stateDir, owner);
-      rmSync(path, { force: true });
-      if (!link(mine, path)) throw taken(stateDir, liveOwner(path));
-    }
+    if (!link(mine, path) && !takeOver(mine, path)) throw taken(stateDir, liveOwner(path));
   } finally {
     rmSync(mine, { force: true });
   }
   return () => {
     if (liveOwner(path) === process.pid) rmSync(path, { force: true });
   };
+}
+
+/** One process at a time takes over what a dead one has left: two would both find it dead, and the second would remove what the first has claimed. */
+function takeOver(mine: string, path: string): boolean {
+  const turn = `${path}.turn`;
+  if (!link(mine, turn) && !replaceDead(mine, turn)) return false;
+  try {
+    return replaceDead(mine, path);
+  } finally {
+    rmSync(turn, { force: true });
+  }
+}
+
+/** False where a process that lives has the name. */
+function replaceDead(mine: string, path: string): boolean {
+  if (liveOwner(path) !== undefined) return false;
+  rmSync(path, { force: true });
+  return link(mine, path);
 }
 
 function taken(stateDir: string, pid: number | undefined): MaestroError {

@@ -1,14 +1,14 @@
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Clock } from '../../model/clock.js';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { type Clock, ManualClock } from '../../model/clock.js';
 import { CrashBackoff } from './crash-backoff.js';
-import { adoptEngine } from './engine-process.js';
+import { adoptEngine, sweepGroup } from './engine-process.js';
 import { classifyExit, type EndedProcess, type ExitReason } from './exit-reason.js';
 import { type EngineLaunch, launchCommand, launchEnvironment } from './launch-command.js';
 import { logTail, openLog } from './log-file.js';
-import { parseStat, processEntry } from './process-table.js';
+import { type ProcessEntry, parseStat, processEntry } from './process-table.js';
 import { bootId, forgetRunRecord, liveRunRecords, readLiveRunRecord, writeRunRecord } from './run-record.js';
 import { StartLocks } from './start-locks.js';
 import { claimStateDir } from './state-lock.js';
@@ -201,10 +201,35 @@ describe('claimStateDir', () => {
     }
   });
 
+  it('leaves to another process what that is about to take over, unless it dies first', () => {
+    const mine = processEntry(process.pid)!;
+    const parent = processEntry(mine.parent)!;
+    const owner = ({ pid, startTicks }: ProcessEntry) => JSON.stringify({ pid, startTicks, bootId: bootId() });
+    const dead = owner({ ...mine, startTicks: mine.startTicks - 1 });
+    writeFileSync(join(folder, 'owner.json'), dead);
+    writeFileSync(join(folder, 'owner.json.turn'), owner(parent));
+    expect(() => claimStateDir(folder)).toThrow('runs the engines of');
+    expect(readFileSync(join(folder, 'owner.json'), 'utf8')).toBe(dead);
+    writeFileSync(join(folder, 'owner.json.turn'), dead);
+    claimStateDir(folder)();
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
   it('keeps nobody from working where the folder cannot be', () => {
     writeFileSync(join(folder, 'file'), '');
     expect(() => claimStateDir(join(folder, 'file', 'state'))()).not.toThrow();
   });
+});
+
+it('leaves alone what a dead engine has left to another user', async () => {
+  const kill = vi.spyOn(process, 'kill').mockImplementation(() => {
+    throw Object.assign(new Error('kill EPERM'), { code: 'EPERM' });
+  });
+  try {
+    expect(await sweepGroup(processEntry(process.pid)!.group, new ManualClock())).toBeGreaterThan(0);
+  } finally {
+    kill.mockRestore();
+  }
 });
 
 it('looks no more for the end of an engine that has been let go', () => {

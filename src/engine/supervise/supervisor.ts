@@ -176,7 +176,8 @@ export class EngineSupervisor {
     this.deaf = process;
     const fields = { engine: this.engineId, pid: process.pid };
     logger.warn(fields, 'the engine listens no more but does not end; it is ended by force');
-    void endGroup(process.pid, graceMs, clock);
+    const failed = (err?: unknown) => logger.error({ ...fields, err }, 'the engine could not be ended');
+    endGroup(process.pid, graceMs, clock).then((gone) => gone || failed(), failed);
   }
 
   private get wanted(): boolean {
