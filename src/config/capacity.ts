@@ -25,9 +25,13 @@ export function checkCapacity(config: MaestroConfig): Finding[] {
     });
     const single = sized.flatMap((entry) => checkEngine(entry, node));
     // A sum over engines that do not even fit alone would only repeat the news.
-    return single.some(({ severity }) => severity === 'error')
-      ? single
-      : [...single, ...checkAwakeTogether(node, sized), ...checkHostMemory(node, sized, nodePath)];
+    if (single.some(({ severity }) => severity === 'error')) return single;
+    const together = checkAwakeTogether(node, sized);
+    return [
+      ...single,
+      ...(together.length > 0 ? together : checkNeverAwake(node, sized)),
+      ...checkHostMemory(node, sized, nodePath),
+    ];
   });
 }
 
@@ -116,6 +120,46 @@ function checkAwakeTogether(node: NodeConfig, sized: readonly Sized[]): Finding[
       },
     ];
   });
+}
+
+/** Engines for which those that stay awake, once they are, leave no room on a GPU. */
+function checkNeverAwake(node: NodeConfig, sized: readonly Sized[]): Finding[] {
+  return sized.flatMap((entry): Finding[] => {
+    const { engine, sizing, path } = entry;
+    // A server that is given by its URL and cannot sleep is awake.
+    if (engine.url !== undefined && engine.launch === undefined && !isSleepCapable(engine)) return [];
+    for (const gpuIndex of engine.gpus) {
+      const staying = sized.filter(
+        (other) =>
+          other !== entry &&
+          other.engine.gpus.includes(gpuIndex) &&
+          (other.engine.pinned || !isSleepCapable(other.engine)),
+      );
+      const leftBytes =
+        sizing.gpu.memoryBytes -
+        residueBytes(node, gpuIndex) -
+        staying.reduce((sum, other) => sum + leastAwakeBytes(other), 0);
+      const neededBytes = leastAwakeBytes(entry);
+      if (staying.length === 0 || neededBytes <= leftBytes) continue;
+      const list = staying.map((other) => other.engine.id).join(', ');
+      return [
+        {
+          path,
+          at: 'value',
+          severity: 'warning',
+          message: `${engine.id} may never be awake: it needs ${formatBytes(neededBytes)} of GPU ${gpuIndex} of node ${node.id}, and ${list}, which never sleep once awake, leave ${formatBytes(Math.max(0, leftBytes))}`,
+          fix: 'Let them sleep (sleep, pinned), or give one a smaller kvMemory or another GPU.',
+        },
+      ];
+    }
+    return [];
+  });
+}
+
+/** What an engine cannot do without while it is awake, per GPU, its residue not counted. */
+function leastAwakeBytes({ engine, sizing }: Sized): number {
+  const { weightBytes, workspaceBytes, kvPoolBytes } = sizing;
+  return weightBytes + workspaceBytes + (engine.kvcached?.leastBytes ?? kvPoolBytes);
 }
 
 function checkHostMemory(node: NodeConfig, sized: readonly Sized[], path: ConfigPath): Finding[] {

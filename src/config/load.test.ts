@@ -401,6 +401,22 @@ describe('what was most likely not meant', () => {
     expect(told).toEqual(expected === undefined ? [] : [expected]);
   });
 
+  it.each([
+    ['one that is pinned', 'startAsleep: true, pinned: true', 'startAsleep: true', 'b'],
+    ['one that cannot sleep', 'sleep: false', 'startAsleep: true', 'b'],
+    ['a server that cannot sleep', 'url: "http://a"', 'startAsleep: true', 'b'],
+    ['one that sleeps', 'startAsleep: true', 'startAsleep: true', undefined],
+    ['one that gives KV memory back', 'sleep: false, kvcached: {least: 10GiB}', 'startAsleep: true', undefined],
+    ['one to a server that runs', 'startAsleep: true, pinned: true', 'url: "http://b"', 'a'],
+  ])('names an engine that has no room beside others that stay awake: %s', (_name, a, b, never) => {
+    const engine = (id: string, rest: string) => `{id: ${id}, model: qwen3-8b, gpus: [0], kvMemory: 30GiB, ${rest}}`;
+    const { config, problems } = checkConfig(fleet(engine('a', a), engine('b', b)), 'f.yaml', {});
+    expect(config).toBeDefined();
+    expect(problems.map(({ severity, message }) => `${severity} ${message.split(':')[0]}`)).toEqual(
+      never === undefined ? [] : [`warning ${never} may never be awake`],
+    );
+  });
+
   it('knows servers that would be Maestro itself', () => {
     const leads = (url: string, host: string) => leadsTo(engineAddress(url), host, 8080);
     expect(leads('http://127.0.0.1:8080', '0.0.0.0')).toBe(true);
