@@ -1,13 +1,13 @@
 import type { Command } from 'commander';
 import { WallClock } from '../bus/wall-clock.js';
 import { engineApiKeys } from '../config/keys.js';
-import { loadConfig } from '../config/load.js';
+import { checkConfig, loadConfig, readConfigFile } from '../config/load.js';
 import { toNodeSpecs } from '../config/node-specs.js';
 import { parseEngineUrl } from '../model/engine-address.js';
 import { MaestroError } from '../model/error.js';
 import type { NodeSpec } from '../model/fleet.js';
 import { examine } from '../observe/doctor/examine.js';
-import type { Finding, Severity } from '../observe/doctor/finding.js';
+import { type Finding, type Severity, warning } from '../observe/doctor/finding.js';
 import { modelFileOf } from '../predict/directory/service.js';
 import { paint, printJson } from './output.js';
 import { defaultModelPath, modelPathOf } from './package-files.js';
@@ -66,12 +66,20 @@ async function examineFleet(file: string | undefined): Promise<Finding[]> {
     engines.flatMap(({ id, launch }) => (launch === undefined ? [] : [[id, launch] as const])),
   );
   const { embedder: folder, embedderWaitMs: waitMs } = config.prediction;
-  return await examine(nodes, modelFile, {
+  const found = await examine(nodes, modelFile, {
     apiKeys: engineApiKeys(config),
     tls: tlsOfConfig(config, new WallClock()),
     launches: new Map(launches),
     ...(folder === undefined ? {} : { embedder: { folder, waitMs } }),
   });
+  return [...found, ...doubtsOf(file)];
+}
+
+/** What the file says and was most likely not meant. */
+function doubtsOf(file: string): Finding[] {
+  return checkConfig(readConfigFile(file), file).problems.map(({ path, line, message, fix }) =>
+    warning('config', `${file}:${line}`, `${path}: ${message}`, fix ?? 'Correct it if it is not meant.'),
+  );
 }
 
 const MARKS: Readonly<Record<Severity, readonly [string, 'green' | 'yellow' | 'red']>> = {
