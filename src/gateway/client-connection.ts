@@ -30,8 +30,8 @@ export interface ConnectionHost {
 }
 
 const HEAD_END = Buffer.from('\r\n\r\n');
-/** Of requests that a client sends before it has its answer, so much is read. */
-const MOST_AHEAD_BYTES = 64 * 1024;
+/** Of requests that a client sends before it has its answer, so much is read, and what came with it. While no more is read nobody sees the client leave. */
+const MOST_AHEAD_BYTES = 16 * 1024;
 
 /**
  * - `idle`: nothing of a request has come, `new` of the first one;
