@@ -45,7 +45,7 @@ export class ClientConnections implements ConnectionHost {
   takeOver(connection: ClientConnection, bytes: Buffer): void {
     this.open.delete(connection);
     for (const listener of this.byNode) listener.call(this.server, connection.socket);
-    connection.socket.emit('data', bytes);
+    connection.socket.unshift(bytes);
   }
 
   gone(connection: ClientConnection): void {
