@@ -6,6 +6,7 @@ import type { NodeSpec } from '../src/model/fleet.js';
 import type { Prediction, SloClass } from '../src/model/stage.js';
 import { EVICTION_POLICY_NAMES } from '../src/node/evict.js';
 import type { ServiceTimeModel } from '../src/predict/service-time.js';
+import type { TraceRow } from '../traces/schema.js';
 import type { TraceWorkflow } from '../traces/workflow.js';
 import type { FleetSummary, StageRecord, WorkflowRecord } from './report/types.js';
 
@@ -48,6 +49,14 @@ export type QueueRules = Partial<
     'maxCount' | 'maxCountPerTenant' | 'maxBytes' | 'batchOverdueMs' | 'interactiveOverdueMs' | 'guardShare'
   >
 >;
+
+/** A call of a trace; a replay of calls that the gateway has seen also tells what traces do not. */
+export interface SimRow extends TraceRow {
+  /** See {@link Stage.outputLimited}. Absent: a call with `max_tokens` is. */
+  readonly outputLimited?: boolean;
+  /** Absent: a call is streamed unless its class is batch. */
+  readonly stream?: boolean;
+}
 
 /** What the schedulers are told of a stage before it runs. */
 export type PredictionMode =

@@ -16,6 +16,7 @@ const fleet = testScenario(SMALL_FLEET, []);
 
 const stage = (overrides: Partial<ReplayStage> = {}): ReplayStage => ({
   ...{ role: 'r', model: 'llama-3.1-8b', promptTokens: 512, maxTokens: 4_000, outputTokens: 200, delayMs: 0 },
+  ...{ outputLimited: false, stream: true },
   ...{ waitFor: [], prefixOf: undefined, sharedTokens: 0, state: 'waiting' as const },
   prediction: makePrediction({ serviceMs: 2_000 }),
   ...overrides,
@@ -51,6 +52,17 @@ describe('the replay judge', () => {
     expect(srtf!.attainment).toBeGreaterThan(fcfs!.attainment + 0.1);
     expect(srtf!.gained - srtf!.lost).toBe(Math.round(80 * (srtf!.attainment - fcfs!.attainment)));
     expect([fcfs!.gained, fcfs!.lost]).toEqual([0, 0]);
+  });
+
+  it('turns away what the queue has no room for, of a part of the fleet in its share', () => {
+    const attainment = (maxCount: number, thinning: number) => {
+      const narrow = replayJudge({ ...fleet, nodes: [oneSmallNode()], queue: { maxCount } }, [FCFS]);
+      const workflows = Array.from({ length: 80 }, (_, index) => workflow(`w${index}`, { deadlineMs: 1e6 }));
+      return narrow.evaluate({ ...request(['fcfs']), workflows, thinning }).scores[0]!.attainment;
+    };
+    expect(attainment(80, 1)).toBe(1);
+    expect(attainment(20, 1)).toBeLessThan(0.6);
+    expect(attainment(40, 2)).toBe(attainment(20, 1));
   });
 
   it('gives the same answer again, passes over unknown names and stops when the budget is spent', () => {

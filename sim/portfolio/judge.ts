@@ -10,7 +10,7 @@ import { thinNodes } from '../../src/global/portfolio/thinning.js';
 import type { NodeSpec } from '../../src/model/fleet.js';
 import type { SloClass } from '../../src/model/stage.js';
 import { runSimulation } from '../simulation.js';
-import type { SimScenario } from '../types.js';
+import type { QueueRules, SimScenario } from '../types.js';
 import { replayArrivals } from './replay-arrivals.js';
 
 /** What the replays run on: the fleet and the rules of the scheduler that asks. */
@@ -24,6 +24,7 @@ export interface JudgeFleet {
   readonly placement?: SimScenario['placement'];
   readonly reservation?: SimScenario['reservation'];
   readonly node?: SimScenario['node'];
+  readonly queue?: SimScenario['queue'];
 }
 
 /**
@@ -49,7 +50,8 @@ export function replayJudge(
     evaluate(request: ReplayRequest): ReplayResult {
       const nodes = thinNodes(fleet.nodes, request.thinning);
       const { arrivals, predictions, beginMs } = replayArrivals(request.workflows, warmTokensOf(nodes));
-      const scenario = scenarioOf({ ...fleet, nodes }, beginMs + request.horizonMs, arrivals, {
+      const queue = fleet.queue && thinQueue(fleet.queue, request.thinning);
+      const scenario = scenarioOf({ ...fleet, nodes, queue }, beginMs + request.horizonMs, arrivals, {
         kind: 'told',
         byRequest: predictions,
       });
@@ -91,10 +93,21 @@ function scenarioOf(
   prediction: SimScenario['prediction'],
 ): Omit<SimScenario, 'policy'> {
   const { nodes, classes, lookAhead, minResidencyMs, kvOverflowTarget, rttMs } = fleet;
-  const { placement = 'maestro', reservation = 'predicted', node } = fleet;
+  const { placement = 'maestro', reservation = 'predicted', node, queue } = fleet;
   return {
-    ...{ nodes, classes, lookAhead, minResidencyMs, kvOverflowTarget, rttMs, placement, reservation, node },
+    ...{ nodes, classes, lookAhead, minResidencyMs, kvOverflowTarget, rttMs, placement, reservation, node, queue },
     ...{ arrivals, prediction, horizonMs, seed: 0, faults: [], detail: 'summary' as const },
+  };
+}
+
+/** One workflow in k is replayed, so a k-th of what may wait does. */
+function thinQueue({ maxCount, maxBytes, maxCountPerTenant, ...times }: QueueRules, thinning: number): QueueRules {
+  const thin = (limit: number) => Math.ceil(limit / thinning);
+  return {
+    ...times,
+    ...(maxCount === undefined ? {} : { maxCount: thin(maxCount) }),
+    ...(maxBytes === undefined ? {} : { maxBytes: thin(maxBytes) }),
+    ...(maxCountPerTenant === undefined ? {} : { maxCountPerTenant: thin(maxCountPerTenant) }),
   };
 }
 

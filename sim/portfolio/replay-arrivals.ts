@@ -1,8 +1,7 @@
 import type { ReplayStage, ReplayWorkflow } from '../../src/global/portfolio/replay.js';
 import { DEFAULT_BLOCK_TOKENS } from '../../src/model/memory.js';
 import type { Prediction } from '../../src/model/stage.js';
-import type { TraceRow } from '../../traces/schema.js';
-import type { Arrival } from '../types.js';
+import type { Arrival, SimRow } from '../types.js';
 import { BlockIds, type BlockRuns } from './block-ids.js';
 
 export interface ReplayArrivals {
@@ -68,8 +67,9 @@ export function replayArrivals(workflows: readonly ReplayWorkflow[], warmTokens:
   return { arrivals: [...warm.reverse(), ...arrivals.sort((a, b) => a.atMs - b.atMs)], predictions, beginMs };
 }
 
-function rowOf({ workflowId, stages }: ReplayWorkflow, index: number, prompt: BlockRuns): TraceRow {
-  const { waitFor, delayMs, role, model, promptTokens, outputTokens, maxTokens }: ReplayStage = stages[index]!;
+function rowOf({ workflowId, stages }: ReplayWorkflow, index: number, prompt: BlockRuns): SimRow {
+  const stage: ReplayStage = stages[index]!;
+  const { waitFor, delayMs, role, model, promptTokens, outputTokens, maxTokens, outputLimited, stream } = stage;
   const timing =
     waitFor.length > 0
       ? { wait_for: waitFor.map((before) => `${workflowId}/${before}`), delay: delayMs }
@@ -83,6 +83,8 @@ function rowOf({ workflowId, stages }: ReplayWorkflow, index: number, prompt: Bl
     input_length: promptTokens,
     output_length: outputTokens,
     max_tokens: maxTokens,
+    outputLimited,
+    stream,
     block_tokens: DEFAULT_BLOCK_TOKENS,
     hash_runs: prompt.map(([firstId, count]) => [firstId, count]),
   };

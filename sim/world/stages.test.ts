@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import type { TraceRow } from '../../traces/schema.js';
 import { groupWorkflows } from '../../traces/workflow.js';
+import type { SimRow } from '../types.js';
 import { openRun } from './runs.js';
 import { stageOf } from './stages.js';
 
-const ROW: TraceRow = { request_id: 'r', workflow_id: 'w', timestamp: 0, input_length: 1_000, output_length: 50 };
+const ROW: SimRow = { request_id: 'r', workflow_id: 'w', timestamp: 0, input_length: 1_000, output_length: 50 };
 
-function described(row: TraceRow, kind: 'interactive' | 'batch' = 'interactive') {
+function described(row: SimRow, kind: 'interactive' | 'batch' = 'interactive') {
   const [workflow] = groupWorkflows([row]);
   const run = openRun({ atMs: 0, workflow: workflow!, sloClass: 'c', deadlineMs: 1_000 });
   return stageOf(run, row, 's0', { weight: 2, kind }, 4_000, 0);
@@ -23,5 +23,11 @@ describe('a simulated stage', () => {
       expect(described(row).features.stream).toBe(true);
       expect(described(row, 'batch').features.stream).toBe(false);
     }
+  });
+
+  it('is as the gateway has seen it, where a replay tells', () => {
+    const seen = { ...ROW, max_tokens: 2_500, outputLimited: false, stream: true };
+    const { maxTokens, outputLimited, features } = described(seen, 'batch');
+    expect([maxTokens, outputLimited, features.stream]).toEqual([2_500, undefined, true]);
   });
 });

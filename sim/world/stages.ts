@@ -3,6 +3,7 @@ import type { SloClass, Stage } from '../../src/model/stage.js';
 import type { TraceRow } from '../../traces/schema.js';
 import { stageFeaturesOf } from '../../traces/stage-features.js';
 import { blockTokensOf, hashRunsOf } from '../../traces/workflow.js';
+import type { SimRow } from '../types.js';
 import type { Run } from './runs.js';
 
 /** Limit of a stage for which the trace has none; raised where its answer is longer. */
@@ -20,7 +21,7 @@ const NONE: readonly never[] = [];
 /** The stage as the gateway would describe it: everything that is known before it runs. Nobody reads a batch answer while it is written, so it is not streamed. */
 export function stageOf(
   run: Run,
-  row: TraceRow,
+  row: SimRow,
   stageId: string,
   { weight, kind }: Pick<SloClass, 'weight' | 'kind'>,
   maxModelLen: number,
@@ -45,10 +46,10 @@ export function stageOf(
     promptTokens,
     promptTokensExact: true,
     maxTokens: Math.min(limitOf(row), room),
-    outputLimited: row.max_tokens === undefined ? undefined : true,
+    outputLimited: (row.outputLimited ?? row.max_tokens !== undefined) ? true : undefined,
     bodyBytes: 4 * promptTokens,
     prefixHashes: prefixHashes(row, model),
-    features: stageFeaturesOf(row, kind === 'interactive'),
+    features: stageFeaturesOf(row, row.stream ?? kind === 'interactive'),
     finalStage: run.left === 1,
   };
 }

@@ -11,10 +11,10 @@ const MAX_MEMORY_MB = 512;
 
 /** The thread on which the self-tuning policy replays its last minutes. Undefined where the fleet cannot be modelled: some model or GPU is not in the catalogues. */
 export function startReplayThread(judged: JudgeFleet): ReplayWorker | undefined {
-  const { nodes, classes, lookAhead, minResidencyMs, kvOverflowTarget, rttMs, node } = judged;
+  const { nodes, classes, lookAhead, minResidencyMs, kvOverflowTarget, rttMs, node, queue } = judged;
   const engines = nodes.flatMap((node) => node.engines);
   if (engines.length === 0 || engines.some(({ llm, gpu }) => !llm || !gpu)) return undefined;
-  const fleet: JudgeFleet = { nodes, classes, lookAhead, minResidencyMs, kvOverflowTarget, rttMs, node };
+  const fleet: JudgeFleet = { nodes, classes, lookAhead, minResidencyMs, kvOverflowTarget, rttMs, node, queue };
   const limits = { maxOldGenerationSizeMb: MAX_MEMORY_MB };
   const worker = threadOf(import.meta.url, 'replay-thread-main', limits, fleet);
   // An idle thread must not keep the process alive, and what it says when it dies is told to whoever asks next.

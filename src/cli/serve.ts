@@ -101,6 +101,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
     const watches = fleet ? new Map<string, TelemetryWatch>() : await watchGpus(config, nodes, wallClock, logger);
     const { scheduling: rules, classes } = config;
     const tunes = rules.policy === 'maestro' && rules.portfolio.cpuShare > 0;
+    const { node, queue } = simRules(config);
     const { stateFile, retrainEvery } = config.prediction;
     const retrainedFile = stateFile === undefined ? undefined : `${stateFile}.model.onnx`;
     const prediction = await prepareLivePrediction({
@@ -124,9 +125,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
       engineApiKeys: apiKeys,
       serviceTimeMs: serviceTimes(stepShapes(config)),
       prediction,
-      replays: tunes
-        ? startReplayThread({ nodes, classes, rttMs: {}, ...rules, node: simRules(config).node })
-        : undefined,
+      replays: tunes ? startReplayThread({ nodes, classes, rttMs: {}, ...rules, node, queue }) : undefined,
       telemetry: (nodeId: string) => (fleet ? emulatedTelemetry(fleet, nodeId) : watches.get(nodeId)),
       failedGpus: (nodeId: string) => {
         const watch = watches.get(nodeId);

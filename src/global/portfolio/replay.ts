@@ -1,4 +1,4 @@
-import type { Prediction } from '../../model/stage.js';
+import type { Prediction, Stage, StageFeatures } from '../../model/stage.js';
 import type { KnownQueues } from '../model-queue.js';
 
 /** A stage to be replayed. Plain data: a replay may happen on another thread. */
@@ -7,6 +7,9 @@ export interface ReplayStage {
   readonly model: string;
   readonly promptTokens: number;
   readonly maxTokens: number;
+  /** See {@link Stage.outputLimited} and {@link StageFeatures.stream}. */
+  readonly outputLimited: boolean;
+  readonly stream: boolean;
   /** What it generates: what it did, or what a like stage did, or what is expected. */
   readonly outputTokens: number;
   /** Places, in the same workflow, of the stages that must end before. */

@@ -160,7 +160,7 @@ describe('planReplay', () => {
     { workflowId: 'example' },
   );
   window.stageSubmitted(
-    makeStage({ stageId: 'end', workflowId: 'example', finalStage: true }),
+    makeStage({ stageId: 'end', workflowId: 'example', finalStage: true, outputLimited: true }),
     makePrediction(),
     4_000,
   );
@@ -193,6 +193,7 @@ describe('planReplay', () => {
     ]);
     expect(open.stages[1]!.outputTokens).toBe(10);
     expect(open.stages[3]!.outputTokens).toBe(7);
+    expect(open.stages.map(({ outputLimited }) => outputLimited)).toEqual([false, false, false, true]);
   });
 
   it('lets the arrivals of the window come twice, of which the first counts', () => {

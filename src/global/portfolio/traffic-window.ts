@@ -8,6 +8,8 @@ export interface SeenStage {
   readonly model: string;
   readonly promptTokens: number;
   readonly maxTokens: number;
+  readonly outputLimited: boolean;
+  readonly stream: boolean;
   readonly prediction: Prediction;
   /** Places, in the same workflow, of the stages whose ends this one waited for. */
   readonly waitFor: readonly number[];
@@ -153,6 +155,8 @@ export class TrafficWindow {
       model: stage.model,
       promptTokens: stage.promptTokens,
       maxTokens: stage.maxTokens,
+      outputLimited: stage.outputLimited === true,
+      stream: stage.features.stream,
       prediction,
       waitFor: frontier,
       delayMs,
