@@ -12,9 +12,12 @@ interface Returning {
   largestKvTokens: number;
 }
 
+/** Stages of one model that are looked at in one call; those behind them go in their order meanwhile. */
+const MOST_LOOKED_AT = 128;
+
 /**
  * Waiting stages whose context is kept in some cluster. While memory is what others wait for they go first, for theirs serves nobody else. They are looked at only where a seat is free and
- * memory is short, so a long queue costs nothing while all seats are taken.
+ * memory is short, and not all of them, so a long queue costs little.
  */
 export class ReturningStages {
   private readonly byModel = new Map<string, Returning>();
@@ -55,16 +58,15 @@ export class ReturningStages {
     for (const [model, { waiting, largestKvTokens }] of this.byModel) {
       // As long as memory is no obstacle the order decides.
       if (this.capacities.starts(model) === 0 || this.capacities.hasRoom(model, largestKvTokens)) continue;
+      let looked = 0;
       for (const queued of waiting.values()) {
+        if (looked++ === MOST_LOOKED_AT) break;
         const { stage, prediction, place } = queued;
         if (place !== 'queued' && place !== 'blocked') continue;
+        if (this.capacities.hasRoom(model, prediction.kvTokens.bound)) continue;
         const clusterId = this.retention?.clusterOf(stage, nowMs);
         if (clusterId === undefined) this.gone(stage);
-        else if (
-          !this.capacities.hasRoom(model, prediction.kvTokens.bound) &&
-          this.capacities.takeKept(model, clusterId)
-        )
-          return { queued, clusterId };
+        else if (this.capacities.takeKept(model, clusterId)) return { queued, clusterId };
       }
     }
     return undefined;
