@@ -116,6 +116,10 @@ export const traceHeaderSchema = z.strictObject({
   source: z.string().describe('Origin: repository, commit, files.'),
   licence: z.string().optional().describe('Licence of the data.'),
   notes: z.array(z.string()).optional().describe('What is recorded, derived and sampled.'),
+  left_out: z
+    .array(z.string())
+    .optional()
+    .describe('Sound records of the source that make no call: how many of which, and why.'),
 });
 
 export type TraceRow = z.infer<typeof traceRowSchema>;

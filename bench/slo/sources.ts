@@ -3,7 +3,7 @@ import { basename, join } from 'node:path';
 import { MaestroError } from '../../src/model/error.js';
 import { importTrace } from '../../traces/import/import.js';
 import { dataFiles } from '../../traces/import/importer.js';
-import { LeftOut, leftOutNotes } from '../../traces/import/left-out.js';
+import { LeftOut } from '../../traces/import/left-out.js';
 import { IMPORTERS } from '../../traces/import/registry.js';
 import { BadFile } from '../../traces/lines.js';
 import { readTrace } from '../../traces/reader.js';
@@ -68,7 +68,7 @@ async function importSound(format: string, directory: string, skipped: string[],
     try {
       const trace = await importTrace(format, files, { ...kept, passOver: (error) => leftOut.add(error) });
       tell(leftOut.describe());
-      for (const note of leftOutNotes(trace.header)) skipped.push(`folder ${format}: ${note}`);
+      for (const note of trace.header?.left_out ?? []) skipped.push(`folder ${format}: ${note}`);
       return trace;
     } catch (error) {
       if (!(error instanceof MaestroError)) throw error;

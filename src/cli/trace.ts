@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { composeFile } from '../../traces/compose/compose.js';
 import { importTrace } from '../../traces/import/import.js';
-import { LeftOut, leftOutNotes } from '../../traces/import/left-out.js';
+import { LeftOut } from '../../traces/import/left-out.js';
 import { IMPORTERS } from '../../traces/import/registry.js';
 import { checkTrace, readTrace } from '../../traces/reader.js';
 import { type Trace, traceJsonSchema } from '../../traces/schema.js';
@@ -84,7 +84,7 @@ function registerImport(trace: Command): void {
           for (const line of leftOut.describe()) process.stderr.write(`${line}\n`);
         });
         await embedder?.close();
-        for (const line of leftOutNotes(imported.header)) process.stderr.write(`left out: ${line}\n`);
+        for (const line of imported.header?.left_out ?? []) process.stderr.write(`left out: ${line}\n`);
         await save(options.output, imported);
       },
     );

@@ -1,7 +1,7 @@
 import type { TraceRow } from '../schema.js';
 import { type ChatDevRun, parseChatDevLog } from './chatdev-log.js';
 import { readTexts, type TraceImporter } from './importer.js';
-import { leftOutNote } from './left-out.js';
+import { leftOutField } from './left-out.js';
 import { fingerprint, slug, stem, UniqueNames } from './names.js';
 import { rebaseRecordedTimes } from './rows.js';
 import { type KeptText, textFields } from './text-fields.js';
@@ -43,8 +43,8 @@ export const chatdev: TraceImporter = {
           'Recorded: order, phase (role), speaker (agent), prompt and completion tokens, temperature, model; limits and latencies in about half of the runs.',
           'Derived: edges (one call after the other), tokens of the last message, whether a call stopped at its limit.',
           'Times are those of log lines, 1 s fine and up to 2 s late. Runs are unrelated: compose them with arrivals.',
-          ...leftOutNote(aborted, aborted + taken, 'logs, which hold no call'),
         ],
+        ...leftOutField([aborted, aborted + taken, 'logs, which hold no call']),
       },
       rows: rebaseRecordedTimes(rows),
     };

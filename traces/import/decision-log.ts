@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { TraceRow } from '../schema.js';
 import { parseRecord, readRecords, type TraceImporter } from './importer.js';
-import { leftOutNote } from './left-out.js';
+import { leftOutField } from './left-out.js';
 import { fingerprint, UniqueNames } from './names.js';
 import { rebaseRecordedTimes, roundMs } from './rows.js';
 
@@ -97,8 +97,8 @@ export const decisionLog: TraceImporter = {
         notes: [
           'Recorded: arrivals, token counts, tools, times. Of calls with several answers: the length of one, on average.',
           'Derived: edges (a call waits for those of its workflow that had ended when it came) and think times.',
-          ...leftOutNote(leftOut, decisions, 'calls, which failed, were cancelled or did not tell their length'),
         ],
+        ...leftOutField([leftOut, decisions, 'calls, which failed, were cancelled or did not tell their length']),
       },
       rows: rebaseRecordedTimes(rows),
     };

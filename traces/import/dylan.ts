@@ -2,7 +2,7 @@ import { isObject, parseJson } from '../../src/model/json.js';
 import type { TraceRow } from '../schema.js';
 import { HUMANEVAL_PROMPT_TOKENS } from './humaneval-prompts.js';
 import { refuse, type SourceFile, type TraceImporter } from './importer.js';
-import { leftOutNote } from './left-out.js';
+import { leftOutField } from './left-out.js';
 import { slug, stem, UniqueNames } from './names.js';
 import { TokenCounter, VOCABULARY } from './tokens.js';
 
@@ -67,8 +67,8 @@ export const dylan: TraceImporter = {
           'Derived: edges (a round reads all answers of the round before), roles (from the run scripts), output tokens (counted with o200k_base).',
           'By rule: prompt tokens (a usual size of the instruction, the question of HumanEval by its number or a usual size of one of MMLU, and the answers of the round before); prompts are not stored.',
           'Not in the source: times, and the calls that rank agents and judge code.',
-          ...leftOutNote(empty, taken, 'questions, which nobody answered'),
         ],
+        ...leftOutField([empty, taken, 'questions, which nobody answered']),
       },
       rows,
     };

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { milliseconds, type TraceRow, tokens } from '../schema.js';
 import { toRuns } from '../workflow.js';
 import { parseRecord, readRecords, type TraceImporter } from './importer.js';
-import { leftOutNote } from './left-out.js';
+import { leftOutField } from './left-out.js';
 import { plainName, UniqueNames } from './names.js';
 
 /** As long as the trace format has a wait. */
@@ -87,9 +87,11 @@ export const kvCacheTester: TraceImporter = {
           'Recorded: order inside a thread, gaps, prompt and output tokens, 64-token prefix blocks, sub-agent type, model, stop reason.',
           'Derived: edges (a sub-agent starts after the call before it; the next main call waits for all sub-agents before it).',
           'Not in the source: arrival times of sessions; tokens are those of the hosted model.',
-          ...leftOutNote(again, again + taken, 'sessions, of which another capture was taken'),
-          ...leftOutNote(empty, taken, 'sessions, which hold no call'),
         ],
+        ...leftOutField(
+          [again, again + taken, 'sessions, of which another capture was taken'],
+          [empty, taken, 'sessions, which hold no call'],
+        ),
       },
       rows,
     };

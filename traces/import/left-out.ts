@@ -1,16 +1,12 @@
 import type { BadFile } from '../lines.js';
 import type { TraceHeader } from '../schema.js';
 
-const LEFT_OUT = 'Left out: ';
-
-/** A note of the header on sound records that make no call: `what` they are, and why. None where there are none. */
-export function leftOutNote(count: number, of: number, what: string): string[] {
-  return count === 0 ? [] : [`${LEFT_OUT}${count} of ${of} ${what}.`];
-}
-
-/** What the header of an imported trace says was left out. */
-export function leftOutNotes(header: TraceHeader | undefined): string[] {
-  return (header?.notes ?? []).flatMap((note) => (note.startsWith(LEFT_OUT) ? [note.slice(LEFT_OUT.length)] : []));
+/** What the header says of sound records that make no call: `count` of `of`, which they are, and why. Nothing where there are none. */
+export function leftOutField(
+  ...records: readonly (readonly [count: number, of: number, what: string])[]
+): Pick<TraceHeader, 'left_out'> {
+  const told = records.flatMap(([count, of, what]) => (count === 0 ? [] : [`${count} of ${of} ${what}.`]));
+  return told.length === 0 ? {} : { left_out: told };
 }
 
 /** Counts the records that an import leaves out, file by file. */

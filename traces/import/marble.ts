@@ -3,7 +3,7 @@ import { isObject } from '../../src/model/json.js';
 import { nextInt, type Rng } from '../../src/model/rng.js';
 import type { TraceRow } from '../schema.js';
 import { parseRecord, readRecords, type TraceImporter } from './importer.js';
-import { leftOutNote } from './left-out.js';
+import { leftOutField } from './left-out.js';
 import { buildMarbleRows, type DraftRow, type MarbleConfig, type MarbleRun, marbleRun } from './marble-workflow.js';
 import { fingerprint, plainName } from './names.js';
 import { TokenCounter } from './tokens.js';
@@ -83,8 +83,8 @@ export const marble: TraceImporter = {
           'Derived: edges (agents of an iteration in parallel, joined by the summary), prompt tokens and prefix blocks (by the prompt rule of the framework), all token counts (texts counted with o200k_base).',
           'Sampled: output tokens of answers whose text is not recorded, from recorded answers of the same template and role.',
           'Not in the source: times and arrivals.',
-          ...leftOutNote(empty, taken.length, 'runs, in which no agent has a result'),
         ],
+        ...leftOutField([empty, taken.length, 'runs, in which no agent has a result']),
       },
       rows: sampleMissing(drafts, rng),
     };

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { importTrace } from './import.js';
 import { fieldsOf, importFiles, sourceFile } from './import-fixture.js';
 import { dataFiles } from './importer.js';
-import { LeftOut, leftOutNotes } from './left-out.js';
+import { LeftOut } from './left-out.js';
 import { rebaseRecordedTimes } from './rows.js';
 
 /** What real data of others has: other names, other units, other orders, rows that are broken. */
@@ -180,23 +180,23 @@ describe('sound records that make no call', () => {
       requests: [{ t: 0, type: 'n', model: 'm', in: 1, out: 1, hash_ids: [] }],
     };
     const captured = { _near_dup_group: 'g', record: session };
-    const notes = async (format: string, ...records: readonly object[]) =>
-      leftOutNotes((await importFiles(format, [sourceFile('a', ...records)])).header);
-    expect(await notes('marble', run)).toEqual([]);
-    expect(await notes('marble', nothing, run)).toEqual(['1 of 2 runs, in which no agent has a result.']);
-    expect(await notes('kv-cache-tester', captured, captured, captured)).toEqual([
+    const leftOut = async (format: string, ...records: readonly object[]) =>
+      (await importFiles(format, [sourceFile('a', ...records)])).header?.left_out;
+    expect(await leftOut('marble', run)).toBeUndefined();
+    expect(await leftOut('marble', nothing, run)).toEqual(['1 of 2 runs, in which no agent has a result.']);
+    expect(await leftOut('kv-cache-tester', captured, captured, captured)).toEqual([
       '2 of 3 sessions, of which another capture was taken.',
     ]);
     const said = { role: 'human', content: 'x', name: 'a' };
     const failure = { question: 'x', history: [said, said] };
-    expect(await notes('who-and-when', { ...failure, history: [] }, failure)).toEqual([
+    expect(await leftOut('who-and-when', { ...failure, history: [] }, failure)).toEqual([
       '1 of 2 runs, which hold no call.',
     ]);
     const episode = { task_id: 1, trial: 0, traj: [{ role: 'user', content: 'x' }] };
-    expect(await notes('tau-bench', { ...episode, traj: [] }, episode)).toEqual([
+    expect(await leftOut('tau-bench', { ...episode, traj: [] }, episode)).toEqual([
       '1 of 2 episodes, in which nobody says anything.',
     ]);
-    expect(await notes('dylan', { record: [[null]] }, { record: [['x']] })).toEqual([
+    expect(await leftOut('dylan', { record: [[null]] }, { record: [['x']] })).toEqual([
       '1 of 2 questions, which nobody answered.',
     ]);
   });

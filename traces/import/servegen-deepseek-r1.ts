@@ -1,7 +1,7 @@
 import { isObject, parseJson } from '../../src/model/json.js';
 import type { TraceRow } from '../schema.js';
 import { refuse, type SourceFile, type TraceImporter } from './importer.js';
-import { leftOutNote } from './left-out.js';
+import { leftOutField } from './left-out.js';
 import { slug, stem } from './names.js';
 import { roundMs } from './rows.js';
 import { drawArrivals, Histogram, parseWindows, type RateWindow, windowLengthS } from './servegen-fits.js';
@@ -70,8 +70,8 @@ export const servegenDeepseekR1: TraceImporter = {
           'Recorded: clients (tenants), and how many requests each sent in each window of ten minutes.',
           'Sampled: times in a window (from the fitted gaps), prompt and output tokens (from histograms, each on its own: how they go together is lost).',
           'Not in the source: single requests, sessions, text. Output tokens hold the reasoning.',
-          ...leftOutNote(clients.length - active.length, clients.length, 'clients, which lack rates or lengths'),
         ],
+        ...leftOutField([clients.length - active.length, clients.length, 'clients, which lack rates or lengths']),
       },
       rows: rows.slice(0, limitWorkflows),
     };

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { TraceRow } from '../schema.js';
 import { parseRecord, readRecords, type TraceImporter } from './importer.js';
-import { leftOutNote } from './left-out.js';
+import { leftOutField } from './left-out.js';
 import { plainName, slug, stem, UniqueNames } from './names.js';
 import { BLOCK_TOKENS, PrefixBlocks } from './rows.js';
 import { type KeptText, textFields } from './text-fields.js';
@@ -64,8 +64,8 @@ export const tauBench: TraceImporter = {
           'Recorded: order, who speaks, tool calls, kind of the message before.',
           'Derived: edges (strict turns), all token counts (texts counted with o200k_base; tool calls with their arguments), prefix blocks, number of tools, model of the agent (from the file name).',
           'Not in the source: times; tool definitions and the rules of the simulated user, so prompts are longer than counted.',
-          ...leftOutNote(empty, taken, 'episodes, in which nobody says anything'),
         ],
+        ...leftOutField([empty, taken, 'episodes, in which nobody says anything']),
       },
       rows,
     };

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { TraceRow } from '../schema.js';
 import { parseRecord, readRecords, type TraceImporter } from './importer.js';
-import { leftOutNote } from './left-out.js';
+import { leftOutField } from './left-out.js';
 import { fingerprint, slug, stem, UniqueNames } from './names.js';
 import { BLOCK_TOKENS, PrefixBlocks } from './rows.js';
 import { TokenCounter } from './tokens.js';
@@ -66,8 +66,8 @@ export const whoAndWhen: TraceImporter = {
           'Derived: which messages are calls (ledger and hand-off are one; terminals, the human and notes of the framework are none), edges (one after the other), token counts (o200k_base), tool calls (code that was run), prefix blocks.',
           'By rule: output tokens of web and file surfers (only what they did is recorded, not the call).',
           'Not in the source: times, models, calls that choose the next speaker; instructions of Magentic-One, so its prompts are longer than counted.',
-          ...leftOutNote(empty, taken, 'runs, which hold no call'),
         ],
+        ...leftOutField([empty, taken, 'runs, which hold no call']),
       },
       rows,
     };
