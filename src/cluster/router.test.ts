@@ -240,13 +240,15 @@ describe('ClusterRouter.leaves', () => {
 });
 
 describe('ClusterRouter: views', () => {
-  it('ignores an older view and forgets a removed engine', () => {
+  it('ignores an older view and forgets a removed engine, whose views may count anew', () => {
     const made = router([makeView('n0/e0', { version: 5 })]);
     made.update(makeView('n0/e0', { version: 4, state: 'down' }));
     expect(place(made).kind).toBe('place');
     made.remove('n0/e0');
     expect(place(made)).toMatchObject({ kind: 'bounce', reason: 'unknown-model' });
     expect(made.capacity(0).models).toEqual([]);
+    made.update(makeView('n0/e0', { version: 0 }));
+    expect(place(made).kind).toBe('place');
   });
 
   it('places nothing on an engine that has been silent for too long, until it speaks again', () => {

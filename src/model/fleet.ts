@@ -120,6 +120,7 @@ export interface EngineView {
   readonly state: EngineState;
   /** Where a level-2 wake would read the weights from. Absent: disk. */
   readonly weightFiles?: WeightFiles;
+  /** Counts the views that this manager of the node has given of the engine. Another manager counts anew: the router forgets the engine before it hears of it. */
   readonly version: number;
   readonly observedAtMs: number;
   /** Seats that new work may use now: the smaller of the spec's and what the engine's counters have taught. */
