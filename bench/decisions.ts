@@ -49,7 +49,7 @@ class SteadyState {
   private readonly router = new ClusterRouter();
   private readonly views = new Map<string, EngineView>();
   private readonly stages = new Map<string, { stage: Stage; prediction: Prediction }>();
-  private readonly flying: { stageId: string; engineId: string; kvTokens: number }[] = [];
+  private readonly flying: { stageId: string; engineId: string; kvTokens: number; startedMs: number }[] = [];
   private readonly prefixes = Array.from({ length: WORKFLOWS }, (_, workflow) =>
     Array.from({ length: PREFIXES }, (_unused, index) => `${workflow}:${index}`),
   );
@@ -126,9 +126,9 @@ class SteadyState {
         continue;
       }
       const { engineId, kvTokens } = place;
-      this.flying.push({ stageId, engineId, kvTokens });
+      this.flying.push({ stageId, engineId, kvTokens, startedMs: nowMs });
       this.look(engineId, 1, kvTokens);
-      router.started(stageId, engineId, stage, nowMs);
+      router.sent(stage, engineId);
     }
   }
 
@@ -142,7 +142,7 @@ class SteadyState {
     const { stage } = this.stages.get(ended.stageId)!;
     this.stages.delete(ended.stageId);
     this.look(ended.engineId, -1, -ended.kvTokens);
-    this.router.ended(ended.stageId, ended.engineId, nowMs);
+    this.router.ended(ended.engineId, nowMs - ended.startedMs);
     this.scheduler.complete(ended.stageId, DONE, nowMs);
     this.tracker.end(stage, DONE, nowMs);
     return stage.model;

@@ -86,7 +86,7 @@ export class SimCluster {
       job.node = node;
       job.engineId = engineId;
       job.state = 'held';
-      router.started(job.stage.stageId, engineId, job.stage, loop.nowMs);
+      router.sent(job.stage, engineId);
       if (reservation.kind === 'grant') this.listener.started(job, reservation.lease.coldStartMs);
       else if (place.kind === 'hold') this.limitWait(job, place.waitMs);
       else this.lookAgain(job);
@@ -111,12 +111,10 @@ export class SimCluster {
     this.stopWaiting(job);
     const { node, engineId, stage } = job;
     if (!node || engineId === undefined) return;
-    if (job.state === 'held') {
-      node.cancel(stage.stageId);
-      this.router.dropped(stage.stageId);
-    } else {
+    if (job.state === 'held') node.cancel(stage.stageId);
+    else {
       node.release(stage.stageId, use);
-      this.router.ended(stage.stageId, engineId, this.loop.nowMs);
+      this.router.ended(engineId, this.loop.nowMs - job.startedMs);
     }
     this.router.update(node.view(engineId));
     this.announceCapacity();
@@ -158,18 +156,15 @@ export class SimCluster {
       }
       job.moves += 1;
       node.cancel(stage.stageId);
-      this.router.dropped(stage.stageId);
       this.router.update(node.view(engineId));
       this.place(job);
     });
   }
 
-  /** A hold has ended without a lease. */
   private leaveEngine(job: Job): void {
     this.stopWaiting(job);
-    const { engineId, node, stage } = job;
+    const { engineId, node } = job;
     if (!node || engineId === undefined) return;
-    this.router.dropped(stage.stageId);
     job.excluded ??= new Set();
     job.excluded.add(engineId);
     this.router.update(node.view(engineId));

@@ -46,7 +46,7 @@ export class BaselineRouter extends ClusterRouter {
   }
 
   /** Neither prefixes nor the length of leases matter to it. */
-  override started(): void {}
+  override sent(): void {}
 
   override ended(): void {}
 

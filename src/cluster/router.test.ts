@@ -46,7 +46,7 @@ describe('ClusterRouter.place', () => {
     const prefixHashes = Array.from({ length: 10 }, (_, index) => `h${index}`);
     const stage = { prefixHashes, promptTokens: 20_000 };
     const made = router([makeView('n0/warm', { leases: 4 }), makeView('n1/cold')]);
-    made.started('earlier', 'n0/warm', makeStage(stage), 0);
+    made.sent(makeStage(stage), 'n0/warm');
     expect(place(made, stage)).toMatchObject({ kind: 'place', engineId: 'n0/warm' });
     made.update(makeView('n0/warm', { version: 2, pendingPrefillTokens: 40_000 }));
     expect(place(made, stage)).toMatchObject({ kind: 'place', engineId: 'n1/cold' });
@@ -55,7 +55,7 @@ describe('ClusterRouter.place', () => {
   it('waits for a warm engine without a seat as long as the wait costs less than computing the prompt anew', () => {
     const prefixHashes = ['a', 'b', 'c', 'd'];
     const made = router([makeView('n0/warm', { leases: 10 }), makeView('n1/cold')]);
-    made.started('earlier', 'n0/warm', makeStage({ prefixHashes }), 0);
+    made.sent(makeStage({ prefixHashes }), 'n0/warm');
     // Three leases ahead of a seat, each 5 s ÷ 8 seats: 1.9 s. A prompt of 100 k tokens costs 10 s, one of 10 k costs 1 s.
     const long = place(made, { prefixHashes, promptTokens: 90_000 });
     expect(long).toMatchObject({ kind: 'hold', engineId: 'n0/warm', nodeId: 'n0' });
@@ -74,7 +74,7 @@ describe('ClusterRouter.place', () => {
           explains,
         },
       );
-      made.started('earlier', 'n0/warm', makeStage({ prefixHashes }), 0);
+      made.sent(makeStage({ prefixHashes }), 'n0/warm');
       return [place(made, { prefixHashes, promptTokens: 90_000 }), place(made), place(made, { promptTokens: 10_000 })];
     });
     const decided = answers.map((results) => results.map(({ explanation: _, ...rest }) => rest));
@@ -86,7 +86,7 @@ describe('ClusterRouter.place', () => {
   it('forgets warm prefixes of an engine that slept', () => {
     const stage = { prefixHashes: ['a', 'b'], promptTokens: 50_000 };
     const made = router([makeView('n0/e0', { leases: 5 }), makeView('n1/e1')]);
-    made.started('earlier', 'n0/e0', makeStage(stage), 0);
+    made.sent(makeStage(stage), 'n0/e0');
     made.update(makeView('n0/e0', { state: 'sleeping', version: 2, readyInMs: 100 }));
     made.update(makeView('n0/e0', { leases: 5, version: 3 }));
     expect(place(made, stage)).toMatchObject({ engineId: 'n1/e1' });
@@ -206,7 +206,7 @@ describe('an engine that has become far slower than its siblings', () => {
   it('is waited for by nobody who has his prompt there', () => {
     const prefixHashes = Array.from({ length: 10 }, (_, index) => `h${index}`);
     const made = router(views(50));
-    made.started('earlier', 'n1/slow', makeStage({ prefixHashes }), 0);
+    made.sent(makeStage({ prefixHashes }), 'n1/slow');
     expect(engineOf(place(made, { prefixHashes, promptTokens: 2_000 }))).toBe('n0/quick');
   });
 });
@@ -264,10 +264,7 @@ describe('ClusterRouter: views', () => {
     const made = router([makeView('n0/e0', { leases: 8 })]);
     const wait = () => place(made).explanation.candidates[0]!.terms['queue']!;
     const before = wait();
-    for (let index = 0; index < 100; index++) {
-      made.started(`s${index}`, 'n0/e0', makeStage(), 0);
-      made.ended(`s${index}`, 'n0/e0', 80);
-    }
+    for (let index = 0; index < 100; index++) made.ended('n0/e0', 80);
     made.update(makeView('n0/e0', { leases: 8, version: 2 }));
     expect(wait()).toBeLessThan(before / 10);
   });

@@ -1,4 +1,3 @@
-import { ChurnMap } from '../model/churn-map.js';
 import { clear } from '../model/clear.js';
 import type {
   CapacityChanges,
@@ -60,8 +59,6 @@ export const DEFAULT_ROUTER_CONFIG: ClusterRouterConfig = {
 
 /** Weight of the newest lease in the mean of its model. */
 const LEASE_WEIGHT = 0.05;
-/** Stages whose start is remembered until they end. */
-const MAX_STARTED = 100_000;
 
 /**
  * Level 2: where a stage runs. Takes the few engines worth looking at from the indexes, drops those that cannot take the stage,
@@ -79,7 +76,6 @@ export class ClusterRouter {
   private readonly candidates = new Candidates(this.engines, this.spared);
   /** Models whose capacity is not what was last told. */
   private readonly changedModels: string[] = [];
-  private readonly startedAtMs = new ChurnMap<number>();
 
   constructor(config: Partial<ClusterRouterConfig> = {}) {
     this.config = { ...DEFAULT_ROUTER_CONFIG, ...config };
@@ -189,12 +185,11 @@ export class ClusterRouter {
   }
 
   /** A stage has been given to an engine: its prompt will be in the engine's cache. */
-  started(stageId: string, engineId: string, stage: Stage, nowMs: number): void {
+  sent(stage: Stage, engineId: string): void {
     const engine = this.engines.get(engineId);
     if (!engine) return;
     this.prefixes.learn(stage, engine);
     this.kept.returned(stage);
-    if (this.startedAtMs.size < MAX_STARTED) this.startedAtMs.set(stageId, nowMs);
   }
 
   /** The engine keeps the context. */
@@ -203,20 +198,10 @@ export class ClusterRouter {
     if (engine) this.kept.keep(engine, context);
   }
 
-  /** A stage that was to go to an engine never got there. */
-  dropped(stageId: string): void {
-    this.startedAtMs.delete(stageId);
-  }
-
-  /** A stage has left its engine. */
-  ended(stageId: string, engineId: string, nowMs: number): void {
-    const startedMs = this.startedAtMs.get(stageId);
-    this.startedAtMs.delete(stageId);
-    const engine = this.engines.get(engineId);
-    if (engine && startedMs !== undefined) {
-      const { leaseTime } = engine;
-      leaseTime.meanMs += LEASE_WEIGHT * (nowMs - startedMs - leaseTime.meanMs);
-    }
+  /** A lease on the engine has ended after so long. */
+  ended(engineId: string, leaseMs: number): void {
+    const leaseTime = this.engines.get(engineId)?.leaseTime;
+    if (leaseTime) leaseTime.meanMs += LEASE_WEIGHT * (leaseMs - leaseTime.meanMs);
   }
 
   /** What the cluster can start now of all its models. */

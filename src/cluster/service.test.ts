@@ -28,7 +28,7 @@ class FakeNode implements NodeLink {
     this.listener();
   }
 
-  lease({ stageId, kvTokens, epoch }: Demand): Lease {
+  lease({ stageId, kvTokens, epoch }: Pick<Demand, 'stageId' | 'kvTokens' | 'epoch'>): Lease {
     const { engineId } = this.now.spec;
     return {
       ...{ leaseId: `${stageId}~`, stageId, engineId, nodeId: this.nodeId },
@@ -112,15 +112,22 @@ it('takes a held stage to an engine that has got room, and leaves the one where 
   expect(b.cancelled).toEqual([]);
 });
 
-it('learns the length of a lease, and not of a hold that came to nothing', () => {
+it('learns how long leases last, and not holds', () => {
   const ended = vi.spyOn(router, 'ended');
   place('s');
+  place('t');
   clock.advance(30_000);
+  a.held.get('t')!({ kind: 'grant', lease: a.lease({ stageId: 't', kvTokens: 1, epoch: 1 }) });
   b.show({ state: 'running', readyInMs: 0, disturbanceMs: 0 });
   a.held.get('s')!({ kind: 'released', reason: 'engine-down' });
   clock.advance(1_000);
   cluster.finish('s', {}, clock.nowMs());
-  expect(ended.mock.calls).toEqual([['s', 'b/e', 31_000]]);
+  clock.advance(1_000);
+  cluster.finish('t', {}, clock.nowMs());
+  expect(ended.mock.calls).toEqual([
+    ['b/e', 1_000],
+    ['a/e', 2_000],
+  ]);
 });
 
 it('leaves it where its engine is about to wake', () => {

@@ -62,6 +62,8 @@ interface Placement {
   state: 'placing' | 'held' | 'leased';
   node: NodeLink | undefined;
   engineId: string | undefined;
+  /** When the lease of a leased one began. */
+  leasedAtMs: number;
   explanation: PlaceExplanation;
   waitTimer: Timer | undefined;
   /** How often it has left an engine for another while it was held. */
@@ -139,6 +141,7 @@ export class ClusterService {
       state: 'placing',
       node: undefined,
       engineId: undefined,
+      leasedAtMs: 0,
       explanation: NO_EXPLANATION,
       waitTimer: undefined,
       moves: 0,
@@ -161,11 +164,8 @@ export class ClusterService {
     if (state === 'leased') {
       node?.release(stageId, use);
       if (engineId && answered !== undefined) node?.reportAnswer(engineId, answered);
-      if (engineId) this.options.router.ended(stageId, engineId, nowMs);
-    } else if (state === 'held') {
-      node?.cancel(stageId);
-      this.options.router.dropped(stageId);
-    }
+      if (engineId) this.options.router.ended(engineId, nowMs - placement.leasedAtMs);
+    } else if (state === 'held') node?.cancel(stageId);
   }
 
   /** The context of a stage that has ended on the engine stays there until then. */
@@ -215,7 +215,7 @@ export class ClusterService {
       }
       placement.node = node;
       placement.engineId = engineId;
-      router.started(stage.stageId, engineId, stage, nowMs);
+      router.sent(stage, engineId);
       placement.state = 'held';
       if (reservation.kind === 'grant') this.start(placement, reservation.lease);
       else if (place.kind === 'hold') this.limitWait(placement, place.waitMs);
@@ -229,6 +229,7 @@ export class ClusterService {
     const endpoint = placement.node?.endpoint(lease.engineId);
     if (!endpoint) throw new Error(`node granted a lease on an engine it does not have: ${lease.engineId}`);
     placement.state = 'leased';
+    placement.leasedAtMs = this.options.clock.nowMs();
     placement.waitTimer?.cancel();
     placement.listener.started(lease, endpoint, placement.explanation);
   }
@@ -271,18 +272,13 @@ export class ClusterService {
       }
       placement.moves += 1;
       node.cancel(stage.stageId);
-      router.dropped(stage.stageId);
       this.tryPlace(placement, clock.nowMs());
     });
   }
 
-  /** A hold has ended without a lease. */
   private leaveEngine(placement: Placement): void {
-    const { engineId, stage } = placement;
     placement.waitTimer?.cancel();
-    if (!engineId) return;
-    this.options.router.dropped(stage.stageId);
-    exclude(placement, engineId);
+    if (placement.engineId) exclude(placement, placement.engineId);
   }
 
   private bounce(placement: Placement, reason: string): void {
