@@ -143,7 +143,7 @@ describe('EngineSupervisor', () => {
     }
   });
 
-  it('logs that a server which listens no more is not its own to end', async () => {
+  it('tells that a server is not its own to end, and why that ends some day', async () => {
     const errors: object[] = [];
     const logger = { ...QUIET, error: (fields: object) => errors.push(fields) };
     const engine = supervisor({}, { deafLimitMs: 0, logger });
@@ -154,10 +154,14 @@ describe('EngineSupervisor', () => {
     try {
       engine.refused(60_000);
       await until(() => errors.length === 1);
+      await expect(engine.retire()).rejects.toThrow('EPERM');
     } finally {
       kill.mockRestore();
     }
     expect(errors).toMatchObject([{ engine: 'e1', err: { code: 'EPERM' } }]);
+    process.kill(engine.pid!, 'SIGKILL');
+    await until(() => engine.exits.size > 0);
+    expect([...engine.exits]).toEqual([['killed', 1]]);
   });
 
   it('replaces a process that is used up, which is no crash', async () => {

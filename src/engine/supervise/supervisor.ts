@@ -161,9 +161,13 @@ export class EngineSupervisor {
   async retire(): Promise<void> {
     if (this.current !== 'serving' || !this.process) return;
     this.retiring = true;
-    const gone = await endGroup(this.process.pid, this.options.graceMs ?? DEFAULT_GRACE_MS, this.options.clock);
-    // One that survives even SIGKILL ends some day, for a reason of its own.
-    if (!gone) this.retiring = false;
+    let gone = false;
+    try {
+      gone = await endGroup(this.process.pid, this.options.graceMs ?? DEFAULT_GRACE_MS, this.options.clock);
+    } finally {
+      // One that survives even SIGKILL, or is not ours to end, ends some day for a reason of its own.
+      if (!gone) this.retiring = false;
+    }
   }
 
   /** Whoever watches the engine has been refused connections for so long. A refused connection is certain; one that only gets no answer may be a busy server. */
