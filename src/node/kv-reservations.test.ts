@@ -225,6 +225,17 @@ describe('KvReservations', () => {
     expect(reservations.reservedTokens).toBe(1_200);
   });
 
+  it('goes on holding for calls that have outgrown their bounds when of many only a few are left', () => {
+    const { reservations, demand, grant } = bench({ mostTokens: 4_000 });
+    const calls = Array.from({ length: 8 }, () => grant());
+    for (const held of calls) reservations.firstToken(held);
+    reservations.read({ inUseTokens: 8 * 1_000, running: 8, generatedTokens: 7_200 }, 0);
+    reservations.add({ ...demand(), promptTokens: 5_000, kvTokens: 5_500 }, { ...calls[0]!.lease, grantedAtMs: 500 });
+    reservations.read({ inUseTokens: 8 * 1_000, running: 8, generatedTokens: 7_200 }, 1_000);
+    reservations.end(calls[0]!, { promptTokens: 100, outputTokens: 900 }, 1_500);
+    expect(reservations.reservedTokens).toBe(7 * 1_000 + 5_500 + 8 * 16);
+  });
+
   it('counts over time what is held for all together', () => {
     const { reservations, totals, grant } = bench();
     const held = Array.from({ length: 32 }, () => grant());

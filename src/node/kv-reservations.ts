@@ -114,9 +114,8 @@ export class KvReservations {
     this.inUse.read(reading, this.pendingTokens(nowMs), nowMs);
   }
 
-  /** Bounds of the calls whose prompts may not be in memory yet, where calls are few. */
+  /** Bounds of the calls whose prompts may not be in memory yet. */
   private pendingTokens(nowMs: number): number {
-    if (this.leases > FEW_LEASES) return 0;
     let tokens = 0;
     for (const { awaitsFirstToken, lease, demand } of this.held) {
       if (awaitsFirstToken && nowMs - lease.grantedAtMs < PREFILL_MS) tokens += demand.kvTokens;
