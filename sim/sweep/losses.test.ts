@@ -9,7 +9,7 @@ import { lossesTable } from './tables.js';
 import type { RunRow } from './types.js';
 
 const FLEET = `${SMALL_FLEET}classes:\n  - { name: interactive, kind: interactive, deadline: 20s }\n  - { name: batch, kind: batch, deadline: 60s }\n`;
-const workflows = randomWorkflows(160, 3, 60);
+const workflows = randomWorkflows(160, 4, 60);
 const played = [SJF, EDF].map((policy) => ({
   policy: policy.name,
   result: runSimulation(testScenario(FLEET, workflows, { policy })),

@@ -28,8 +28,12 @@ export class KvInUse {
   tokens = 0;
   /** Counts readings: who was let in since the last one is not in it. */
   readings = 0;
-  /** What is written until the next reading, a part of {@link tokens}. */
+  /** What is written until the next reading, a part of {@link tokens}: as fast as before, a quarter more, and a block for each sequence. */
   private growthTokens = 0;
+  /** The same as fast as before, and no more: of many sequences some write while others end. */
+  nextTokens = 0;
+  /** What was written between the last two readings; 0 where that is not known. */
+  writtenTokens = 0;
   /** Tokens that a sequence writes in a millisecond, and how long after the one before it a reading comes. */
   private pace = 0;
   private gapMs = LONGEST_GAP_MS / 2;
@@ -38,10 +42,11 @@ export class KvInUse {
   /** @param pendingTokens Bounds of calls whose prompts may not be in memory yet, so that the reading lacks them. */
   read(reading: KvReading, pendingTokens: number, nowMs: number): void {
     const { inUseTokens, running } = reading;
-    const written = this.writtenBy(reading, nowMs);
+    this.writtenTokens = this.writtenBy(reading, nowMs);
     // A call may have outgrown its bound while others begin: what was known of it still holds.
-    const known = Math.min(this.tokens - this.growthTokens + written, inUseTokens + pendingTokens);
+    const known = Math.min(this.tokens - this.growthTokens + this.writtenTokens, inUseTokens + pendingTokens);
     this.growthTokens = running * (DEFAULT_BLOCK_TOKENS + Math.ceil(FASTER * this.pace * this.gapMs));
+    this.nextTokens = running * this.pace * this.gapMs;
     this.tokens = this.growthTokens + Math.max(inUseTokens, known);
     this.seenTokens = inUseTokens;
     this.readings += 1;
@@ -67,6 +72,7 @@ export class KvInUse {
     this.seenTokens = 0;
     this.tokens = 0;
     this.growthTokens = 0;
+    this.nextTokens = 0;
   }
 
   /** The process is another one. */

@@ -225,6 +225,47 @@ describe('KvReservations', () => {
     expect(reservations.reservedTokens).toBe(1_200);
   });
 
+  it('goes on holding what many calls have written beyond what was expected of them, while the prompt of another is not in memory', () => {
+    const { reservations, demand, grant } = bench({ mostTokens: 4_000 });
+    const calls = Array.from({ length: 20 }, () => grant());
+    for (const held of calls) reservations.firstToken(held);
+    for (const second of [0, 1, 2]) {
+      const written = 20 * (400 + 50 * second);
+      reservations.read({ inUseTokens: 2_000 + written, running: 20, generatedTokens: written }, 1_000 * second);
+    }
+    reservations.add({ ...demand(), promptTokens: 5_000, kvTokens: 5_500 }, { ...calls[0]!.lease, grantedAtMs: 2_100 });
+    reservations.read({ inUseTokens: 13_000, running: 20, generatedTokens: 20 * 550 }, 3_000);
+    const held = 2_000 + 20 * 600 + 5_000;
+    expect([reservations.reservedTokens, reservations.shownTokens]).toEqual([held, held]);
+    expect(reservations.reservedWith(demand())).toBe(held + 100);
+    for (const each of calls.slice(0, 5)) reservations.end(each, { promptTokens: 100, outputTokens: 550 }, 3_100);
+    expect(reservations.reservedTokens).toBe(held - 5 * 650);
+  });
+
+  it('forgets what calls had written when the process is another one', () => {
+    const { reservations, grant } = bench({ mostTokens: 4_000 });
+    for (let call = 0; call < 20; call++) grant();
+    const promised = reservations.reservedTokens;
+    for (const nowMs of [0, 1_000]) {
+      reservations.read({ inUseTokens: 12_000, running: 20, generatedTokens: 10_000 + nowMs }, nowMs);
+    }
+    expect(reservations.reservedTokens).toBe(14_000);
+    reservations.restarted();
+    expect(reservations.reservedTokens).toBeLessThan(promised * 1.2);
+  });
+
+  it('takes promises for wrong where they were, whatever is held of what was written since', () => {
+    const { pooled, reservations, grant } = bench({ mostTokens: 4_000 });
+    const calls = Array.from({ length: 20 }, () => grant());
+    for (const held of calls) reservations.firstToken(held);
+    for (const second of [0, 1, 2, 3]) {
+      const written = 20 * (500 + 50 * second);
+      reservations.read({ inUseTokens: 2_000 + written, running: 20, generatedTokens: written }, 1_000 * second);
+    }
+    // Four steps up from 3.5, though the last readings found no more than was held.
+    expect(pooled!.state().margin).toBeCloseTo(3.5 + 4 * 0.4 * (1 - 0.007), 9);
+  });
+
   it('goes on holding for calls that have outgrown their bounds when of many only a few are left', () => {
     const { reservations, demand, grant } = bench({ mostTokens: 4_000 });
     const calls = Array.from({ length: 8 }, () => grant());

@@ -1,6 +1,7 @@
 import type { Demand, Lease, LeaseUse } from '../model/fleet.js';
 import { KvInUse, type KvReading } from './kv-in-use.js';
 import type { Moments, PooledBound } from './pooled-bound.js';
+import { RunningOutputs } from './running-outputs.js';
 
 /** KV memory over time, in byte-milliseconds over all GPUs of the engines. What is used is known when a lease ends; the others count while it runs. */
 export interface KvUseTotals {
@@ -67,6 +68,7 @@ export class KvReservations {
   private sinceMs = 0;
   /** What the engine is about to have in use, by its own gauge: where calls outgrow what is held for them, this much is held. */
   private readonly inUse = new KvInUse();
+  private readonly written = new RunningOutputs();
   private readonly held: HeldLease[] = [];
 
   /** `bytesPerToken` over all GPUs, for the totals; undefined until it is known. Without `pooled` the bounds add up. */
@@ -76,27 +78,30 @@ export class KvReservations {
     private readonly pooled: PooledBound | undefined,
   ) {}
 
-  /** KV tokens held for all leases together: of few never less than the engine is about to have in use for them. Among many, one that has outgrown its bound does not matter. */
+  /** KV tokens held for all leases together: of few never less than the engine is about to have in use for them. Among many, one that has outgrown its bound does not matter, only what all have written. */
   get reservedTokens(): number {
     if (this.leases === 0 || this.leases > FEW_LEASES) return this.shownTokens;
     return Math.max(this.inUse.tokens, this.promisedTokens);
   }
 
   /**
-   * What routers are told: what is promised, or what was in use at the last reading. So they see the room of calls that have ended once the engine shows it; to show it at once cost workflows in
-   * time where contexts are long. What is held ahead for calls that outgrow their bounds is left out: a stage that comes back to its context and lacks only that room waits for it here.
+   * What routers are told: what is promised, or was in use at the last reading, or what many calls are about to have in use. So they see the room of calls that have ended once the engine shows it; to
+   * show it at once cost workflows in time where contexts are long. What is held ahead for few calls that outgrow their bounds is left out: a stage that comes back to its context and lacks only that
+   * room waits for it here.
    */
   get shownTokens(): number {
-    return this.leases === 0 ? 0 : Math.max(this.inUse.seenTokens, this.promisedTokens);
+    if (this.leases === 0) return 0;
+    return Math.max(this.inUse.seenTokens, this.promisedTokens, this.underWayTokens(this.leases));
   }
 
   /** KV tokens that would be held with one more lease. */
   reservedWith(demand: Demand): number {
     const moments = this.momentsOf(demand);
+    const certainTokens = moments ? promptShare(demand) : demand.kvTokens;
     const promisedTokens = this.promiseFor(
       this.leases + 1,
       this.boundTokens + demand.kvTokens,
-      this.certainTokens + (moments ? promptShare(demand) : demand.kvTokens),
+      this.certainTokens + certainTokens,
       moments ? this.meanTokens + moments.mean : this.meanTokens,
       moments ? Math.max(0, this.variance + moments.variance) : this.variance,
       this.maxTokens + mostTokens(demand),
@@ -104,21 +109,25 @@ export class KvReservations {
     // Where nothing of ours is, what others have in use keeps nobody out for ever.
     if (this.leases === 0) return promisedTokens;
     const { tokens, seenTokens } = this.inUse;
-    return Math.max(this.leases < FEW_LEASES ? tokens + demand.kvTokens : seenTokens, promisedTokens);
+    if (this.leases < FEW_LEASES) return Math.max(tokens + demand.kvTokens, promisedTokens);
+    return Math.max(seenTokens, promisedTokens, this.underWayTokens(this.leases + 1) + certainTokens);
   }
 
   /** Takes a reading of the engine: where calls have outgrown what is held for them, what they are about to have in use is held. */
   read(reading: KvReading, nowMs: number): void {
     this.account(nowMs);
     if (this.leases > FEW_LEASES) this.pooled?.observeNode(reading.inUseTokens > this.promisedTokens);
-    this.inUse.read(reading, this.pendingTokens(nowMs), nowMs);
+    const pendingTokens = this.pending(({ kvTokens }) => kvTokens, nowMs);
+    this.inUse.read(reading, pendingTokens, nowMs);
+    const leastTokens = reading.inUseTokens - this.certainTokens;
+    this.written.read(this.inUse.writtenTokens, leastTokens, this.pending(promptShare, nowMs));
   }
 
-  /** Bounds of the calls whose prompts may not be in memory yet. */
-  private pendingTokens(nowMs: number): number {
+  /** Sum over the calls whose prompts may not be in memory yet. */
+  private pending(tokensOf: (demand: Demand) => number, nowMs: number): number {
     let tokens = 0;
     for (const { awaitsFirstToken, lease, demand } of this.held) {
-      if (awaitsFirstToken && nowMs - lease.grantedAtMs < PREFILL_MS) tokens += demand.kvTokens;
+      if (awaitsFirstToken && nowMs - lease.grantedAtMs < PREFILL_MS) tokens += tokensOf(demand);
     }
     return tokens;
   }
@@ -147,6 +156,7 @@ export class KvReservations {
   /** The engine's process is another one: what the one before told of its memory is over. */
   restarted(): void {
     this.inUse.restarted();
+    this.written.empty();
   }
 
   firstToken(held: HeldLease): void {
@@ -172,8 +182,13 @@ export class KvReservations {
     if (bytesPerToken === undefined) totals.unsized.usedTokenMs += usedTokenMs;
     else totals.usedByteMs += usedTokenMs * bytesPerToken;
     if (tookTokens > held.lease.kvTokens) totals.overflows += 1;
-    if (this.leases === 0) this.inUse.empty();
-    else this.inUse.ended(held.demand.kvTokens, tookTokens, held.readings, nowMs);
+    if (this.leases === 0) {
+      this.inUse.empty();
+      this.written.empty();
+    } else {
+      this.inUse.ended(held.demand.kvTokens, tookTokens, held.readings, nowMs);
+      this.written.ended(outputTook);
+    }
     if (forecast && use.completed === true && use.outputTokens !== undefined)
       this.pooled?.observe(forecast, use.outputTokens);
   }
@@ -195,6 +210,16 @@ export class KvReservations {
   private get promisedTokens(): number {
     const { leases, boundTokens, certainTokens, meanTokens, variance, maxTokens } = this;
     return this.promiseFor(leases, boundTokens, certainTokens, meanTokens, variance, maxTokens);
+  }
+
+  /**
+   * What so many calls will have in use at the next reading, with each prompt in memory, where they are many: all together may have been expected to write less than those that run have written. The
+   * margin does not learn from it, but from whether promises were right beforehand: what comes to be held for calls that run is held too late for those that were let in on a promise.
+   */
+  private underWayTokens(leases: number): number {
+    if (!this.pooled || leases <= FEW_LEASES) return 0;
+    const tokens = this.certainTokens + this.written.tokens + this.inUse.nextTokens;
+    return Math.min(this.maxTokens, Math.ceil(tokens));
   }
 
   private promiseFor(
