@@ -11,7 +11,7 @@ export default defineConfig({
     maxWorkers: Math.max(2, availableParallelism() - 1),
     // In the order of their names: what takes longest begins first.
     projects: [
-      { extends: true, test: { name: 'system', include: ['test/**/*.test.ts'] } },
+      { extends: true, test: { name: 'system', include: ['test/**/*.test.ts'], globalSetup: './test/build.ts' } },
       {
         extends: true,
         // One process plays many files: to start it and to load the house costs more than most of the tests.

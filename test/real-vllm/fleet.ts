@@ -11,9 +11,6 @@ export interface Installed {
   readonly version: string;
 }
 
-/** The built one: a run takes minutes, in which the source may change. */
-const ENTRY = [join(import.meta.dirname, '../../dist/src/cli/main.js')];
-
 /**
  * Two models, one behind a port and one behind a socket, that share one GPU of which the account knows, and that does not exist: together awake they need 2.25 GiB of 2. On a CPU nothing is freed by a sleep; what
  * Maestro decides, and what it asks of vLLM, is the same.
@@ -30,7 +27,6 @@ export function realFleet(installed: Installed, folder: string): AgentProcess {
     ...{ OMP_NUM_THREADS: '1', PYTHONHASHSEED: '0' },
   };
   return new AgentProcess(
-    ENTRY,
     (folder, urls) => {
       const engines = ENGINES.map((id) => ({
         ...{

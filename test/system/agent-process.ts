@@ -9,6 +9,7 @@ import type { FleetSnapshot } from '../../src/bus/contract.js';
 import { WallClock } from '../../src/bus/wall-clock.js';
 import { endGroup } from '../../src/engine/supervise/engine-process.js';
 import { groupMembers, processEntry } from '../../src/engine/supervise/process-table.js';
+import { MAESTRO, ROOT } from './built.js';
 
 export const ENGINES = ['a', 'b'] as const;
 export type EngineId = (typeof ENGINES)[number];
@@ -18,8 +19,6 @@ interface AgentConfig {
   readonly fleet: object;
   readonly [field: string]: unknown;
 }
-
-const ROOT = join(import.meta.dirname, '..', '..');
 
 /** `maestro up` with a fleet file of two engines, `a` and `b`, that it starts itself: a process of its own, so that it can be killed, and what it has started. */
 export class AgentProcess {
@@ -31,13 +30,11 @@ export class AgentProcess {
   private readonly groups = new Set<number>();
 
   /**
-   * @param entry Arguments of Node that run Maestro's command line.
    * @param config The fleet file, for the folder of this agent and the addresses of the engines.
    * @param folder Where it keeps its files; removed with it.
    * @param sockets Engines that listen on a Unix socket in that folder, and not on a port.
    */
   constructor(
-    private readonly entry: readonly string[],
     private readonly config: (folder: string, urls: Readonly<Record<EngineId, string>>) => AgentConfig,
     readonly folder = mkdtempSync(join(tmpdir(), 'maestro-agent-')),
     private readonly sockets: readonly EngineId[] = [],
@@ -54,7 +51,7 @@ export class AgentProcess {
     const stateDir = join(this.folder, 'state');
     writeFileSync(file, JSON.stringify({ ...rest, fleet: { ...fleet, stateDir, onExit } }));
     const log = openSync(join(this.folder, 'agent.log'), 'a');
-    const agent = spawn(process.execPath, [...this.entry, 'up', '--fleet', file, '--port', String(this.port)], {
+    const agent = spawn(process.execPath, [MAESTRO, 'up', '--fleet', file, '--port', String(this.port)], {
       cwd: ROOT,
       stdio: ['ignore', log, log],
     });

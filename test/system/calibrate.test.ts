@@ -4,12 +4,10 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { fileURLToPath } from 'node:url';
 import { afterEach, expect, it } from 'vitest';
 import { parseConfig } from '../../src/config/load.js';
 import { toNodeSpecs } from '../../src/config/node-specs.js';
-
-const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
+import { MAESTRO } from './built.js';
 
 let emulator: ChildProcess | undefined;
 let folder: string | undefined;
@@ -20,7 +18,7 @@ afterEach(async () => {
 });
 
 function maestro(...args: string[]): ChildProcess {
-  return spawn(process.execPath, ['--import', 'tsx', MAIN, ...args], { stdio: ['ignore', 'pipe', 'inherit', 'ipc'] });
+  return spawn(process.execPath, [MAESTRO, ...args], { stdio: ['ignore', 'pipe', 'inherit', 'ipc'] });
 }
 
 it('maestro calibrate writes costs that the fleet file takes, near those of the engine', async () => {

@@ -6,9 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { request } from 'undici';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { MAESTRO, ROOT } from './built.js';
 import { ScriptedEngine } from './scripted-engine.js';
 
-const ROOT = join(import.meta.dirname, '..', '..');
 let folder = '';
 let child: ChildProcess | undefined;
 const engine = new ScriptedEngine();
@@ -35,8 +35,7 @@ it('serves on, counts what it could not write, and ends in order', { timeout: 12
   };
   const file = join(folder, 'fleet.json');
   writeFileSync(file, JSON.stringify(config));
-  const main = join(ROOT, 'src/cli/main.ts');
-  child = spawn(process.execPath, ['--import', 'tsx', main, 'up', '--fleet', file, '--port', '0'], {
+  child = spawn(process.execPath, [MAESTRO, 'up', '--fleet', file, '--port', '0'], {
     cwd: ROOT,
     stdio: ['ignore', 'pipe', openSync('/dev/full', 'w')],
   });

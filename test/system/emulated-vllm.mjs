@@ -14,4 +14,4 @@ process.argv = [
   '5',
   ...known,
 ];
-await import('../../src/cli/main.ts');
+await import('../../dist/src/cli/main.js');

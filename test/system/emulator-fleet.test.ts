@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type EmulatedFleet, type FleetEngine, startEmulatedFleet } from '../../src/engine/emulator/fleet.js';
 import { findGpu } from '../../src/model/gpu-catalogue.js';
 import { GiB } from '../../src/model/units.js';
+import { MAESTRO } from './built.js';
 
 const H100 = findGpu('h100-sxm')!;
 
@@ -34,6 +35,7 @@ describe('an emulated fleet', () => {
 
   beforeAll(async () => {
     fleet = await startEmulatedFleet({
+      binPath: MAESTRO,
       timeScale: 100,
       nodes: [
         {
@@ -97,6 +99,7 @@ describe('an emulated fleet', () => {
 
 it('says why an engine does not start, and stops the others', async () => {
   const failing = startEmulatedFleet({
+    binPath: MAESTRO,
     timeScale: 1,
     nodes: [
       {

@@ -1,11 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
 import OpenAI from 'openai';
 import { request } from 'undici';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
-
-const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
+import { MAESTRO } from './built.js';
 
 interface Emulator {
   readonly url: string;
@@ -27,7 +25,7 @@ async function emulate(...flags: string[]): Promise<Emulator> {
     '0',
     '--dev-mode',
   ];
-  const child = spawn(process.execPath, ['--import', 'tsx', MAIN, 'emulate', ...basics, ...flags], {
+  const child = spawn(process.execPath, [MAESTRO, 'emulate', ...basics, ...flags], {
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   });
   started.push(child);
@@ -281,13 +279,9 @@ describe('the end of an emulator', () => {
 describe('the command line', () => {
   let output: string;
   beforeAll(async () => {
-    const child = spawn(
-      process.execPath,
-      ['--import', 'tsx', MAIN, 'emulate', '--model', 'no-such', '--gpu', 'h100-sxm'],
-      {
-        stdio: ['ignore', 'ignore', 'pipe'],
-      },
-    );
+    const child = spawn(process.execPath, [MAESTRO, 'emulate', '--model', 'no-such', '--gpu', 'h100-sxm'], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
     output = '';
     child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
       output += chunk;

@@ -2,17 +2,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { Client } from 'undici';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { EMULATED_VLLM, MAESTRO, ROOT } from './built.js';
 
 vi.setConfig({ testTimeout: 90_000, hookTimeout: 60_000 });
 
-const ROOT = join(import.meta.dirname, '..', '..');
-const TSX = ['--import', pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href];
 const KEY = 'sk-canary-of-the-engine';
 const CLIENT_KEY = 'sk-canary-of-the-client';
 
@@ -46,7 +43,7 @@ it('the engine asks for it, and it stands in no log, answer, record or command l
     ...{ id: 'e', model: 'llama-3.1-8b', gpus: [0], kvMemory: '8GiB', url: `unix:${socketPath}` },
     apiKeyFile: join(folder, 'key'),
     launch: {
-      program: [process.execPath, ...TSX, join(import.meta.dirname, 'emulated-vllm.mjs')],
+      program: EMULATED_VLLM,
       weights: 'llama-3.1-8b',
     },
   };
@@ -60,11 +57,11 @@ it('the engine asks for it, and it stands in no log, answer, record or command l
   };
   writeFileSync(join(folder, 'fleet.json'), JSON.stringify(config));
   const log = openSync(join(folder, 'agent.log'), 'a');
-  agent = spawn(
-    process.execPath,
-    [...TSX, join(ROOT, 'src/cli/main.ts'), 'up', '--port', '0', '--fleet', join(folder, 'fleet.json')],
-    { cwd: ROOT, stdio: ['ignore', log, log], env: { ...process.env, CLIENT_KEY } },
-  );
+  agent = spawn(process.execPath, [MAESTRO, 'up', '--port', '0', '--fleet', join(folder, 'fleet.json')], {
+    cwd: ROOT,
+    stdio: ['ignore', log, log],
+    env: { ...process.env, CLIENT_KEY },
+  });
   const headers = { authorization: `Bearer ${CLIENT_KEY}`, 'content-type': 'application/json', 'x-request-id': 'r1' };
   await until(() => /serves at http/.test(read('agent.log')));
   const address = /serves at (\S+)/.exec(read('agent.log'))![1]!;

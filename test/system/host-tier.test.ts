@@ -11,6 +11,7 @@ import { GiB } from '../../src/model/units.js';
 import { testDemand, testEngine, testNode } from '../../src/node/node-fixture.js';
 import type { HoldEnd } from '../../src/node/open-holds.js';
 import { NodeService } from '../../src/node/service.js';
+import { MAESTRO } from './built.js';
 
 const H100 = findGpu('h100-sxm')!;
 const SOON = { timeout: 20_000, interval: 20 };
@@ -52,6 +53,7 @@ async function start(): Promise<NodeService> {
     }),
   );
   fleet = await startEmulatedFleet({
+    binPath: MAESTRO,
     timeScale: 50,
     nodes: [{ nodeId: 'n1', gpus: [H100, H100], hostMemoryBytes: 512 * GiB, engines }],
   });

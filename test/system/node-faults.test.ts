@@ -7,6 +7,7 @@ import { GiB } from '../../src/model/units.js';
 import { testDemand, testEngine, testNode } from '../../src/node/node-fixture.js';
 import type { HoldEnd } from '../../src/node/open-holds.js';
 import { NodeService } from '../../src/node/service.js';
+import { MAESTRO } from './built.js';
 
 const H100 = findGpu('h100-sxm')!;
 /** An event may take as long as a busy machine needs. */
@@ -36,6 +37,7 @@ function engine(engineId: string, gpu: number, model = 'llama-3.1-8b', startAsle
 /** Two engines, each alone on a GPU unless told otherwise, and the agent that watches them; it takes each for 16 GiB of weights. */
 async function start(engines = [engine('a', 0), engine('b', 1)]): Promise<NodeService> {
   fleet = await startEmulatedFleet({
+    binPath: MAESTRO,
     timeScale: 20,
     nodes: [{ nodeId: 'n1', gpus: [H100, H100], hostMemoryBytes: 512 * GiB, engines }],
   });

@@ -7,11 +7,11 @@ import { join } from 'node:path';
 import { request } from 'undici';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { until } from './agent-process.js';
+import { MAESTRO, ROOT } from './built.js';
 
 const LIMIT_MS = 60_000;
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
-const ROOT = join(import.meta.dirname, '..', '..');
 /** Nobody listens there; what is served does not matter here. */
 const ENGINE = { id: 'e', model: 'llama-3.1-8b', gpus: [0], kvMemory: '8GiB', url: 'http://127.0.0.1:9' };
 const FLEET = { nodes: [{ id: 'n', gpus: ['h100-sxm'], hostMemory: '64GiB', engines: [ENGINE] }] };
@@ -25,11 +25,10 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'maestro-reload-'));
   write({ gateway: { keys: [{ key: 'the-first-key', tenant: 'a' }] }, fleet: FLEET });
   const file = join(folder, 'fleet.yaml');
-  child = spawn(
-    process.execPath,
-    ['--import', 'tsx', join(ROOT, 'src/cli/main.ts'), 'up', '--fleet', file, '--port', '0'],
-    { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] },
-  );
+  child = spawn(process.execPath, [MAESTRO, 'up', '--fleet', file, '--port', '0'], {
+    cwd: ROOT,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   for (const stream of [child.stdout!, child.stderr!]) {
     stream.on('data', (chunk) => {
       said += String(chunk);

@@ -3,18 +3,14 @@
  * here too: a stream of a dead agent cannot go on, but its engine serves on, and nothing of it is left in the engine's hands.
  */
 import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { request } from 'undici';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { AgentProcess, alive, ENGINES, type EngineId, until } from './agent-process.js';
+import { EMULATED_VLLM } from './built.js';
 
 const LIMIT_MS = 120_000;
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 180_000 });
-
-const ROOT = join(import.meta.dirname, '..', '..');
-const TSX = ['--import', pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href];
 
 /** On one H100 that cannot have both awake. */
 const MODELS: Readonly<Record<EngineId, string>> = { a: 'qwen3-32b', b: 'qwen3-30b-a3b' };
@@ -22,7 +18,7 @@ const MODELS: Readonly<Record<EngineId, string>> = { a: 'qwen3-32b', b: 'qwen3-3
 let agent: AgentProcess;
 
 beforeAll(async () => {
-  agent = new AgentProcess([...TSX, join(ROOT, 'src/cli/main.ts')], (folder, urls) => ({
+  agent = new AgentProcess((folder, urls) => ({
     fleet: {
       nodes: [
         {
@@ -30,7 +26,7 @@ beforeAll(async () => {
           engines: ENGINES.map((id) => ({
             ...{ id, model: MODELS[id], gpus: [0], kvMemory: '8GiB', maxModelLen: 16_384, url: urls[id] },
             launch: {
-              program: [process.execPath, ...TSX, join(import.meta.dirname, 'emulated-vllm.mjs')],
+              program: EMULATED_VLLM,
               weights: MODELS[id],
             },
           })),

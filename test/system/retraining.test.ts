@@ -9,8 +9,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Agent, request } from 'undici';
 import { afterEach, describe, expect, it } from 'vitest';
+import { MAESTRO } from './built.js';
 
-const ROOT = join(import.meta.dirname, '..', '..');
 const CALLS_AT_ONCE = 16;
 const MODEL = 'llama-3.1-8b';
 const agent = new Agent({ connections: CALLS_AT_ONCE });
@@ -64,7 +64,7 @@ async function startEngine(): Promise<string> {
 /** Starts `maestro up`; answers its address, and all that it has logged so far. */
 async function startUp(settings: string): Promise<{ address: string; logged: () => string }> {
   const args = ['up', '--port', '0', '--fleet', settings];
-  child = spawn(process.execPath, ['--import', 'tsx', join(ROOT, 'src/cli/main.ts'), ...args], { stdio: 'pipe' });
+  child = spawn(process.execPath, [MAESTRO, ...args], { stdio: 'pipe' });
   let logged = '';
   child.stderr!.on('data', (chunk) => {
     logged += String(chunk);

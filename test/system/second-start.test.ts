@@ -10,11 +10,11 @@ import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { WallClock } from '../../src/bus/wall-clock.js';
 import { endGroup } from '../../src/engine/supervise/engine-process.js';
 import { alive, until } from './agent-process.js';
+import { MAESTRO, ROOT } from './built.js';
 
 const LIMIT_MS = 60_000;
 vi.setConfig({ testTimeout: 120_000 });
 
-const ROOT = join(import.meta.dirname, '..', '..');
 const FAKE = join(import.meta.dirname, 'fake-vllm-process.mjs');
 
 let folder = '';
@@ -44,11 +44,10 @@ function up(more: object = {}, onPort = port) {
   };
   const nodes = [{ id: 'n', gpus: ['h100-sxm'], hostMemory: '64GiB', engines: [engine] }];
   writeFileSync(file, JSON.stringify({ fleet: { stateDir: join(folder, 'state'), ...more, nodes } }));
-  const child = spawn(
-    process.execPath,
-    ['--import', 'tsx', join(ROOT, 'src/cli/main.ts'), 'up', '--fleet', file, '--port', String(onPort)],
-    { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] },
-  );
+  const child = spawn(process.execPath, [MAESTRO, 'up', '--fleet', file, '--port', String(onPort)], {
+    cwd: ROOT,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   children.push(child);
   const run = { child, said: '', ended: once(child, 'close') };
   for (const stream of [child.stdout, child.stderr]) {

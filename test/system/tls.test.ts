@@ -1,10 +1,8 @@
 /** Engines at `https://` URLs, which ask for a certificate as vLLM does with `--ssl-cert-reqs 2`: data, control, discovery, doctor, calibration and supervision. */
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { WallClock } from '../../src/bus/wall-clock.js';
 import { type Served, serve } from '../../src/cli/serve.js';
@@ -17,6 +15,7 @@ import { EngineTls, type TlsFiles } from '../../src/engine/vllm/engine-tls.js';
 import { examine } from '../../src/observe/doctor/examine.js';
 import { exposedAddresses } from '../../src/observe/doctor/exposure.js';
 import { ask } from './ask-fixture.js';
+import { EMULATED_VLLM } from './built.js';
 
 vi.setConfig({ testTimeout: 90_000 });
 
@@ -153,8 +152,6 @@ describe('an engine that asks for a certificate', () => {
 
   it('is started by `maestro up`, with vLLM’s flags', async () => {
     const url = `https://127.0.0.1:${await freePort()}`;
-    const tsx = ['--import', pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href];
-    const program = [process.execPath, ...tsx, join(import.meta.dirname, 'emulated-vllm.mjs')];
     const { keyfile, certfile, caCerts } = SERVER;
     const args = [
       '--ssl-keyfile',
@@ -166,7 +163,7 @@ describe('an engine that asks for a certificate', () => {
       '--ssl-cert-reqs',
       '2',
     ];
-    const launch = { program, weights: 'llama-3.1-8b', args };
+    const launch = { program: EMULATED_VLLM, weights: 'llama-3.1-8b', args };
     const engine = { model: 'llama-3.1-8b', kvMemory: '8GiB', url, launch };
     const served = await up({ config: fleet(engine, CLIENT, { stateDir: join(folder, 'state') }) });
     await vi.waitFor(() => expect(served.scheduling.readiness().ready).toBe(true), { timeout: 60_000, interval: 50 });

@@ -1,10 +1,9 @@
 /** Engines that listen on a Unix socket: data, control, discovery, doctor, calibration and supervision go through it. */
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { WallClock } from '../../src/bus/wall-clock.js';
 import { type Served, serve } from '../../src/cli/serve.js';
@@ -18,6 +17,7 @@ import { EngineSupervisor } from '../../src/engine/supervise/supervisor.js';
 import { VllmClient } from '../../src/engine/vllm/client.js';
 import { examine } from '../../src/observe/doctor/examine.js';
 import { ask } from './ask-fixture.js';
+import { EMULATED_VLLM } from './built.js';
 
 vi.setConfig({ testTimeout: 90_000 });
 
@@ -130,7 +130,6 @@ describe('an engine on a socket', () => {
 });
 
 describe('a started engine', () => {
-  const TSX = ['--import', pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href];
   const FAKE = fileURLToPath(new URL('./fake-vllm-process.mjs', import.meta.url));
 
   function supervisor(): EngineSupervisor {
@@ -179,7 +178,6 @@ describe('a started engine', () => {
   });
 
   it('serves under `maestro up` with --uds', async () => {
-    const program = [process.execPath, ...TSX, join(import.meta.dirname, 'emulated-vllm.mjs')];
     const served = await up({
       config: parseConfig(
         JSON.stringify({
@@ -192,7 +190,7 @@ describe('a started engine', () => {
                 engines: [
                   {
                     ...{ id: 'e', model: 'llama-3.1-8b', gpus: [0], kvMemory: '8GiB', url },
-                    launch: { program, weights: 'llama-3.1-8b' },
+                    launch: { program: EMULATED_VLLM, weights: 'llama-3.1-8b' },
                   },
                 ],
               },

@@ -9,8 +9,8 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { request } from 'undici';
 import { afterEach, describe, expect, it } from 'vitest';
+import { MAESTRO, ROOT } from './built.js';
 
-const ROOT = join(import.meta.dirname, '..', '..');
 const children: ChildProcess[] = [];
 const servers: Server[] = [];
 
@@ -52,14 +52,10 @@ async function close(server: Server): Promise<void> {
 }
 
 async function startUp(...args: string[]): Promise<string> {
-  const child = spawn(
-    process.execPath,
-    ['--import', 'tsx', join(ROOT, 'src/cli/main.ts'), 'up', '--port', '0', ...args],
-    {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, ENGINE_KEY: 'engine-key' },
-    },
-  );
+  const child = spawn(process.execPath, [MAESTRO, 'up', '--port', '0', ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ENGINE_KEY: 'engine-key' },
+  });
   children.push(child);
   let printed = '';
   let complaint = '';
@@ -110,13 +106,13 @@ describe('maestro up --host', () => {
 });
 
 it('an end that fails says why', async () => {
-  const module = join(ROOT, 'src/cli/server-process.ts');
+  const module = join(ROOT, 'dist/src/cli/server-process.js');
   const code = `import(${JSON.stringify(module)}).then(({ stopOnSignal }) => {
     stopOnSignal(() => Promise.reject(new Error('no way out')), () => {}, () => {});
     setInterval(() => {}, 1000);
     console.log('ready');
   });`;
-  const child = spawn(process.execPath, ['--import', 'tsx', '--eval', code], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, ['--eval', code], { stdio: ['ignore', 'pipe', 'pipe'] });
   children.push(child);
   await once(child.stdout!, 'data');
   child.kill('SIGTERM');
