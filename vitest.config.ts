@@ -9,14 +9,12 @@ export default defineConfig({
     reporters: ['default', './test/closing-line-reporter.ts'],
     // Left to itself, vitest plays one file after the other on two cores; tests with processes mostly wait.
     maxWorkers: Math.max(2, availableParallelism() - 1),
+    // One process plays many files: to start it and to load the house costs more than most of the tests.
+    isolate: false,
     // In the order of their names: what takes longest begins first.
     projects: [
       { extends: true, test: { name: 'system', include: ['test/**/*.test.ts'], globalSetup: './test/build.ts' } },
-      {
-        extends: true,
-        // One process plays many files: to start it and to load the house costs more than most of the tests.
-        test: { name: 'unit', include: ['{src,sim,traces,bench}/**/*.test.ts'], isolate: false },
-      },
+      { extends: true, test: { name: 'unit', include: ['{src,sim,traces,bench}/**/*.test.ts'] } },
     ],
   },
 });

@@ -148,7 +148,7 @@ describe('replayed prompts', () => {
 });
 
 describe('the self-tuning policy in a run', () => {
-  const workflows = randomWorkflows(40, 5);
+  const workflows = randomWorkflows(20, 5);
 
   it('evaluates, and gives the same run again', () => {
     const run = () => {

@@ -6,7 +6,6 @@ import { parseConfig } from '../../src/config/load.js';
 import { ScriptedEngine } from './scripted-engine.js';
 
 const SOON = { timeout: 30_000, interval: 20 };
-vi.setConfig({ testTimeout: 120_000 });
 
 const engines: ScriptedEngine[] = [];
 let served: Served;
@@ -96,8 +95,8 @@ it('B9: when every engine fails everything, requests are refused at the door wit
 
 it('B10: an engine that goes and comes back again and again loses no request, and is not flooded when it returns', async () => {
   const [flapping, steady] = await start(2);
-  flapping!.delayMs = 5;
-  steady!.delayMs = 5;
+  flapping!.delayMs = 20;
+  steady!.delayMs = 20;
   const statuses: number[] = [];
   let going = true;
   const clients = Array.from({ length: 8 }, async () => {

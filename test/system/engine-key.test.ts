@@ -5,10 +5,8 @@ import { mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from 'undici';
-import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, expect, it } from 'vitest';
 import { EMULATED_VLLM, MAESTRO, ROOT } from './built.js';
-
-vi.setConfig({ testTimeout: 90_000, hookTimeout: 60_000 });
 
 const KEY = 'sk-canary-of-the-engine';
 const CLIENT_KEY = 'sk-canary-of-the-client';

@@ -17,8 +17,6 @@ const H100 = findGpu('h100-sxm')!;
 const SOON = { timeout: 20_000, interval: 20 };
 const RAM = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 
-vi.setConfig({ testTimeout: 120_000 });
-
 let folder = '';
 let ram = '';
 let fleet: EmulatedFleet | undefined;

@@ -14,7 +14,6 @@ const H100 = findGpu('h100-sxm')!;
 const SOON = { timeout: 20_000, interval: 20 };
 
 // Every test starts processes of its own.
-vi.setConfig({ testTimeout: 120_000 });
 
 let fleet: EmulatedFleet | undefined;
 let node: NodeService | undefined;

@@ -5,12 +5,11 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { request } from 'undici';
-import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import { until } from './agent-process.js';
 import { MAESTRO, ROOT } from './built.js';
 
 const LIMIT_MS = 60_000;
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 /** Nobody listens there; what is served does not matter here. */
 const ENGINE = { id: 'e', model: 'llama-3.1-8b', gpus: [0], kvMemory: '8GiB', url: 'http://127.0.0.1:9' };

@@ -6,14 +6,13 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { request } from 'undici';
-import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, expect, it } from 'vitest';
 import { WallClock } from '../../src/bus/wall-clock.js';
 import { endGroup } from '../../src/engine/supervise/engine-process.js';
 import { alive, until } from './agent-process.js';
 import { MAESTRO, ROOT } from './built.js';
 
 const LIMIT_MS = 60_000;
-vi.setConfig({ testTimeout: 120_000 });
 
 const FAKE = join(import.meta.dirname, 'fake-vllm-process.mjs');
 

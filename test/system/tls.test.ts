@@ -17,8 +17,6 @@ import { exposedAddresses } from '../../src/observe/doctor/exposure.js';
 import { ask } from './ask-fixture.js';
 import { EMULATED_VLLM } from './built.js';
 
-vi.setConfig({ testTimeout: 90_000 });
-
 const SCALE = 20;
 const file = (name: string) => join(import.meta.dirname, 'tls', name);
 const SERVER = { keyfile: file('engine.key'), certfile: file('engine.pem'), caCerts: file('ca.pem') };

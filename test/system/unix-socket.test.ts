@@ -19,8 +19,6 @@ import { examine } from '../../src/observe/doctor/examine.js';
 import { ask } from './ask-fixture.js';
 import { EMULATED_VLLM } from './built.js';
 
-vi.setConfig({ testTimeout: 90_000 });
-
 const SCALE = 20;
 let folder: string;
 let socket: string;
@@ -70,7 +68,8 @@ describe('an engine on a socket', () => {
   it('is found, watched and asked by --vllm, with its key', async () => {
     await emulator({ apiKeys: ['engine-key'] });
     const urls = parseUrls(` ${url}`);
-    process.env['UDS_TEST_KEY'] = 'engine-key';
+    vi.stubEnv('UDS_TEST_KEY', 'engine-key');
+    closers.push(async () => void vi.unstubAllEnvs());
     const served = await up({
       config: parseConfig(QUIET, 'test'),
       vllmUrls: urls,
