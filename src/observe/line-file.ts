@@ -36,10 +36,7 @@ export class LineFile {
   private retryAtMs = Number.NEGATIVE_INFINITY;
   private lookAtMs = 0;
   private troubled = false;
-  private readonly written = (error?: Error | null) => {
-    if (error) this.lost += 1;
-    else this.troubled = false;
-  };
+  private written: (error?: Error | null) => void = () => {};
 
   /**
    * @param clock In wall time.
@@ -99,6 +96,15 @@ export class LineFile {
       }
       const stream = createWriteStream(this.path, { fd: file });
       stream.on('error', (error) => this.failed(error, stream));
+      this.written = (error) => {
+        if (!error) {
+          this.troubled = false;
+          return;
+        }
+        this.lost += 1;
+        // The stream itself tells only when its file is closed: what came before that would be lost in silence for a while.
+        this.failed(error, stream);
+      };
       this.stream = stream;
     } catch (error) {
       this.failed(error as Error, undefined);
