@@ -60,7 +60,7 @@ describe('maestro train and predict', () => {
     const contents = [];
     for (const name of ['first', 'second']) {
       const out = join(folder, name);
-      expect((await run('train', join(folder, 'train.jsonl'), '--out', out, ...SMALL)).code).toBe(0);
+      expect((await run('train', join(folder, 'train.jsonl'), '--out', out, ...SMALL, '--trees', '5')).code).toBe(0);
       contents.push(await Promise.all(files.map((file) => readFile(join(out, file)))));
     }
     expect(contents[1]).toEqual(contents[0]);

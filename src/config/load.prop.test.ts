@@ -6,9 +6,9 @@ import { effectiveConfig } from './effective.js';
 import { checkConfig } from './load.js';
 import { configSchema } from './schema.js';
 
-const DEMO = readFileSync('deploy/demo-fleet.yaml', 'utf8');
-
 type Tree = Record<string, unknown> | unknown[];
+
+const DEMO = parse(readFileSync('deploy/demo-fleet.yaml', 'utf8')) as Tree;
 
 /** Every place of a tree: the mapping or list, and the key in it. */
 function places(tree: Tree): { parent: Tree; key: string }[] {
@@ -44,7 +44,7 @@ it('a config with any field replaced is either used or refused with problems tha
   const edit = fc.tuple(fc.nat(), mistake);
   fc.assert(
     fc.property(fc.array(edit, { minLength: 1, maxLength: 3 }), (edits) => {
-      const written = parse(DEMO) as Tree;
+      const written = structuredClone(DEMO);
       for (const [pick, value] of edits) {
         const all = places(written);
         const place = all[pick % all.length];
