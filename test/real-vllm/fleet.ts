@@ -25,6 +25,8 @@ export function realFleet(installed: Installed, folder: string): AgentProcess {
     ...{ HF_HUB_OFFLINE: '1', VLLM_NO_USAGE_STATS: '1', VLLM_CACHE_ROOT: cache, VLLM_CONFIG_ROOT: cache },
     // On few cores an engine with a thread for each starves its own API server.
     ...{ OMP_NUM_THREADS: '1', PYTHONHASHSEED: '0' },
+    // `install.py` compiles nothing: the first start does, and keeps it.
+    PYTHONDONTWRITEBYTECODE: '',
   };
   return new AgentProcess(
     (folder, urls) => {
