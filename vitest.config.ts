@@ -6,6 +6,7 @@ export default defineConfig({
     // Far more than any test takes: a busy machine is no failure.
     testTimeout: 120_000,
     hookTimeout: 120_000,
+    expect: { poll: { timeout: 20_000 } },
     reporters: ['default', './test/closing-line-reporter.ts'],
     // Left to itself, vitest plays one file after the other on two cores; tests with processes mostly wait.
     maxWorkers: Math.max(2, availableParallelism() - 1),

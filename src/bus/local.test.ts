@@ -12,6 +12,9 @@ import type { StageHandle } from './contract.js';
 import { createLocalLevels, type LocalLevels } from './local.js';
 import { WallClock } from './wall-clock.js';
 
+/** An event may take as long as a busy machine needs. */
+const SOON = { timeout: 20_000 };
+
 let engine: FakeVllm;
 let clock: ManualClock;
 let levels: LocalLevels;
@@ -62,7 +65,7 @@ const settled = () => new Promise<void>((resolve) => setTimeout(resolve, 0));
 it('turns away what has waited for as long as gateway.timeouts.queue says, in every class, and nothing sooner', async () => {
   await start('scheduling: {lookAhead: 0}\ngateway: {timeouts: {queue: 20m}}');
   submit('running', 'interactive');
-  await vi.waitFor(() => expect(started).toEqual(['running']));
+  await vi.waitFor(() => expect(started).toEqual(['running']), SOON);
   submit('interactive', 'interactive');
   submit('batch', 'batch');
   await settled();
@@ -84,14 +87,14 @@ it.each([
 ])('lets one %s stage in twenty that is overdue go first: %s', async (sloClass, bounds, place) => {
   await start(`scheduling: {policy: edf, lookAhead: 0, retention: none, ${bounds}}`);
   const handles = new Map([['running', submit('running', sloClass)]]);
-  await vi.waitFor(() => expect(started).toEqual(['running']));
+  await vi.waitFor(() => expect(started).toEqual(['running']), SOON);
   handles.set('old', submit('old', sloClass, 1e9));
   await settled();
   clock.advance(2 * MINUTE_MS);
   for (let index = 0; index < 25; index++) handles.set(`urgent-${index}`, submit(`urgent-${index}`, sloClass, 1e6));
   for (let count = 1; count <= 26; count++) {
     handles.get(started.at(-1)!)!.finish({ kind: 'completed', httpStatus: 200, outputTokens: 10, durationMs: 1 });
-    await vi.waitFor(() => expect(started.length).toBe(count + 1));
+    await vi.waitFor(() => expect(started.length).toBe(count + 1), SOON);
   }
   expect(started.indexOf('old') - 1).toBeGreaterThanOrEqual(place - 1);
   expect(started.indexOf('old') - 1).toBeLessThanOrEqual(place);
@@ -102,7 +105,7 @@ it('waits for an engine that is being started, and not for one that does not com
   await engine.stop();
   comesBack = true;
   submit('early', 'interactive');
-  await vi.waitFor(() => expect(levels.scheduling.fleet().engines[0]!.state).toBe('down'));
+  await vi.waitFor(() => expect(levels.scheduling.fleet().engines[0]!.state).toBe('down'), SOON);
   submit('late', 'interactive');
   const seconds = async (count: number) => {
     for (let second = 0; second < count; second++) {
@@ -128,7 +131,7 @@ it('tells a tenant whose share of the queue is full so, and takes those of other
       onRequeue: () => false,
     });
   ask('running', 'a');
-  await vi.waitFor(() => expect(started).toEqual(['running']));
+  await vi.waitFor(() => expect(started).toEqual(['running']), SOON);
   for (const [stageId, tenant] of [
     ['first', 'a'],
     ['second', 'a'],
@@ -153,9 +156,9 @@ it('gives up a stage that hangs with three engines in turn, and not before', asy
     await vi.waitFor(() => {
       clock.advance(100);
       expect(started.length).toBe(hangs);
-    }, 5_000);
+    }, SOON);
     for (const path of ['/health', '/v1/models']) engine.faults.set(path, 503);
-    await vi.waitFor(() => expect(levels.scheduling.fleet().engines[0]!.state).toBe('down'), 5_000);
+    await vi.waitFor(() => expect(levels.scheduling.fleet().engines[0]!.state).toBe('down'), SOON);
     expect(refused.size).toBe(0);
     clock.advance(2 * MINUTE_MS);
     await settled();
@@ -175,7 +178,7 @@ it('keeps the context of a workflow in a tool call on a server of which only the
   levels = createLocalLevels({ config, nodes: [node], clock, wallClock: new WallClock(), logger });
   await levels.start();
   const handle = submit('first', 'interactive');
-  await vi.waitFor(() => expect(started).toEqual(['first']));
+  await vi.waitFor(() => expect(started).toEqual(['first']), SOON);
   expect(levels.scheduling.fleet().engines[0]).toMatchObject({ kvPoolTokens: 4096, kvKeptTokens: 0 });
   handle.finish({ kind: 'completed', httpStatus: 200, promptTokens: 300, outputTokens: 10, durationMs: 1 });
   await settled();

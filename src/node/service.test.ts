@@ -105,7 +105,7 @@ describe('NodeService', () => {
     service.cancel('s2');
     service.release('s1', {});
     expect(ends).toEqual([]);
-    await vi.waitFor(() => expect(ends).toEqual(['s3']));
+    await vi.waitFor(() => expect(ends).toEqual(['s3']), SOON);
     service.release('s3', {});
     expect(service.stats()).toMatchObject({ leases: 0, holds: 0 });
   });
@@ -124,7 +124,7 @@ describe('NodeService', () => {
     service.reserve(testDemand('s4', 'a'), onEnd('s4', 's3'));
     service.release('s1', {});
     service.release('s2', {});
-    await vi.waitFor(() => expect(ends).toEqual(['s3']));
+    await vi.waitFor(() => expect(ends).toEqual(['s3']), SOON);
     service.release('s3', {});
     expect(service.stats().leases).toBe(0);
   });
@@ -144,10 +144,10 @@ describe('NodeService', () => {
     service.reserve(testDemand('s4', 'a'), (end) => ends.push(end));
     service.release('s1', {});
     service.release('s2', {});
-    await vi.waitFor(() => expect(service.stats()).toMatchObject({ leases: 2, holds: 1 }));
+    await vi.waitFor(() => expect(service.stats()).toMatchObject({ leases: 2, holds: 1 }), SOON);
     expect(ends).toEqual([]);
     service.release('s5', {});
-    await vi.waitFor(() => expect(ends).toHaveLength(1));
+    await vi.waitFor(() => expect(ends).toHaveLength(1), SOON);
     expect(service.stats()).toMatchObject({ leases: 2, holds: 0 });
   });
 
@@ -163,7 +163,7 @@ describe('NodeService', () => {
     service.release('s1', {});
     expect(await outcome(service, 's3', 'a')).toEqual({ kind: 'refused', reason: 'engine-down' });
     await fake['a']!.start(port);
-    await vi.waitFor(() => expect(state(service, 'a')).toBe('running'));
+    await vi.waitFor(() => expect(state(service, 'a')).toBe('running'), SOON);
     expect((await outcome(service, 's4', 'a')).kind).toBe('grant');
   });
 
@@ -195,7 +195,7 @@ describe('NodeService', () => {
     service.onChange(() => seen.push(...service.changedViews().map((view) => `${view.spec.model} ${view.state}`)));
     expect(await outcome(service, 's0', 'e1')).toEqual({ kind: 'refused', reason: 'engine-down' });
     await fake.start(port);
-    await vi.waitFor(() => expect(seen).toContain('found-model running'));
+    await vi.waitFor(() => expect(seen).toContain('found-model running'), SOON);
     expect(service.view('e1')).toMatchObject({ kvPoolTokens: 4096, spec: { maxModelLen: 2048, sleepCapable: false } });
     expect((await outcome(service, 's1', 'e1')).kind).toBe('grant');
     expect(service.endpoint('e1')?.upstreamModel).toBe('found-model');
@@ -209,11 +209,11 @@ describe('NodeService', () => {
     const service = await started(testNode(engines), { telemetry });
     expect(service.gpuMemory()[0]).toMatchObject({ gpu: 0, usedBytes: 52 * GiB });
     const end = outcome(service, 's1', 'b');
-    await vi.waitFor(() => expect(fake['a']!.level).toBe(1));
+    await vi.waitFor(() => expect(fake['a']!.level).toBe(1), SOON);
     used = [Number.NaN, 0];
-    await vi.waitFor(() => expect(state(service, 'a')).toBe('sleeping'));
+    await vi.waitFor(() => expect(state(service, 'a')).toBe('sleeping'), SOON);
     const { length } = fake['b']!.requests;
-    await vi.waitFor(() => expect(fake['b']!.requests.length).toBeGreaterThan(length + 4));
+    await vi.waitFor(() => expect(fake['b']!.requests.length).toBeGreaterThan(length + 4), SOON);
     expect(fake['b']!.level).toBe(1);
     used = [2 * GiB, 0];
     expect((await end).kind).toBe('grant');
@@ -242,9 +242,9 @@ describe('NodeService', () => {
     const { fakes: fake, engines } = await fakes('a');
     const service = await started(testNode(engines));
     fake['a']!.level = 1;
-    await vi.waitFor(() => expect(state(service, 'a')).toBe('sleeping'));
+    await vi.waitFor(() => expect(state(service, 'a')).toBe('sleeping'), SOON);
     fake['a']!.level = 0;
-    await vi.waitFor(() => expect(state(service, 'a')).toBe('running'));
+    await vi.waitFor(() => expect(state(service, 'a')).toBe('running'), SOON);
   });
 
   it('does not put an engine to sleep for its first time once more after somebody else has woken it', async () => {
@@ -253,13 +253,13 @@ describe('NodeService', () => {
     b.level = 1;
     const service = await started(testNode(engines), { manager: { firstSleep: true } });
     const asked = (path: string) => a.requests.filter((request) => request.includes(path)).length;
-    await vi.waitFor(() => expect([asked('POST /wake_up'), state(service, 'a')]).toEqual([1, 'running']));
+    await vi.waitFor(() => expect([asked('POST /wake_up'), state(service, 'a')]).toEqual([1, 'running']), SOON);
     a.level = 1;
-    await vi.waitFor(() => expect(state(service, 'a')).toBe('sleeping'));
+    await vi.waitFor(() => expect(state(service, 'a')).toBe('sleeping'), SOON);
     a.level = 0;
-    await vi.waitFor(() => expect(state(service, 'a')).toBe('running'));
+    await vi.waitFor(() => expect(state(service, 'a')).toBe('running'), SOON);
     const polls = asked('GET /metrics');
-    await vi.waitFor(() => expect(asked('GET /metrics')).toBeGreaterThan(polls + 3));
+    await vi.waitFor(() => expect(asked('GET /metrics')).toBeGreaterThan(polls + 3), SOON);
     expect(asked('POST /sleep')).toBe(1);
   });
 
@@ -282,8 +282,9 @@ describe('NodeService', () => {
     const { fakes: fake, engines } = await fakes('a');
     const service = await started(testNode([{ ...engines[0]!, seats: 1 }]));
     fake['a']!.running = 5;
-    await vi.waitFor(() =>
-      expect(service.gauges('a')).toMatchObject({ running: 5, waiting: 0, kvUsage: 0.25, leases: 0 }),
+    await vi.waitFor(
+      () => expect(service.gauges('a')).toMatchObject({ running: 5, waiting: 0, kvUsage: 0.25, leases: 0 }),
+      SOON,
     );
     await outcome(service, 's1', 'a');
     const held = outcome(service, 's2', 'a');

@@ -5,6 +5,9 @@ import { statusOf } from './data-path-fixture.js';
 import { discoverEngine, discoveredLimits, unknownEngineSpec } from './discover.js';
 import { FakeVllm, type FakeVllmOptions } from './fake-vllm-fixture.js';
 
+/** An event may take as long as a busy machine needs. */
+const SOON = { timeout: 20_000 };
+
 const closers: (() => Promise<void>)[] = [];
 afterEach(async () => {
   for (const close of closers.splice(0)) await close();
@@ -71,7 +74,7 @@ describe('VllmClient failures', () => {
     expect(await client.version()).toMatchObject({ ok: false, failure: { kind: 'protocol' } });
     await fake.stop();
     // A connection that was kept alive breaks first; the next attempt is refused.
-    await vi.waitFor(async () => expect(await client.health()).toMatchObject({ failure: { kind: 'refused' } }));
+    await vi.waitFor(async () => expect(await client.health()).toMatchObject({ failure: { kind: 'refused' } }), SOON);
 
     const rude = createServer((socket) => socket.destroy());
     await new Promise<void>((resolve) => rude.listen(0, '127.0.0.1', resolve));

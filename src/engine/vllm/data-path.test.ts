@@ -6,6 +6,9 @@ import type { DataCall, DataHandler } from '../../bus/contract.js';
 import { ManualClock } from '../../model/clock.js';
 import { EnginePath } from './data-path.js';
 
+/** An event may take as long as a busy machine needs. */
+const SOON = { timeout: 20_000 };
+
 const ANSWER = 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok';
 
 let server: Server;
@@ -120,7 +123,7 @@ describe('EnginePath', () => {
     await send(undefined).over;
     // The look for old connections comes once in that time.
     clock.advance(2001);
-    await vi.waitFor(() => expect(path.size).toBe(0));
+    await vi.waitFor(() => expect(path.size).toBe(0), SOON);
     await send(undefined).over;
     expect(sockets).toHaveLength(2);
   });
@@ -128,7 +131,7 @@ describe('EnginePath', () => {
   it('does not use a connection on which something came unasked', async () => {
     await send(undefined).over;
     sockets[0]!.write('HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil');
-    await vi.waitFor(() => expect(path.size).toBe(0));
+    await vi.waitFor(() => expect(path.size).toBe(0), SOON);
     const next = send(undefined);
     await next.over;
     expect(next.body).toBe('ok');
@@ -161,7 +164,7 @@ describe('EnginePath', () => {
       reads += 1;
       call.pause();
     });
-    await vi.waitFor(() => expect(reads).toBe(1));
+    await vi.waitFor(() => expect(reads).toBe(1), SOON);
     await new Promise((resolve) => setImmediate(resolve));
     expect(reads).toBe(1);
     const resuming = setInterval(() => told.call?.resume(), 1);
@@ -177,11 +180,11 @@ describe('EnginePath', () => {
   it('closes the connection of a call that is aborted, and says no more of it', async () => {
     onRequest = () => {};
     const told = send(undefined);
-    await vi.waitFor(() => expect(requests).toHaveLength(1));
+    await vi.waitFor(() => expect(requests).toHaveLength(1), SOON);
     const closed = once(sockets[0]!, 'close');
     told.call!.abort();
     await closed;
-    await vi.waitFor(() => expect(path.size).toBe(0));
+    await vi.waitFor(() => expect(path.size).toBe(0), SOON);
     expect(told.events).toEqual([]);
   });
 

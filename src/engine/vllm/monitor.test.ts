@@ -211,7 +211,7 @@ describe('EngineMonitor', () => {
     await next('down stalled');
     const { length } = fake.requests;
     // Health and models answer, but that is not enough now.
-    await vi.waitFor(() => expect(fake.requests.length).toBeGreaterThan(length + 5));
+    await vi.waitFor(() => expect(fake.requests.length).toBeGreaterThan(length + 5), SOON);
     expect(log.at(-1)).toBe('down stalled');
     fake.faults.clear();
     await next('up 0');

@@ -15,6 +15,9 @@ import { CallWindow } from './recorded-calls.js';
 import { RetrainingService, type TrainingThread } from './service.js';
 import type { SuccessionEvent } from './succession.js';
 
+/** An event may take as long as a busy machine needs. */
+const SOON = { timeout: 20_000 };
+
 const QUICK = { ...DEFAULT_TRAINING, split: 'workflow', trees: 10, leaves: 7, learningRate: 0.2 } as const;
 
 let folder = '';
@@ -71,7 +74,7 @@ describe('RetrainingService', () => {
     const modelFile = join(folder, 'promoted', 'model.onnx');
     const service = new RetrainingService({ predictor, thread: threadOf(), everyCalls: 600, modelFile, log });
     play(predictor, 150, 1);
-    await vi.waitFor(() => expect(told.join()).toContain('competes with'));
+    await vi.waitFor(() => expect(told.join()).toContain('competes with'), SOON);
     expect(existsSync(modelFile)).toBe(false);
     play(predictor, 140, 2);
     expect(told.join()).toContain('serves from now on');
@@ -90,7 +93,7 @@ describe('RetrainingService', () => {
     const thread = { ...threadOf(), train: () => Promise.reject(new Error('out of memory')) };
     const service = new RetrainingService({ predictor, thread, everyCalls: 500, modelFile: undefined, log });
     play(predictor, 140, 1);
-    await vi.waitFor(() => expect(told.join()).toContain('no model could be trained'));
+    await vi.waitFor(() => expect(told.join()).toContain('no model could be trained'), SOON);
     expect(predictor.predict(makeStage(), FIRST_CONTEXT).outputTokens.q50).toBeGreaterThan(0);
     await service.close();
   });
@@ -116,7 +119,7 @@ describe('RetrainingService', () => {
         service.begin(stage, context);
         service.end(stage, outcome, undefined);
       }
-      await vi.waitFor(() => expect(onEvent).toBeDefined());
+      await vi.waitFor(() => expect(onEvent).toBeDefined(), SOON);
     };
     await trainedAgain(1);
     await tell('promoted');
@@ -150,7 +153,7 @@ describe('RetrainingService', () => {
     expect(told).toEqual([]);
     play(700, 1000, 8);
     expect(told.join()).toContain('err more than they used to');
-    await vi.waitFor(() => expect(told.join()).toContain('competes with'));
+    await vi.waitFor(() => expect(told.join()).toContain('competes with'), SOON);
     await service.close();
   });
 
