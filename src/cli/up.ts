@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { WallClock } from '../bus/wall-clock.js';
-import { loadConfig } from '../config/load.js';
+import { checkConfig, loadConfig, readConfigFile } from '../config/load.js';
+import { formatProblem } from '../config/problem.js';
 import type { MaestroConfig } from '../config/schema.js';
 import { MaestroError } from '../model/error.js';
 import { port } from './numbers.js';
@@ -74,7 +75,13 @@ async function up(options: UpArguments): Promise<void> {
 }
 
 function configFor(options: UpArguments): MaestroConfig {
-  if (options.fleet !== undefined) return loadConfig(options.fleet);
+  if (options.fleet !== undefined) {
+    const config = loadConfig(options.fleet);
+    // What is left is no error, but was most likely not meant.
+    const { problems } = checkConfig(readConfigFile(options.fleet), options.fleet);
+    for (const problem of problems) process.stderr.write(`${formatProblem(problem)}\n`);
+    return config;
+  }
   const demo = loadConfig(demoFleetPath());
   return { ...demo, fleet: { ...demo.fleet, timeScale: 1 } };
 }

@@ -60,7 +60,7 @@ async function startUp(...args: string[]): Promise<string> {
   let printed = '';
   let complaint = '';
   child.stderr!.on('data', (chunk) => {
-    complaint = String(chunk);
+    complaint += String(chunk);
   });
   for await (const [chunk] of on(child.stdout!, 'data', { close: ['end'] })) {
     printed += String(chunk);
@@ -130,6 +130,23 @@ gateway: { keys: [{ keyEnv: NO_SUCH_VARIABLE, tenant: t }] }
 `,
     );
     await expect(startUp('--fleet', file)).rejects.toThrow('NO_SUCH_VARIABLE');
+  });
+
+  it('says what the file was most likely not meant to say', async () => {
+    const file = join(mkdtempSync(join(tmpdir(), 'maestro-up-')), 'fleet.yaml');
+    const engine = 'model: qwen3-8b, gpus: [0], kvMemory: 30GiB, startAsleep: true';
+    writeFileSync(
+      file,
+      `fleet:
+  nodes:
+    - id: n
+      gpus: [h100-sxm]
+      hostMemory: 512GiB
+      engines: [{ id: a, ${engine}, pinned: true }, { id: b, ${engine} }]
+gateway: { keys: [{ keyEnv: NO_SUCH_VARIABLE, tenant: t }] }
+`,
+    );
+    await expect(startUp('--fleet', file)).rejects.toThrow(/warning: .*b may never be awake.*NO_SUCH_VARIABLE/s);
   });
 });
 
