@@ -7,7 +7,6 @@ import { type PlainHead, readPlainHead } from './request-head.js';
 /** Wall milliseconds, except the first. */
 export interface ConnectionLimits {
   readonly headerBytes: number;
-  readonly bodyBytes: number;
   readonly headersMs: number;
   readonly bodyMs: number;
   readonly keepAliveMs: number;
@@ -114,8 +113,8 @@ export class ClientConnection implements AnswerConnection {
   }
 
   private expire(): void {
-    // Written into an answer that has begun, it would be taken for a part of that.
     this.state = 'ended';
+    // Written into an answer that has begun, it would be taken for a part of that.
     if (this.answer?.headersSent) this.socket.destroy();
     else this.host.late(this.socket);
   }
@@ -128,12 +127,12 @@ export class ClientConnection implements AnswerConnection {
 
   private begin(bytes: Buffer): void {
     const end = bytes.indexOf(HEAD_END);
-    const { headerBytes, bodyBytes } = this.host.limits;
+    const { headerBytes } = this.host.limits;
     const head = end < 0 || end > headerBytes ? undefined : readPlainHead(bytes.toString('latin1', 0, end));
     const bodyAt = end + HEAD_END.length;
-    // Longer than allowed, or with the next request behind it.
-    const fits = head && head.bodyBytes <= bodyBytes && bodyAt + head.bodyBytes >= bytes.length;
-    const serve = fits ? this.host.serverOf(head) : undefined;
+    // Several requests of one read are for Node's server, which does not make one wait for the other.
+    const alone = head && bodyAt + head.bodyBytes >= bytes.length;
+    const serve = alone ? this.host.serverOf(head) : undefined;
     if (!serve) {
       this.giveUp(bytes);
       return;

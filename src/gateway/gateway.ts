@@ -141,7 +141,6 @@ class HttpGateway implements Gateway {
     this.connections = new ClientConnections(this.server, {
       limits: {
         headerBytes: config.headerLimitBytes,
-        bodyBytes: config.bodyLimitBytes,
         headersMs: timeouts.requestHeadersMs,
         bodyMs: timeouts.requestBodyMs,
         keepAliveMs: timeouts.keepAliveMs,
