@@ -116,36 +116,23 @@ it('an end that fails says why', async () => {
 });
 
 describe('maestro up --fleet', () => {
-  it('ends when a key is in no variable, whatever it has begun', async () => {
+  /** A fleet of one node, whose gateway has no key. */
+  const withoutKey = (node: string): string => {
     const file = join(mkdtempSync(join(tmpdir(), 'maestro-up-')), 'fleet.yaml');
-    writeFileSync(
-      file,
-      `fleet:
-  nodes:
-    - id: n
-      gpus: [h100-sxm]
-      telemetry: http://127.0.0.1:1/metrics
-      engines: [{ id: e, model: llama-3.1-8b, gpus: [0], url: 'http://127.0.0.1:1' }]
-gateway: { keys: [{ keyEnv: NO_SUCH_VARIABLE, tenant: t }] }
-`,
-    );
+    const gateway = 'gateway: { keys: [{ keyEnv: NO_SUCH_VARIABLE, tenant: t }] }';
+    writeFileSync(file, `fleet:\n  nodes:\n    - { id: n, gpus: [h100-sxm], ${node} }\n${gateway}\n`);
+    return file;
+  };
+
+  it('ends when a key is in no variable, whatever it has begun', async () => {
+    const engines = `engines: [{ id: e, model: llama-3.1-8b, gpus: [0], url: 'http://127.0.0.1:1' }]`;
+    const file = withoutKey(`telemetry: 'http://127.0.0.1:1/metrics', ${engines}`);
     await expect(startUp('--fleet', file)).rejects.toThrow('NO_SUCH_VARIABLE');
   });
 
   it('says what the file was most likely not meant to say', async () => {
-    const file = join(mkdtempSync(join(tmpdir(), 'maestro-up-')), 'fleet.yaml');
     const engine = 'model: qwen3-8b, gpus: [0], kvMemory: 30GiB, startAsleep: true';
-    writeFileSync(
-      file,
-      `fleet:
-  nodes:
-    - id: n
-      gpus: [h100-sxm]
-      hostMemory: 512GiB
-      engines: [{ id: a, ${engine}, pinned: true }, { id: b, ${engine} }]
-gateway: { keys: [{ keyEnv: NO_SUCH_VARIABLE, tenant: t }] }
-`,
-    );
+    const file = withoutKey(`hostMemory: 512GiB, engines: [{ id: a, ${engine}, pinned: true }, { id: b, ${engine} }]`);
     await expect(startUp('--fleet', file)).rejects.toThrow(/warning: .*b may never be awake.*NO_SUCH_VARIABLE/s);
   });
 });
