@@ -127,8 +127,8 @@ export class ClientConnection implements AnswerConnection {
 
   private begin(bytes: Buffer): void {
     const end = bytes.indexOf(HEAD_END);
-    const { headerBytes } = this.host.limits;
-    const head = end < 0 || end > headerBytes ? undefined : readPlainHead(bytes.toString('latin1', 0, end));
+    const isWhole = end >= 0 && end <= this.host.limits.headerBytes;
+    const head = isWhole ? readPlainHead(bytes.toString('latin1', 0, end)) : undefined;
     const bodyAt = end + HEAD_END.length;
     // Several requests of one read are for Node's server, which does not make one wait for the other.
     const alone = head && bodyAt + head.bodyBytes >= bytes.length;
@@ -147,7 +147,7 @@ export class ClientConnection implements AnswerConnection {
   private readBody(bytes: Buffer, from: number): void {
     const request = this.request!;
     const to = Math.min(bytes.length, from + request.missingBytes);
-    if (to > from) request.push(from === 0 && to === bytes.length ? bytes : bytes.subarray(from, to));
+    if (to > from) request.push(bytes.subarray(from, to));
     if (request.missingBytes === 0) {
       this.enter('answering');
       request.finish();

@@ -2,12 +2,15 @@ import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Clock, Timer } from '../model/clock.js';
 import { ClientConnection, type ConnectionHost, type ConnectionLimits } from './client-connection.js';
+import { ConnectionCap } from './connection-cap.js';
 
 /** How often connections are checked against their time limits, wall milliseconds: what Node does with its own. */
 const CHECK_MS = 1000;
 
 export interface ConnectionsOptions extends Pick<ConnectionHost, 'serverOf' | 'late'> {
   readonly limits: ConnectionLimits;
+  /** Connections that one address may have open; undefined: any number. */
+  readonly mostPerAddress: number | undefined;
   readonly wallClock: Clock;
 }
 
@@ -20,18 +23,20 @@ export class ClientConnections implements ConnectionHost {
   private readonly byNode: ReturnType<Server['listeners']>;
   private readonly open = new Set<ClientConnection>();
   private readonly wallClock: Clock;
+  private readonly cap: ConnectionCap | undefined;
   private check: Timer | undefined;
   closing = false;
 
   /** Sees the connections of `server` before it does. */
   constructor(
     private readonly server: Server,
-    { limits, serverOf, late, wallClock }: ConnectionsOptions,
+    { limits, mostPerAddress, serverOf, late, wallClock }: ConnectionsOptions,
   ) {
     this.limits = limits;
     this.serverOf = serverOf;
     this.late = late;
     this.wallClock = wallClock;
+    this.cap = mostPerAddress === undefined ? undefined : new ConnectionCap(mostPerAddress);
     this.keepAlive = `Connection: keep-alive\r\nKeep-Alive: timeout=${Math.floor(limits.keepAliveMs / 1000)}\r\n`;
     this.byNode = server.listeners('connection');
     server.removeAllListeners('connection');
@@ -64,6 +69,7 @@ export class ClientConnections implements ConnectionHost {
   }
 
   private accept(socket: Socket): void {
+    if (this.cap && !this.cap.admits(socket)) return;
     this.open.add(new ClientConnection(socket, this));
     this.checkSoon();
   }

@@ -1,4 +1,3 @@
-import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 
 /** Told once on the socket, in the form of the API; a client library waits and tries again. */
@@ -15,22 +14,25 @@ const REFUSAL =
   `Content-Length: ${Buffer.byteLength(BODY)}\r\n\r\n${BODY}`;
 
 /**
- * Refuses connections of an address that has `most` already, so that one client cannot take them all. Not for a gateway behind a load balancer, whose clients all come from
+ * Refuses connections of an address that has as many as it may, so that one client cannot take them all. Not for a gateway behind a load balancer, whose clients all come from
  * the balancer's address.
  */
-export function capConnections(server: Server, most: number): void {
-  const open = new Map<string, number>();
-  // What serves a connection must not see one that is refused: its request would be taken in.
-  const serving = server.listeners('connection');
-  server.removeAllListeners('connection');
-  server.on('connection', (socket: Socket) => {
+export class ConnectionCap {
+  private readonly open = new Map<string, number>();
+
+  /** @param most Connections that one address may have open. */
+  constructor(private readonly most: number) {}
+
+  /** False when it is refused: what it asks must not be taken in. */
+  admits(socket: Socket): boolean {
+    const { open } = this;
     const address = socket.remoteAddress ?? '';
     const count = open.get(address) ?? 0;
-    if (count >= most) {
+    if (count >= this.most) {
       socket.on('error', () => {});
       socket.end(REFUSAL);
       socket.destroySoon();
-      return;
+      return false;
     }
     open.set(address, count + 1);
     socket.once('close', () => {
@@ -38,6 +40,6 @@ export function capConnections(server: Server, most: number): void {
       if (left === 0) open.delete(address);
       else open.set(address, left);
     });
-    for (const serve of serving) serve.call(server, socket);
-  });
+    return true;
+  }
 }

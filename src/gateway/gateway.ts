@@ -20,7 +20,6 @@ import type { ClientAnswer, ClientRequest } from './client-answer.js';
 import type { ConnectionHost } from './client-connection.js';
 import { ClientConnections } from './client-connections.js';
 import type { GatewayConfig } from './config.js';
-import { capConnections } from './connection-cap.js';
 import type { GatewayContext } from './context.js';
 import { ConversationIndex } from './conversation-index.js';
 import { Exchange } from './exchange.js';
@@ -145,11 +144,11 @@ class HttpGateway implements Gateway {
         bodyMs: timeouts.requestBodyMs,
         keepAliveMs: timeouts.keepAliveMs,
       },
+      mostPerAddress: config.maxConnectionsPerAddress,
       wallClock: this.context.wallClock,
       serverOf: (head) => this.serverOf(head),
       late: (socket) => answerBrokenRequest({ code: 'ERR_HTTP_REQUEST_TIMEOUT' }, socket, this.context.wallClock),
     });
-    if (config.maxConnectionsPerAddress) capConnections(this.server, config.maxConnectionsPerAddress);
     this.server.on('request', (req: InboundRequest, res: ServerResponse) => this.handle(req, res));
     this.server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) =>
       answerBrokenRequest(error, socket, this.context.wallClock),
