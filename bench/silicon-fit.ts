@@ -142,8 +142,8 @@ for await (const read of readCsv(createInterface({ input: createReadStream(path)
   if ('broken' in read) continue;
   const { cells } = read;
   const plan = cells.backend === 'vllm' ? planSiliconRow(cells) : 'another backend';
-  // Answers of one token have no time between tokens to fit.
-  if (typeof plan === 'string' || plan.loop.outputTokens === 1) continue;
+  // Answers of one token have no time between tokens to fit. Data-parallel ranks are judged by what the others teach.
+  if (typeof plan === 'string' || plan.loop.outputTokens === 1 || plan.partition.dataParallel) continue;
   const key = JSON.stringify(plan.partition);
   const place = places.get(key) ?? 0;
   places.set(key, place + 1);

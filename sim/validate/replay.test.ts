@@ -65,8 +65,22 @@ describe('replay of a recorded run', () => {
     const meta = JSON.stringify({ ...bare, engine_kwargs: { ...META.engine_kwargs, data_parallel_size: 2 } });
     const run = parseRun('rtxpro6000-llama-dp2', meta, requests([{ at: 0, first: 0.1, last: 1 }]));
     expect(run.gpu.name).toBe('rtx-pro-6000');
-    expect(run.config).toMatchObject({ tp: 2, maxNumSeqs: 4 });
+    expect(run.config).toMatchObject({ tp: 2, dataParallel: 2, maxNumSeqs: 2 });
     expect(run.notes).toHaveLength(2);
+  });
+
+  it('deals requests to data-parallel ranks, each with seats of its own', () => {
+    const two = { ...META, engine_kwargs: { ...META.engine_kwargs, data_parallel_size: 2 } };
+    const arrivals = (count: number) => requests(Array.from({ length: count }, () => ({ at: 0, first: 1, last: 2 })));
+    const ttfts = (meta: object, count: number) =>
+      replayRun(parseRun('any', JSON.stringify(meta), arrivals(count))).requests.map(({ simulated }) =>
+        Math.round(simulated.ttftMs),
+      );
+    const [first, second, late] = ttfts(META, 3);
+    expect(late).toBeGreaterThan(2 * first!);
+    expect(ttfts(two, 6).sort((a, b) => a - b)).toEqual(
+      [first, first, second, second, late, late].sort((a, b) => a! - b!),
+    );
   });
 
   it.each([

@@ -146,27 +146,35 @@ function configOf(meta: z.infer<typeof META>, gpu: GpuSpec): Pick<RecordedRun, '
   const llm = findLlm(meta.model);
   if (!llm) throw new MaestroError('invalid_request', `meta.json: unknown model ${meta.model}`);
   const { engine_kwargs: options, kv_cache: kv } = meta;
-  const replicas = options.data_parallel_size;
-  const tp = options.tensor_parallel_size * replicas;
-  const maxNumSeqs = options.max_num_seqs * replicas;
-  const maxNumBatchedTokens = options.max_num_batched_tokens * replicas;
+  const dataParallel = options.data_parallel_size;
+  const tp = options.tensor_parallel_size * dataParallel;
+  const { max_num_seqs: maxNumSeqs, max_num_batched_tokens: maxNumBatchedTokens } = options;
   const maxModelLen = options.max_model_len ?? llm.maxContextTokens;
-  const poolBytes = kvPoolBytes(gpu, llm, 'bf16', tp, 0.9, { maxNumBatchedTokens, maxNumSeqs });
+  const poolBytes = kvPoolBytes(gpu, llm, 'bf16', tp, 0.9, { maxNumBatchedTokens, maxNumSeqs, dataParallel });
   const blockSize = kv?.block_size ?? DEFAULT_BLOCK_TOKENS;
   const numGpuBlocks = kv
     ? // vLLM counts one block that it never hands out.
       kv.num_gpu_blocks - 1
-    : Math.floor(kvPoolTokens(poolBytes, llm, 'bf16', tp, maxModelLen, blockSize) / blockSize);
+    : Math.floor(
+        kvPoolTokens(poolBytes, llm, 'bf16', options.tensor_parallel_size, maxModelLen, blockSize) / blockSize,
+      );
   return {
     config: {
-      ...{ llm, gpu, tp, weightDtype: 'bf16', kvDtype: 'bf16', hostWork: 'overlapped', frontEnd: NO_FRONT_END },
+      ...{
+        llm,
+        gpu,
+        tp,
+        dataParallel,
+        weightDtype: 'bf16',
+        kvDtype: 'bf16',
+        hostWork: 'overlapped',
+        frontEnd: NO_FRONT_END,
+      },
       ...{ maxNumSeqs, maxNumBatchedTokens, maxModelLen, blockSize, numGpuBlocks, prefixCaching: false },
     },
     notes: [
       ...(kv ? [] : ['the size of the KV pool is not recorded; ours is used']),
-      ...(replicas > 1
-        ? [`${replicas} data-parallel ranks are run as one group of ${tp} GPUs with the seats of all`]
-        : []),
+      ...(dataParallel > 1 ? [`each of ${dataParallel} data-parallel ranks is run as if the others were as busy`] : []),
     ],
   };
 }
@@ -205,9 +213,15 @@ export interface Percentiles {
   readonly p99: number;
 }
 
-/** Sends the requests of a recorded run to one simulated engine at the recorded times. */
+/** vLLM sends a request to the rank with the least of this: `DPLBAsyncMPClient` weighs one that waits as four that run. */
+function loadOf(rank: BatchEngine): number {
+  const { running, waiting } = rank.stats();
+  return running + 4 * waiting;
+}
+
+/** Sends the requests of a recorded run to a simulated engine, or to one for each data-parallel rank, at the recorded times. */
 export function replayRun({ name, notes, config, requests, skipped }: RecordedRun): ReplayResult {
-  const engine = new BatchEngine(config);
+  const ranks = Array.from({ length: config.dataParallel ?? 1 }, () => new BatchEngine(config));
   const firstMs = new Map<string, number>();
   const lastMs = new Map<string, number>();
   const events: EngineEvent[] = [];
@@ -219,11 +233,14 @@ export function replayRun({ name, notes, config, requests, skipped }: RecordedRu
     events.length = 0;
   };
   for (const request of requests) {
-    engine.advance(request.arrivalMs, events);
-    engine.add({ ...request, priority: 0 }, request.arrivalMs);
+    for (const rank of ranks) rank.advance(request.arrivalMs, events);
+    const rank = ranks.reduce((least, each) => (loadOf(each) < loadOf(least) ? each : least));
+    rank.add({ ...request, priority: 0 }, request.arrivalMs);
   }
-  for (let nextMs = engine.nextEventMs(); nextMs < Number.POSITIVE_INFINITY; nextMs = engine.nextEventMs()) {
-    engine.advance(nextMs, events);
+  for (const rank of ranks) {
+    for (let nextMs = rank.nextEventMs(); nextMs < Number.POSITIVE_INFINITY; nextMs = rank.nextEventMs()) {
+      rank.advance(nextMs, events);
+    }
   }
   settle();
   const compared = requests.map((request) => {

@@ -19,8 +19,8 @@ describe('closed loops measured on GPUs (facts/README.md)', () => {
   });
 
   it('can all be run', () => {
-    expect(rows).toHaveLength(67);
-    expect(summary).toMatchObject({ compared: 67, skipped: 0, reasons: [] });
+    expect(rows).toHaveLength(73);
+    expect(summary).toMatchObject({ compared: 73, skipped: 0, reasons: [] });
   });
 
   it.each([
@@ -71,11 +71,20 @@ describe('validateSilicon', () => {
     [{ precision: 'int3' }, 'unknown precision int3'],
     [{ moe_tp_size: 'two' }, 'moe_tp_size is “two”, not a whole number'],
     [{ pp_size: '2' }, 'pipeline parallelism is not modelled'],
-    [{ attention_dp_size: '2' }, 'data-parallel attention is not modelled'],
-    [{ model_path: 'Qwen/Qwen3-30B-A3B', moe_ep_size: '4' }, 'data-parallel attention is not modelled'],
+    [{ model_path: 'Qwen/Qwen3-30B-A3B', moe_ep_size: '4' }, 'experts on more GPUs than the group has'],
     [{ model_path: 'meta-llama/Llama-3.1-405B' }, 'weights and one sequence do not fit the GPUs'],
   ])('says why it cannot run %j', async (changes, reason) => {
     expect(await run([HEADER, row(changes)])).toEqual([{ row: 1, skipped: reason }]);
+  });
+
+  it.each([
+    [{ tp_size: '2', attention_dp_size: '2' }, 2, 2],
+    [{ tp_size: '1', attention_dp_size: '8' }, 8, 8],
+    [{ tp_size: '2', attention_dp_size: '4' }, 8, 4],
+  ])('takes %j as %i GPUs in %i ranks', async (changes, tp, dataParallel) => {
+    const ranks = { ...changes, model_path: 'Qwen/Qwen3-30B-A3B', moe_ep_size: '4' };
+    const rows = await run([HEADER, row(ranks)]);
+    expect(rows).toEqual([expect.objectContaining({ partition: expect.objectContaining({ tp, dataParallel }) })]);
   });
 
   it('counts data rows from 1, whatever the order of the columns, and passes over others', async () => {

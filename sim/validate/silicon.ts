@@ -1,4 +1,5 @@
 import type { BatchEngineConfig } from '../../src/engine/batch-engine.js';
+import { type FrontEnd, VLLM_FRONT_END } from '../../src/engine/front-end.js';
 import type { HostWork } from '../../src/engine/step-time.js';
 import { findGpu } from '../../src/model/gpu-catalogue.js';
 import type { Dtype, LlmSpec } from '../../src/model/llm.js';
@@ -39,7 +40,10 @@ export interface Partition {
   readonly model: string;
   readonly family: 'dense' | 'moe';
   readonly precision: string;
+  /** GPUs. */
   readonly tp: number;
+  /** Ranks of attention that these are divided into, where there is more than one. */
+  readonly dataParallel?: number;
 }
 
 export interface ComparedRow {
@@ -124,15 +128,16 @@ export function planSiliconRow(given: Cells, options: SiliconOptions = {}): RowP
   if (!gpu) return `unknown GPU ${cells.system}`;
   const weightDtype = dtypeOf(cells.precision);
   if (!weightDtype) return `unknown precision ${cells.precision}`;
-  const tp = Number(cells.tp_size);
   if (Number(cells.pp_size) > 1) return 'pipeline parallelism is not modelled';
-  if (Number(cells.attention_dp_size) > 1 || expertGpus(cells, llm) > tp)
-    return 'data-parallel attention is not modelled';
+  const { tp, dataParallel } = gpusOf(cells);
+  if (dataParallel === 1 && expertGpus(cells, llm) > tp) return 'experts on more GPUs than the group has';
 
-  const [promptTokens, outputTokens, concurrency] = [Number(cells.isl), Number(cells.osl), Number(cells.concurrency)];
+  const [promptTokens, outputTokens] = [Number(cells.isl), Number(cells.osl)];
+  // Of ranks that are equally busy one is run.
+  const concurrency = Math.ceil(Number(cells.concurrency) / dataParallel);
   const maxModelLen = promptTokens + outputTokens + DEFAULT_BLOCK_TOKENS;
-  const poolBytes = kvPoolBytes(gpu, llm, weightDtype, tp, options.gpuMemoryUtilization ?? 0.92);
-  const poolTokens = kvPoolTokens(poolBytes, llm, 'bf16', tp, maxModelLen);
+  const poolBytes = kvPoolBytes(gpu, llm, weightDtype, tp, options.gpuMemoryUtilization ?? 0.92, { dataParallel });
+  const poolTokens = kvPoolTokens(poolBytes, llm, 'bf16', tp / dataParallel, maxModelLen);
   if (poolTokens < maxModelLen) return 'weights and one sequence do not fit the GPUs';
   return {
     partition: {
@@ -142,14 +147,17 @@ export function planSiliconRow(given: Cells, options: SiliconOptions = {}): RowP
       family: llm.moe ? 'moe' : 'dense',
       precision: weightDtype,
       tp,
+      ...(dataParallel > 1 ? { dataParallel } : {}),
     },
     config: {
       llm,
       gpu,
       tp,
+      dataParallel,
       weightDtype,
       kvDtype: 'bf16',
       hostWork: hostWorkOf(cells),
+      frontEnd: sharedFrontEnd(dataParallel),
       // The scripts give as many seats as there are requests in flight, or more.
       maxNumSeqs: concurrency,
       maxModelLen,
@@ -162,6 +170,21 @@ export function planSiliconRow(given: Cells, options: SiliconOptions = {}): RowP
       ...(options.rounds === undefined ? {} : { rounds: options.rounds }),
     },
   };
+}
+
+/**
+ * GPUs, and the ranks of attention that they are divided into: vLLM has `--tensor-parallel-size` of them in each of `--data-parallel-size` ranks. Public
+ * scripts that turn ranks on name the GPUs once more instead: rows of 2 and 2 are as fast as such of 2 and 1 (MiniMax-M2.5), not as 4 GPUs would be.
+ */
+function gpusOf({ tp_size, attention_dp_size }: Cells): { readonly tp: number; readonly dataParallel: number } {
+  const [tp, dataParallel] = [Number(tp_size), Math.max(1, Number(attention_dp_size))];
+  return { tp: tp === dataParallel ? tp : tp * dataParallel, dataParallel };
+}
+
+/** Ranks have one API server: requests of the others pass it between those of the one that is run. */
+function sharedFrontEnd(ranks: number): FrontEnd {
+  const { latencyMs, requestMs, promptTokenMs } = VLLM_FRONT_END;
+  return { latencyMs, requestMs: ranks * requestMs, promptTokenMs: ranks * promptTokenMs };
 }
 
 /** GPUs that a mixture's experts are spread over; more than the TP group when several groups share them. */

@@ -29,8 +29,10 @@ export function summariseSilicon(rows: readonly SiliconRow[]): SiliconSummary {
       compared,
       ({ backend, family }) => `${backend}, ${family === 'moe' ? 'mixtures of experts' : 'dense'}`,
     ),
-    partitions: grouped(compared, ({ backend, gpu, model, precision, tp }) =>
-      [backend, gpu, model, precision, `TP${tp}`].join(' '),
+    partitions: grouped(compared, ({ backend, gpu, model, precision, tp, dataParallel }) =>
+      [backend, gpu, model, precision, dataParallel === undefined ? `TP${tp}` : `DP${dataParallel} of ${tp} GPUs`].join(
+        ' ',
+      ),
     ),
     reasons: [...reasons].map(([reason, count]) => ({ reason, rows: count })).sort((a, b) => b.rows - a.rows),
   };

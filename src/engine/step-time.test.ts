@@ -110,6 +110,34 @@ describe('StepCost', () => {
     );
   });
 
+  describe('of one data-parallel rank', () => {
+    const shape = { gpu: findGpu('h100-sxm')!, weightDtype: 'bf16', kvDtype: 'bf16' } as const;
+    const batch = { decodeSeqs: 32, contextTokens: 32_000, prefillTokens: 256, prefillPairs: 65_536, prefillSeqs: 1 };
+
+    it('is that of the GPUs which the rank has, if the model is dense', () => {
+      const dense = { ...shape, llm: findLlm('llama-3.1-70b')! };
+      const alone = new StepCost({ ...dense, tp: 2 });
+      expect(new StepCost({ ...dense, tp: 4, dataParallel: 2 }).stepMs(batch)).toBe(alone.stepMs(batch));
+    });
+
+    it('has the experts of a mixture work for all ranks, spread over all GPUs', () => {
+      const mixture = { ...shape, llm: findLlm('qwen3-30b-a3b')! };
+      const rank = new StepCost({ ...mixture, tp: 2, dataParallel: 2 });
+      const doubled = {
+        decodeSeqs: 64,
+        contextTokens: 64_000,
+        prefillTokens: 512,
+        prefillPairs: 131_072,
+        prefillSeqs: 2,
+      };
+      // It waits for the other rank's tokens, and reads half of the experts.
+      expect(rank.stepMs(batch)).toBeGreaterThan(new StepCost({ ...mixture, tp: 2 }).stepMs(batch));
+      expect(rank.stepMs(batch)).toBeLessThan(new StepCost({ ...mixture, tp: 1 }).stepMs(doubled));
+      // The first token that comes has both GPUs read experts, where one alone would read all.
+      expect(rank.decodeMs(32, 1000)).toBeLessThan(new StepCost({ ...mixture, tp: 1 }).decodeMs(32, 1000));
+    });
+  });
+
   it('adds up a run of decode steps exactly, windows or not', () => {
     const steps = fc.integer({ min: 1, max: 400 });
     fc.assert(

@@ -14,7 +14,14 @@ import { peakFlops, type StepConstants, stepConstants } from './step-constants.j
 export interface StepShape {
   readonly llm: LlmSpec;
   readonly gpu: GpuSpec;
+  /** GPUs of the engine. */
   readonly tp: number;
+  /**
+   * Data-parallel ranks that those GPUs are divided into (vLLM's `--data-parallel-size`). Each has attention, the head and KV memory of its own on
+   * `tp / dataParallel` GPUs; the routed experts are spread over all, and take the tokens of all. What is modelled is one rank, while every
+   * other computes as much: in each layer of a mixture they wait for one another. Default 1.
+   */
+  readonly dataParallel?: number;
   readonly weightDtype: Dtype;
   readonly kvDtype: KvDtype;
   /**
@@ -74,6 +81,8 @@ export class StepCost {
   private readonly expertMissShare: number;
   private readonly expertReadMs: number;
   private readonly expertsPerToken: number;
+  /** Ranks whose tokens meet in the routed experts. */
+  private readonly ranks: number;
   private readonly expertRowMs: number;
   private readonly fixedMs: number;
   private readonly tokenMs: number;
@@ -95,8 +104,11 @@ export class StepCost {
   private readonly headProducts = new Float64Array(KEPT_SAMPLES);
 
   constructor(shape: StepShape) {
-    const { llm, gpu, tp } = shape;
-    const constants = { ...stepConstants(gpu, shape.weightDtype, tp), ...shape.constants };
+    const { llm, gpu, tp: gpus } = shape;
+    const ranks = shape.dataParallel ?? 1;
+    const tp = gpus / ranks;
+    const expertGpus = llm.moe ? gpus : tp;
+    const constants = { ...stepConstants(gpu, shape.weightDtype, expertGpus), ...shape.constants };
     const readRate = (gpu.memoryBandwidth * constants.weightBandwidthShare) / 1000;
     const expertReadRate = (gpu.memoryBandwidth * constants.expertBandwidthShare) / 1000;
     const peak = peakFlops(gpu, shape.weightDtype);
@@ -123,23 +135,28 @@ export class StepCost {
     this.headSeqMs = (2 * headParameters) / tp / bf16Rate;
     this.expertCount = llm.moe?.experts ?? 0;
     this.expertMissShare = llm.moe ? (1 - llm.moe.expertsPerToken / llm.moe.experts) ** ROUTING_SPREAD : 0;
-    this.expertReadMs = (weights.expert * WEIGHT_BYTES[shape.weightDtype]) / tp / expertReadRate;
+    this.ranks = ranks;
+    this.expertReadMs = (weights.expert * WEIGHT_BYTES[shape.weightDtype]) / gpus / expertReadRate;
     this.expertsPerToken = llm.moe?.expertsPerToken ?? 0;
-    this.expertRowMs = (2 * weights.expert) / tp / ((peak * constants.expertGemmShare) / 1000);
+    this.expertRowMs = (2 * weights.expert) / gpus / ((peak * constants.expertGemmShare) / 1000);
 
     const activeFfn = llm.moe ? llm.ffnSize * (llm.moe.expertsPerToken + llm.moe.sharedExperts) : llm.ffnSize;
     const elementwiseRate = (gpu.memoryBandwidth * ELEMENTWISE_BANDWIDTH) / 1000;
     const reduceRate = constants.allReduceBandwidth / 1000;
-    const reduces = tp > 1 ? 2 : 0;
+    // One after attention, within the rank; one after the MLP. What ranks send each other of a mixture (gather, then scatter the sums) is as much as an all-reduce.
+    const attentionReduces = tp > 1 ? 1 : 0;
+    const mlpReduces = expertGpus > 1 ? 1 : 0;
     this.fixedMs =
       llm.layers *
       (LAYER_LAUNCH_MS +
         (llm.moe ? constants.moeLayerMs : 0) +
         constants.attentionLaunchMs +
-        reduces * constants.allReduceMs);
+        (attentionReduces + mlpReduces) * constants.allReduceMs);
+    const mlpTokens = llm.moe ? ranks : 1;
     this.tokenMs =
       llm.layers *
-      ((16 * llm.hiddenSize + (6 * activeFfn) / tp) / elementwiseRate + (reduces * llm.hiddenSize * 2) / reduceRate);
+      ((16 * llm.hiddenSize + (6 * activeFfn * mlpTokens) / expertGpus) / elementwiseRate +
+        ((attentionReduces + mlpReduces * mlpTokens) * llm.hiddenSize * 2) / reduceRate);
 
     const kvRate = (gpu.memoryBandwidth * constants.kvBandwidthShare) / 1000;
     const growing = growingLayers(llm);
@@ -252,10 +269,11 @@ export class StepCost {
     }
     let layerMs = this.norm(this.denseReadMs, this.denseTokenMs * tokens);
     if (this.expertCount > 0) {
-      const touched = this.expertCount * (1 - this.expertMissShare ** tokens);
+      const routed = this.ranks * tokens;
+      const touched = this.expertCount * (1 - this.expertMissShare ** routed);
       layerMs += this.norm(
         this.expertReadMs * touched,
-        this.expertRowMs * (this.expertsPerToken * tokens + EXPERT_PAD_ROWS * touched),
+        this.expertRowMs * (this.expertsPerToken * routed + EXPERT_PAD_ROWS * touched),
       );
     }
     if (kept) this.layerProducts[tokens] = layerMs;
@@ -315,7 +333,7 @@ const shared = new WeakMap<LlmSpec, WeakMap<GpuSpec, Map<string, StepCost>>>();
 
 /** The costs of a shape; engines of one kind share them, and with them what has been worked out. */
 export function stepCostOf(shape: StepShape): StepCost {
-  const { llm, gpu, tp, weightDtype, kvDtype, hostWork, stepOverheadMs, constants } = shape;
+  const { llm, gpu, tp, dataParallel, weightDtype, kvDtype, hostWork, stepOverheadMs, constants } = shape;
   if (constants) return new StepCost(shape);
   let byGpu = shared.get(llm);
   if (!byGpu) {
@@ -327,7 +345,7 @@ export function stepCostOf(shape: StepShape): StepCost {
     byRest = new Map();
     byGpu.set(gpu, byRest);
   }
-  const rest = [tp, weightDtype, kvDtype, hostWork, stepOverheadMs].join(' ');
+  const rest = [tp, dataParallel, weightDtype, kvDtype, hostWork, stepOverheadMs].join(' ');
   let cost = byRest.get(rest);
   if (!cost) {
     cost = new StepCost(shape);

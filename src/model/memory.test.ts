@@ -68,6 +68,15 @@ describe('weightBytesPerGpu', () => {
     expect(ratio).toBeGreaterThan(0.97);
     expect(ratio).toBeLessThan(1.03);
   });
+
+  it('has in each data-parallel rank all but the routed experts', () => {
+    const dense = llm('llama-3.1-8b');
+    expect(weightBytesPerGpu(dense, 'bf16', 2, 2)).toBe(weightBytesPerGpu(dense, 'bf16', 1));
+    // Of 30.5 billion parameters 1.5 are not in routed experts.
+    const mixture = llm('qwen3-30b-a3b');
+    expect(weightBytesPerGpu(mixture, 'bf16', 2, 2) / GB).toBeCloseTo(29 + 2 * 1.5, 0);
+    expect(weightBytesPerGpu(mixture, 'bf16', 2) / GB).toBeCloseTo(30.5, 0);
+  });
 });
 
 describe('kvPoolBytes', () => {

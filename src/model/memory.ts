@@ -31,14 +31,18 @@ function embeddingParameters(llm: LlmSpec): number {
 }
 
 /**
- * Weight bytes of one GPU of a TP group. Quantised formats leave embeddings in 16 bits, and 4-bit mixtures of experts leave
- * everything but the routed experts so (gpt-oss, Kimi-K2.5).
+ * Weight bytes of one of the `tp` GPUs of an engine. Quantised formats leave embeddings in 16 bits, and 4-bit mixtures of experts leave
+ * everything but the routed experts so (gpt-oss, Kimi-K2.5). Each of `dataParallel` ranks has all but the routed experts, which are spread over
+ * all GPUs.
  */
-export function weightBytesPerGpu(llm: LlmSpec, dtype: Dtype, tp: number): number {
+export function weightBytesPerGpu(llm: LlmSpec, dtype: Dtype, tp: number, dataParallel = 1): number {
   const total = llm.parametersB * 1e9;
   const fourBit = dtype === 'int4' || dtype === 'mxfp4';
-  const quantised = fourBit && llm.moe ? routedParameters(llm) : Math.max(0, total - embeddingParameters(llm));
-  return Math.ceil((quantised * WEIGHT_BYTES[dtype] + (total - quantised) * WEIGHT_BYTES.bf16) / tp);
+  const routed = routedParameters(llm);
+  const quantised = fourBit && llm.moe ? routed : Math.max(0, total - embeddingParameters(llm));
+  const routedBytes = routed * WEIGHT_BYTES[dtype];
+  const bytes = quantised * WEIGHT_BYTES[dtype] + (total - quantised) * WEIGHT_BYTES.bf16;
+  return Math.ceil((bytes + (dataParallel - 1) * (bytes - routedBytes)) / tp);
 }
 
 /** KV bytes that one token takes in one full-attention layer on one GPU. Heads fewer than `tp` are replicated. */
@@ -94,6 +98,8 @@ export interface PoolOptions {
   readonly maxNumBatchedTokens?: number;
   /** Sequences sampled at once. Default 256. */
   readonly maxNumSeqs?: number;
+  /** Ranks that the GPUs are divided into. Default 1. */
+  readonly dataParallel?: number;
 }
 
 /**
@@ -123,7 +129,8 @@ export function kvPoolBytes(
   options: PoolOptions = {},
 ): number {
   const usable = gpu.memoryBytes * gpuMemoryUtilization;
-  return Math.max(0, Math.floor(usable - weightBytesPerGpu(llm, dtype, tp) - overheadBytesPerGpu(llm, tp, options)));
+  const weightBytes = weightBytesPerGpu(llm, dtype, tp, options.dataParallel);
+  return Math.max(0, Math.floor(usable - weightBytes - overheadBytesPerGpu(llm, tp, options)));
 }
 
 /**
