@@ -160,6 +160,18 @@ describe('discoverEngine', () => {
     expect('maxNumSeqs' in limits).toBe(false);
   });
 
+  it('counts seats and pools of all data-parallel ranks', async () => {
+    const { client, fake } = await connect();
+    fake.page = ['0', '1']
+      .map(
+        (rank) =>
+          `vllm:cache_config_info{engine="${rank}",block_size="16",num_gpu_blocks="512",kv_cache_size_tokens="4096"} 1.0`,
+      )
+      .join('\n');
+    const found = await discoverEngine(client);
+    expect(found).toMatchObject({ ok: true, value: { dataParallelRanks: 2, kvPoolTokens: 8192, maxNumSeqs: 8 } });
+  });
+
   it('takes the KV bytes of a token from the architecture that it recognises', async () => {
     const { client } = await connect();
     const found = await discoverEngine(client);
@@ -170,6 +182,9 @@ describe('discoverEngine', () => {
     expect(bytes({ kvDtype: 'fp8' })).toBe(65_536);
     expect(bytes({ tensorParallelSize: 2 })).toBe(131_072);
     expect(bytes({ tensorParallelSize: 2 }, { gpuIndices: [0, 1] })).toBe(65_536);
+    // A token of one rank lies on its GPU alone, in full.
+    expect(bytes({ dataParallelRanks: 2 }, { gpuIndices: [0, 1] })).toBe(65_536);
+    expect(bytes({ dataParallelRanks: 2, tensorParallelSize: 2 }, { gpuIndices: [0, 1, 2, 3] })).toBe(32_768);
     expect(bytes({ llm: undefined })).toBeUndefined();
   });
 

@@ -17,7 +17,10 @@ export interface DiscoveredEngine {
   readonly maxModelLen: number | undefined;
   readonly kvPoolTokens: number | undefined;
   readonly kvDtype: 'bf16' | 'fp8';
+  /** Of all data-parallel ranks together. */
   readonly maxNumSeqs: number | undefined;
+  readonly dataParallelRanks: number;
+  /** GPUs of a rank. */
   readonly tensorParallelSize: number | undefined;
   readonly schedulingPolicy: 'fcfs' | 'priority' | undefined;
   /** Are the sleep endpoints there at all? */
@@ -55,6 +58,8 @@ export async function discoverEngine(client: VllmClient): Promise<Reply<Discover
   const metrics = metricsText.ok ? readEngineMetrics(metricsText.value) : undefined;
   const config = info.ok ? info.value : undefined;
   const policy = fieldOf(fieldOf(config, 'scheduler_config'), 'policy');
+  const ranks = metrics?.cacheConfig?.ranks ?? 1;
+  const rankSeqs = count(fieldOf(fieldOf(config, 'scheduler_config'), 'max_num_seqs'));
   return {
     ok: true,
     value: {
@@ -65,7 +70,8 @@ export async function discoverEngine(client: VllmClient): Promise<Reply<Discover
       maxModelLen: base[0]?.maxModelLen,
       kvPoolTokens: metrics?.cacheConfig?.kvPoolTokens,
       kvDtype: metrics?.cacheConfig?.dtype?.startsWith('fp8') ? 'fp8' : 'bf16',
-      maxNumSeqs: count(fieldOf(fieldOf(config, 'scheduler_config'), 'max_num_seqs')),
+      maxNumSeqs: rankSeqs && ranks * rankSeqs,
+      dataParallelRanks: ranks,
       tensorParallelSize: count(fieldOf(fieldOf(config, 'parallel_config'), 'tensor_parallel_size')),
       schedulingPolicy: policy === 'fcfs' || policy === 'priority' ? policy : undefined,
       devMode: sleeping.ok,
@@ -115,10 +121,15 @@ export function discoveredLimits(found: DiscoveredEngine, spec: EngineSpec): Par
   };
 }
 
-/** KV bytes a token and GPU; those of all GPUs together where it is not known which the engine has. */
-function kvBytesOf(llm: LlmSpec, { kvDtype, tensorParallelSize = 1 }: DiscoveredEngine, spec: EngineSpec): number {
+/** KV bytes a token and GPU; those of all GPUs of its rank together where it is not known which the engine has. */
+function kvBytesOf(
+  llm: LlmSpec,
+  { kvDtype, tensorParallelSize = 1, dataParallelRanks }: DiscoveredEngine,
+  spec: EngineSpec,
+): number {
   const gpus = spec.gpuIndices.length;
-  if (gpus > 0) return kvBytesPerToken(llm, kvDtype, gpus);
+  // A token lies on the GPUs of one rank: on average on this share of all.
+  if (gpus > 0) return kvBytesPerToken(llm, kvDtype, Math.max(1, gpus / dataParallelRanks)) / dataParallelRanks;
   return kvBytesPerToken(llm, kvDtype, tensorParallelSize) * tensorParallelSize;
 }
 

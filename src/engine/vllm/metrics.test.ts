@@ -16,8 +16,8 @@ vllm:num_preemptions_total{${labels(0)}} 2.0
 vllm:generation_tokens_total{${labels(0)}} 100.0
 vllm:prompt_tokens_total{${labels(0)}} 50.0
 vllm:iteration_tokens_total_count{${labels(0)}} 7.0
-vllm:cache_config_info{engine="0",block_size="16",num_gpu_blocks="10",kv_cache_size_tokens="150"} 1.0
-vllm:cache_config_info{engine="1",block_size="16",num_gpu_blocks="10",kv_cache_size_tokens="150"} 1.0
+vllm:cache_config_info{engine="0",block_size="16",num_gpu_blocks="20",kv_cache_size_tokens="150"} 1.0
+vllm:cache_config_info{engine="1",block_size="16",num_gpu_blocks="20",kv_cache_size_tokens="150"} 1.0
 vllm:engine_sleep_state{${labels(0)},sleep_state="awake"} 0.0
 vllm:engine_sleep_state{${labels(0)},sleep_state="weights_offloaded"} 1.0
 process_start_time_seconds 1.7e+09
@@ -31,7 +31,7 @@ process_start_time_seconds 1.7e+09
       generationTokensTotal: 100,
       sleepGauge: 'level-1',
       processStartSeconds: 1.7e9,
-      cacheConfig: { kvPoolTokens: 300 },
+      cacheConfig: { kvPoolTokens: 300, ranks: 2 },
     });
   });
 
@@ -45,8 +45,13 @@ process_start_time_seconds 1.7e+09
   });
 
   it('takes blocks × block size where the pool is not stated, and nothing where it is None', () => {
-    const of = (config: string) => readEngineMetrics(`vllm:cache_config_info{${config}} 1.0`).cacheConfig?.kvPoolTokens;
+    const of = (...configs: string[]) =>
+      readEngineMetrics(configs.map((config) => `vllm:cache_config_info{${config}} 1.0`).join('\n')).cacheConfig
+        ?.kvPoolTokens;
     expect(of('block_size="16",num_gpu_blocks="10"')).toBe(160);
+    // As data-parallel ranks write it: each has the blocks of both.
+    const ranks = ['0', '1'].map((engine) => `engine="${engine}",block_size="16",num_gpu_blocks="20"`);
+    expect(of(...ranks)).toBe(320);
     expect(of('block_size="16",num_gpu_blocks="None",kv_cache_size_tokens="None"')).toBeUndefined();
   });
 

@@ -21,6 +21,8 @@ export interface CacheConfig {
   readonly kvPoolTokens: number | undefined;
   /** Number format of the cache, in vLLM's words: `auto`, `fp8_e4m3` and so on. */
   readonly dtype: string | undefined;
+  /** Data-parallel ranks that the server sends requests to. */
+  readonly ranks: number;
 }
 
 const RUNNING = 'vllm:num_requests_running';
@@ -89,12 +91,13 @@ function readCacheConfig(samples: readonly Sample[] | undefined): CacheConfig | 
   if (!labels || !samples) return undefined;
   const blockSize = positive(labels['block_size']);
   const numGpuBlocks = positive(labels['num_gpu_blocks']);
-  // Each data-parallel rank has a pool of its own and a series of its own.
-  const stated = positive(labels['kv_cache_size_tokens']);
-  const rankTokens = stated ?? (blockSize && numGpuBlocks ? blockSize * numGpuBlocks : undefined);
+  // Each data-parallel rank has a series of its own. All of them state the tokens of one rank, and the blocks of all together (seen on 0.29.0).
+  const ranks = samples.length;
+  const rankTokens = positive(labels['kv_cache_size_tokens']);
   return {
-    kvPoolTokens: rankTokens && rankTokens * samples.length,
+    kvPoolTokens: rankTokens ? ranks * rankTokens : blockSize && numGpuBlocks && blockSize * numGpuBlocks,
     dtype: labels['cache_dtype'],
+    ranks,
   };
 }
 

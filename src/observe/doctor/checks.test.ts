@@ -102,6 +102,7 @@ const FOUND: DiscoveredEngine = {
   kvPoolTokens: 1000,
   kvDtype: 'bf16',
   maxNumSeqs: 128,
+  dataParallelRanks: 1,
   tensorParallelSize: 1,
   schedulingPolicy: 'priority',
   devMode: true,
