@@ -11,7 +11,7 @@ import { runReplay } from './run.js';
 const clock: Clock = {
   nowMs: () => performance.now() * 100,
   after(delayMs, callback) {
-    const handle = setTimeout(callback, delayMs / 100);
+    const handle = setTimeout(callback, Math.max(0, delayMs) / 100);
     return { cancel: () => clearTimeout(handle) };
   },
 };
