@@ -10,8 +10,6 @@ export interface BodySink {
 /** An inference request as its client sent it. */
 export interface ClientRequest {
   readonly headers: IncomingHttpHeaders;
-  /** All of its body has come. */
-  readonly complete: boolean;
   /** Gives the body to `sink`. To be called in the turn in which the request is handed over, before any of it has come. */
   takeBody(sink: BodySink): void;
 }

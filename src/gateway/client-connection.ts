@@ -36,9 +36,11 @@ const MOST_AHEAD_BYTES = 16 * 1024;
  * - `idle`: nothing of a request has come, `new` of the first one;
  * - `body`: a request has begun and its body is not complete;
  * - `answering`: it is complete, and its answer has not left;
- * - `ended`: nothing is read any more. The rest of a body must not be taken for a request.
+ * - `refused`: its answer has left before its body has come, and what comes of that is thrown away. To close at once would reset the connection, and a client that is
+ *   still sending would hear of that in place of its answer (RFC 9112, section 9.6);
+ * - `ended`: it is closed once all has left. The rest of a body must not be taken for a request.
  */
-type State = 'new' | 'idle' | 'body' | 'answering' | 'ended';
+type State = 'new' | 'idle' | 'body' | 'answering' | 'refused' | 'ended';
 
 /**
  * One client's connection as long as its requests are plain: complete heads that can be read in one way only ({@link readPlainHead}), one after the other, for an inference route. Whatever else
@@ -67,7 +69,7 @@ export class ClientConnection implements AnswerConnection {
   }
 
   get keepAlive(): string {
-    return this.host.closing ? 'Connection: close\r\n' : this.host.keepAlive;
+    return this.host.closing || this.state === 'body' ? 'Connection: close\r\n' : this.host.keepAlive;
   }
 
   get idle(): boolean {
@@ -80,6 +82,8 @@ export class ClientConnection implements AnswerConnection {
     const tookMs = nowMs - this.sinceMs;
     if (this.state === 'idle') {
       if (tookMs > keepAliveMs) this.socket.destroy();
+    } else if (this.state === 'refused') {
+      if (tookMs > bodyMs) this.socket.destroy();
     } else if (this.state === 'new' ? tookMs > headersMs : this.state === 'body' && tookMs > bodyMs) {
       this.expire();
     }
@@ -98,12 +102,14 @@ export class ClientConnection implements AnswerConnection {
   answered(last: boolean): void {
     const { answer, socket } = this;
     if (!answer) return;
+    const early = this.state === 'body';
     const over = last || this.state !== 'answering' || this.host.closing;
     this.answer = undefined;
     this.request = undefined;
-    this.enter(over ? 'ended' : 'idle');
+    this.enter(early ? 'refused' : over ? 'ended' : 'idle');
     answer.closed();
-    if (over) socket.destroySoon();
+    if (early) socket.end();
+    else if (over) socket.destroySoon();
     else if (this.aheadBytes > 0) this.giveUp(Buffer.concat(this.ahead));
   }
 
@@ -189,7 +195,6 @@ export class ClientConnection implements AnswerConnection {
 
 class PlainRequest implements ClientRequest {
   readonly headers: IncomingHttpHeaders;
-  complete = false;
   missingBytes: number;
   private sink: BodySink | undefined;
 
@@ -208,7 +213,6 @@ class PlainRequest implements ClientRequest {
   }
 
   finish(): void {
-    this.complete = true;
     this.sink?.onBodyEnd();
   }
 }

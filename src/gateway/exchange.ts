@@ -330,10 +330,7 @@ export class Exchange implements StageListener, UpstreamSink, AnswerWatch {
     const { answer, call } = this;
     this.abortUpstream('timeout');
     if (!answer.headersSent) {
-      const headers = this.maestroHeaders();
-      // The rest of an unread body would be taken for the next request.
-      if (!this.request.req.complete) headers.push('connection', 'close');
-      sendError(answer, error, headers, this.request.route.dialect);
+      sendError(answer, error, this.maestroHeaders(), this.request.route.dialect);
     } else if (!this.answer.ended) {
       // A JSON answer that stops halfway can only be cut, so that nobody takes it for whole.
       if (this.held?.begun || call?.head?.streamed) {

@@ -1,6 +1,6 @@
 /** A client's connection: plain requests are read by the gateway itself, and whatever else comes on it by Node's server. */
 import { once } from 'node:events';
-import type { Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { afterEach, expect, it } from 'vitest';
 import {
   beginStream,
@@ -138,7 +138,41 @@ it('ends with an answer that comes before the whole request has', async () => {
   await once(socket, 'close');
   clearInterval(more);
   expect(answers(text())).toEqual([401]);
-  expect(text()).toMatch(/\r\nconnection: close\r\n/);
+  expect(text()).toMatch(/\r\nConnection: close\r\n/);
+});
+
+it.each(['', HEALTH])(
+  'takes the rest of a body that is refused, so that its client gets to read why (%j before it)',
+  async (before) => {
+    await start({ config: { keys: [{ key: 'secret', tenant: 'a' }] } });
+    const socket = connect({ port: Number(new URL(rig.url).port), host: '127.0.0.1', allowHalfOpen: true });
+    const text = listen(socket);
+    const request = rawChat('x'.repeat(1_000_000));
+    const errors: Error[] = [];
+    socket.on('error', (error) => errors.push(error));
+    // Where anything else was asked before, Node's server has the connection.
+    socket.write(before + request.slice(0, 2_000));
+    await until(() => answers(text()).includes(401));
+    for (let at = 2_000; at < request.length; at += 100_000) {
+      await new Promise((resolve) => socket.write(request.slice(at, at + 100_000), resolve));
+    }
+    socket.end();
+    await once(socket, 'close');
+    expect(errors).toEqual([]);
+    expect(answers(text()).at(-1)).toBe(401);
+  },
+);
+
+it('of a client that goes on sending what has been refused ends after the time for bodies', async () => {
+  await start({
+    config: { keys: [{ key: 'secret', tenant: 'a' }], timeouts: { requestHeadersMs: 300, requestBodyMs: 300 } },
+  });
+  const socket = connect({ port: Number(new URL(rig.url).port), host: '127.0.0.1', allowHalfOpen: true });
+  socket.on('error', () => {});
+  socket.write(rawChat('x'.repeat(1_000_000)).slice(0, 2_000));
+  const more = setInterval(() => socket.write('x'), 10);
+  await new Promise((resolve) => socket.once('close', resolve));
+  clearInterval(more);
 });
 
 it('without a request ends when the gateway closes, and one with a request after its answer', async () => {
