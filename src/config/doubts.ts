@@ -32,7 +32,13 @@ const USUAL_PARAMETERS: readonly string[] = [
 /** What a config may say, and was most likely not meant: warnings. Works on the file as written. */
 export function checkDoubts(written: unknown, exists: (path: string) => boolean): Finding[] {
   const root = objectOf(written);
-  return [...shortTimes(root), ...unusualParameters(root), ...ownAddresses(root), ...missingFiles(root, exists)];
+  return [
+    ...shortTimes(root),
+    ...unusualParameters(root),
+    ...ownAddresses(root),
+    ...forgottenUrls(root),
+    ...missingFiles(root, exists),
+  ];
 }
 
 function shortTimes(root: Written): Finding[] {
@@ -87,6 +93,19 @@ function ownAddresses(root: Written): Finding[] {
         doubt(path, `Maestro itself listens there (${host}:${port})`, 'Correct it, or choose another listen.port.'),
       ];
     }),
+  );
+}
+
+/** Part of the clients would get made-up answers. */
+function forgottenUrls(root: Written): Finding[] {
+  const engines = listOf(objectOf(root['fleet'])['nodes']).flatMap((node, at) =>
+    listOf(node['engines']).map((engine, index) => ({ engine, path: ['fleet', 'nodes', at, 'engines', index] })),
+  );
+  if (engines.every(({ engine }) => engine['url'] === undefined)) return [];
+  return engines.flatMap(({ engine, path }) =>
+    engine['url'] === undefined && engine['launch'] === undefined
+      ? [doubt(path, 'has no url and is emulated, beside engines that have one', 'Say where its server listens.')]
+      : [],
   );
 }
 

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import { nearest } from './nearest.js';
+import { bareKeyAt } from './positions.js';
 import type { ConfigPath, Finding } from './problem.js';
 
 type Issue = z.core.$ZodIssue;
@@ -20,6 +21,8 @@ export interface JsonSchemaNode {
 
 /** Values of this field are never repeated in a message. */
 const SECRET_FIELD = 'key';
+/** So many names are listed where none is near: all orders, and all fields of an engine. */
+const MOST_LISTED = 32;
 const HIDDEN = Symbol('hidden');
 
 /** Turns what zod found into findings that say what is wrong and what would be right. */
@@ -30,7 +33,9 @@ export function findingsOf(issues: readonly Issue[], written: unknown, schema: J
 function findingOf(issue: Issue, base: ConfigPath, written: unknown, schema: JsonSchemaNode): Finding[] {
   const path = [...base, ...issue.path.map((step) => (typeof step === 'symbol' ? String(step) : step))];
   const error = (message: string, fix?: string): Finding[] => [{ path, at: 'value', severity: 'error', message, fix }];
-  const value = path.at(-1) === SECRET_FIELD ? HIDDEN : valueAt(written, path);
+  const found = valueAt(written, path);
+  const isSecret = path.at(-1) === SECRET_FIELD || (bareKeyAt(path) && isText(found));
+  const value = isSecret ? HIDDEN : found;
   switch (issue.code) {
     case 'unrecognized_keys': {
       const known = Object.keys(schemaAt(schema, path)?.properties ?? {});
@@ -38,7 +43,9 @@ function findingOf(issue: Issue, base: ConfigPath, written: unknown, schema: Jso
     }
     case 'invalid_union': {
       const branch = closestBranch(issue.errors);
-      return branch ? branch.flatMap((inner) => findingOf(inner, path, written, schema)) : error('is not valid');
+      if (branch) return branch.flatMap((inner) => findingOf(inner, path, written, schema));
+      const kinds = issue.errors.flatMap(([first]) => (first?.code === 'invalid_type' ? article(first.expected) : []));
+      return error(`must be ${kinds.join(' or ')}, not ${show(value)}`, descriptionAt(schema, path));
     }
     case 'invalid_key':
       return [
@@ -53,10 +60,7 @@ function findingOf(issue: Issue, base: ConfigPath, written: unknown, schema: Jso
       if (value === undefined) return error('is missing', `It must be ${article(issue.expected)}.`);
       if (value === null)
         return error('is empty', `Give it a value (${article(issue.expected)}) or leave the line out.`);
-      return error(
-        `must be ${article(issue.expected)}, not ${show(value)}`,
-        issue.expected === 'string' && isPlain(value) ? `Put it in quotes: "${String(value)}".` : undefined,
-      );
+      return error(`must be ${article(issue.expected)}, not ${show(value)}`, otherShape(issue.expected, value));
     }
     case 'too_small':
       return error(
@@ -71,6 +75,22 @@ function findingOf(issue: Issue, base: ConfigPath, written: unknown, schema: Jso
   }
 }
 
+/** How to write a value of the wrong type as one of the right type, where the writer has most likely meant the same. */
+function otherShape(expected: string, value: unknown): string | undefined {
+  if (expected === 'string' && isPlain(value)) return `Put it in quotes: "${String(value)}".`;
+  if (expected === 'number' || expected === 'int') {
+    if (typeof value === 'object') return 'Write the number alone.';
+    const isNumber = typeof value === 'string' && /^\d+(\.\d+)?$/.test(value);
+    return isNumber ? `Write it without quotes: ${value}.` : undefined;
+  }
+  if (expected === 'object' || expected === 'record') {
+    return typeof value === 'string' && /^[\w-]+:\S/.test(value) ? 'Put a space behind the colon.' : undefined;
+  }
+  if (expected !== 'array') return undefined;
+  if (typeof value === 'object') return 'Begin each entry with "- ".';
+  return value === HIDDEN ? undefined : `Write it as a list: [${String(value)}].`;
+}
+
 /** What to say of a name that does not exist, with the nearest that does. */
 export function unknownName(
   what: string,
@@ -78,7 +98,7 @@ export function unknownName(
   known: readonly string[],
 ): Pick<Finding, 'severity' | 'message' | 'fix'> {
   const suggestion = nearest(name, known);
-  const list = known.length > 0 && known.length <= 12 ? `Known: ${known.join(', ')}.` : undefined;
+  const list = known.length > 0 && known.length <= MOST_LISTED ? `Known: ${known.join(', ')}.` : undefined;
   return {
     severity: 'error',
     message: `unknown ${what} "${name}"`,
@@ -86,12 +106,14 @@ export function unknownName(
   };
 }
 
-/** Where a value may have two shapes, the shape that the writer most likely meant: not the one whose outermost type is wrong. */
+/** Where a value may have two shapes, the shape that the writer most likely meant: not one whose outermost type is wrong. */
 function closestBranch(branches: readonly (readonly Issue[])[]): readonly Issue[] | undefined {
-  return (
-    branches.find((issues) => !issues.some(({ code, path }) => code === 'invalid_type' && path.length === 0)) ??
-    branches[0]
-  );
+  return branches.find((issues) => !issues.some(({ code, path }) => code === 'invalid_type' && path.length === 0));
+}
+
+function descriptionAt(schema: JsonSchemaNode, path: ConfigPath): string | undefined {
+  const [parent, name] = [schemaAt(schema, path.slice(0, -1)), path.at(-1)];
+  return typeof name === 'string' ? parent?.properties?.[name]?.description : undefined;
 }
 
 function schemaAt(schema: JsonSchemaNode, path: ConfigPath): JsonSchemaNode | undefined {
@@ -132,6 +154,10 @@ function describeSize(origin: string, value: unknown): string {
   if (origin === 'array') return 'the number of entries';
   if (origin === 'string') return 'the number of characters';
   return show(value);
+}
+
+function isText(value: unknown): boolean {
+  return typeof value === 'string' || isPlain(value);
 }
 
 function isPlain(value: unknown): boolean {

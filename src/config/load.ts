@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { LineCounter, parseDocument } from 'yaml';
+import { LineCounter, parseDocument, type YAMLParseError } from 'yaml';
 import { MaestroError } from '../model/error.js';
 import { checkCapacity } from './capacity.js';
 import { checkDoubts } from './doubts.js';
@@ -8,6 +8,16 @@ import { placeFinding, placeOffset, type YamlSource } from './positions.js';
 import { ConfigError, type ConfigProblem, type Finding } from './problem.js';
 import { checkReferences } from './references.js';
 import { configJsonSchema, configSchema, type MaestroConfig } from './schema.js';
+
+const ALIGN = 'Fields that belong together begin in the same column, and a space follows each colon.';
+/** What has most likely gone wrong, by the parser's codes. */
+const SYNTAX_FIXES: Readonly<Record<string, string>> = {
+  TAB_AS_INDENT: 'Indent with spaces.',
+  BAD_INDENT: ALIGN,
+  BLOCK_AS_IMPLICIT_KEY: ALIGN,
+  MULTILINE_IMPLICIT_KEY: ALIGN,
+  MISSING_CHAR: ALIGN,
+};
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -63,18 +73,9 @@ export function checkConfig(
     logLevel: 'error',
   });
   const source: YamlSource = { file, text, document, lineCounter };
-  if (document.errors.length > 0) {
-    const problems = document.errors.map(
-      (error): ConfigProblem => ({
-        ...placeOffset(source, error.pos[0]),
-        path: '',
-        severity: 'error',
-        // What follows a semicolon is advice to programmers.
-        message: `not valid YAML: ${error.message.replace(/;.*$|\.$/s, '')}`,
-      }),
-    );
-    return { config: undefined, problems, written: undefined };
-  }
+  // What is read after the first fault of the syntax is mostly read wrongly.
+  const [fault] = document.errors;
+  if (fault) return { config: undefined, problems: [syntaxProblem(source, fault)], written: undefined };
   const written: unknown = document.toJS() ?? {};
   const parsed = configSchema.safeParse(written);
   const schemaFindings = parsed.success
@@ -90,6 +91,17 @@ export function checkConfig(
     .map((finding) => placeFinding(source, finding))
     .sort((a, b) => a.line - b.line || a.column - b.column);
   return { config: findings.some(isError) ? undefined : parsed.data, problems, written };
+}
+
+function syntaxProblem(source: YamlSource, { pos, code, message }: YAMLParseError): ConfigProblem {
+  return {
+    ...placeOffset(source, pos[0]),
+    path: '',
+    severity: 'error',
+    // What follows a semicolon is advice to programmers.
+    message: `not valid YAML: ${message.replace(/;.*$|\.$/s, '')}`,
+    fix: SYNTAX_FIXES[code],
+  };
 }
 
 function isError({ severity }: Pick<Finding, 'severity'>): boolean {

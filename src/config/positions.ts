@@ -10,21 +10,33 @@ export interface YamlSource {
   readonly lineCounter: LineCounter;
 }
 
+/** Is this where the keys of the gateway are listed, or an entry there? What is written in place of a mapping is a key then. */
+export function bareKeyAt(path: ConfigPath): boolean {
+  return path[0] === 'gateway' && path[1] === 'keys' && path.length <= 3;
+}
+
 /** The problem with its place in the file. A field that is missing is placed at the innermost mapping that should hold it. */
 export function placeFinding(source: YamlSource, finding: Finding): ConfigProblem {
   const { path, at, ...rest } = finding;
-  return { ...rest, ...placeOffset(source, offsetOf(source, path, at)), path: formatPath(path) };
+  const place = placeOffset(source, offsetOf(source, path, at));
+  if (isBareKey(source.document, path)) place.source = '';
+  return { ...rest, ...place, path: formatPath(path) };
 }
 
 /** File, line, column and text of the line of a character offset. */
 export function placeOffset(
   source: YamlSource,
   offset: number,
-): Pick<ConfigProblem, 'file' | 'line' | 'column' | 'source'> {
+): { -readonly [Name in 'file' | 'line' | 'column' | 'source']: ConfigProblem[Name] } {
   const { line, col } = source.lineCounter.linePos(offset);
   const written = source.text.split(/\r?\n/)[Math.max(0, line - 1)] ?? '';
   const text = written.replace(/(key["']?\s*:\s*)\S.*$/i, '$1********');
   return { file: source.file, line: Math.max(1, line), column: Math.max(1, col), source: text.slice(0, 160) };
+}
+
+/** A key that stands where a mapping with a key belongs: its line is not shown. */
+function isBareKey(document: Document, path: ConfigPath): boolean {
+  return bareKeyAt(path) && isScalar(document.getIn(path, true));
 }
 
 function offsetOf(source: YamlSource, path: ConfigPath, at: Finding['at']): number {

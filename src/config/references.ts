@@ -59,7 +59,7 @@ export function checkReferences(
 
 function checkNode(node: Entry, ownGpus: readonly Name[]): Finding[] {
   const known = [...ownGpus.map(({ name }) => name), ...GPU_NAMES];
-  const findings = gpuTypes(node)
+  const findings = (gpuTypes(node) ?? [])
     .filter(({ name }) => !known.includes(name))
     .map((type): Finding => ({ ...unknownName('GPU type', type.name, known), path: type.path, at: 'value' }));
   const sleeper = entries(node.fields, node.path, 'engines').find(({ fields }) => canSleep(fields));
@@ -94,7 +94,7 @@ function checkEngine({ fields, path }: Entry, node: Entry, ownModels: readonly N
       );
   }
   const indices = Array.isArray(fields['gpus']) ? (fields['gpus'] as readonly unknown[]) : [];
-  const gpuCount = gpuTypes(node).length;
+  const gpuCount = gpuTypes(node)?.length ?? Number.POSITIVE_INFINITY;
   for (const [position, index] of indices.entries()) {
     const at = [...path, 'gpus', position];
     if (typeof index === 'number' && index >= gpuCount) {
@@ -109,7 +109,7 @@ function checkEngine({ fields, path }: Entry, node: Entry, ownModels: readonly N
     if (indices.indexOf(index) !== position)
       findings.push({ path: at, at: 'value', severity: 'error', message: `GPU ${String(index)} is named twice` });
   }
-  if (emulated && indices.length === 0)
+  if (emulated && indices.length === 0 && (fields['gpus'] === undefined || Array.isArray(fields['gpus'])))
     report('gpus', 'an emulated engine needs a GPU', 'Name one by its index, for example gpus: [0].');
   if (fields['apiKeyEnv'] !== undefined && fields['apiKeyFile'] !== undefined) {
     report('apiKeyFile', 'apiKeyEnv names the key already', 'Keep one of the two.');
@@ -129,7 +129,7 @@ function checkEngine({ fields, path }: Entry, node: Entry, ownModels: readonly N
 
 /** A started engine needs an address of its own, that nobody outside this host can reach. */
 function checkLaunch(fields: Written, report: (field: string, message: string, fix?: string) => void): void {
-  const { fetch, weights } = fields['launch'] as Written;
+  const { fetch, weights } = objectOf(fields['launch']);
   if (fetch !== undefined && typeof weights === 'string' && !isAbsolute(weights)) {
     const fix = 'Name the folder into which it is fetched, for example weights: /models/qwen3-8b.';
     report('launch', `what is fetched needs a folder, and weights is "${weights}"`, fix);
@@ -305,15 +305,17 @@ function canSleep(engine: Written): boolean {
 }
 
 /** The GPU types of a node as written, one entry a GPU. */
-function gpuTypes({ fields, path }: Entry): Name[] {
+/** The GPUs of a node; undefined where what is written says nothing of them, which the schema tells. */
+function gpuTypes({ fields, path }: Entry): Name[] | undefined {
   const gpus = fields['gpus'];
+  if (gpus === undefined) return [];
   if (Array.isArray(gpus)) {
     return gpus.flatMap((type: unknown, index) =>
       typeof type === 'string' ? [{ name: type, path: [...path, 'gpus', index] }] : [],
     );
   }
   const { type, count } = objectOf(gpus);
-  if (typeof type !== 'string' || typeof count !== 'number' || !(count > 0 && count <= 64)) return [];
+  if (typeof type !== 'string' || typeof count !== 'number' || !(count > 0 && count <= 64)) return undefined;
   return Array.from({ length: count }, () => ({ name: type, path: [...path, 'gpus', 'type'] })).slice(0, count);
 }
 
