@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { WallClock } from '../bus/wall-clock.js';
 import { engineApiKeys } from '../config/keys.js';
-import { checkConfig, loadConfig, readConfigFile } from '../config/load.js';
+import { readConfig } from '../config/load.js';
 import { toNodeSpecs } from '../config/node-specs.js';
 import { parseEngineUrl } from '../model/engine-address.js';
 import { MaestroError } from '../model/error.js';
@@ -56,7 +56,7 @@ async function doctor(options: DoctorArguments): Promise<void> {
 
 async function examineFleet(file: string | undefined): Promise<Finding[]> {
   if (file === undefined) return await examine([], await modelFileOf(defaultModelPath()));
-  const config = loadConfig(file);
+  const { config, warnings } = readConfig(file);
   const nodes = toNodeSpecs(config, new Map()).map(
     (node): NodeSpec => ({ ...node, engines: node.engines.filter(({ url }) => parseEngineUrl(url) !== undefined) }),
   );
@@ -72,14 +72,10 @@ async function examineFleet(file: string | undefined): Promise<Finding[]> {
     launches: new Map(launches),
     ...(folder === undefined ? {} : { embedder: { folder, waitMs } }),
   });
-  return [...found, ...doubtsOf(file)];
-}
-
-/** What the file says and was most likely not meant. */
-function doubtsOf(file: string): Finding[] {
-  return checkConfig(readConfigFile(file), file).problems.map(({ path, line, message, fix }) =>
+  const doubts = warnings.map(({ path, line, message, fix }) =>
     warning('config', `${file}:${line}`, `${path}: ${message}`, fix ?? 'Correct it if it is not meant.'),
   );
+  return [...found, ...doubts];
 }
 
 const MARKS: Readonly<Record<Severity, readonly [string, 'green' | 'yellow' | 'red']>> = {

@@ -1,6 +1,11 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { parseConfig } from '../config/load.js';
-import { changedFields, LIVE_FIELDS, withLiveFields } from './live-config.js';
+import { parseConfig, readConfig } from '../config/load.js';
+import type { MaestroConfig } from '../config/schema.js';
+import { createLogger } from '../observe/log.js';
+import { ConfigReload, changedFields, LIVE_FIELDS, withLiveFields } from './live-config.js';
 
 const KEY = '{key: a-long-enough-key, tenant: t}';
 /** A value of each live field that is not its default. */
@@ -65,5 +70,34 @@ describe('changed fields', () => {
 
   it('an empty file is no fields', () => {
     expect(changedFields(null, { aliases: { a: 'x' } })).toEqual(['aliases']);
+  });
+});
+
+describe('a reload', () => {
+  it('compares with what was started, not with what the file has become since, and takes no empty file for a config', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'maestro-reload-'));
+    const file = join(folder, 'f.yaml');
+    const lines: string[] = [];
+    const logger = createLogger({ level: 'debug', destination: { write: (line) => lines.push(line) } });
+    const applied: MaestroConfig[] = [];
+    try {
+      writeFileSync(file, `gateway: {keys: [${KEY}]}\n${FLEET}`);
+      const loaded = readConfig(file);
+      writeFileSync(file, '');
+      const reload = new ConfigReload(loaded, (next) => applied.push(next), logger);
+      for (const text of ['', '# soon\n']) {
+        writeFileSync(file, text);
+        reload.reload();
+      }
+      expect(applied).toEqual([]);
+      expect(lines.join('')).toContain('the file is empty');
+      writeFileSync(file, FLEET);
+      reload.reload();
+      expect(applied).toHaveLength(1);
+      expect(lines.at(-1)).toContain('"changed":["gateway.keys"]');
+      expect([reload.reloads, reload.failures]).toEqual([1, 2]);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 });

@@ -2,9 +2,10 @@ import { readFileSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
 import { parse } from 'yaml';
 import { gatewayKeys } from '../config/keys.js';
-import { parseConfig } from '../config/load.js';
+import { type LoadedConfig, parseConfig } from '../config/load.js';
 import type { MaestroConfig } from '../config/schema.js';
 import { DEFAULT_GATEWAY_CONFIG, type GatewayConfig } from '../gateway/index.js';
+import { MaestroError } from '../model/error.js';
 import type { Logger } from '../observe/log.js';
 
 /** Fields of the config file, with all below them, that take effect without a restart. */
@@ -76,13 +77,16 @@ export class ConfigReload {
   private readonly started: unknown;
   private last: unknown;
 
+  private readonly file: string;
+
   /** @param apply Puts it into effect, or throws and changes nothing. */
   constructor(
-    private readonly file: string,
+    { file, text }: Pick<LoadedConfig, 'file' | 'text'>,
     private readonly apply: (config: MaestroConfig) => void,
     private readonly logger: Logger,
   ) {
-    this.started = parse(readFileSync(file, 'utf8'));
+    this.file = file;
+    this.started = parse(text);
     this.last = this.started;
   }
 
@@ -90,8 +94,11 @@ export class ConfigReload {
     const { file, logger } = this;
     try {
       const text = readFileSync(file, 'utf8');
-      this.apply(parseConfig(text, file));
+      const next = parseConfig(text, file);
       const document: unknown = parse(text);
+      // So does a file look that is just being written, and a pipe that has been read. Taken for a config it would ask for no key.
+      if (document === null) throw new MaestroError('invalid_request', 'the file is empty');
+      this.apply(next);
       const isLive = (name: string) => LIVE_FIELDS.includes(name);
       const changed = changedFields(this.last, document).filter(isLive);
       const waiting = changedFields(this.started, document).filter((name) => !isLive(name));

@@ -2,6 +2,7 @@ import type { Registry } from 'prom-client';
 import { createLocalLevels } from '../bus/local.js';
 import { WallClock } from '../bus/wall-clock.js';
 import { engineApiKeys } from '../config/keys.js';
+import type { LoadedConfig } from '../config/load.js';
 import { toEmulatedNodes, toNodeSpecs } from '../config/node-specs.js';
 import type { MaestroConfig } from '../config/schema.js';
 import { stepShapes } from '../config/service-times.js';
@@ -39,8 +40,8 @@ const FIRST_LOOK_MS = 3_000;
 
 export interface ServeOptions {
   readonly config: MaestroConfig;
-  /** Where it was read, so that it can be read again. */
-  readonly configFile?: string;
+  /** The file that it was read from, so that it can be read again. */
+  readonly loaded?: LoadedConfig | undefined;
   /** Base URLs of vLLM servers of which nothing else is known; they take the place of the config's fleet. */
   readonly vllmUrls?: readonly string[];
   /** API keys of those servers, by engine id. */
@@ -206,13 +207,13 @@ export async function serve(options: ServeOptions): Promise<Served> {
 
 /** The config file read again, as far as that can take effect; undefined where there is none. */
 function reloading(
-  { config, configFile }: ServeOptions,
+  { config, loaded }: ServeOptions,
   registry: Registry,
   logger: Logger,
   apply: (config: MaestroConfig) => void,
 ): (() => void) | undefined {
-  if (configFile === undefined) return undefined;
-  const reload = new ConfigReload(configFile, (next) => apply(withLiveFields(config, next)), logger);
+  if (loaded === undefined) return undefined;
+  const reload = new ConfigReload(loaded, (next) => apply(withLiveFields(config, next)), logger);
   exportTotal(
     registry,
     'maestro_config_reloads_total',

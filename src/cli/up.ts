@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { WallClock } from '../bus/wall-clock.js';
-import { checkConfig, loadConfig, readConfigFile } from '../config/load.js';
+import { loadConfig, readConfig } from '../config/load.js';
 import { formatProblem } from '../config/problem.js';
 import type { MaestroConfig } from '../config/schema.js';
 import { MaestroError } from '../model/error.js';
@@ -54,9 +54,11 @@ async function up(options: UpArguments): Promise<void> {
       '--cacert, --cert and --key go with --vllm; in a fleet file it is fleet.tls.',
     );
   }
+  const loaded = options.fleet === undefined ? undefined : readConfig(options.fleet);
+  for (const problem of loaded?.warnings ?? []) process.stderr.write(`${formatProblem(problem)}\n`);
   const served = await serve({
-    config: configFor(options),
-    ...(options.fleet === undefined ? {} : { configFile: options.fleet }),
+    config: loaded?.config ?? demoConfig(),
+    loaded,
     rehearsal: true,
     insecure: options.insecure === true,
     ...(options.vllm
@@ -74,14 +76,7 @@ async function up(options: UpArguments): Promise<void> {
   );
 }
 
-function configFor(options: UpArguments): MaestroConfig {
-  if (options.fleet !== undefined) {
-    const config = loadConfig(options.fleet);
-    // What is left is no error, but was most likely not meant.
-    const { problems } = checkConfig(readConfigFile(options.fleet), options.fleet);
-    for (const problem of problems) process.stderr.write(`${formatProblem(problem)}\n`);
-    return config;
-  }
+function demoConfig(): MaestroConfig {
   const demo = loadConfig(demoFleetPath());
   return { ...demo, fleet: { ...demo.fleet, timeScale: 1 } };
 }

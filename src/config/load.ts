@@ -29,21 +29,37 @@ export interface ConfigCheck {
   readonly written: unknown;
 }
 
+/** A config that can be used, all of it from one reading of its file, which may be a pipe or change meanwhile. */
+export interface LoadedConfig {
+  readonly config: MaestroConfig;
+  readonly file: string;
+  readonly text: string;
+  /** What it says and was most likely not meant. */
+  readonly warnings: readonly ConfigProblem[];
+}
+
 /** Reads and checks the config file at `path`. Throws a {@link ConfigError} that lists every problem. */
 export function loadConfig(path: string, environment: Environment = process.env): MaestroConfig {
-  return parseConfig(readConfigFile(path), path, environment);
+  return readConfig(path, environment).config;
+}
+
+/** Like {@link loadConfig}, with what was read. */
+export function readConfig(path: string, environment: Environment = process.env): LoadedConfig {
+  return load(readConfigFile(path), path, environment);
 }
 
 /** Like {@link loadConfig}, of a text; `file` is the name that the problems carry. */
 export function parseConfig(text: string, file: string, environment: Environment = process.env): MaestroConfig {
+  return load(text, file, environment).config;
+}
+
+function load(text: string, file: string, environment: Environment): LoadedConfig {
   const { config, problems } = checkConfig(text, file, environment);
-  if (!config) {
-    throw new ConfigError(
-      file,
-      problems.filter(({ severity }) => severity === 'error'),
-    );
-  }
-  return config;
+  if (config) return { config, file, text, warnings: problems };
+  throw new ConfigError(
+    file,
+    problems.filter(({ severity }) => severity === 'error'),
+  );
 }
 
 export function readConfigFile(path: string): string {
