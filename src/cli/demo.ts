@@ -5,7 +5,7 @@ import { renderTerminal, writeReport } from '../../sim/report/index.js';
 import { readTrace } from '../../traces/reader.js';
 import { classesOf } from '../../traces/replay/classes.js';
 import { isolatedDuration } from '../../traces/replay/isolated.js';
-import { type ReplayProgress, runReplay } from '../../traces/replay/run.js';
+import { defaultDeadlineMs, type ReplayProgress, runReplay } from '../../traces/replay/run.js';
 import { loadConfig } from '../config/load.js';
 import type { MaestroConfig } from '../config/schema.js';
 import { stepShapes } from '../config/service-times.js';
@@ -132,10 +132,12 @@ async function replayAndReport(
   const lag = new TimerLag();
   lag.start();
   const shapes = stepShapes(config);
+  const deadlines = new Map(config.classes.map(({ name, deadlineMs }) => [name, deadlineMs]));
   const result = await runReplay({
     trace: rows,
     target: address,
     clock,
+    deadlineMsFor: (sloClass) => deadlines.get(sloClass) ?? defaultDeadlineMs(sloClass),
     isolatedMs: isolatedDuration((model) => shapes.get(model)),
     onProgress: (now) => progress.update(describe(now)),
     signal,

@@ -2,12 +2,15 @@ import { cpus } from 'node:os';
 import { basename, join } from 'node:path';
 import type { Command } from 'commander';
 import { request } from 'undici';
+import { formatMs } from '../../sim/report/format.js';
 import { buildReport, type ReportInput, renderJson, renderTerminal, writeReport } from '../../sim/report/index.js';
 import type { FleetSummary } from '../../sim/report/types.js';
 import { readTrace } from '../../traces/reader.js';
 import { classesOf } from '../../traces/replay/classes.js';
+import { fetchServedClasses, type ServedClass } from '../../traces/replay/deadlines.js';
 import { chooseModels, fetchServedModels, parseModelMap } from '../../traces/replay/models.js';
-import { type ReplayProgress, runReplay } from '../../traces/replay/run.js';
+import { DEFAULT_CLASS, defaultDeadlineMs, type ReplayProgress, runReplay } from '../../traces/replay/run.js';
+import type { TraceRow } from '../../traces/schema.js';
 import type { FleetSnapshot } from '../bus/contract.js';
 import { WallClock } from '../bus/wall-clock.js';
 import { prepareFolder } from '../observe/make-folder.js';
@@ -78,6 +81,9 @@ async function replay(path: string, options: ReplayArguments): Promise<void> {
     options.modelMap === undefined ? new Map() : parseModelMap(options.modelMap),
     served,
   );
+  const classes = [...new Set([DEFAULT_CLASS, ...rows.flatMap((row) => row.class ?? [])])];
+  const servedClasses = await fetchServedClasses(options.target, headers, classes);
+  const deadlineMsFor = (name: string) => servedClasses.get(name)?.deadlineMs ?? defaultDeadlineMs(name);
   const startedAt = new Date();
   const progress = progressLine();
   const stop = new AbortController();
@@ -94,6 +100,7 @@ async function replay(path: string, options: ReplayArguments): Promise<void> {
     speed: options.speed,
     limitWorkflows: options.limitWorkflows,
     modelFor,
+    deadlineMsFor,
     headers,
     agenticContext: options.agenticContext,
     recordedLengths: options.recordedLengths,
@@ -121,6 +128,7 @@ async function replay(path: string, options: ReplayArguments): Promise<void> {
       ...(options.speed === 1
         ? []
         : [`Arrivals, think and tool times pass ${options.speed} times faster than recorded.`]),
+      ...classNotes(rows, classes, servedClasses, deadlineMsFor),
       ...(stop.signal.aborted ? ['The run was stopped early.'] : []),
     ],
     classes: classesOf(result.workflows),
@@ -136,6 +144,26 @@ async function replay(path: string, options: ReplayArguments): Promise<void> {
       `${renderTerminal(report, { width: process.stdout.columns ?? 100, colour: usesColour(process.stdout) })}\n`,
     );
   if (options.out !== undefined) process.stderr.write(`report: ${join(options.out, 'report.html')} (.md, .json)\n`);
+}
+
+/** Whose deadlines the figures are held against, and which classes the gateway replaced. */
+function classNotes(
+  rows: readonly TraceRow[],
+  classes: readonly string[],
+  served: ReadonlyMap<string, ServedClass>,
+  deadlineMsFor: (name: string) => number,
+): string[] {
+  const deadlines = classes.map((name) => `${name} ${formatMs(deadlineMsFor(name))}`).join(', ');
+  const whose = served.size > 0 ? 'those of the classes at the gateway' : 'assumed, since the target names none';
+  const named = rows.some((row) => row.deadline_ms !== undefined);
+  const replaced = [...served].filter(([asked, { name }]) => asked !== name);
+  return [
+    ...(named ? [] : [`The trace names no deadlines: they are ${whose} (${deadlines}).`]),
+    ...replaced.map(
+      ([asked, { name }]) =>
+        `Calls of class ${asked} were served as ${name}: the key allows no more, or the gateway has no such class.`,
+    ),
+  ];
 }
 
 /** The fleet behind a Maestro gateway; undefined for any other endpoint. */

@@ -163,6 +163,27 @@ describe('maestro replay', () => {
     expect(JSON.parse(await readFile(join(out, 'report.json'), 'utf8'))).toEqual(JSON.parse(replayed.out));
   });
 
+  it('holds workflows without a deadline against that of their class at the gateway', async () => {
+    const sent: unknown[] = [];
+    server = createServer(({ url, headers }, response) => {
+      if (url === '/v1/models') return response.end('{"data":[{"id":"m"}]}');
+      if (url === '/v1/maestro/fleet') return response.writeHead(404).end();
+      if (url === '/v1/maestro/identity') return response.end('{"sloClass":"batch","deadlineMs":20000}');
+      sent.push([headers['x-maestro-class'], headers['x-maestro-deadline-ms']]);
+      return response.end('data: {"choices":[{"delta":{"content":"w"}}]}\n\ndata: [DONE]\n\n');
+    });
+    await new Promise<void>((resolve) => server!.listen(0, '127.0.0.1', resolve));
+    const target = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const trace = join(folder, 'no-deadline.jsonl');
+    await writeFile(trace, '{"request_id":"a","timestamp":0,"input_length":1,"output_length":1}\n');
+    const { out } = await run('replay', trace, '--target', target, '--json');
+    const { classes, run: played } = reportSchema.parse(JSON.parse(out));
+    expect(sent).toEqual([['interactive', '20000']]);
+    expect(classes).toMatchObject([{ name: 'interactive', deadlineMs: 20_000 }]);
+    expect(played.notes.join()).toContain('those of the classes at the gateway (interactive 20 s)');
+    expect(played.notes.join()).toContain('Calls of class interactive were served as batch');
+  });
+
   it('looks at the fleet no more when the replay has failed', async () => {
     const fleet = { atMs: 0, engines: [], gpus: [], outcomes: {}, kv: {}, coldStarts: {}, moves: {} };
     server = createServer((request, response) => {

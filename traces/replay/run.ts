@@ -42,8 +42,13 @@ export interface ReplayOptions {
 
 const DEFAULT_MAX_TOKENS = 2048;
 const DEFAULT_STAGE_TIMEOUT_MS = 3_600_000;
-const DEFAULT_DEADLINE_MS: Readonly<Record<string, number>> = { batch: 1_800_000 };
-const DEFAULT_INTERACTIVE_DEADLINE_MS = 60_000;
+/** Class of workflows that name none. */
+export const DEFAULT_CLASS = 'interactive';
+
+/** Deadline of a class where neither the trace nor the target says one. */
+export function defaultDeadlineMs(sloClass: string): number {
+  return sloClass === 'batch' ? 1_800_000 : 60_000;
+}
 
 /** Replays a trace against a live endpoint and returns what its client saw. */
 export async function runReplay(options: ReplayOptions): Promise<ReplayResult> {
@@ -69,9 +74,8 @@ export async function runReplay(options: ReplayOptions): Promise<ReplayResult> {
     send: (stage) => client.send(stage),
     speed: options.speed ?? 1,
     modelFor: (row) => options.modelFor?.(row) ?? row.model ?? 'default',
-    defaultClass: options.defaultClass ?? 'interactive',
-    deadlineMsFor:
-      options.deadlineMsFor ?? ((sloClass) => DEFAULT_DEADLINE_MS[sloClass] ?? DEFAULT_INTERACTIVE_DEADLINE_MS),
+    defaultClass: options.defaultClass ?? DEFAULT_CLASS,
+    deadlineMsFor: options.deadlineMsFor ?? defaultDeadlineMs,
     isolatedMs: options.isolatedMs ?? (() => undefined),
     onProgress: options.onProgress ?? (() => undefined),
   });
