@@ -154,7 +154,9 @@ describe('the live page', () => {
     expect(text('tiles')).toContain('calls waiting 4');
     expect(text('tiles')).toContain('calls at engines 5');
     expect(text('tiles')).toContain('30.0 %');
-    expect(text('tiles')).toContain('61 s of 2 calls, in sum');
+    expect(text('tiles')).toContain('61 s all calls in sum; 2 wakes');
+    expect(text('classes')).toContain('interactive 100 % 2 0 0 0');
+    expect(text('classes')).toContain('batch 50.0 % 1 1 0 9');
     expect(text('models')).toContain('llama-3.1-8b 1 of 1 5 3');
     expect(text('nodes')).toContain('a1 llama-3.1-8b awake 5 4 1');
     expect(text('nodes')).toContain('1,200 + 300 kept of 6,000 tokens');

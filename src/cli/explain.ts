@@ -66,7 +66,7 @@ async function fetchRecord(requestId: string, options: { target: string; key?: s
 }
 
 /** The record as text for a terminal. */
-function renderDecision(record: DecisionRecord): string {
+export function renderDecision(record: DecisionRecord): string {
   const { stage, context, prediction, outcome } = record;
   const lines: string[] = [];
   const row = (label: string, value: string) => lines.push(`${label.padEnd(12)} ${value}`);
@@ -79,7 +79,7 @@ function renderDecision(record: DecisionRecord): string {
   row('model', stage.model);
   row(
     'class',
-    `${stage.sloClass}, tenant ${stage.tenant}, deadline ${seconds(stage.deadlineMs - stage.arrivalMs)} after arrival`,
+    `${stage.sloClass}, tenant ${stage.tenant}, deadline of the workflow ${fromArrival(stage.deadlineMs - stage.arrivalMs)}`,
   );
   const { q30, q50, q95 } = prediction.outputTokens;
   row(
@@ -121,6 +121,11 @@ function bytesOf({ kvBytes }: DecisionRecord['prediction']): string {
   if (!kvBytes) return '';
   const { bound, shared } = kvBytes;
   return ` (${(bound / MiB).toFixed(0)} MiB${shared > 0 ? `, ${(shared / MiB).toFixed(0)} of them a shared prefix` : ''})`;
+}
+
+/** A call may come when its workflow is late already. */
+function fromArrival(ms: number): string {
+  return ms < 0 ? `was ${seconds(-ms)} before this call came` : `${seconds(ms)} after this call came`;
 }
 
 function seconds(ms: number): string {

@@ -40,15 +40,23 @@ function duration(seconds) {
   return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
 }
 
-/** Sums of one counter of the metrics page by the value of a label. */
-function sums(page, metric, label) {
+/** Workflows that are over, by class and result, as the metrics page counts them. */
+function endedByClass(page) {
   const found = {};
   for (const line of page.split('\n')) {
-    if (!line.startsWith(`${metric}{`)) continue;
-    const value = new RegExp(`[{,]${label}="([^"]*)"`).exec(line)?.[1] ?? '';
-    found[value] = (found[value] ?? 0) + Number(line.slice(line.lastIndexOf(' ')));
+    if (!line.startsWith('maestro_workflows_total{')) continue;
+    const [sloClass, result] = ['class', 'result'].map((label) => new RegExp(`[{,]${label}="([^"]*)"`).exec(line)?.[1]);
+    found[sloClass] ??= {};
+    found[sloClass][result] = Number(line.slice(line.lastIndexOf(' ')));
   }
   return found;
+}
+
+function summed(byClass) {
+  const sums = {};
+  for (const results of Object.values(byClass))
+    for (const [result, count] of Object.entries(results)) sums[result] = (sums[result] ?? 0) + count;
+  return sums;
 }
 
 /** In time, of all that ended and were not given up by their clients; undefined of none. */
@@ -103,7 +111,11 @@ function showTiles(fleet, results) {
           `of what max_tokens would take; ${percent(kv.usedByteSeconds / kv.maxTokenByteSeconds)} was used`,
         )
       : tile('KV memory promised', '–'),
-    tile('waits for weights', duration(coldStarts.requestSeconds), `of ${counted(coldStarts.count, 'call')}, in sum`),
+    tile(
+      'waits for weights',
+      duration(coldStarts.requestSeconds),
+      `all calls in sum; ${counted(coldStarts.count, 'wake')}`,
+    ),
   );
 }
 
@@ -136,6 +148,25 @@ function row(...cells) {
 }
 
 const numberCell = (value) => element('td', { className: 'number', text: value === undefined ? '–' : number(value) });
+
+function showClasses(byClass) {
+  const rows = Object.entries(byClass).map(([name, results]) => {
+    const all = share(results);
+    return row(
+      name,
+      element('td', { className: 'number', text: all ? percent(all.inTime) : '–' }),
+      ...['in_time', 'late', 'failed', 'cancelled'].map((result) => numberCell(results[result] ?? 0)),
+    );
+  });
+  $('classes').replaceChildren(
+    head(
+      ['class'],
+      ['in time', 'number'],
+      ...['by the deadline', 'late', 'failed', 'left by the client'].map((name) => [name, 'number']),
+    ),
+    element('tbody', {}, ...rows),
+  );
+}
 
 function showModels({ engines, queued }) {
   const models = [...new Set([...engines.map(({ model }) => model), ...Object.keys(queued)])].sort();
@@ -252,7 +283,8 @@ async function read() {
   if (fleetAnswer.status === 401) return askForKey();
   if (fleetAnswer.status !== 200) return showState(`the gateway answers with ${fleetAnswer.status}`, 'poor');
   const fleet = JSON.parse(fleetAnswer.text);
-  const results = sums(metrics.text, 'maestro_workflows_total', 'result');
+  const byClass = endedByClass(metrics.text);
+  const results = summed(byClass);
   const atMs = Date.now();
   history.push({
     ...{ atMs, results, running: fleet.engines.reduce((sum, { leases }) => sum + leases, 0) },
@@ -266,6 +298,7 @@ async function read() {
   $('order').textContent = `order: ${fleet.policy}`;
   showTiles(fleet, results);
   showCalls();
+  showClasses(byClass);
   showModels(fleet);
   showNodes(fleet);
 }
