@@ -23,7 +23,7 @@ import { emulatedTelemetry, watchGpus } from './gpu-telemetry.js';
 import { listen, refuseItself, refuseStrangers, refuseTakenPort } from './listening.js';
 import { ConfigReload, gatewayConfig, withLiveFields } from './live-config.js';
 import { liveTextVectors } from './live-text-vectors.js';
-import { modelPathOf } from './package-files.js';
+import { modelPathOf, packageVersion } from './package-files.js';
 import { rehearse } from './rehearsal.js';
 import { startReplayThread } from './replay-thread.js';
 import { ResidueGuard } from './residue-guard.js';
@@ -90,6 +90,10 @@ export async function serve(options: ServeOptions): Promise<Served> {
   const launched = options.vllmUrls ? { ...config, fleet: { ...config.fleet, nodes: [] } } : config;
   const giveBackState = hasLaunches(launched) ? claimStateDir(config.fleet.stateDir) : () => undefined;
   const logger = createLogger({ level: config.observe.logLevel });
+  logger.info(
+    { version: packageVersion(), node: process.version, pid: process.pid, file: options.loaded?.file },
+    'maestro starts',
+  );
   const clock = new WallClock(timeScale);
   const emulated = options.vllmUrls ? [] : toEmulatedNodes(config);
   const fleet = emulated.length > 0 ? await startEmulatedFleet({ nodes: emulated, timeScale, logger }) : undefined;

@@ -1,9 +1,10 @@
-import { collectDefaultMetrics, type Registry } from 'prom-client';
+import { collectDefaultMetrics, Gauge, type Registry } from 'prom-client';
 import type { LocalLevels } from '../bus/local.js';
 import type { TelemetryWatch } from '../engine/telemetry/telemetry-watch.js';
 import { exportFleet } from '../observe/fleet-metrics.js';
 import { exportTotal } from '../observe/metrics.js';
 import type { TextVectors } from '../predict/text-vectors/service.js';
+import { packageVersion } from './package-files.js';
 
 /** What the levels and this process know, for the metrics page. */
 export function exportLevels(
@@ -15,6 +16,12 @@ export function exportLevels(
   exportFleet(registry, () => levels.scheduling.fleet());
   // CPU, memory, open files and the delay of the event loop, under prom-client's usual names.
   collectDefaultMetrics({ register: registry });
+  new Gauge({
+    name: 'maestro_build_info',
+    help: '1, with the version of Maestro that serves; compare it before and after an upgrade',
+    labelNames: ['version'],
+    registers: [registry],
+  }).set({ version: packageVersion() }, 1);
   exportTotal(
     registry,
     'maestro_decision_log_lost_total',

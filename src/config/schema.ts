@@ -174,7 +174,13 @@ const observe = z
       .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
       .default('info')
       .describe('Least severe level that is logged.'),
-    decisionLog: z.string().min(1).exactOptional().describe('File that gets one JSON line for each decision.'),
+    decisionLog: z
+      .string()
+      .min(1)
+      .exactOptional()
+      .describe(
+        'File that gets one JSON line for each decision; `endedAt` is the time of day, other times are milliseconds since the start.',
+      ),
   })
   .prefault({});
 

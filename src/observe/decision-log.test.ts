@@ -28,6 +28,17 @@ describe('DecisionLog', () => {
     expect(log.get('e')).toBeDefined();
   });
 
+  it('writes when a request ended by the time of day, since its own times count from the start of the process', () => {
+    const lines: string[] = [];
+    const log = new DecisionLog({
+      capacity: 1,
+      file: { write: (line) => void lines.push(line), end: async () => undefined, lost: 0 },
+      unixMs: () => 1_700_000_000_000,
+    });
+    log.close(record('a'), 5);
+    expect(lines.map((line) => JSON.parse(line))).toEqual([{ endedAt: '2023-11-14T22:13:20.000Z', ...record('a') }]);
+  });
+
   it('knows the newest', () => {
     const log = new DecisionLog({ capacity: 2 });
     expect(log.last()).toBeUndefined();

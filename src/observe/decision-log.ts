@@ -5,7 +5,9 @@ export interface DecisionLogOptions {
   /** How many records stay in memory for `maestro explain`; the oldest leave first. */
   readonly capacity: number;
   /** JSONL file to which every finished record is appended, for training and audits. */
-  readonly file?: LineFile | undefined;
+  readonly file?: Pick<LineFile, 'write' | 'end' | 'lost'> | undefined;
+  /** Time of day, Unix milliseconds: the times in records count from the start of the process, and the file outlives it. */
+  readonly unixMs?: (() => number) | undefined;
 }
 
 /** How long the records in memory are to reach back. */
@@ -39,7 +41,7 @@ export class DecisionLog {
 
   /** Takes the record of a request that has ended. `nowMs` never goes back. */
   close(record: DecisionRecord, nowMs: number): void {
-    this.options.file?.write(JSON.stringify(record));
+    if (this.options.file) this.options.file.write(this.line(record));
     this.newest = record;
     if (!this.keeps(record, nowMs)) return;
     this.ring[this.next] = record;
@@ -53,6 +55,11 @@ export class DecisionLog {
 
   get(stageId: string): DecisionRecord | undefined {
     return this.newestThat(({ stage }) => stage.stageId === stageId);
+  }
+
+  private line(record: DecisionRecord): string {
+    const endedAt = new Date((this.options.unixMs ?? Date.now)()).toISOString();
+    return `{"endedAt":"${endedAt}",${JSON.stringify(record).slice(1)}`;
   }
 
   private newestThat(fits: (record: DecisionRecord) => boolean): DecisionRecord | undefined {

@@ -1,4 +1,4 @@
-import { type DestinationStream, type Logger, pino } from 'pino';
+import { type DestinationStream, type Logger, pino, stdTimeFunctions } from 'pino';
 
 export type { Logger } from 'pino';
 
@@ -21,6 +21,9 @@ export function createLogger(options: LogOptions): Logger {
     {
       level: options.level,
       base: null,
+      // Read by people and by log stores, which know neither numbers of levels nor milliseconds since 1970.
+      formatters: { level: (label) => ({ level: label }) },
+      timestamp: stdTimeFunctions.isoTime,
       redact: { paths, censor: '[secret]' },
       hooks: { streamWrite: (line) => line.replace(SECRET_TEXT, '$1[secret]') },
     },

@@ -65,6 +65,17 @@ describe('createLogger', () => {
     expect(lines.join('')).not.toContain('canary');
   });
 
+  it('names levels and tells the time of day, as people and log stores read them', () => {
+    const lines: string[] = [];
+    const logger = createLogger({ level: 'info', destination: { write: (line) => lines.push(line) } });
+    logger.warn('engine is down');
+    expect(JSON.parse(lines[0]!)).toEqual({
+      level: 'warn',
+      time: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
+      msg: 'engine is down',
+    });
+  });
+
   it('takes no word that ends like a key for one', () => {
     const lines: string[] = [];
     const logger = createLogger({ level: 'info', destination: { write: (line) => lines.push(line) } });

@@ -6,6 +6,7 @@ import { parser } from '@prometheus-io/lezer-promql';
 import { request } from 'undici';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
+import { packageVersion } from '../../src/cli/package-files.js';
 import { type Served, serve } from '../../src/cli/serve.js';
 import { parseConfig } from '../../src/config/load.js';
 import { until } from './agent-process.js';
@@ -98,6 +99,10 @@ describe('deploy/monitoring', () => {
     );
     expect(unknown).toEqual([]);
     expect(queries().flatMap(metricsOf)).toContain('maestro_workflows_total');
+  });
+
+  it('says which version serves', () => {
+    expect(page).toContain(`maestro_build_info{version="${packageVersion()}"} 1`);
   });
 
   it('has its labels', () => {
