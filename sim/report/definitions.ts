@@ -58,8 +58,8 @@ export const DEFINITIONS: { metric: string; unit: string; meaning: string }[] = 
       'From the choice of an engine until its weights were ready, as the gateway reports it. Only requests that waited.',
   },
   {
-    metric: 'request goodput',
-    unit: 'requests/s',
+    metric: 'within targets, request goodput',
+    unit: 'share, requests/s',
     meaning:
       'Completed requests within the TTFT and TPOT targets of their class; a target that is not set counts as met.',
   },
@@ -68,6 +68,11 @@ export const DEFINITIONS: { metric: string; unit: string; meaning: string }[] = 
     unit: 'byte-seconds',
     meaning:
       'KV memory promised to stages, what promising prompt + max_tokens would have taken, and what they truly filled, each integrated over the whole run.',
+  },
+  {
+    metric: 'KV overflow',
+    unit: 'share',
+    meaning: 'Windows of a node in which more KV memory was filled than was promised.',
   },
   {
     metric: 'where the time goes',

@@ -9,7 +9,7 @@ import {
   formatRatio,
   MISSING,
 } from './format.js';
-import type { Report, RequestGroup, RequestStats, WorkflowStats } from './schema.js';
+import type { Report, RequestGroup, RequestStats, WorkflowGroup, WorkflowStats } from './schema.js';
 
 /** `report.md`: the numbers of the report as GitHub-flavoured Markdown. */
 export function renderMarkdown(report: Report): string {
@@ -38,6 +38,8 @@ export function renderMarkdown(report: Report): string {
       ],
     ]),
     section('Workflows', workflowTable(report)),
+    section('Tenants', workflowGroupTable('tenant', report.tenants)),
+    section('Templates', workflowGroupTable('template', report.templates)),
     section('Requests', requestTable(report)),
     section('Where the time goes', phaseTable(report)),
     section('Fleet', fleetLines(report)),
@@ -57,35 +59,43 @@ export function renderMarkdown(report: Report): string {
   return `${parts.filter((part) => part !== '').join('\n\n')}\n`;
 }
 
-function workflowTable(report: Report): string {
-  const row = (name: string, stats: WorkflowStats, deadlineMs: number | null): string[] => [
-    name,
-    formatMs(deadlineMs),
+const WORKFLOW_HEAD = [
+  ...['workflows', 'attainment', 'goodput', 'late', 'failed', 'unfinished'],
+  ...['duration p50', 'p95', 'p99', 'slowdown p50', 'p95'],
+];
+
+function workflowCells(stats: WorkflowStats): string[] {
+  return [
     formatNumber(stats.workflows),
     formatPercent(stats.attainment),
     formatRate(stats.goodputPerSecond),
+    formatNumber(stats.completed - stats.met),
     formatNumber(stats.failed),
     formatNumber(stats.unfinished),
     formatMs(stats.durationMs.p50),
     formatMs(stats.durationMs.p95),
+    formatMs(stats.durationMs.p99),
     formatRatio(stats.slowdown.p50),
     formatRatio(stats.slowdown.p95),
   ];
+}
+
+function workflowTable(report: Report): string {
   return table(
+    ['class', 'deadline', ...WORKFLOW_HEAD],
     [
-      'class',
-      'deadline',
-      'workflows',
-      'attainment',
-      'goodput',
-      'failed',
-      'unfinished',
-      'duration p50',
-      'p95',
-      'slowdown p50',
-      'p95',
+      ...report.classes.map((sloClass) => [sloClass.name, formatMs(sloClass.deadlineMs), ...workflowCells(sloClass)]),
+      ['all', MISSING, ...workflowCells(report.overall)],
     ],
-    [...report.classes.map((c) => row(c.name, c, c.deadlineMs)), row('all', report.overall, null)],
+  );
+}
+
+/** Workflows by tenant or template, where there is more than one. */
+function workflowGroupTable(head: string, groups: readonly WorkflowGroup[]): string {
+  if (groups.length < 2) return '';
+  return table(
+    [head, ...WORKFLOW_HEAD],
+    groups.map((group) => [group.name, ...workflowCells(group)]),
   );
 }
 
@@ -108,7 +118,7 @@ function requestCells(stats: RequestStats): string[] {
 
 const REQUEST_HEAD = [
   'requests',
-  'in SLO',
+  'within targets',
   'TTFT p50',
   'p95',
   'TPOT p50',

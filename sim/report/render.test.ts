@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -84,6 +84,26 @@ function unbalanced(markup: string): string[] {
   }
   return open;
 }
+
+describe('the same figures in text', () => {
+  it('has the workflows of each tenant, late ones beside failed ones, and explains its columns', () => {
+    const text = renderMarkdown(buildReport(sampleRun({ workflows: 40, samplesPerEngine: 4, seed: 1 })));
+    const [head] = /^\| tenant \|.*$/m.exec(text)!;
+    expect(head).toContain('| attainment | goodput | late | failed | unfinished |');
+    expect(text).toContain('| within targets |');
+    expect(text).toContain('| within targets, request goodput | share, requests/s |');
+  });
+
+  it('leaves nothing beside a report that has no room', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'maestro-full-'));
+    await symlink('/dev/full', join(folder, `.report.html.${process.pid}.partial`));
+    await expect(writeReport(folder, input({}))).rejects.toMatchObject({
+      ...{ code: 'ENOSPC', path: join(folder, 'report.html') },
+    });
+    expect(await readdir(folder)).toEqual([]);
+    await rm(folder, { recursive: true });
+  });
+});
 
 describe('renderHtml', () => {
   it('lets no text from outside become markup', () => {

@@ -1,4 +1,4 @@
-import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { buildReport } from './build.js';
 import { renderHtml } from './html.js';
@@ -36,8 +36,14 @@ export async function writeFiles(
   for (const [name, content] of files) {
     const path = join(directory, name);
     const partial = join(directory, `.${name}.${process.pid}.partial`);
-    await writeFile(partial, content);
-    await rename(partial, path);
+    try {
+      await writeFile(partial, content);
+      await rename(partial, path);
+    } catch (error) {
+      await rm(partial, { force: true });
+      // A write that fails for lack of room does not say where.
+      throw Object.assign(error as Error, { path });
+    }
     paths.push(path);
   }
   return paths;
