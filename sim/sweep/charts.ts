@@ -44,7 +44,7 @@ export function loadFigure(group: CellGroup): Figure {
   return {
     title: `${group.workload}, deadlines ${group.deadlineRule}`,
     caption:
-      'Share of workflows in time against the load; bars are 95 % intervals over the seeds, without an end where they leave the picture. Dashed: with foresight; black: what no policy can exceed.',
+      'Share of workflows in time against the load; bars are 95 % intervals over the seeds, without an end where they leave the picture. Dashed: with foresight, and the bound that no policy can exceed.',
     legend: [...legend, { label: BOUND, swatch: 'ink', shape: 'dashed' }],
     svg: svg(
       HALF_WIDTH,

@@ -70,7 +70,16 @@ export function openJournal(
   const rows = found?.plan.key === plan.key ? found.rows : new Map<number, RunRow>();
   if (found?.plan.key === plan.key) dropCutLine(path);
   else writeFileSync(path, `${JSON.stringify({ format: JOURNAL_FORMAT, plan })}\n`);
-  return { rows, add: (index, row) => appendFileSync(path, `${JSON.stringify({ index, row })}\n`) };
+  return { rows, add: (index, row) => append(path, `${JSON.stringify({ index, row })}\n`) };
+}
+
+function append(path: string, line: string): void {
+  try {
+    appendFileSync(path, line);
+  } catch (error) {
+    // A write that fails for lack of room does not say where.
+    throw Object.assign(error as Error, { path });
+  }
 }
 
 /** Whatever else stands there is to be replaced. */

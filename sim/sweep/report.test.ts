@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
@@ -11,7 +11,7 @@ import type { NodeVariant } from '../types.js';
 import { loadFigure } from './charts.js';
 import { executeSweep } from './execute.js';
 import { renderSweepHtml } from './html.js';
-import { JOURNAL_FILE, readJournal } from './journal.js';
+import { JOURNAL_FILE, openJournal, readJournal } from './journal.js';
 import { renderSweepMarkdown } from './markdown.js';
 import { type PlannedCell, planSweep } from './plan.js';
 import { policyColours } from './policy-colours.js';
@@ -80,6 +80,12 @@ describe('the report of a sweep', () => {
     };
     const ablations = [{ ...report.runs[0]!, node }];
     expect(sweepReportSchema.safeParse({ ...report, ablations }).error).toBeUndefined();
+  });
+
+  it('says how many runs and workflows a figure is the mean of, and what its mark means', () => {
+    const text = renderSweepMarkdown(report);
+    expect(text).toContain('n = 2 runs (seeds) of each policy and load, each of 40 workflows after the warm-up.');
+    expect(text).toContain('marked (◂ or green)');
   });
 
   it('has its JSON Schema in the documentation; -u brings it up to date', async () => {
@@ -175,6 +181,17 @@ describe('the report of a sweep', () => {
       expect(readJournal(directory)?.rows.size).toBe(4);
     }
     writeFileSync(path, text);
+  });
+
+  it('names the file that has no room for a run', () => {
+    const full = mkdtempSync(join(tmpdir(), 'maestro-full-'));
+    const { add } = openJournal(full, plan);
+    rmSync(join(full, JOURNAL_FILE));
+    symlinkSync('/dev/full', join(full, JOURNAL_FILE));
+    expect(() => add(0, report.runs[0]!)).toThrow(
+      expect.objectContaining({ code: 'ENOSPC', path: join(full, JOURNAL_FILE) }),
+    );
+    rmSync(full, { recursive: true });
   });
 
   it('does not go on with runs of other code', async () => {

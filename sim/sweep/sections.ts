@@ -36,6 +36,7 @@ export interface Section {
 /** Of the tables of {@link groupSection}. */
 const MEANINGS = [
   'in time: workflows that finished within their deadline, of those that arrived after the warm-up. ±: 95 % interval over the seeds.',
+  'marked (◂ or green): the highest mean of the policies that serve; where intervals overlap, another may be as good.',
   'possible: what is left up to the bound that no policy can exceed.',
   'worst 1 % wait: time beyond that of the same workflow alone on an idle fleet, which one workflow in a hundred exceeds.',
   'slowdown: time of a workflow over that alone on an idle fleet. Of completed ones.',
@@ -89,6 +90,7 @@ function groupSection(group: CellGroup, { runs }: SweepReport): Section {
   return {
     title: `${group.workload}, deadlines ${group.deadlineRule}`,
     blocks: [
+      list([sampleOf(group, runs)]),
       tableBlock(attainmentTable(group)),
       ...(room ? [tableBlock(room)] : []),
       ...group.loads.map((load): Block => {
@@ -97,6 +99,16 @@ function groupSection(group: CellGroup, { runs }: SweepReport): Section {
       }),
     ],
   };
+}
+
+/** How much each figure of a group is the mean of. */
+function sampleOf({ workload, deadlineRule }: CellGroup, runs: SweepReport['runs']): string {
+  const own = runs.filter((run) => run.workload === workload && run.deadlineRule === deadlineRule);
+  const seeds = new Set(own.map(({ seed }) => seed)).size;
+  const counts = own.map(({ workflows }) => workflows);
+  const [least, most] = [Math.min(...counts), Math.max(...counts)];
+  const counted = least === most ? `${least}` : `${least} to ${most}`;
+  return `n = ${seeds} ${seeds === 1 ? 'run (seed)' : 'runs (seeds)'} of each policy and load, each of ${counted} workflows after the warm-up.`;
 }
 
 function variants(title: string, column: string, rows: SweepReport['ablations']): Section[] {

@@ -7,7 +7,7 @@ import type { SimRow } from '../types.js';
 import type { Run } from './runs.js';
 
 /** Limit of a stage for which the trace has none; raised where its answer is longer. */
-const DEFAULT_MAX_TOKENS = 4_096;
+export const DEFAULT_MAX_TOKENS = 4_096;
 
 /** The `max_tokens` of a call, as a replay sends it. */
 export function limitOf({ max_tokens, output_length }: TraceRow): number {

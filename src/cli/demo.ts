@@ -15,7 +15,7 @@ import { prepareFolder } from '../observe/make-folder.js';
 import { FleetRecorder } from './fleet-recorder.js';
 import { port } from './numbers.js';
 import { paint, progressLine, usesColour } from './output.js';
-import { demoFleetPath, demoTracePath } from './package-files.js';
+import { demoFleetPath, demoTracePath, packageVersion } from './package-files.js';
 import { type Served, serve } from './serve.js';
 import { stopOnSignal } from './server-process.js';
 import { slownessNote, TimerLag } from './timer-lag.js';
@@ -158,6 +158,7 @@ async function replayAndReport(
     warmupMs: 0,
     trace: traceName.startsWith('..') ? options.trace : traceName,
     notes: [
+      `Played by maestro ${packageVersion()}.`,
       'The engines are emulated: times come from a step-time model, not from GPUs. The path is real: HTTP, streams, scheduling, sleep and wake.',
       ...(slow === undefined ? [] : [slow]),
     ],

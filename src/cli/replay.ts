@@ -17,6 +17,7 @@ import { prepareFolder } from '../observe/make-folder.js';
 import { FleetRecorder } from './fleet-recorder.js';
 import { nonNegative, positive, positiveInteger } from './numbers.js';
 import { progressLine, usesColour } from './output.js';
+import { packageVersion } from './package-files.js';
 import { keyOf, parseTarget, shownArguments } from './target.js';
 
 interface ReplayArguments {
@@ -125,6 +126,7 @@ async function replay(path: string, options: ReplayArguments): Promise<void> {
     warmupMs: options.warmup,
     trace: basename(path),
     notes: [
+      `Played by maestro ${packageVersion()}.`,
       ...(options.speed === 1
         ? []
         : [`Arrivals, think and tool times pass ${options.speed} times faster than recorded.`]),

@@ -10,6 +10,7 @@ import type { SweepCell, SweepWorkload } from '../../sim/sweep/types.js';
 import type { SimResult } from '../../sim/types.js';
 import { MaestroError } from '../model/error.js';
 import { printJson, renderTable } from './output.js';
+import { packageVersion } from './package-files.js';
 
 /** What to tell of a single run. */
 export interface RunDetails {
@@ -67,7 +68,10 @@ export async function tellRun(
     durationMs: result.counters.simulatedMs,
     warmupMs: workload.warmupShare * lastArrivalMs,
     trace: workload.name,
-    notes: ['Simulated: the clock of the run starts at zero, and the gaps between tokens are the mean of their call.'],
+    notes: [
+      `Played by maestro ${packageVersion()}.`,
+      'Simulated: the clock of the run starts at zero, and the gaps between tokens are the mean of their call.',
+    ],
     classes: [...workload.classes],
     workflows: [...result.workflows],
     stages: [...result.stages],

@@ -29,7 +29,7 @@ import { MaestroError } from '../model/error.js';
 import { prepareFile, prepareFolder } from '../observe/make-folder.js';
 import { fractionOrNone, positive, positiveInteger } from './numbers.js';
 import { type Progress, progressLine, renderTable } from './output.js';
-import { demoFleetPath, demoTracePath } from './package-files.js';
+import { demoFleetPath, demoTracePath, packageVersion } from './package-files.js';
 import { simRules } from './sim-rules.js';
 import { tellRun, wantsDetails } from './sim-run.js';
 import { type NamedWorkload, sweepWorkload } from './sweep-workload.js';
@@ -179,7 +179,7 @@ async function understand(options: GivenArguments, progress: Progress): Promise<
 
 async function playOne({ options, workload, node }: Asked): Promise<void> {
   const { policy, load, seed } = options;
-  const command = `${commandOf(options, workload.capacitySpeed)} --seed ${seed}`;
+  const command = commandOf(options, workload.capacitySpeed);
   const cell = { ...cellOf(workload.name, options, node), policy: policy[0]!, load: load[0]!, seed };
   await tellRun(workload, cell, command, options);
 }
@@ -190,16 +190,23 @@ async function playAll({ options, workload, node, remarks }: Asked, progress: Pr
     {
       title: `${workload.name}: ${options.policy.join(', ')}`,
       command: commandOf(options, workload.capacitySpeed),
-      notes: [...NOTES, ...remarks, ...workload.notes],
+      notes: [`Played by maestro ${packageVersion()}.`, ...NOTES, ...remarks, ...workload.notes],
     },
     [workload],
     cellsOf(workload.name, options, node),
   );
   const startedMs = performance.now();
+  const onInterrupt = () => {
+    progress.done();
+    if (out !== undefined)
+      process.stderr.write(`runs that have ended are in ${out}: the same command goes on from there\n`);
+    process.exit(130);
+  };
+  process.once('SIGINT', onInterrupt);
   const found = await executeSweep(plan, [workload], {
     ...{ directory: out, replace: force, shard, jobs },
     onProgress: (done, total) => progress.update(`${done} of ${total} runs`),
-  });
+  }).finally(() => process.removeListener('SIGINT', onInterrupt));
   progress.done();
   if (shard) {
     process.stderr.write(
@@ -304,10 +311,15 @@ function cellOf(workload: string, { deadline, placement, reservation, weights }:
 
 /** The command that gives the same results, without what does not change them. */
 function commandOf(options: GivenArguments, capacity: number): string {
-  const { trace, fleet, policy, load, seeds, deadline, placement, reservation, warmup, limitWorkflows, modelMap } =
-    options;
+  const { trace, fleet, policy, load, deadline, placement, reservation, warmup, limitWorkflows, modelMap } = options;
+  const { detail, perfetto, explain } = options;
   return [
-    `maestro sim --trace ${basename(trace)} --fleet ${basename(fleet)} --policy ${policy.join(',')} --load ${load.join(',')} --seeds ${seeds}`,
+    `maestro sim --trace ${basename(trace)} --fleet ${basename(fleet)} --policy ${policy.join(',')} --load ${load.join(',')}`,
+    // What asks for one run in place of a sweep.
+    ...(wantsDetails(options) ? [`--seed ${options.seed}`] : [`--seeds ${options.seeds}`]),
+    ...(detail === undefined ? [] : [`--detail ${basename(detail)}`]),
+    ...(perfetto === undefined ? [] : [`--perfetto ${basename(perfetto)}`]),
+    ...(explain === undefined ? [] : [`--explain ${explain}`]),
     `--deadline ${deadline} --placement ${placement} --reservation ${reservation} --capacity ${capacity} --warmup ${warmup}`,
     ...(options.weights === undefined ? [] : [`--weights ${options.weights}`]),
     ...(limitWorkflows === undefined ? [] : [`--limit-workflows ${limitWorkflows}`]),

@@ -1,6 +1,7 @@
 import { findCapacity } from '../../sim/sweep/capacity.js';
 import type { SweepWorkload } from '../../sim/sweep/types.js';
 import type { QueueRules } from '../../sim/types.js';
+import { DEFAULT_MAX_TOKENS } from '../../sim/world/stages.js';
 import { chooseModels } from '../../traces/replay/models.js';
 import type { TraceRow } from '../../traces/schema.js';
 import { groupWorkflows, type TraceWorkflow } from '../../traces/workflow.js';
@@ -95,7 +96,14 @@ function notesOn(all: readonly TraceWorkflow[], nodes: readonly NodeSpec[], conf
   const strange = [...new Set(all.map(({ sloClass }) => sloClass))].filter(
     (name) => name !== undefined && config.classes.every((each) => each.name !== name && each.kind !== name),
   );
+  const calls = all.flatMap(({ rows }) => rows);
+  const unlimited = calls.filter(({ max_tokens }) => max_tokens === undefined).length;
   return [
+    ...(unlimited > 0
+      ? [
+          `${unlimited} of ${calls.length} calls name no max_tokens: ${DEFAULT_MAX_TOKENS} are taken for it, or the length of the answer where that is more.`,
+        ]
+      : []),
     ...(untimed > 0 ? [`${untimed} of ${all.length} workflows have no arrival time and are left out.`] : []),
     ...(tooLong > 0
       ? [

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { reportSchema } from '../../sim/report/index.js';
 import { FleetRecorder } from './fleet-recorder.js';
+import { packageVersion } from './package-files.js';
 import { runCli } from './program.js';
 
 let folder: string;
@@ -132,6 +133,22 @@ describe('maestro trace', () => {
     expect([code, out]).toEqual([1, '']);
     expect(err).toContain(message);
     expect(err).not.toContain('bug');
+  });
+});
+
+describe('maestro sim', () => {
+  it('prints in the report of one run the command that plays this run, and the version', async () => {
+    const out = join(folder, 'one-run');
+    const detail = join(folder, 'requests.csv');
+    const limits = ['--capacity', '1', '--limit-workflows', '2', '--warmup', '0'];
+    const { code, err } = await run(
+      ...['sim', '--policy', 'fcfs', '--load', '1', '--seed', '2', ...limits, '--detail', detail, '--out', out],
+    );
+    expect([code, err]).toEqual([0, expect.stringContaining('report of the run')]);
+    const report = reportSchema.parse(JSON.parse(await readFile(join(out, 'report.json'), 'utf8')));
+    expect(report.run.command).toContain('--load 1 --seed 2 --detail requests.csv --deadline class');
+    expect(report.run.command).not.toContain('--seeds');
+    expect(report.run.notes).toContain(`Played by maestro ${packageVersion()}.`);
   });
 });
 
