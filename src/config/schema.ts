@@ -79,7 +79,7 @@ const scheduling = z
     starvationBound: duration()
       .prefault('10m')
       .describe(
-        'After this wait a stage of a `batch` class is overdue. While a model has overdue stages, one in twenty of its dispatches goes to the longest overdue one, whatever the policy says; and one that waits for KV memory is then overtaken no more by stages that fit.',
+        'After this wait a stage of a `batch` class is overdue. While a model has overdue stages, one in twenty of its dispatches goes to the longest overdue one, whatever the policy says; and, within the same share, nothing begins until one that waits for KV memory fits. Who is late already waits for that as long as batch.',
       ),
     interactiveStarvationBound: duration().prefault('1m').describe('The same for stages of `interactive` classes.'),
     minResidency: duration()

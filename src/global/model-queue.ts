@@ -82,7 +82,8 @@ class ClassQueue {
 /**
  * The waiting stages of one model. Interactive stages go before batch ones, except for two small shares: one for batch, so that
  * it always moves, and one for the oldest overdue stage, so that no policy starves anybody: a stage with n older overdue ones
- * before it leaves within (n + 1) ÷ guardShare dispatches. Both shares are counted in dispatches, without chance.
+ * before it leaves within (n + 1) ÷ guardShare dispatches. Both shares are counted in dispatches, without chance. The second share
+ * also pays for blocked stages that are waited for: while their memory comes free, nothing else begins.
  */
 export class ModelQueue {
   private readonly lengthSteps = new LoadSteps();
@@ -215,16 +216,18 @@ export class ModelQueue {
 
   /**
    * The stage that should go next. `passed` is the stage it is let before out of turn, whose place among others it may claim.
-   * While stages are blocked, others are named only until one of them has been passed for too long.
+   * Nobody while a blocked stage that has been passed for too long is waited for.
    */
   choose(
     nowMs: number,
     mayBegin: MayBegin,
   ): { readonly next: QueuedStage; readonly passed: QueuedStage | undefined } | undefined {
-    if (this.isWaitedFor(nowMs)) return undefined;
+    const guards = this.guardCredit >= ONE;
+    // The engine runs empty meanwhile, so this too has to keep within the share of the guard.
+    if (guards && this.blocked.some((blocked) => this.isPassedTooLong(blocked, nowMs))) return undefined;
     const inOrder = this.interactive.first(mayBegin) ?? this.batch.first(mayBegin);
     // What has waited for too long goes whatever else may begin: nothing starves behind a full memory either.
-    const overdue = this.guardCredit >= ONE ? this.oldestOverdue(nowMs) : undefined;
+    const overdue = guards ? this.oldestOverdue(nowMs) : undefined;
     if (overdue) return { next: overdue, passed: inOrder };
     if (!inOrder) return undefined;
     const batch = this.batchCredit >= ONE ? this.batch.first(mayBegin) : undefined;
@@ -257,11 +260,14 @@ export class ModelQueue {
   /** Takes a chosen stage (or a blocked one) out to start it, and settles the shares. */
   take(queued: QueuedStage, nowMs: number): void {
     const { batchShare, guardShare } = this.discipline;
-    if (this.oldestOverdue(nowMs)) this.guardCredit = Math.min(1 + guardShare, this.guardCredit + guardShare);
+    const overdue = this.oldestOverdue(nowMs);
+    const passed = this.blocked.filter((blocked) => this.isPassedTooLong(blocked, nowMs));
+    if (overdue || passed.length > 0) this.guardCredit = Math.min(1 + guardShare, this.guardCredit + guardShare);
     if (this.batch.size > 0 && this.interactive.size > 0) {
       this.batchCredit = Math.min(1 + batchShare, this.batchCredit + batchShare);
     }
-    if (this.guardCredit >= ONE && this.oldestOverdue(nowMs) === queued) this.guardCredit -= 1;
+    const guarded = passed.length > 0 ? passed.includes(queued) : queued === overdue;
+    if (this.guardCredit >= ONE && guarded) this.guardCredit -= 1;
     if (this.batchCredit >= ONE && queued.kind === 'batch') this.batchCredit -= 1;
     this.remove(queued);
     this.inFlight += 1;
@@ -283,14 +289,11 @@ export class ModelQueue {
     return this.waiting[this.rekeyLeft];
   }
 
-  /** Has a blocked stage been passed for as long as makes a waiting one overdue? */
-  private isWaitedFor(nowMs: number): boolean {
-    if (this.blocked.length === 0) return false;
+  /** Has a blocked stage been passed for as long as makes a waiting one overdue? One that is late already has nothing left to lose, so it waits as long as batch does. */
+  private isPassedTooLong({ kind, workflow, blockedSinceMs }: QueuedStage, nowMs: number): boolean {
     const { interactiveOverdueMs, batchOverdueMs } = this.discipline;
-    return this.blocked.some(
-      ({ kind, blockedSinceMs }) =>
-        nowMs - blockedSinceMs >= (kind === 'interactive' ? interactiveOverdueMs : batchOverdueMs),
-    );
+    const patient = kind === 'batch' || nowMs > workflow.deadlineMs;
+    return nowMs - blockedSinceMs >= (patient ? batchOverdueMs : interactiveOverdueMs);
   }
 
   private oldestOverdue(nowMs: number): QueuedStage | undefined {

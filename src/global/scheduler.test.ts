@@ -161,22 +161,38 @@ describe('GlobalScheduler: late binding', () => {
   });
 
   it('lets stages that fit pass one whose KV does not, but not for ever', () => {
-    const bench = new Bench({ interactiveOverdueMs: 1_000 });
-    const big = bench.submit({}, { kvTokens: { q50: 1, bound: 50_000 } });
-    for (let index = 0; index < 4; index++) bench.submit();
-    const starts = (nowMs: number) => {
-      bench.capacity(1, { maxKvTokens: 10_000 });
+    const bench = new Bench({ interactiveOverdueMs: 1_000, guardShare: 0.5 });
+    const bigs = [1, 2].map(() => bench.submit({ deadlineMs: 60_000 }, { kvTokens: { q50: 1, bound: 50_000 } }));
+    for (let index = 0; index < 8; index++) bench.submit();
+    const starts = (nowMs: number, maxKvTokens = 10_000) => {
+      bench.capacity(1, { maxKvTokens });
       return bench.dispatch(nowMs);
     };
-    expect([starts(0), starts(500), starts(999), starts(1_000), starts(5_000)]).toEqual([
+    expect([starts(0), starts(500), starts(999)]).toEqual([['s2'], ['s3'], ['s4']]);
+    // Both are overdue: of two dispatches one is theirs, and nothing else begins until it can be made.
+    expect([starts(1_000), starts(1_001), starts(1_002), starts(5_000)]).toEqual([['s5'], ['s6'], [], []]);
+    expect(starts(5_000, 60_000)).toEqual([bigs[0]]);
+    expect([starts(5_001), starts(5_002), starts(5_003)]).toEqual([['s7'], [], []]);
+    expect(starts(6_000, 60_000)).toEqual([bigs[1]]);
+    expect([starts(6_001), starts(6_002)]).toEqual([['s8'], ['s9']]);
+  });
+
+  it('waits for a stage whose KV does not fit as long as for batch where it is late in any case', () => {
+    const bench = new Bench({ interactiveOverdueMs: 1_000, batchOverdueMs: 8_000, guardShare: 1, policy: EDF });
+    const big = bench.submit({ deadlineMs: 500 }, { kvTokens: { q50: 1, bound: 50_000 } });
+    for (let index = 0; index < 4; index++) bench.submit({ deadlineMs: 600_000 + index });
+    const starts = (nowMs: number, maxKvTokens = 10_000) => {
+      bench.capacity(1, { maxKvTokens });
+      return bench.dispatch(nowMs);
+    };
+    expect([starts(0), starts(1_000), starts(7_999), starts(8_000), starts(8_001)]).toEqual([
       ['s1'],
       ['s2'],
       ['s3'],
-      [],
+      ['s4'],
       [],
     ]);
-    bench.capacity(2, { maxKvTokens: 60_000 });
-    expect(bench.dispatch(5_000)).toEqual([big, 's4']);
+    expect(starts(9_000, 60_000)).toEqual([big]);
   });
 
   it('looks past several stages whose KV does not fit, and starts them in their order when it does', () => {
@@ -218,13 +234,15 @@ describe('GlobalScheduler: late binding', () => {
   });
 
   it('gives a blocked stage back when it is cancelled', () => {
-    const bench = new Bench({ interactiveOverdueMs: 0 });
-    const big = bench.submit({}, { kvTokens: { q50: 1, bound: 50_000 } });
-    bench.submit();
-    bench.capacity(1, { maxKvTokens: 10_000 });
+    const bench = new Bench({ interactiveOverdueMs: 1_000, guardShare: 1 });
+    const big = bench.submit({ deadlineMs: 60_000 }, { kvTokens: { q50: 1, bound: 50_000 } });
+    bench.capacity(2, { maxKvTokens: 10_000 });
     expect(bench.dispatch()).toEqual([]);
-    bench.scheduler.cancel(big, 1);
-    expect(bench.dispatch()).toEqual(['s1']);
+    bench.submit({}, {}, 900);
+    bench.submit({}, {}, 900);
+    expect(bench.dispatch(1_000)).toEqual(['s1']);
+    bench.scheduler.cancel(big, 1_001);
+    expect(bench.dispatch(1_001)).toEqual(['s2']);
   });
 
   it('wakes a sleeping engine only when the queue would take longer to drain', () => {
