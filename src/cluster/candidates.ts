@@ -1,5 +1,5 @@
 import type { EngineRecord } from './engine-record.js';
-import { disturbs, type ModelIndex, type Spared } from './model-index.js';
+import { disturbs, MAX_PASSED, type ModelIndex, type Spared } from './model-index.js';
 import type { PlaceRequest } from './place-request.js';
 import { refusalOf } from './refusals.js';
 
@@ -54,9 +54,13 @@ export class Candidates {
     }
     if (!index.hasAsleep) return found;
     let sleeping = 0;
+    let passed = 0;
     const calm = index.runsFor(request);
     index.visitSoonestReady((engine) => {
-      if (calm && disturbs(engine, this.spared)) return false;
+      if (calm && disturbs(engine, this.spared)) {
+        passed += 1;
+        return passed >= MAX_PASSED;
+      }
       if (look(engine)) sleeping += 1;
       return sleeping >= MAX_SLEEPING_CANDIDATES;
     });

@@ -28,6 +28,9 @@ const SPARE_SHARE = 0.5;
 /** Victims of sleeping engines that are looked at for one account of the capacity. */
 const MAX_ASKED = 8;
 
+/** Beside running engines, so many sleeping ones for which others would have to sleep are passed over, the soonest ready first; then the search ends. */
+export const MAX_PASSED = 64;
+
 /** How long a lease lasts, until one has ended. */
 const FIRST_LEASE_MS = 5_000;
 
@@ -201,7 +204,18 @@ export class ModelIndex {
     const mayWake = this.waking < Math.max(1, Math.floor(this.running / RUNNING_PER_WAKE));
     let asked = 0;
     const spared: Spared = (engineId) => asked++ < MAX_ASKED && this.spared(engineId);
-    return this.asleep.find((engine) => engine.view.state === 'waking' || (mayWake && !disturbs(engine, spared)));
+    if (!mayWake && this.waking === 0) return undefined;
+    let chosen: EngineRecord | undefined;
+    let passed = 0;
+    this.asleep.find((engine) => {
+      if (engine.view.state === 'waking' || (mayWake && !disturbs(engine, spared))) {
+        chosen = engine;
+        return true;
+      }
+      passed += 1;
+      return mayWake && passed >= MAX_PASSED;
+    });
+    return chosen;
   }
 
   private add(engine: EngineRecord): Counted {

@@ -22,7 +22,32 @@ function capacityOf(made: ClusterRouter, nowMs: number): ModelCapacity | undefin
   return made.capacity(nowMs).models.find(({ model }) => model === 'model-a');
 }
 
+/** A sleeping engine for which another would have to sleep, and that counts how often it is looked at. */
+function lookedAt(engineId: string, looks: { count: number }): EngineView {
+  const view = makeView(engineId, { state: 'sleeping', readyInMs: 700 });
+  return Object.defineProperty({ ...view }, 'disturbanceMs', {
+    enumerable: true,
+    get: () => {
+      looks.count += 1;
+      return 50;
+    },
+  });
+}
+
 describe('ClusterRouter.place', () => {
+  it('looks at a few of the engines that must not be woken, however many there are', () => {
+    const counts = [100, 10_000].map((engines) => {
+      const looks = { count: 0 };
+      const asleep = Array.from({ length: engines }, (_, index) => lookedAt(`s${index}/e`, looks));
+      const made = router([makeView('n0/busy', { leases: 2 }), ...asleep]);
+      looks.count = 0;
+      expect(place(made)).toMatchObject({ kind: 'place', engineId: 'n0/busy' });
+      expect(capacityOf(made, 0)).toMatchObject({ coldStarts: 0 });
+      return looks.count;
+    });
+    expect(counts[1]).toBe(counts[0]);
+  });
+
   it('prefers the less loaded engine and spreads stages placed before the next view', () => {
     const made = router([makeView('n0/busy', { leases: 5 }), makeView('n1/free'), makeView('n2/free')]);
     const chosen = [place(made), place(made), place(made)].map((result) => result.kind === 'place' && result.engineId);
