@@ -46,7 +46,14 @@ export interface NodeVariant {
 export type QueueRules = Partial<
   Pick<
     GlobalSchedulerConfig,
-    'maxCount' | 'maxCountPerTenant' | 'maxBytes' | 'batchOverdueMs' | 'interactiveOverdueMs' | 'guardShare'
+    | 'maxCount'
+    | 'maxCountPerTenant'
+    | 'maxBytes'
+    | 'batchOverdueMs'
+    | 'interactiveOverdueMs'
+    | 'batchTimeoutMs'
+    | 'interactiveTimeoutMs'
+    | 'guardShare'
   >
 >;
 

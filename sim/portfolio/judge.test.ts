@@ -65,6 +65,17 @@ describe('the replay judge', () => {
     expect(attainment(40, 2)).toBe(attainment(20, 1));
   });
 
+  it('turns away what would wait longer than it may', () => {
+    const attainment = (timeoutMs: number) => {
+      const queue = { interactiveTimeoutMs: timeoutMs, batchTimeoutMs: timeoutMs };
+      const impatient = replayJudge({ ...fleet, nodes: [oneSmallNode()], queue }, [FCFS]);
+      const workflows = Array.from({ length: 80 }, (_, index) => workflow(`w${index}`, { deadlineMs: 1e6 }));
+      return impatient.evaluate({ ...request(['fcfs']), workflows }).scores[0]!.attainment;
+    };
+    expect(attainment(1e6)).toBe(1);
+    expect(attainment(1_000)).toBeLessThan(0.6);
+  });
+
   it('gives the same answer again, passes over unknown names and stops when the budget is spent', () => {
     expect(judge.evaluate(request(['fcfs', 'srtf']))).toEqual(judge.evaluate(request(['fcfs', 'no-such', 'srtf'])));
     const { scores, costMs } = judge.evaluate(request(['fcfs', 'srtf', 'kv-edf', 'edf'], 1));

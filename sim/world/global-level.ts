@@ -21,7 +21,7 @@ export interface GlobalListener {
   newsWanted(): void;
 }
 
-/** What waits waits until it is served: a benchmark counts a late workflow as late, not as turned away. */
+/** Where nothing else is asked for, what waits waits until it is served: a benchmark counts a late workflow as late, not as turned away. */
 const NO_TIMEOUTS = { interactiveTimeoutMs: Number.POSITIVE_INFINITY, batchTimeoutMs: Number.POSITIVE_INFINITY };
 
 /** Level 3 in virtual time: the twin of the live global service. Its process can die, with all that it knew of stages and workflows, and another take its place. */
@@ -143,11 +143,11 @@ export class GlobalLevel {
         ...{ policy: this.policy, classes, foresight: this.foresight, kvPoolTokens: this.kvPoolTokens },
         modelsTakingTurns: modelsTakingTurns(nodes),
         ...{ maxCount: 1_000_000, maxCountPerTenant: 1_000_000, maxBytes: Number.MAX_SAFE_INTEGER },
+        ...NO_TIMEOUTS,
         ...queue,
         traffic: controller?.traffic,
         known: this.scenario.known,
         retention: createRetention(node?.retention ?? 'rent', enginePoolTokensOf(enginesOf(nodes)), serviceTimeMs),
-        ...NO_TIMEOUTS,
       },
       this.tracker,
     );

@@ -107,6 +107,8 @@ export async function serve(options: ServeOptions): Promise<Served> {
     const { scheduling: rules, classes } = config;
     const tunes = rules.policy === 'maestro' && rules.portfolio.cpuShare > 0;
     const { node, queue } = simRules(config);
+    const { queueMs } = config.gateway.timeouts;
+    const impatient = { ...queue, interactiveTimeoutMs: queueMs, batchTimeoutMs: queueMs };
     const { stateFile, retrainEvery } = config.prediction;
     const retrainedFile = stateFile === undefined ? undefined : `${stateFile}.model.onnx`;
     const prediction = await prepareLivePrediction({
@@ -130,7 +132,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
       engineApiKeys: apiKeys,
       serviceTimeMs: serviceTimes(stepShapes(config)),
       prediction,
-      replays: tunes ? startReplayThread({ nodes, classes, rttMs: {}, ...rules, node, queue }) : undefined,
+      replays: tunes ? startReplayThread({ nodes, classes, rttMs: {}, ...rules, node, queue: impatient }) : undefined,
       telemetry: (nodeId: string) => (fleet ? emulatedTelemetry(fleet, nodeId) : watches.get(nodeId)),
       failedGpus: (nodeId: string) => {
         const watch = watches.get(nodeId);
