@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import { ownText } from './identity-values.js';
 
 /**
  * Client headers that go on to the engine. Everything else stays here: credentials, and headers with which a caller could overrule us
@@ -87,5 +88,5 @@ const REQUEST_ID = /^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$/;
 /** The client's own request id when it is sane, else undefined. */
 export function inboundRequestId(headers: IncomingHttpHeaders): string | undefined {
   const value = headers['x-request-id'];
-  return typeof value === 'string' && REQUEST_ID.test(value) ? value : undefined;
+  return typeof value === 'string' && REQUEST_ID.test(value) ? ownText(value) : undefined;
 }

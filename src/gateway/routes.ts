@@ -1,5 +1,5 @@
 import { PAGE_FILES } from '../observe/live-page.js';
-import { isIdentityValue } from './identity-values.js';
+import { isIdentityValue, ownText } from './identity-values.js';
 import type { MessageList } from './json-scan.js';
 
 /** Whose API a route speaks: it decides how streams end, where usage stands and what errors look like. */
@@ -200,7 +200,7 @@ export function matchRoute(method: string, target: string): RouteMatch {
     const agent = decodeParameter(parts?.[2]);
     if (!parts || workflow === undefined || !isIdentityValue(workflow)) return NOT_FOUND;
     if (parts[2] !== undefined && (agent === undefined || !isIdentityValue(agent))) return NOT_FOUND;
-    identity = agent === undefined ? { workflow } : { workflow, agent };
+    identity = { workflow: ownText(workflow), ...(agent === undefined ? {} : { agent: ownText(agent) }) };
     path = parts[3]!;
   }
   const exact = EXACT.get(path);
