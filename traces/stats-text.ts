@@ -30,9 +30,9 @@ export function renderStats(stats: TraceStats): string {
     );
   }
   lines.push('');
-  row('models', counts(stats.models));
-  row('classes', counts(stats.classes));
-  row('fields', counts(stats.fields));
+  row('stages by model', counts(stats.models));
+  row('stages by class', counts(stats.classes));
+  row('rows with field', counts(stats.fields));
   if (Object.keys(stats.derived).length > 0) row('not recorded', counts(stats.derived));
   return `${lines.join('\n')}\n`;
 }

@@ -1,5 +1,5 @@
 import type { TraceRow } from './schema.js';
-import { groupWorkflows, waitMs } from './workflow.js';
+import { groupWorkflows, type TraceWorkflow, waitMs } from './workflow.js';
 
 export interface Percentiles {
   readonly mean: number;
@@ -71,21 +71,23 @@ export function traceStats(rows: readonly TraceRow[]): TraceStats {
     spanMs: arrivals.length === 0 ? undefined : arrivals.at(-1)! - arrivals[0]!,
     arrivalGapMs: percentiles(arrivals.slice(1).map((atMs, index) => atMs - arrivals[index]!)),
     models: tally(rows.map((row) => row.model ?? '-')),
-    classes: tally(rows.map((row) => row.class ?? '-')),
-    roles: roleStats(rows),
+    // What holds for the whole workflow may stand on one of its rows only.
+    classes: tally(workflows.flatMap(({ sloClass, rows: own }) => own.map(() => sloClass ?? '-'))),
+    roles: roleStats(workflows),
     fields: tally(rows.flatMap((row) => Object.keys(row))),
     derived: tally(rows.flatMap((row) => row.derived ?? [])),
   };
 }
 
-function roleStats(rows: readonly TraceRow[]): RoleStats[] {
+function roleStats(workflows: readonly TraceWorkflow[]): RoleStats[] {
   const groups = new Map<string, TraceRow[]>();
-  for (const row of rows) {
-    const key = `${row.template ?? '-'}\n${row.role ?? '-'}`;
-    const group = groups.get(key);
-    if (group) group.push(row);
-    else groups.set(key, [row]);
-  }
+  for (const { template, rows } of workflows)
+    for (const row of rows) {
+      const key = `${template ?? '-'}\n${row.role ?? '-'}`;
+      const group = groups.get(key);
+      if (group) group.push(row);
+      else groups.set(key, [row]);
+    }
   return [...groups]
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([key, group]) => {

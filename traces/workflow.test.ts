@@ -108,6 +108,12 @@ describe('traceStats', () => {
     expect(renderStats(stats)).toMatch(/workflows +2\nstages +5\narrivals +over 3\.0 s/);
   });
 
+  it('counts a stage with the class and template of its workflow, on whichever of its rows they stand', () => {
+    const stats = traceStats(DIAMOND);
+    expect(stats.classes).toEqual({ batch: 4 });
+    expect(stats.roles.map(({ template }) => template)).toEqual(['t', 't', 't']);
+  });
+
   it('says nothing about what is not there', () => {
     const stats = traceStats([]);
     expect(stats).toMatchObject({ workflows: 0, stages: 0, inputTokens: undefined, spanMs: undefined });
