@@ -14,7 +14,7 @@ export function reportText(report: PredictionReport, title: string): string {
     ...rows,
     '',
     `pinball q30/q50/q95: ${Object.values(report.length.pinball).map(round).join(' / ')} tokens; R² of the logarithm ${report.length.rSquared.toFixed(2)}`,
-    `tool calls: ${tool.calls} choices, AUC ${tool.auc === undefined ? '-' : tool.auc.toFixed(3)}, Brier ${tool.brier.toFixed(3)}`,
+    `tool calls: ${tool.calls} choices, AUC ${tool.auc === undefined ? '-' : tool.auc.toFixed(3)}, Brier ${tool.calls === 0 ? '-' : tool.brier.toFixed(3)}`,
     `bounds: ${percent(coverage.overflow)} of the calls outgrew theirs${coverage.overflowAfter1000 === undefined ? '' : ` (${percent(coverage.overflowAfter1000)} after the first 1000)`}` +
       `${worst ? `; worst role ${worst.role} with ${percent(worst.overflow)} of ${worst.calls}` : ''}`,
     `reserved for outputs, of 4096 a call: ${percent(reservation.perCall.reservedShare)} a call; pooled ${reservation.pooled

@@ -53,6 +53,9 @@ describe('maestro train and predict', () => {
     const served = Object.values<number>(report.sources);
     expect(served.reduce((sum, calls) => sum + calls, 0)).toBe(400);
     expect(report.sources.model).toBeGreaterThan(0);
+    expect(judged.err).toBe('');
+    const known = await run('predict', join(folder, 'train.jsonl'), '--model', model);
+    expect(known.err).toContain('train.jsonl: the model was trained on a trace of this name');
   }, 60_000);
 
   it('write the same files again for the same seed', async () => {

@@ -1,10 +1,12 @@
 import { readFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import type { Command } from 'commander';
+import { z } from 'zod';
 import { judgeCalls } from '../../sim/predict/judge-calls.js';
 import { predictionReport } from '../../sim/predict/report.js';
 import { reportText } from '../../sim/predict/report-text.js';
 import { MaestroError, messageOf } from '../model/error.js';
-import { modelFileOf, readMedians, readState } from '../predict/directory/service.js';
+import { MODEL_FILES, modelFileOf, readMedians, readState } from '../predict/directory/service.js';
 import { METADATA_KEY } from '../predict/onnx/model.js';
 import { readModel } from '../predict/onnx/read.js';
 import { OnlinePredictor } from '../predict/predictor.js';
@@ -13,6 +15,8 @@ import { staticMedians } from '../predict/training/medians.js';
 import { printJson } from './output.js';
 import { defaultModelPath } from './package-files.js';
 import { readHistory } from './trace-history.js';
+
+const modelInfo = z.object({ training: z.object({ traces: z.array(z.string()) }) });
 
 interface PredictArguments {
   readonly model?: string;
@@ -33,7 +37,7 @@ export function registerPredict(program: Command): void {
     .option('--model <path>', 'model directory or ONNX file; "online": no model (default: the one that ships)')
     .option('--no-state', 'begin as if nothing had been seen: leave the state of the model directory aside')
     .option('--json', 'print one JSON document, see docs/schemas/predict-report.json')
-    .addHelpText('after', '\nExample:\n  $ maestro predict traces/data/tau-bench.jsonl.gz\n')
+    .addHelpText('after', '\nExample:\n  $ maestro predict traces/data/servegen-deepseek-r1.jsonl.gz\n')
     .action(predict);
 }
 
@@ -47,11 +51,27 @@ async function predict(traces: string[], given: PredictArguments): Promise<void>
   if (state) predictor.restore(state);
   // Without medians of a training, those of the judged trace itself stand in: a baseline that has seen the answers.
   const medians = (isOnline ? undefined : await readMedians(path)) ?? staticMedians(history);
+  if (!isOnline) for (const name of await seenInTraining(path, traces)) process.stderr.write(seenNote(name));
   const report = predictionReport(judgeCalls(history, predictor, medians));
   if (!report) throw new MaestroError('invalid_request', `no call of ${traces.join(', ')} has a known length`);
   const version = file?.metadata.get(METADATA_KEY.version);
   if (given.json) printJson({ maestro_predict_report: 1, model: { path, version }, traces, ...report });
   else process.stdout.write(reportText(report, `model ${version ?? path}`));
+}
+
+/** Traces that have the name of one that the model was trained on. */
+async function seenInTraining(directory: string, traces: readonly string[]): Promise<string[]> {
+  try {
+    const { training } = modelInfo.parse(JSON.parse(await readFile(join(directory, MODEL_FILES.info), 'utf8')));
+    return traces.map((trace) => basename(trace)).filter((name) => training.traces.includes(name));
+  } catch {
+    // A model alone does not say what it was trained on.
+    return [];
+  }
+}
+
+function seenNote(name: string): string {
+  return `${name}: the model was trained on a trace of this name, and knows the answers; see "maestro train --report"\n`;
 }
 
 async function loadModel(path: string) {
