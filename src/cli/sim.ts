@@ -196,17 +196,12 @@ async function playAll({ options, workload, node, remarks }: Asked, progress: Pr
     cellsOf(workload.name, options, node),
   );
   const startedMs = performance.now();
-  const onInterrupt = () => {
-    progress.done();
-    if (out !== undefined)
-      process.stderr.write(`runs that have ended are in ${out}: the same command goes on from there\n`);
-    process.exit(130);
-  };
-  process.once('SIGINT', onInterrupt);
+  if (out !== undefined)
+    process.stderr.write(`runs are kept in ${out} as they end; cut off, the same command goes on from there\n`);
   const found = await executeSweep(plan, [workload], {
     ...{ directory: out, replace: force, shard, jobs },
     onProgress: (done, total) => progress.update(`${done} of ${total} runs`),
-  }).finally(() => process.removeListener('SIGINT', onInterrupt));
+  });
   progress.done();
   if (shard) {
     process.stderr.write(
