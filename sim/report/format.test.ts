@@ -56,6 +56,9 @@ describe('formats', () => {
     [formatRate(0.2), '12 /min'],
     [formatRate(0.001), '3.6 /h'],
     [formatRate(0), '0 /s'],
+    [formatRate(0.2, 3), '0.2 /s'],
+    [formatRate(0, 0.2), '0 /min'],
+    [formatRate(0.001, 0.2), '0.06 /min'],
     [formatRatio(1.8), '1.8×'],
   ])('%s', (actual, expected) => {
     expect(actual).toBe(expected);

@@ -88,11 +88,16 @@ export function formatKvSeconds(value: Maybe, unit: 'bytes' | 'tokens'): string 
   return unit === 'bytes' ? `${formatBytes(value)}·s` : `${formatNumber(value)} tokens·s`;
 }
 
-/** Events per second, in the unit that reads best: "3.2 /s", "12 /min", "5 /h". */
-export function formatRate(perSecond: Maybe): string {
+/**
+ * Events per second, in the unit that reads best: "3.2 /s", "12 /min", "5 /h".
+ *
+ * @param like Another rate, which chooses the unit: numbers that stand below each other are compared.
+ */
+export function formatRate(perSecond: Maybe, like: Maybe = perSecond): string {
   if (isMissing(perSecond)) return MISSING;
-  if (perSecond === 0 || perSecond >= 1) return `${formatNumber(perSecond)} /s`;
-  if (perSecond * 60 >= 1) return `${significant(perSecond * 60)} /min`;
+  const chooses = isMissing(like) ? perSecond : like;
+  if (chooses === 0 || chooses >= 1) return `${formatNumber(perSecond)} /s`;
+  if (chooses * 60 >= 1) return `${significant(perSecond * 60)} /min`;
   return `${significant(perSecond * 3600)} /h`;
 }
 

@@ -40,16 +40,16 @@ const isAll = (row: { readonly name: string }): boolean => row.name === 'all';
 export function workflowTable(report: Report): string {
   return table<ClassRow>(
     classRows(report),
-    [name('class'), number('deadline', (row) => formatMs(row.deadlineMs)), ...workflowColumns<ClassRow>()],
+    [name('class'), number('deadline', (row) => formatMs(row.deadlineMs)), ...workflowColumns<ClassRow>(report)],
     isAll,
   );
 }
 
-function workflowColumns<Row extends Omit<WorkflowGroup, 'name'>>(): Column<Row>[] {
+function workflowColumns<Row extends Omit<WorkflowGroup, 'name'>>({ overall }: Report): Column<Row>[] {
   return [
     number('workflows', (row) => formatNumber(row.workflows)),
     number('attainment', (row) => formatPercent(row.attainment)),
-    number('goodput', (row) => formatRate(row.goodputPerSecond)),
+    number('goodput', (row) => formatRate(row.goodputPerSecond, overall.goodputPerSecond)),
     number('late', (row) => formatNumber(row.completed - row.met)),
     number('failed', (row) => formatNumber(row.failed)),
     number('unfinished', (row) => formatNumber(row.unfinished)),
@@ -61,8 +61,8 @@ function workflowColumns<Row extends Omit<WorkflowGroup, 'name'>>(): Column<Row>
   ];
 }
 
-export function workflowGroupTable(head: string, rows: readonly WorkflowGroup[]): string {
-  return table(rows, [name<WorkflowGroup>(head), ...workflowColumns<WorkflowGroup>()]);
+export function workflowGroupTable(head: string, rows: readonly WorkflowGroup[], report: Report): string {
+  return table(rows, [name<WorkflowGroup>(head), ...workflowColumns<WorkflowGroup>(report)]);
 }
 
 function requestColumns<Row>(of: (row: Row) => RequestStats): Column<Row>[] {

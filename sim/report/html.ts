@@ -111,11 +111,11 @@ function details(report: Report): string {
   const tables: [title: string, rows: number, markup: () => string][] = [
     ['By model', report.models.length, () => requestGroupTable('model', report.models)],
     ['By role', report.roles.length, () => requestGroupTable('role', report.roles)],
-    ['By template', report.templates.length, () => workflowGroupTable('template', report.templates)],
+    ['By template', report.templates.length, () => workflowGroupTable('template', report.templates, report)],
     [
       'By tenant',
       report.tenants.length > 1 ? report.tenants.length : 0,
-      () => workflowGroupTable('tenant', report.tenants),
+      () => workflowGroupTable('tenant', report.tenants, report),
     ],
     ['By node', report.nodes.length, () => requestGroupTable('node', report.nodes)],
     ['By engine', report.engines.length, () => requestGroupTable('engine', report.engines)],

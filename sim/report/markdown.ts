@@ -38,8 +38,8 @@ export function renderMarkdown(report: Report): string {
       ],
     ]),
     section('Workflows', workflowTable(report)),
-    section('Tenants', workflowGroupTable('tenant', report.tenants)),
-    section('Templates', workflowGroupTable('template', report.templates)),
+    section('Tenants', workflowGroupTable('tenant', report.tenants, report)),
+    section('Templates', workflowGroupTable('template', report.templates, report)),
     section('Requests', requestTable(report)),
     section('Where the time goes', phaseTable(report)),
     section('Fleet', fleetLines(report)),
@@ -64,11 +64,11 @@ const WORKFLOW_HEAD = [
   ...['duration p50', 'p95', 'p99', 'slowdown p50', 'p95'],
 ];
 
-function workflowCells(stats: WorkflowStats): string[] {
+function workflowCells(stats: WorkflowStats, { overall }: Report): string[] {
   return [
     formatNumber(stats.workflows),
     formatPercent(stats.attainment),
-    formatRate(stats.goodputPerSecond),
+    formatRate(stats.goodputPerSecond, overall.goodputPerSecond),
     formatNumber(stats.completed - stats.met),
     formatNumber(stats.failed),
     formatNumber(stats.unfinished),
@@ -84,18 +84,22 @@ function workflowTable(report: Report): string {
   return table(
     ['class', 'deadline', ...WORKFLOW_HEAD],
     [
-      ...report.classes.map((sloClass) => [sloClass.name, formatMs(sloClass.deadlineMs), ...workflowCells(sloClass)]),
-      ['all', MISSING, ...workflowCells(report.overall)],
+      ...report.classes.map((sloClass) => [
+        sloClass.name,
+        formatMs(sloClass.deadlineMs),
+        ...workflowCells(sloClass, report),
+      ]),
+      ['all', MISSING, ...workflowCells(report.overall, report)],
     ],
   );
 }
 
 /** Workflows by tenant or template, where there is more than one. */
-function workflowGroupTable(head: string, groups: readonly WorkflowGroup[]): string {
+function workflowGroupTable(head: string, groups: readonly WorkflowGroup[], report: Report): string {
   if (groups.length < 2) return '';
   return table(
     [head, ...WORKFLOW_HEAD],
-    groups.map((group) => [group.name, ...workflowCells(group)]),
+    groups.map((group) => [group.name, ...workflowCells(group, report)]),
   );
 }
 

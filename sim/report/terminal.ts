@@ -13,14 +13,15 @@ interface Column {
   readonly head: string;
   /** The lowest goes first when the terminal is narrow; undefined always stays. */
   readonly rank?: number;
-  cell(row: Row): string;
+  /** @param all The row of all classes, which chooses the unit. */
+  cell(row: Row, all: Row): string;
 }
 
 const COLUMNS: readonly Column[] = [
   { head: 'class', cell: (row) => row.name },
   { head: 'workflows', rank: 8, cell: (row) => formatNumber(row.workflows) },
   { head: 'attainment', cell: (row) => formatPercent(row.attainment) },
-  { head: 'goodput', rank: 9, cell: (row) => formatRate(row.goodputPerSecond) },
+  { head: 'goodput', rank: 9, cell: (row, all) => formatRate(row.goodputPerSecond, all.goodputPerSecond) },
   { head: 'run p50', rank: 7, cell: (row) => formatMs(row.durationMs.p50) },
   { head: 'p95', rank: 7, cell: (row) => formatMs(row.durationMs.p95) },
   { head: 'slowdown', rank: 1, cell: (row) => formatRatio(row.slowdown.p50) },
@@ -46,8 +47,9 @@ export function renderTerminal(report: Report, options: TerminalOptions): string
 
 function tableLines(rows: readonly Row[], options: TerminalOptions): string[] {
   let columns = COLUMNS;
+  const all = rows.at(-1)!;
   const widthsOf = (some: readonly Column[]): number[] =>
-    some.map(({ head, cell }) => Math.max(head.length, ...rows.map((row) => printable(cell(row)).length)));
+    some.map(({ head, cell }) => Math.max(head.length, ...rows.map((row) => printable(cell(row, all)).length)));
   const total = (widths: readonly number[]): number =>
     widths.reduce((sum, width) => sum + width, 0) + GAP.length * (widths.length - 1);
   while (total(widthsOf(columns)) > options.width) {
@@ -60,7 +62,7 @@ function tableLines(rows: readonly Row[], options: TerminalOptions): string[] {
   const line = (cells: readonly string[]): string[] =>
     cells.map((cell, index) => (index === 0 ? cell.padEnd(widths[index]!) : cell.padStart(widths[index]!)));
   const body = rows.map((row, rowIndex) => {
-    const cells = line(columns.map(({ cell }) => printable(cell(row))));
+    const cells = line(columns.map(({ cell }) => printable(cell(row, all))));
     return cells
       .map((cell, index) => {
         if (columns[index]!.head === 'attainment') return paint(cell, attainmentColour(row.attainment), options);

@@ -118,6 +118,8 @@ describe('what a user got wrong', () => {
     [['predict', 'traces/data/tau-bench.jsonl.gz', '--model', 'package.json'], 1, /package\.json/],
     [['calibrate', 'http://127.0.0.1:1', '--out', 'src'], 1, /src is a folder/],
     [['sim', '--policy', 'fcfs', '--load', '1', '--perfetto', 'src'], 1, /src is a folder/],
+    [['sim', '--policy', 'fcfs,mastro'], 2, /"mastro" is no policy\. Did you mean maestro\?/],
+    [['sim', '--policy', 'xyzzy'], 2, /"xyzzy" is no policy\. There are fcfs, /],
     [['sim', 'no-such.jsonl', '--policy', 'fcfs'], 1, /no-such\.jsonl: no such file/],
     [
       ['sim', 'no-such.jsonl', '--trace', 'other.jsonl'],

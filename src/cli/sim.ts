@@ -24,6 +24,7 @@ import { readTrace } from '../../traces/reader.js';
 import { parseModelMap } from '../../traces/replay/models.js';
 import { loadConfig } from '../config/load.js';
 import { modelledFleet } from '../config/modelled-fleet.js';
+import { nearest } from '../config/nearest.js';
 import { ORACLE_POLICIES, ORDERING_POLICIES } from '../global/order/registry.js';
 import { MaestroError } from '../model/error.js';
 import { prepareFile, prepareFolder } from '../observe/make-folder.js';
@@ -326,7 +327,12 @@ function policies(text: string): string[] {
   if (text === 'all') return POLICY_NAMES;
   const names = text.split(',').map((name) => name.trim());
   const unknown = names.find((name) => !POLICY_NAMES.includes(name));
-  if (unknown !== undefined) throw new InvalidArgumentError(`"${unknown}" is none of ${POLICY_NAMES.join(', ')}.`);
+  if (unknown !== undefined) {
+    const meant = nearest(unknown, POLICY_NAMES);
+    throw new InvalidArgumentError(
+      `"${unknown}" is no policy. ${meant === undefined ? `There are ${POLICY_NAMES.join(', ')}.` : `Did you mean ${meant}?`}`,
+    );
+  }
   return [...new Set(names)];
 }
 
