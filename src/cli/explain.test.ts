@@ -9,6 +9,11 @@ const explained = (deadlineMs: number) =>
   });
 
 describe('maestro explain', () => {
+  it('says what a reader would have to guess: who named the workflow, and which key goes first', () => {
+    expect(explained(130_000)).toContain('workflow-1 (default), the call named none');
+    expect(explained(130_000)).toContain('policy edf, key 1 (the lowest goes first)');
+  });
+
   it.each([
     ['that is to come', 130_000, 'deadline of the workflow 60.00 s after this call came'],
     ['that has passed', 40_000, 'deadline of the workflow was 30.00 s before this call came'],

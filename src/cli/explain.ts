@@ -71,7 +71,8 @@ export function renderDecision(record: DecisionRecord): string {
   const lines: string[] = [];
   const row = (label: string, value: string) => lines.push(`${label.padEnd(12)} ${value}`);
   row('request', stage.stageId);
-  row('workflow', `${stage.workflowId} (${stage.template}), identity from ${record.identitySource}`);
+  const named = record.identitySource === 'none' ? 'the call named none' : `known by ${record.identitySource}`;
+  row('workflow', `${stage.workflowId} (${stage.template}), ${named}`);
   row(
     'stage',
     `role ${stage.role}, stage ${context.stageIndex} of the workflow, invocation ${context.invocationIndex} of the role`,
@@ -87,7 +88,7 @@ export function renderDecision(record: DecisionRecord): string {
     `output ${round(q50)} tokens (q30 ${round(q30)}, q95 ${round(q95)}), KV bound ${round(prediction.kvTokens.bound)} tokens${bytesOf(prediction)}, ` +
       `service ${seconds(prediction.serviceMs)}, then ${seconds(prediction.remainingMs)} of the workflow; source: ${prediction.source}`,
   );
-  row('order', `policy ${record.policy}, key ${round(record.orderKey)}`);
+  row('order', `policy ${record.policy}, key ${round(record.orderKey)} (the lowest goes first)`);
   row('queued', record.queueMs === undefined ? 'never left the queue' : seconds(record.queueMs));
   if (record.engineId) {
     const coldStart = record.coldStartMs ? `, waited ${seconds(record.coldStartMs)} for the weights` : '';
