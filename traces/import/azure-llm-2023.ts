@@ -3,7 +3,7 @@ import { refuse, type SourceFile, type TraceImporter } from './importer.js';
 import { UniqueNames } from './names.js';
 
 /**
- * The Azure LLM inference trace of November 2023 (CSV: TIMESTAMP, ContextTokens, GeneratedTokens). One request a row, no identity:
+ * The Azure LLM inference trace of November 2023, and others with its columns (CSV: TIMESTAMP, ContextTokens, GeneratedTokens). One request a row, no identity:
  * every request becomes a workflow of one stage. The two files have the same columns; the coding service is known by its short
  * answers (median about 13 tokens against about 130 of the conversation service).
  */
@@ -32,7 +32,7 @@ export const azureLlm2023: TraceImporter = {
     return {
       header: {
         maestro_trace: 1,
-        source: 'Azure/AzurePublicDataset, AzureLLMInferenceTrace_{code,conv}.csv (2023-11-16)',
+        source: `Azure/AzurePublicDataset, AzureLLMInferenceTrace_{code,conv}.csv${dayOf(startMs)}`,
         licence: 'CC-BY-4.0',
         notes: [
           'Recorded: arrival times, prompt and output tokens. Token counts are those of the recorded models.',
@@ -52,6 +52,11 @@ interface Request {
 
 /** Between the medians of the two services. */
 const LONGEST_CODE_MEDIAN_TOKENS = 50;
+
+/** " (2023-11-16)": the traces of other years have the same columns, and a header must not say that they are of this one. */
+function dayOf(startMs: number): string {
+  return Number.isFinite(startMs) ? ` (${new Date(NEAR_ORIGIN_MS + startMs).toISOString().slice(0, 10)})` : '';
+}
 
 async function readService(
   file: SourceFile,

@@ -28,6 +28,13 @@ describe('azure-llm-2023', () => {
   const code = file('one.csv', header, '2023-11-16 18:00:01.5000000,4000,10', '2023-11-16 18:00:03.0000001,900,20', '');
   const talk = file('two.csv', header, '2023-11-16 18:00:00.0000000,300,150', '2023-11-16 18:00:02.2500000,400,90');
 
+  it('says of which day the requests are', async () => {
+    const sourceOf = async (time: string) =>
+      (await read('azure-llm-2023', [file('x.csv', header, `${time},100,10`)])).header?.source;
+    expect(await sourceOf('2023-11-16 18:15:46.6805900')).toMatch(/csv \(2023-11-16\)$/);
+    expect(await sourceOf('2024-05-10 00:00:00.009930+00:00')).toMatch(/csv \(2024-05-10\)$/);
+  });
+
   it('merges the services by time and knows them by their answers', async () => {
     const { rows } = await read('azure-llm-2023', [code, talk]);
     expect(rows.map(({ timestamp, template, input_length }) => [timestamp, template, input_length])).toEqual([
