@@ -19,6 +19,7 @@ import { nonNegative, positive, positiveInteger } from './numbers.js';
 import { progressLine, usesColour } from './output.js';
 import { packageVersion } from './package-files.js';
 import { keyOf, parseTarget, shownArguments } from './target.js';
+import { slownessNote, TimerLag } from './timer-lag.js';
 
 interface ReplayArguments {
   readonly target: string;
@@ -94,6 +95,9 @@ async function replay(path: string, options: ReplayArguments): Promise<void> {
   const recorder = new FleetRecorder(() => remoteFleet(options.target, headers), clock);
   const sawFleet = await recorder.start();
   let fleet: FleetSummary | undefined;
+  const lag = new TimerLag();
+  lag.start();
+  let slow: string | undefined;
   const result = await runReplay({
     trace: rows,
     target: options.target,
@@ -111,6 +115,7 @@ async function replay(path: string, options: ReplayArguments): Promise<void> {
     signal: stop.signal,
   }).finally(async () => {
     process.removeListener('SIGINT', onInterrupt);
+    slow = slownessNote(lag.stop(), options.timeScale);
     // However it ended: a recorder goes on looking until it is stopped.
     if (sawFleet) fleet = await recorder.stop();
   });
@@ -131,6 +136,7 @@ async function replay(path: string, options: ReplayArguments): Promise<void> {
         ? []
         : [`Arrivals, think and tool times pass ${options.speed} times faster than recorded.`]),
       ...classNotes(rows, classes, servedClasses, deadlineMsFor),
+      ...(slow === undefined ? [] : [slow]),
       ...(stop.signal.aborted ? ['The run was stopped early.'] : []),
     ],
     classes: classesOf(result.workflows),
@@ -145,6 +151,7 @@ async function replay(path: string, options: ReplayArguments): Promise<void> {
     process.stdout.write(
       `${renderTerminal(report, { width: process.stdout.columns ?? 100, colour: usesColour(process.stdout) })}\n`,
     );
+  if (slow !== undefined) process.stderr.write(`${slow}\n`);
   if (options.out !== undefined) process.stderr.write(`report: ${join(options.out, 'report.html')} (.md, .json)\n`);
 }
 

@@ -27,8 +27,9 @@ export class TimerLag {
 export function slownessNote(lateMs: number, scale: number): string | undefined {
   const emulatedMs = lateMs * scale;
   if (emulatedMs <= USUAL_MS) return undefined;
+  const emulated = scale === 1 ? '' : `, ${(emulatedMs / 1000).toFixed(1)} s of emulated time`;
   return (
-    `This machine was busy with other things or is slow: one timer in a hundred came ${Math.round(lateMs)} ms late, ${(emulatedMs / 1000).toFixed(1)} s of emulated time. ` +
+    `This machine was busy with other things or is slow: one timer in a hundred came ${Math.round(lateMs)} ms late${emulated}. ` +
     'Calls took longer for it, and fewer workflows were in time, than on a quiet machine.'
   );
 }

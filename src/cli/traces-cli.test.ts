@@ -9,6 +9,7 @@ import { reportSchema } from '../../sim/report/index.js';
 import { FleetRecorder } from './fleet-recorder.js';
 import { packageVersion } from './package-files.js';
 import { runCli } from './program.js';
+import { TimerLag } from './timer-lag.js';
 
 let folder: string;
 let server: Server | undefined;
@@ -180,7 +181,7 @@ describe('maestro replay', () => {
     expect(JSON.parse(await readFile(join(out, 'report.json'), 'utf8'))).toEqual(JSON.parse(replayed.out));
   });
 
-  it('holds workflows without a deadline against that of their class at the gateway', async () => {
+  it('says whose deadlines it holds workflows against, and that the machine was slow', async () => {
     const sent: unknown[] = [];
     server = createServer(({ url, headers }, response) => {
       if (url === '/v1/models') return response.end('{"data":[{"id":"m"}]}');
@@ -193,11 +194,14 @@ describe('maestro replay', () => {
     const target = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     const trace = join(folder, 'no-deadline.jsonl');
     await writeFile(trace, '{"request_id":"a","timestamp":0,"input_length":1,"output_length":1}\n');
-    const { out } = await run('replay', trace, '--target', target, '--json');
+    const lag = vi.spyOn(TimerLag.prototype, 'stop').mockReturnValue(250);
+    const { out } = await run('replay', trace, '--target', target, '--time-scale', '10', '--json');
+    lag.mockRestore();
     const { classes, run: played } = reportSchema.parse(JSON.parse(out));
     expect(sent).toEqual([['interactive', '20000']]);
     expect(classes).toMatchObject([{ name: 'interactive', deadlineMs: 20_000 }]);
     expect(played.notes.join()).toContain('those of the classes at the gateway (interactive 20 s)');
+    expect(played.notes.join()).toContain('came 250 ms late, 2.5 s of emulated time');
     expect(played.notes.join()).toContain('Calls of class interactive were served as batch');
   });
 
