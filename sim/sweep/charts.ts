@@ -19,7 +19,8 @@ export function loadFigure(group: CellGroup): Figure {
   const loads = group.loads;
   const spread = loads.length > 1 ? 0.06 * (loads.at(-1)! - loads[0]!) : 0.1;
   const x = linearScale([loads[0]! - spread, loads.at(-1)! + spread], [plot.left, plot.right], { count: 6 });
-  const y = linearScale([0, 1], [plot.bottom, plot.top], { count: 4 });
+  const lowest = shareFloor(group);
+  const y = linearScale([lowest, 1], [plot.bottom, plot.top], { count: 4 });
   const { coloured, colourOf, styleOf, legend } = policyColours(group.policies);
   const aside = (policy: string) =>
     coloured.includes(policy) ? DODGE * (coloured.indexOf(policy) - (coloured.length - 1) / 2) : 0;
@@ -43,8 +44,7 @@ export function loadFigure(group: CellGroup): Figure {
   });
   return {
     title: `${group.workload}, deadlines ${group.deadlineRule}`,
-    caption:
-      'Share of workflows in time against the load; bars are 95 % intervals over the seeds, without an end where they leave the picture. Dashed: with foresight, and the bound that no policy can exceed.',
+    caption: `Share of workflows in time against the load; bars are 95 % intervals over the seeds, without an end where they leave the picture. Dashed: with foresight, and the bound that no policy can exceed.${lowest > 0 ? ` The axis begins at ${formatPercent(lowest, 0)}.` : ''}`,
     legend: [...legend, { label: BOUND, swatch: 'ink', shape: 'dashed' }],
     svg: svg(
       HALF_WIDTH,
@@ -58,6 +58,15 @@ export function loadFigure(group: CellGroup): Figure {
       ...drawn,
     ),
   };
+}
+
+/** Where the axis begins: at 0, or where all policies have most in time, in the tenth below the lowest, so that they can be told apart. */
+function shareFloor(group: CellGroup): number {
+  const means = group.policies.flatMap((policy) =>
+    group.loads.flatMap((load) => group.cell(policy, load)?.attainment.mean ?? []),
+  );
+  const lowest = Math.min(1, ...means);
+  return lowest < 0.5 ? 0 : Math.floor(lowest * 10 - 0.5) / 10;
 }
 
 function interval(x: number, { mean, ci95 }: Estimate, y: Scale, colour: string): string {

@@ -139,6 +139,20 @@ describe('the report of a sweep', () => {
     expect(Math.max(...ends)).toBeLessThanOrEqual(HALF_PLOT.bottom + 4);
   });
 
+  it.each([
+    [[0.96, 0.83], 'The axis begins at 70 %.'],
+    [[0.96, 0.3], undefined],
+  ])('begins the axis of shares %j where they can be told apart', (means, note) => {
+    const cells = means.map((mean, index) => ({
+      ...report.cells[0]!,
+      policy: `p${index}`,
+      attainment: { mean, ci95: 0 },
+    }));
+    const { caption, svg } = loadFigure(groupCells(cells)[0]!);
+    expect(caption.endsWith(note ?? 'can exceed.')).toBe(true);
+    expect(svg.includes('>0 %<')).toBe(note === undefined);
+  });
+
   it('sets every column of numbers to the right, gains and losses too', () => {
     const row = (policy: string, attainment: number) => ({ ...report.runs[0]!, policy, seed: 1, attainment });
     const runs = [row('maestro', 0.9), row('edf', 0.8), row('fcfs', 0.95)];

@@ -33,7 +33,7 @@ export function phaseFigure(report: Report): Figure | undefined {
   if (rows.length === 0) return undefined;
   const totals = rows.map(({ times }) => PHASES.reduce((sum, phase) => sum + times[phase], 0));
   const plot: Plot = { left: LEFT, right: HALF_WIDTH - 20, top: 10, bottom: 10 + rows.length * ROW_HEIGHT };
-  const scale = linearScale([0, Math.max(...totals)], [plot.left, plot.right], { count: 5, time: true });
+  const scale = linearScale([0, Math.max(...totals)], [plot.left, plot.right], { count: 4, time: true });
   const perUnit = (plot.right - plot.left) / (scale.max - scale.min);
   const bars = rows.map(({ name, times }, index) => {
     const y = plot.top + index * ROW_HEIGHT + 4;
