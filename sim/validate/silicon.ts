@@ -1,5 +1,4 @@
 import type { BatchEngineConfig } from '../../src/engine/batch-engine.js';
-import { type FrontEnd, VLLM_FRONT_END } from '../../src/engine/front-end.js';
 import type { HostWork } from '../../src/engine/step-time.js';
 import { findGpu } from '../../src/model/gpu-catalogue.js';
 import type { Dtype, LlmSpec } from '../../src/model/llm.js';
@@ -133,7 +132,7 @@ export function planSiliconRow(given: Cells, options: SiliconOptions = {}): RowP
   if (dataParallel === 1 && expertGpus(cells, llm) > tp) return 'experts on more GPUs than the group has';
 
   const [promptTokens, outputTokens] = [Number(cells.isl), Number(cells.osl)];
-  // Of ranks that are equally busy one is run.
+  // Of ranks that are equally busy one is run, with an API server of its own: vLLM starts as many as ranks.
   const concurrency = Math.ceil(Number(cells.concurrency) / dataParallel);
   const maxModelLen = promptTokens + outputTokens + DEFAULT_BLOCK_TOKENS;
   const poolBytes = kvPoolBytes(gpu, llm, weightDtype, tp, options.gpuMemoryUtilization ?? 0.92, { dataParallel });
@@ -157,7 +156,6 @@ export function planSiliconRow(given: Cells, options: SiliconOptions = {}): RowP
       weightDtype,
       kvDtype: 'bf16',
       hostWork: hostWorkOf(cells),
-      frontEnd: sharedFrontEnd(dataParallel),
       // The scripts give as many seats as there are requests in flight, or more.
       maxNumSeqs: concurrency,
       maxModelLen,
@@ -179,12 +177,6 @@ export function planSiliconRow(given: Cells, options: SiliconOptions = {}): RowP
 function gpusOf({ tp_size, attention_dp_size }: Cells): { readonly tp: number; readonly dataParallel: number } {
   const [tp, dataParallel] = [Number(tp_size), Math.max(1, Number(attention_dp_size))];
   return { tp: tp === dataParallel ? tp : tp * dataParallel, dataParallel };
-}
-
-/** Ranks have one API server: requests of the others pass it between those of the one that is run. */
-function sharedFrontEnd(ranks: number): FrontEnd {
-  const { latencyMs, requestMs, promptTokenMs } = VLLM_FRONT_END;
-  return { latencyMs, requestMs: ranks * requestMs, promptTokenMs: ranks * promptTokenMs };
 }
 
 /** GPUs that a mixture's experts are spread over; more than the TP group when several groups share them. */
