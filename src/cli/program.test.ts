@@ -77,6 +77,14 @@ describe('runCli', () => {
     expect(stderr).toMatch(message);
     expect(stdout).toBe('');
   });
+
+  it.each([
+    ['sim', '--model-map', 'llama'],
+    ['replay', 'trace.jsonl', '--model-map', 'a=b=c'],
+  ])('exits with 2 for a map of models that is none: %j', async (...args) => {
+    expect(await runCli(args)).toBe(2);
+    expect(stderr).toMatch(/--model-map .* is not RECORDED=SERVED\./);
+  });
 });
 
 describe('maestro config', () => {

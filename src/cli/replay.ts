@@ -8,13 +8,14 @@ import type { FleetSummary } from '../../sim/report/types.js';
 import { readTrace } from '../../traces/reader.js';
 import { classesOf } from '../../traces/replay/classes.js';
 import { fetchServedClasses, type ServedClass } from '../../traces/replay/deadlines.js';
-import { chooseModels, fetchServedModels, parseModelMap } from '../../traces/replay/models.js';
+import { chooseModels, fetchServedModels } from '../../traces/replay/models.js';
 import { DEFAULT_CLASS, defaultDeadlineMs, type ReplayProgress, runReplay } from '../../traces/replay/run.js';
 import type { TraceRow } from '../../traces/schema.js';
 import type { FleetSnapshot } from '../bus/contract.js';
 import { WallClock } from '../bus/wall-clock.js';
 import { prepareFolder } from '../observe/make-folder.js';
 import { FleetRecorder } from './fleet-recorder.js';
+import { modelMapOption } from './model-map.js';
 import { nonNegative, positive, positiveInteger } from './numbers.js';
 import { progressLine, usesColour } from './output.js';
 import { packageVersion } from './package-files.js';
@@ -28,7 +29,7 @@ interface ReplayArguments {
   readonly out?: string;
   readonly json?: boolean;
   readonly limitWorkflows?: number;
-  readonly modelMap?: string;
+  readonly modelMap?: ReadonlyMap<string, string>;
   readonly key?: string;
   readonly warmup: number;
   readonly agenticContext?: boolean;
@@ -54,7 +55,7 @@ export function registerReplay(program: Command): void {
       1,
     )
     .option('--limit-workflows <n>', 'only the first so many workflows', positiveInteger)
-    .option('--model-map <map>', 'served models for recorded ones: a=b,c=d; * stands for all others')
+    .addOption(modelMapOption())
     .option('--warmup <ms>', 'workflows that arrive earlier are not counted', nonNegative, 0)
     .option('--agentic-context', "tell the workflow in the body's vllm_xargs.agentic_context too, for vLLM's router")
     .option(
@@ -78,11 +79,7 @@ async function replay(path: string, options: ReplayArguments): Promise<void> {
   const key = keyOf(options);
   const headers = key === undefined ? {} : { authorization: `Bearer ${key}` };
   const served = await fetchServedModels(options.target, headers);
-  const modelFor = chooseModels(
-    rows,
-    options.modelMap === undefined ? new Map() : parseModelMap(options.modelMap),
-    served,
-  );
+  const modelFor = chooseModels(rows, options.modelMap ?? new Map(), served);
   const classes = [...new Set([DEFAULT_CLASS, ...rows.flatMap((row) => row.class ?? [])])];
   const servedClasses = await fetchServedClasses(options.target, headers, classes);
   const deadlineMsFor = (name: string) => servedClasses.get(name)?.deadlineMs ?? defaultDeadlineMs(name);

@@ -21,13 +21,13 @@ import {
 } from '../../sim/types.js';
 import { DEADLINE_RULES, type DeadlineRule } from '../../sim/workload.js';
 import { readTrace } from '../../traces/reader.js';
-import { parseModelMap } from '../../traces/replay/models.js';
 import { loadConfig } from '../config/load.js';
 import { modelledFleet } from '../config/modelled-fleet.js';
 import { nearest } from '../config/nearest.js';
 import { ORACLE_POLICIES, ORDERING_POLICIES } from '../global/order/registry.js';
 import { MaestroError } from '../model/error.js';
 import { prepareFile, prepareFolder } from '../observe/make-folder.js';
+import { modelMapOption, modelMapText } from './model-map.js';
 import { fractionOrNone, positive, positiveInteger } from './numbers.js';
 import { type Progress, progressLine, renderTable } from './output.js';
 import { demoFleetPath, demoTracePath, packageVersion } from './package-files.js';
@@ -48,7 +48,7 @@ interface SimArguments {
   readonly capacity?: number;
   readonly warmup: number;
   readonly limitWorkflows?: number;
-  readonly modelMap?: string;
+  readonly modelMap?: ReadonlyMap<string, string>;
   readonly shard?: { readonly index: number; readonly of: number };
   readonly jobs: number;
   readonly out?: string;
@@ -98,7 +98,7 @@ export function registerSim(program: Command): void {
     .option('--capacity <x>', 'speed of the arrivals, relative to the trace, that is load 1 (default: found)', positive)
     .option('--warmup <share>', 'workflows of this first share of the arrivals are not counted', fractionOrNone, 0.1)
     .option('--limit-workflows <n>', 'only the first so many workflows', positiveInteger)
-    .option('--model-map <map>', 'served models for recorded ones: a=b,c=d; * stands for all others')
+    .addOption(modelMapOption())
     .option('--shard <i/n>', 'only the i-th of n parts of the sweep; needs --out; see "maestro sim merge"', shardOf)
     .option('--jobs <n>', 'processes', positiveInteger, availableParallelism())
     .option('--out <dir>', 'write report.html, report.md and report.json there')
@@ -167,7 +167,7 @@ async function understand(options: GivenArguments, progress: Progress): Promise<
     rows,
     config,
     queue: rules.queue,
-    modelMap: options.modelMap === undefined ? new Map() : parseModelMap(options.modelMap),
+    modelMap: options.modelMap ?? new Map(),
     limitWorkflows: options.limitWorkflows,
     capacitySpeed: options.capacity,
     warmupShare: options.warmup,
@@ -319,7 +319,7 @@ function commandOf(options: GivenArguments, capacity: number): string {
     `--deadline ${deadline} --placement ${placement} --reservation ${reservation} --capacity ${capacity} --warmup ${warmup}`,
     ...(options.weights === undefined ? [] : [`--weights ${options.weights}`]),
     ...(limitWorkflows === undefined ? [] : [`--limit-workflows ${limitWorkflows}`]),
-    ...(modelMap === undefined ? [] : [`--model-map "${modelMap}"`]),
+    ...(modelMap === undefined ? [] : [`--model-map "${modelMapText(modelMap)}"`]),
   ].join(' ');
 }
 

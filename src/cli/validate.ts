@@ -66,15 +66,19 @@ async function silicon(path: string, { json, ...options }: SiliconFlags): Promis
   try {
     for await (const row of validateSilicon(readLines(path), options)) {
       rows.push(row);
-      progress.update(`${rows.length} rows`);
+      progress.update(rowsRead(rows.length));
     }
   } catch (cause) {
     throw unreadable(path, cause);
   }
-  progress.done(`${rows.length} rows`);
+  progress.done(rowsRead(rows.length));
   const summary = summariseSilicon(rows);
   if (json) printJson({ rows, summary });
   else process.stdout.write(`${siliconText(summary)}\n`);
+}
+
+function rowsRead(count: number): string {
+  return `${count} ${count === 1 ? 'row' : 'rows'}`;
 }
 
 async function replay(paths: readonly string[], { gpu, json }: { gpu?: string; json?: boolean }): Promise<void> {

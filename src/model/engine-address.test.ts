@@ -4,6 +4,7 @@ import { engineAddress, isLoopback, parseEngineUrl } from './engine-address.js';
 it.each([
   ['http://127.0.0.1:8000', { origin: 'http://127.0.0.1:8000', host: '127.0.0.1', port: 8000, secure: false }],
   ['HTTPS://engine.example/', { origin: 'https://engine.example', host: 'engine.example', port: 443, secure: true }],
+  ['http://127.0.0.1:8000/v1/', { origin: 'http://127.0.0.1:8000', port: 8000 }],
   ['http://[::1]:8000/', { origin: 'http://[::1]:8000', host: '::1', port: 8000, secure: false }],
   ['unix:/run/vllm/a.sock', { origin: 'http://localhost', socketPath: '/run/vllm/a.sock', secure: false }],
   ['unix:///run/a b%20.sock', { socketPath: '/run/a b%20.sock' }],
@@ -16,6 +17,9 @@ it.each([
   '',
   'ftp://x',
   'http://',
+  'http://127.0.0.1:8000/proxy/llama/v1',
+  'http://127.0.0.1:8000/?tenant=a',
+  'http://user:secret@127.0.0.1:8000',
   '127.0.0.1:8000',
   'unix:',
   'unix:a.sock',

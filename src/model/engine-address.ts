@@ -15,9 +15,10 @@ export interface EngineAddress {
 const MAX_SOCKET_PATH_BYTES = 107;
 
 /** What is said where something else was written. */
-export const ENGINE_URL_HINT = 'must be a URL such as http://127.0.0.1:8000 or unix:/run/vllm/a.sock';
+export const ENGINE_URL_HINT =
+  'must be a URL such as http://127.0.0.1:8000 or unix:/run/vllm/a.sock, with no path (but /v1), query, user or password';
 
-/** Reads `http://HOST:PORT`, `https://…` or `unix:/PATH`; undefined for anything else. */
+/** Reads `http://HOST:PORT`, `https://…` (either with the `/v1` that clients write) or `unix:/PATH`; undefined for anything else. */
 export function parseEngineUrl(url: string): EngineAddress | undefined {
   const socket = /^unix:(?:\/\/)?(\/.*[^/])$/.exec(url)?.[1];
   if (socket !== undefined) {
@@ -25,7 +26,10 @@ export function parseEngineUrl(url: string): EngineAddress | undefined {
     return { origin: 'http://localhost', host: 'localhost', port: 80, secure: false, socketPath: socket };
   }
   if (!/^https?:\/\//i.test(url) || !URL.canParse(url)) return undefined;
-  const { protocol, hostname, port, origin } = new URL(url);
+  const { protocol, hostname, port, origin, pathname, search, hash, username, password } = new URL(url);
+  // vLLM's paths stand under the root. A prefix, a query or a user name would be dropped, and calls would go somewhere else than was written.
+  if (!/^(\/v1)?\/?$/.test(pathname) || search !== '' || hash !== '' || username !== '' || password !== '')
+    return undefined;
   const secure = protocol === 'https:';
   const host = hostname.replace(/^\[|\]$/g, '');
   return { origin, host, port: Number(port) || (secure ? 443 : 80), secure, socketPath: undefined };

@@ -1,0 +1,21 @@
+import { InvalidArgumentError, Option } from 'commander';
+import { parseModelMap } from '../../traces/replay/models.js';
+import { messageOf } from '../model/error.js';
+
+/** `--model-map`: served models for those that a trace names. */
+export function modelMapOption(): Option {
+  return new Option('--model-map <map>', 'served models for recorded ones: a=b,c=d; * stands for all others').argParser(
+    (text) => {
+      try {
+        return parseModelMap(text);
+      } catch (error) {
+        throw new InvalidArgumentError(`${messageOf(error)}.`);
+      }
+    },
+  );
+}
+
+/** As it is written after `--model-map`. */
+export function modelMapText(map: ReadonlyMap<string, string>): string {
+  return [...map].map(([recorded, served]) => `${recorded}=${served}`).join(',');
+}
