@@ -36,7 +36,7 @@ export class ClientConnections implements ConnectionHost {
     this.serverOf = serverOf;
     this.late = late;
     this.wallClock = wallClock;
-    this.cap = mostPerAddress === undefined ? undefined : new ConnectionCap(mostPerAddress);
+    this.cap = mostPerAddress === undefined ? undefined : new ConnectionCap(mostPerAddress, wallClock);
     this.keepAlive = `Connection: keep-alive\r\nKeep-Alive: timeout=${Math.floor(limits.keepAliveMs / 1000)}\r\n`;
     this.byNode = server.listeners('connection');
     server.removeAllListeners('connection');

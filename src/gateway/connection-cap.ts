@@ -1,4 +1,6 @@
 import type { Socket } from 'node:net';
+import type { Clock } from '../model/clock.js';
+import { sayLast } from './last-words.js';
 
 /** Told once on the socket, in the form of the API; a client library waits and tries again. */
 const BODY = JSON.stringify({
@@ -21,7 +23,10 @@ export class ConnectionCap {
   private readonly open = new Map<string, number>();
 
   /** @param most Connections that one address may have open. */
-  constructor(private readonly most: number) {}
+  constructor(
+    private readonly most: number,
+    private readonly wallClock: Clock,
+  ) {}
 
   /** False when it is refused: what it asks must not be taken in. */
   admits(socket: Socket): boolean {
@@ -30,8 +35,7 @@ export class ConnectionCap {
     const count = open.get(address) ?? 0;
     if (count >= this.most) {
       socket.on('error', () => {});
-      socket.end(REFUSAL);
-      socket.destroySoon();
+      sayLast(socket, REFUSAL, this.wallClock);
       return false;
     }
     open.set(address, count + 1);

@@ -27,6 +27,7 @@ import { inboundRequestId } from './headers.js';
 import { IDENTITY_SOURCES } from './identity.js';
 import { InboundRequest } from './inbound-request.js';
 import { KeyRing } from './keys.js';
+import { sayLast } from './last-words.js';
 import { answerLocally } from './local-routes.js';
 import { NodeAnswer } from './node-answer.js';
 import { OpenList } from './open-list.js';
@@ -81,8 +82,6 @@ const SWEEP_MS = 100;
 const HIGH_WATER_BYTES = 64 * 1024;
 /** After the drain time, how long the last error events may take to reach their clients. */
 const FAREWELL_MS = 250;
-/** How long a client may take to read why its broken request was refused. Wall milliseconds. */
-const LINGER_MS = 1000;
 
 /** The OpenAI-compatible front door: HTTP/1.1 in ({@link ClientConnections}, `node:http`), the levels behind {@link Scheduling}, the data paths of the engines out. */
 export function createGateway(options: GatewayOptions): Gateway {
@@ -342,11 +341,11 @@ function answerBrokenRequest(error: Pick<NodeJS.ErrnoException, 'code'>, socket:
         ? ['408 Request Timeout', 'The request did not arrive in time.']
         : ['400 Bad Request', 'This is not a valid HTTP request.'];
   const body = JSON.stringify({ error: { message, type: 'invalid_request_error', param: null, code: null } });
-  socket.end(
+  sayLast(
+    socket,
     `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+    wallClock,
   );
-  const cut = wallClock.after(LINGER_MS, () => socket.destroy());
-  socket.once('close', () => cut.cancel());
 }
 
 function configured(config: GatewayConfig): Configured {

@@ -96,13 +96,19 @@ describe('an address', () => {
     const held = [rig.rawRequest(rawChat(chatBody())), rig.rawRequest(rawChat(chatBody()))];
     await until(() => rig.received.length === 2);
     let refusal = '';
-    const refused = rig.rawRequest(rawChat(chatBody()));
+    // Larger than what a socket takes at once: it still sends when it is refused.
+    const refused = rig.rawRequest(rawChat(chatBody({ messages: [{ role: 'user', content: 'x'.repeat(2 ** 22) }] })));
+    let reset: Error | undefined;
+    refused.on('error', (error) => {
+      reset = error;
+    });
     refused.on('data', (piece) => {
       refusal += String(piece);
     });
     await until(() => refused.destroyed);
     expect(refusal).toMatch(/^HTTP\/1\.1 429 /);
     expect(refusal).toContain('too_many_connections');
+    expect(reset).toBeUndefined();
     expect(rig.gateway.openRequests).toBe(2);
     expect(rig.received).toHaveLength(2);
     for (const socket of held) socket.destroy();
