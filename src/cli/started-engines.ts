@@ -11,6 +11,7 @@ import { WeightFetch } from '../engine/supervise/weight-fetch.js';
 import type { EngineTls } from '../engine/vllm/engine-tls.js';
 import type { Clock } from '../model/clock.js';
 import type { Logger } from '../observe/log.js';
+import { tellOfMissingMemory } from './host-memory.js';
 
 /** The vLLM servers that this process starts and watches. */
 export interface StartedEngines {
@@ -40,6 +41,7 @@ export function startEngines(
   tls?: EngineTls,
 ): StartedEngines {
   const { nodes, stateDir, onExit } = config.fleet;
+  tellOfMissingMemory(config, logger);
   const keys = engineApiKeys(config);
   const environment = { ...process.env };
   for (const name of keyVariables(config)) delete environment[name];

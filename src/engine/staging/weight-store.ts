@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { messageOf } from '../../model/error.js';
 import { makeFolder } from '../../observe/make-folder.js';
+import { availableMemory } from '../telemetry/memory-limit.js';
 import { type CheckpointFile, checkpointFiles, sumBytes } from './checkpoint-files.js';
 
 /** RAM that is left to everybody else: a RAM disk takes what is not there and the kernel then ends processes. */
@@ -105,7 +106,7 @@ export class WeightStore {
   }
 
   private async checkRoom(bytes: number): Promise<void> {
-    const { folder, memoryBytes, availableBytes = () => process.availableMemory() } = this.options;
+    const { folder, memoryBytes, availableBytes = availableMemory } = this.options;
     let usedBytes = 0;
     for (const copy of this.copies.values()) usedBytes += copy;
     const budget = memoryBytes - usedBytes;

@@ -1,4 +1,5 @@
 import systeminformation from 'systeminformation';
+import { type MemoryLimit, memoryLimit } from './memory-limit.js';
 
 /** CPU, memory and disk of the host. Bytes; shares from 0 to 1. */
 export interface HostReading {
@@ -7,6 +8,8 @@ export interface HostReading {
   readonly memoryTotalBytes: number;
   /** What programs could still get, the page cache included. */
   readonly memoryAvailableBytes: number;
+  /** What this process and what it starts may take of that; undefined where nothing limits them. */
+  readonly memoryLimit?: MemoryLimit | undefined;
   readonly swapUsedBytes: number;
   readonly disks: readonly { readonly mount: string; readonly totalBytes: number; readonly freeBytes: number }[];
 }
@@ -27,6 +30,7 @@ export async function readHost(): Promise<HostReading> {
     cpuLoad: load.currentLoad / 100,
     memoryTotalBytes: memory.total,
     memoryAvailableBytes: memory.available,
+    memoryLimit: memoryLimit(),
     swapUsedBytes: memory.swapused,
     disks: disks.map(({ mount, size, available }) => ({ mount, totalBytes: size, freeBytes: available })),
   });

@@ -52,10 +52,14 @@ describe('host', () => {
     swapUsedBytes: 0,
     disks: [{ mount: '/', totalBytes: 100 * GIB, freeBytes: 50 * GIB }],
   };
+  const limit = (gib: number, available = gib) => ({ limitBytes: gib * GIB, availableBytes: available * GIB });
   it.each([
     ['fits', HOST, 50 * GIB, ['ok host-memory']],
     ['fits only when others leave', HOST, 80 * GIB, ['warning host-memory']],
     ['never fits', HOST, 120 * GIB, ['problem host-memory']],
+    ['fits a limit of the container', { ...HOST, memoryLimit: limit(60) }, 50 * GIB, ['ok host-memory']],
+    ['does not fit a limit', { ...HOST, memoryLimit: limit(40) }, 50 * GIB, ['problem host-memory']],
+    ['fits a limit when others leave', { ...HOST, memoryLimit: limit(60, 20) }, 50 * GIB, ['warning host-memory']],
     ['swaps', { ...HOST, swapUsedBytes: 20 * GIB }, 0, ['ok host-memory', 'warning swap']],
     [
       'a full disk',
@@ -73,6 +77,12 @@ describe('host', () => {
       'warning host-memory',
     );
     expect(brief([checkHostMemory(HOST, 10, 0.5 * HOST.memoryTotalBytes)])).toContain('ok host-memory');
+    const container = { ...HOST, memoryLimit: limit(40) };
+    expect(checkHostMemory(container, 10, 50 * GIB)).toMatchObject({
+      severity: 'problem',
+      message: expect.stringContaining('may take 40.0 GiB of the 100.0 GiB of this host'),
+      fix: expect.stringContaining('MemoryMax'),
+    });
   });
 
   const place = { ramDisk: true, freeBytes: 100 * GIB, availableBytes: 100 * GIB };

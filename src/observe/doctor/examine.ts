@@ -5,6 +5,7 @@ import { dirname } from 'node:path';
 import { checkpointFiles, sumBytes } from '../../engine/staging/checkpoint-files.js';
 import { TMPFS_MAGIC } from '../../engine/staging/ram-disk.js';
 import { readHost } from '../../engine/telemetry/host.js';
+import { availableMemory } from '../../engine/telemetry/memory-limit.js';
 import { NvidiaSmiSource } from '../../engine/telemetry/nvidia-smi.js';
 import { VllmClient } from '../../engine/vllm/client.js';
 import { discoverEngine } from '../../engine/vllm/discover.js';
@@ -48,7 +49,7 @@ export async function examine(
     [checkNodeVersion(process.versions.node), checkOnnx(loadOnnx()), checkOpenFiles(readLimits())],
     [modelFile === undefined ? checkModel(undefined) : await examineModel(modelFile)],
     embedder ? [await examineEmbedder(embedder)] : [],
-    examineHost(local),
+    examineHost(local, launches),
     ...local.map(examineStaging),
     ...local.filter(({ gpus }) => gpus.length > 0).map(examineGpus),
     ...engines.map((engine) =>
@@ -58,7 +59,7 @@ export async function examine(
   return parts.flat();
 }
 
-async function examineHost(nodes: readonly NodeSpec[]): Promise<Finding[]> {
+async function examineHost(nodes: readonly NodeSpec[], launches: Known['launches']): Promise<Finding[]> {
   let neededBytes = 0;
   let statedBytes = 0;
   for (const { engines, hostMemoryBytes } of nodes) {
@@ -68,7 +69,11 @@ async function examineHost(nodes: readonly NodeSpec[]): Promise<Finding[]> {
     }
   }
   try {
-    const host = await readHost();
+    const seen = await readHost();
+    const engines = nodes.flatMap((node) => node.engines);
+    // Engines that somebody else starts on this host are in control groups of their own, as the containers of one pod are.
+    const limited = engines.length === 0 || engines.some(({ engineId }) => launches?.has(engineId));
+    const host = limited ? seen : { ...seen, memoryLimit: undefined };
     const memory = checkHostMemory(host, neededBytes, nodes.length === 0 ? undefined : statedBytes);
     return [memory, ...checkSwap(host), ...checkDisks(host)];
   } catch (error) {
@@ -95,7 +100,7 @@ async function examineStaging({ nodeId, staging, engines }: NodeSpec): Promise<F
         files: weightsFolder === undefined ? undefined : await filesOf(weightsFolder),
       })),
   );
-  const place = { ramDisk: type === TMPFS_MAGIC, freeBytes: bsize * bavail, availableBytes: process.availableMemory() };
+  const place = { ramDisk: type === TMPFS_MAGIC, freeBytes: bsize * bavail, availableBytes: availableMemory() };
   return checkStaging(nodeId, staging, place, copies);
 }
 

@@ -66,17 +66,22 @@ const MOST_SWAPPED = 0.05;
  * @param statedBytes What the fleet file lets all of them take; Infinity where it does not say.
  */
 export function checkHostMemory(
-  host: HostReading,
+  { memoryTotalBytes, memoryAvailableBytes, memoryLimit }: HostReading,
   neededBytes: number,
   statedBytes = Number.POSITIVE_INFINITY,
 ): Finding {
-  const total = gib(host.memoryTotalBytes);
-  if (Number.isFinite(statedBytes) && statedBytes > host.memoryTotalBytes) {
+  const mostBytes = memoryLimit?.limitBytes ?? memoryTotalBytes;
+  const availableBytes = Math.min(memoryAvailableBytes, memoryLimit?.availableBytes ?? memoryAvailableBytes);
+  const has = memoryLimit
+    ? `the control group that Maestro runs in (a container, or a unit of systemd) may take ${gib(mostBytes)} of the ${gib(memoryTotalBytes)} of this host`
+    : `this host has ${gib(mostBytes)}`;
+  const more = memoryLimit ? 'raise its limit (--memory of a container, MemoryMax of a unit)' : 'add memory';
+  if (Number.isFinite(statedBytes) && statedBytes > mostBytes) {
     return problem(
       'host-memory',
       HOST,
-      `the fleet file counts on ${gib(statedBytes)} of host memory, this host has ${total}`,
-      'Give `hostMemory` a value that fits: weights that do not find room at level 1 are then read from disk again.',
+      `the fleet file counts on ${gib(statedBytes)} of host memory, ${has}`,
+      `Give \`hostMemory\` a value that fits, or ${more}: weights that do not find room at level 1 are then read from disk again.`,
     );
   }
   if (Number.isFinite(statedBytes) && neededBytes > statedBytes) {
@@ -87,23 +92,23 @@ export function checkHostMemory(
       'Raise `hostMemory` if the host has more, or set `staging`, which keeps copies of the dropped weights in RAM.',
     );
   }
-  if (neededBytes > host.memoryTotalBytes) {
+  if (neededBytes > mostBytes) {
     return problem(
       'host-memory',
       HOST,
-      `the weights of the engines that can sleep are ${gib(neededBytes)}, this host has ${total}`,
-      'Let fewer engines sleep (`sleep: false`), give `hostMemory` a value that fits, or add memory.',
+      `the weights of the engines that can sleep are ${gib(neededBytes)}, ${has}`,
+      `Let fewer engines sleep (\`sleep: false\`), give \`hostMemory\` a value that fits, or ${more}.`,
     );
   }
-  if (neededBytes > host.memoryAvailableBytes) {
+  if (neededBytes > availableBytes) {
     return warning(
       'host-memory',
       HOST,
-      `the weights of the engines that can sleep are ${gib(neededBytes)}, of which ${gib(host.memoryAvailableBytes)} are available now`,
+      `the weights of the engines that can sleep are ${gib(neededBytes)}, of which ${gib(availableBytes)} are available now`,
       'Look what else uses memory on this host before engines are put to sleep.',
     );
   }
-  return ok('host-memory', HOST, `${gib(host.memoryAvailableBytes)} of ${total} host memory available`);
+  return ok('host-memory', HOST, `${gib(availableBytes)} of host memory available, ${has}`);
 }
 
 export function checkSwap({ swapUsedBytes, memoryTotalBytes }: HostReading): Finding[] {

@@ -1,0 +1,29 @@
+import { totalmem } from 'node:os';
+import type { MaestroConfig } from '../config/schema.js';
+import { memoryLimit } from '../engine/telemetry/memory-limit.js';
+import type { Logger } from '../observe/log.js';
+
+type Fleet = Pick<MaestroConfig, 'fleet'>;
+
+/** Told at the start, because nothing would tell later: what pins too much is ended by the kernel, and all else in its container with it. */
+export function tellOfMissingMemory(
+  config: Fleet,
+  logger: Pick<Logger, 'warn'>,
+  mostBytes = memoryLimit()?.limitBytes ?? totalmem(),
+): void {
+  const statedBytes = statedHostMemory(config);
+  if (statedBytes <= mostBytes) return;
+  logger.warn(
+    { statedBytes, mostBytes },
+    'hostMemory counts on more RAM than this host, or the limit of this container, has; sleeping engines may be ended for want of memory (maestro doctor)',
+  );
+}
+
+/** What the nodes whose engines are started here may take for sleeping weights and copies, where the file says. */
+function statedHostMemory({ fleet: { nodes } }: Fleet): number {
+  let statedBytes = 0;
+  for (const { engines, hostMemoryBytes = 0 } of nodes) {
+    if (engines.some(({ launch }) => launch !== undefined)) statedBytes += hostMemoryBytes;
+  }
+  return statedBytes;
+}
