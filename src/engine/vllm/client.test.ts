@@ -1,5 +1,6 @@
 import { createServer } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { ManualClock } from '../../model/clock.js';
 import { errorMessage, failureKind, VllmClient } from './client.js';
 import { statusOf } from './data-path-fixture.js';
 import { discoverEngine, discoveredLimits, unknownEngineSpec } from './discover.js';
@@ -108,6 +109,20 @@ describe('VllmClient failures', () => {
     [{ code: 'HPE_INVALID_CONSTANT' }, 'protocol'],
   ])('classifies %o as %s', (thrown, kind) => {
     expect(failureKind(thrown)).toBe(kind);
+  });
+
+  it('drops a connection that was idle for less than the 5 s after which vLLM does', async () => {
+    const fake = new FakeVllm();
+    const clock = new ManualClock();
+    const client = new VllmClient({ url: await fake.start(), clock });
+    closers.push(
+      () => client.close(),
+      () => fake.stop(),
+    );
+    expect(await statusOf(client.dataPath, '/health')).toBe(200);
+    expect(client.dataPath.size).toBe(1);
+    clock.advance(4_000);
+    await vi.waitFor(() => expect(client.dataPath.size).toBe(0), SOON);
   });
 
   it('carries the API key on control calls and on the data path', async () => {

@@ -56,6 +56,9 @@ interface LiveEngineEvents {
   readonly event: (event: EngineEvent) => void;
 }
 
+const SEVERAL_SERVERS =
+  'several servers answer at this URL in turn, as behind a load balancer: what one of them tells is taken for all. Name each by a URL of its own';
+
 /** Opens nothing yet: the monitor begins when it is started. */
 export function openLiveEngine(spec: EngineSpec, options: LiveEngineOptions, events: LiveEngineEvents): LiveEngine {
   const { engineId, url } = spec;
@@ -80,6 +83,7 @@ export function openLiveEngine(spec: EngineSpec, options: LiveEngineOptions, eve
         barred: (by, message) => logger.warn({ engineId, message }, barredBy(by, message, apiKey?.(engineId))),
         absent: (message) =>
           logger.info({ engineId, message }, 'engine does not answer yet; it is asked until it does'),
+        several: () => logger.warn({ engineId, url }, SEVERAL_SERVERS),
         refused: (forMs) => onRefused?.(engineId, forMs),
       },
     ),

@@ -36,6 +36,7 @@ async function watched(fake: FakeVllm, url: string, config = {}) {
       outstanding: () => outstanding,
       refused: (forMs) => refusals.push(forMs),
       barred: (by) => log.push(`barred by ${by}`),
+      several: () => log.push('several'),
       absent: (message) => log.push(`absent: ${message.replace(/\d+/g, '#')}`),
     },
   );
@@ -173,6 +174,22 @@ describe('EngineMonitor', () => {
     await next('down unhealthy');
     await fake.stop();
     await next('down refused');
+  });
+
+  it('says once that several servers answer in turn, and goes on with whichever does', async () => {
+    const fake = new FakeVllm();
+    const { log, next } = await watched(fake, await fake.start());
+    const first = fake.startedAtSeconds;
+    fake.startedAtSeconds = first + 100;
+    await next('down refused');
+    fake.startedAtSeconds = first;
+    await next('several', 250);
+    for (const after of [100, 0, 100]) {
+      fake.startedAtSeconds = first + after;
+      fake.waiting += 1;
+      await next(`waiting ${fake.waiting}`);
+    }
+    expect(log.filter((line) => line.startsWith('down') || line === 'several')).toEqual(['down refused', 'several']);
   });
 
   it('notices that the process was replaced between two readings', async () => {

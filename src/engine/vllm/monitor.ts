@@ -3,6 +3,7 @@ import { AnswerWatch } from './answer-watch.js';
 import { type CallFailure, isRefusal, type VllmClient } from './client.js';
 import { type DiscoveredEngine, discoverEngine } from './discover.js';
 import { type EngineMetrics, readEngineMetrics } from './metrics.js';
+import { ProcessWatch } from './process-watch.js';
 import { ProgressWatch } from './progress-watch.js';
 
 /** Wall-time intervals of the watch over one engine. */
@@ -45,6 +46,8 @@ export interface MonitorListener {
   barred?(by: Barrier, message: string): void;
   /** An engine that has not been up yet does not answer. Told once for each kind of failure. */
   absent?(message: string): void;
+  /** Several servers answer at the engine's address in turn. Told once. */
+  several?(): void;
   /** Requests of ours inside the engine. */
   outstanding(): number;
   /** Connections have been refused for so long: nobody listens. Told at every attempt while the engine is down. */
@@ -70,6 +73,7 @@ export class EngineMonitor {
   private mustGenerate = false;
   /** Requests have failed: the counters as they stood then. */
   private failing: { readonly progress: number | undefined } | undefined;
+  private readonly process = new ProcessWatch();
   private readonly progress: ProgressWatch;
   private readonly answers: AnswerWatch;
 
@@ -158,6 +162,8 @@ export class EngineMonitor {
     this.mustGenerate = false;
     this.missedProbes = 0;
     this.lastMetrics = found.value.metrics;
+    this.process.reset();
+    if (found.value.metrics) this.sameProcess(found.value.metrics);
     this.progress.reset();
     this.answers.reset();
     this.listener.up(found.value);
@@ -168,6 +174,7 @@ export class EngineMonitor {
       this.refusedSinceMs = undefined;
       return;
     }
+    this.process.gone();
     const nowMs = this.wallClock.nowMs();
     this.refusedSinceMs ??= nowMs;
     this.listener.refused(nowMs - this.refusedSinceMs);
@@ -181,15 +188,22 @@ export class EngineMonitor {
     this.missedProbes = 0;
     if (!page.ok) return;
     const metrics = readEngineMetrics(page.value);
-    if (restarted(this.lastMetrics, metrics)) {
+    if (!this.sameProcess(metrics)) {
       this.goDown('refused', 'the process was replaced');
       this.again = true;
       return;
     }
-    this.lastMetrics = keepingCounters(this.lastMetrics, metrics);
+    this.lastMetrics = metrics;
     this.listener.metrics(metrics);
     await this.checkAnswers(metrics);
     if (this.isUp) await this.checkProgress(metrics);
+  }
+
+  /** False where the process has been replaced. */
+  private sameProcess(metrics: EngineMetrics): boolean {
+    const seen = this.process.observe(metrics);
+    if (seen === 'several') this.listener.several?.();
+    return seen !== 'replaced';
   }
 
   private missed(failure: CallFailure): void {
@@ -246,21 +260,4 @@ export class EngineMonitor {
 function barrierIn({ kind, status }: CallFailure): Barrier | undefined {
   if (kind === 'tls') return 'tls';
   return status === 401 || status === 403 ? 'key' : undefined;
-}
-
-/** A new process begins its counters again, and says when it started. */
-function restarted(before: EngineMetrics | undefined, now: EngineMetrics): boolean {
-  if (!before) return false;
-  if (before.processStartSeconds !== undefined && now.processStartSeconds !== undefined) {
-    return before.processStartSeconds !== now.processStartSeconds;
-  }
-  const { generationTokensTotal: tokens } = now;
-  return tokens !== undefined && tokens < (before.generationTokensTotal ?? 0);
-}
-
-/** A page may lack what tells a new process from an old one: the next page is then compared with the one before. */
-function keepingCounters(before: EngineMetrics | undefined, now: EngineMetrics): EngineMetrics {
-  const { processStartSeconds = before?.processStartSeconds } = now;
-  const { generationTokensTotal = before?.generationTokensTotal } = now;
-  return { ...now, processStartSeconds, generationTokensTotal };
 }

@@ -1,3 +1,5 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import type { DiscoveredEngine } from '../../engine/vllm/discover.js';
 import { unknownEngineSpec } from '../../engine/vllm/discover.js';
@@ -150,6 +152,28 @@ describe('engines', () => {
       ...{ spec: { ...spec, url: 'https://gpu7:8000' }, found: FOUND, exposedAt: [] },
     });
     expect(exposure).toMatchObject({ severity: 'ok', message: expect.stringContaining('who show a certificate') });
+  });
+
+  it('says of an address behind which servers take turns that each needs its own', () => {
+    const findings = checkEngine({ spec, found: FOUND, exposedAt: [], servers: 2 });
+    expect(brief(findings)).toEqual(['ok reachable', 'problem servers', 'ok sleep', 'ok exposure']);
+    expect(findings[1]).toMatchObject({ message: expect.stringContaining('2 servers'), fix: expect.any(String) });
+  });
+
+  it.each([
+    ['127.0.0.1', '127.0.0.1'],
+    ['::1', '[::1]'],
+  ])('finds development endpoints that answer at %s, of the old or the new protocol', async (address, host) => {
+    const server = createServer((_request, response) => response.end('{"is_sleeping":false}'));
+    await new Promise<void>((resolve) => server.listen(0, address, resolve));
+    const { port } = server.address() as AddressInfo;
+    try {
+      const other = address === '::1' ? '127.0.0.2' : '::1';
+      expect(await exposedAddresses(`http://localhost:${port}`, [address, other])).toEqual([`${host}:${port}`]);
+    } finally {
+      server.closeAllConnections();
+      server.close();
+    }
   });
 
   it('an engine that asks for a key is told with the way to give it', () => {

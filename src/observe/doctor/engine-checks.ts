@@ -17,6 +17,8 @@ export interface EngineProbe {
   readonly spec: EngineSpec;
   /** What it tells of itself, or why it does not. */
   readonly found: DiscoveredEngine | NoAnswer;
+  /** Processes that were seen to answer at its URL. Default: one. */
+  readonly servers?: number;
   /** Whether it is sent an API key. Default: none. */
   readonly hasKey?: boolean;
   /** Addresses, other than loopback, at which its development endpoints answer whoever asks; or its socket, where all may write to it. */
@@ -28,12 +30,22 @@ export interface EngineProbe {
 /** vLLM versions whose behaviour the conformance suite has been run against. */
 const KNOWN_VERSIONS = ['0.29', '0.32'];
 
-export function checkEngine({ spec, found, exposedAt, launch, hasKey = false }: EngineProbe): Finding[] {
+export function checkEngine({ spec, found, exposedAt, launch, hasKey = false, servers = 1 }: EngineProbe): Finding[] {
   const subject = spec.engineId;
   if ('reason' in found) return checkUnreachable(subject, spec.url, found, launch, hasKey);
   const findings = [
     ok('reachable', subject, `${spec.url} serves ${found.modelNames.join(', ')} (vLLM ${found.version ?? '?'})`),
   ];
+  if (servers > 1) {
+    findings.push(
+      problem(
+        'servers',
+        subject,
+        `${servers} servers answer at ${spec.url} in turn, as behind a load balancer: what one of them tells is taken for all`,
+        'Name each server by a URL of its own; Maestro spreads requests over them.',
+      ),
+    );
+  }
   const { version } = found;
   if (version !== undefined && !KNOWN_VERSIONS.some((known) => version.startsWith(`${known}.`))) {
     findings.push(

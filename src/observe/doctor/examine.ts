@@ -20,6 +20,7 @@ import { checkGpus } from './gpu-checks.js';
 import { checkDisks, checkHostMemory, checkNodeVersion, checkOnnx, checkOpenFiles, checkSwap } from './host-checks.js';
 import { type PlannedLaunch, probeLaunch } from './launch-checks.js';
 import { checkModel, examineModel } from './model-checks.js';
+import { serversAt } from './servers-at.js';
 import { checkStaging } from './staging-checks.js';
 
 /** What is known of the set-up beside its nodes. */
@@ -133,6 +134,7 @@ async function examineEngine(
   try {
     const [found, exposedAt] = await Promise.all([discoverEngine(client), exposedAddresses(spec.url)]);
     return checkEngine({
+      servers: found.ok ? await serversAt({ url: spec.url, apiKey, tls }) : 1,
       spec,
       found: found.ok
         ? found.value

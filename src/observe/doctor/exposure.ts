@@ -1,4 +1,5 @@
 import { stat } from 'node:fs/promises';
+import { isIPv6 } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { Agent, request } from 'undici';
 import { engineAddress, isLoopback } from '../../model/engine-address.js';
@@ -6,10 +7,10 @@ import { engineAddress, isLoopback } from '../../model/engine-address.js';
 const PROBE_TIMEOUT_MS = 1_000;
 const OTHERS_MAY_WRITE = 0o002;
 
-/** Addresses of this host that others could reach. */
+/** Addresses of this host that others could reach; those of IPv6 that hold on one link alone are left out. */
 function outsideAddresses(): string[] {
   return Object.values(networkInterfaces()).flatMap((entries) =>
-    (entries ?? []).flatMap(({ internal, family, address }) => (internal || family !== 'IPv4' ? [] : address)),
+    (entries ?? []).flatMap(({ internal, address, scopeid = 0 }) => (internal || scopeid !== 0 ? [] : address)),
   );
 }
 
@@ -25,7 +26,7 @@ export async function exposedAddresses(url: string, addresses = outsideAddresses
   // Whoever reaches it as we do may ask.
   if (!isLoopback(host) && !secure) return [new URL(origin).host];
   const origins = isLoopback(host)
-    ? addresses.map((address) => `${secure ? 'https' : 'http'}://${address}:${port}`)
+    ? addresses.map((address) => `${secure ? 'https' : 'http'}://${isIPv6(address) ? `[${address}]` : address}:${port}`)
     : [origin];
   const answers = await Promise.all(origins.map(answersAt));
   return origins.filter((_origin, index) => answers[index]).map((open) => new URL(open).host);
