@@ -56,7 +56,8 @@ async function up(options: UpArguments): Promise<void> {
   }
   const loaded = options.fleet === undefined ? undefined : readConfig(options.fleet);
   for (const problem of loaded?.warnings ?? []) process.stderr.write(`${formatProblem(problem)}\n`);
-  const served = await serve({
+  let served: Served | undefined;
+  const starting = serve({
     config: loaded?.config ?? demoConfig(),
     loaded,
     rehearsal: true,
@@ -67,13 +68,18 @@ async function up(options: UpArguments): Promise<void> {
     ...(options.port === undefined ? {} : { port: options.port }),
     ...(options.host === undefined ? {} : { host: options.host }),
   });
-  printServing(served);
+  // Not only when it serves: until then a signal would end it with engines just started, or, as the first process of a container, not be heard at all.
   stopOnSignal(
-    () => served.stop(DRAIN_MS),
+    async () => {
+      const started = await starting.catch(() => undefined);
+      await started?.stop(DRAIN_MS);
+    },
     () => process.stderr.write('finishing open requests; once more to stop at once\n'),
-    () => served.abandon(),
-    served.reload,
+    () => served?.abandon(),
+    loaded && (() => void starting.then(({ reload }) => reload?.()).catch(() => undefined)),
   );
+  served = await starting;
+  printServing(served);
 }
 
 function demoConfig(): MaestroConfig {

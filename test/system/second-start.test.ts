@@ -2,11 +2,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { request } from 'undici';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { WallClock } from '../../src/bus/wall-clock.js';
 import { endGroup } from '../../src/engine/supervise/engine-process.js';
 import { alive, until } from './agent-process.js';
@@ -15,6 +15,8 @@ import { MAESTRO, ROOT } from './built.js';
 const LIMIT_MS = 60_000;
 
 const FAKE = join(import.meta.dirname, 'fake-vllm-process.mjs');
+
+const LAUNCH = { launch: { program: [process.execPath, FAKE], weights: 'llama-3.1-8b' } };
 
 let folder = '';
 let port = 0;
@@ -34,12 +36,12 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** Starts `maestro up`; `said` is all that it has printed. */
-function up(more: object = {}, onPort = port) {
+/** Starts `maestro up`; `said` is all that it has printed. Its engine is one that it starts, unless `start` says otherwise. */
+function up(more: object = {}, onPort = port, start: object = LAUNCH) {
   const file = join(folder, `fleet-${children.length}.json`);
   const engine = {
     ...{ id: 'e', model: 'llama-3.1-8b', gpus: [0], kvMemory: '8GiB', url: `http://127.0.0.1:${enginePort}` },
-    launch: { program: [process.execPath, FAKE], weights: 'llama-3.1-8b' },
+    ...start,
   };
   const nodes = [{ id: 'n', gpus: ['h100-sxm'], hostMemory: '64GiB', engines: [engine] }];
   writeFileSync(file, JSON.stringify({ fleet: { stateDir: join(folder, 'state'), ...more, nodes } }));
@@ -106,6 +108,33 @@ it('told to end a second time it exits at once, and its engine ends too', async 
   expect((await ended)[0]).toBe(130);
   await open;
   await until('the engine has ended', LIMIT_MS, () => !alive(engine));
+});
+
+describe('a signal while it starts, and waits for the first answer of an engine', () => {
+  /** An engine that takes connections and says nothing. */
+  let silent: Server;
+  beforeEach(async () => {
+    silent = createServer(() => {}).listen(enginePort, '127.0.0.1');
+    await once(silent, 'listening');
+  });
+  afterEach(() => {
+    silent.close();
+  });
+
+  it('ends it, and not by the default of the signal, which the first process of a container does not have', async () => {
+    const run = up({}, port, {});
+    await until('it starts', LIMIT_MS, () => run.said.includes('maestro starts'));
+    run.child.kill('SIGTERM');
+    expect(await run.ended).toEqual([0, null]);
+  });
+
+  it('reads the file again, and goes on', async () => {
+    const run = up({}, port, {});
+    await until('it starts', LIMIT_MS, () => run.said.includes('maestro starts'));
+    run.child.kill('SIGHUP');
+    await until('it serves', LIMIT_MS, () => run.said.includes('maestro serves at'));
+    await until('it has read the file', LIMIT_MS, () => run.said.includes('the config was read again'));
+  });
 });
 
 async function readiness(): Promise<number> {

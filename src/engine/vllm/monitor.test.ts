@@ -11,7 +11,7 @@ afterEach(async () => {
 });
 
 /** An event may take as long as a busy machine needs. */
-const SOON = { timeout: 20_000, interval: 20 };
+const SOON = { timeout: 60_000, interval: 20 };
 
 /** A monitor on a clock that moves by hand; `next` lets one more poll happen and waits for its report. */
 async function watched(fake: FakeVllm, url: string, config = {}) {
@@ -254,6 +254,17 @@ describe('an engine whose answers fail', () => {
     expect(log.at(-1)).toBe('down failing');
     fake.faults.clear();
     await next('up 0', 250);
+  });
+
+  it('takes an engine that declines the canary for alive: one that embeds generates nothing', async () => {
+    const fake = new FakeVllm();
+    const { monitor, next, log } = await watched(fake, await fake.start());
+    fake.faults.set('/v1/completions', 404);
+    fail(monitor, 5);
+    const canaries = () => fake.requests.filter((line) => line.includes('/v1/completions')).length;
+    for (let poll = 0; poll < 3; poll++) await next('waiting 0');
+    expect(canaries()).toBe(1);
+    expect(log.filter((line) => line.startsWith('down'))).toEqual([]);
   });
 
   it('does not stay out for ever when a probe hangs: every try has its end', async () => {
