@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { canBePresented, LEAST_KEY_LENGTH, MAX_KEY_LENGTH } from '../model/api-key.js';
 import { MaestroError, unreadableFile } from '../model/error.js';
 import type { MaestroConfig } from './schema.js';
 
@@ -8,16 +9,35 @@ type Environment = Readonly<Record<string, string | undefined>>;
 const SENDABLE = /^[\x21-\x7e]+$/;
 
 /** A gateway key with its secret read. Keep it out of logs. */
-export interface GatewayKey extends Omit<MaestroConfig['gateway']['keys'][number], 'key' | 'keyEnv'> {
+export interface GatewayKey extends Omit<MaestroConfig['gateway']['keys'][number], 'key' | 'keyEnv' | 'keyFile'> {
   readonly key: string;
 }
 
-/** The gateway keys, those of the environment read. Throws when a variable is not set: a key that nobody can use is a mistake. */
+/**
+ * The gateway keys, those of the environment and of files read. Throws when a variable is not set or a file holds none, since a key that nobody can use is a mistake, and when two are
+ * the same: whose request would it be?
+ */
 export function gatewayKeys(config: MaestroConfig, environment: Environment = process.env): GatewayKey[] {
-  return config.gateway.keys.map(({ key, keyEnv, ...rest }) => ({
-    ...rest,
-    key: key?.reveal() ?? readVariable(keyEnv ?? '', `the key of tenant ${rest.tenant}`, environment),
-  }));
+  const seen = new Set<string>();
+  return config.gateway.keys.map(({ key: written, keyEnv, keyFile, ...rest }) => {
+    const what = `the key of tenant ${rest.tenant}`;
+    const key =
+      keyFile === undefined
+        ? (written?.reveal() ?? readVariable(keyEnv ?? '', what, environment))
+        : readGatewayKeyFile(keyFile, what);
+    if (seen.has(key)) {
+      throw new MaestroError('invalid_request', `An entry of gateway.keys has ${what} already; each needs its own.`);
+    }
+    seen.add(key);
+    return { ...rest, key };
+  });
+}
+
+function readGatewayKeyFile(path: string, what: string): string {
+  const key = readKeyFile(path, what);
+  if (key.length >= LEAST_KEY_LENGTH && canBePresented(key)) return key;
+  const range = `${LEAST_KEY_LENGTH} to ${MAX_KEY_LENGTH} characters`;
+  throw new MaestroError('invalid_request', `The file ${path} should hold ${what}, ${range} in one line.`);
 }
 
 /** API keys of the engines that ask for one, by engine id. Throws when a variable is not set, or a file holds no key. */

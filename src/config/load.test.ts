@@ -88,7 +88,11 @@ const WRONG: readonly (readonly [text: string, expected: string])[] = [
     `gateway: {keys: [{key: ${'x'.repeat(513)}, tenant: t}]}`,
     '1:24 gateway.keys[0].key: no request can present such a key: at most 512 characters, none of them a space or beyond ASCII',
   ],
-  ['gateway: {keys: [{tenant: t}]}', '1:18 gateway.keys[0]: exactly one of keyEnv and key is needed'],
+  [
+    'gateway: {keys: [{tenant: t, keyEnv: K, keyFile: k}]}',
+    '1:18 gateway.keys[0]: exactly one of keyEnv, keyFile and key is needed',
+  ],
+  ['gateway: {keys: [{tenant: t}]}', '1:18 gateway.keys[0]: exactly one of keyEnv, keyFile and key is needed'],
   ['fleet: {nodes: [{id: n, gpus: {type: h10, count: 1}}]}', '1:38 fleet.nodes[0].gpus.type: unknown GPU type "h10"'],
   [
     'fleet: {nodes: [{id: n, gpus: {type: h100-smx, count: 1}}]}',
@@ -386,6 +390,24 @@ describe('secrets', () => {
     expect(() => engineApiKeys(engines, {})).toThrow(
       /^The file .* should hold the API key of engine a, one line without spaces\.$/,
     );
+    rmSync(folder, { recursive: true });
+  });
+
+  it('reads gateway keys from files, anew each time, and holds them to the rules of the others', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'maestro-keys-'));
+    const file = join(folder, 'key');
+    const keys = (more = '') =>
+      gatewayKeys(parseConfig(`gateway: {keys: [${more}{keyFile: ${file}, tenant: t}]}`, 'f.yaml', {}), {});
+    expect(() => keys()).toThrow(`Cannot read the file ${file}, which should hold the key of tenant t: ENOENT.`);
+    writeFileSync(file, 'the-first-key\n');
+    expect(keys()).toEqual([{ key: 'the-first-key', tenant: 't' }]);
+    writeFileSync(file, 'the-second-key\n');
+    expect(keys()).toEqual([{ key: 'the-second-key', tenant: 't' }]);
+    expect(() => keys('{key: the-second-key, tenant: u}, ')).toThrow(/has the key of tenant t already/);
+    for (const value of ['short-7', 'x'.repeat(513), 'two words of it', '']) {
+      writeFileSync(file, value);
+      expect(() => keys()).toThrow(/should hold the key of tenant t/);
+    }
     rmSync(folder, { recursive: true });
   });
 

@@ -250,8 +250,9 @@ function checkKeys(root: Written, environment: Readonly<Record<string, string | 
   const seen = new Set<unknown>();
   return entries(objectOf(root['gateway']), ['gateway'], 'keys').flatMap(({ fields, path }): Finding[] => {
     const variable = fields['keyEnv'];
-    if ((fields['key'] === undefined) === (variable === undefined)) {
-      return [{ path, at: 'value', severity: 'error', message: 'exactly one of keyEnv and key is needed' }];
+    const given = ['key', 'keyEnv', 'keyFile'].filter((name) => fields[name] !== undefined);
+    if (given.length !== 1) {
+      return [{ path, at: 'value', severity: 'error', message: 'exactly one of keyEnv, keyFile and key is needed' }];
     }
     const at = (field: string, severity: Finding['severity'], message: string): Finding[] => [
       { path: [...path, field], at: 'value', severity, message },

@@ -2,8 +2,13 @@ import { z } from 'zod';
 import { bytes, duration, envName, identifier, positiveDuration, rename, secret } from './fields.js';
 
 const key = z.strictObject({
-  key: secret().exactOptional().describe('The key itself, at least 8 characters. Prefer `keyEnv`.'),
+  key: secret().exactOptional().describe('The key itself, at least 8 characters. Prefer `keyEnv` or `keyFile`.'),
   keyEnv: envName().exactOptional().describe('Environment variable that holds the key.'),
+  keyFile: z
+    .string()
+    .min(1)
+    .exactOptional()
+    .describe('File that holds nothing but the key. Read again at `kill -HUP`, so that the key can be changed.'),
   tenant: identifier().describe('Tenant whose share of the fleet its requests use.'),
   maxClass: identifier()
     .exactOptional()

@@ -79,13 +79,30 @@ it('keys and aliases change while it serves, and what waits for a restart is nam
   expect(said).toContain('"waiting":["scheduling.policy"]');
 });
 
+it('a key that stands in a file of its own changes with that file', async () => {
+  const keyFile = join(folder, 'team-a.key');
+  const keys = [
+    { keyFile, tenant: 'a' },
+    { key: 'the-second-key', tenant: 'b' },
+  ];
+  const letIn = (key: string) => until(key, LIMIT_MS, async () => (await models(key)).status === 200);
+  writeFileSync(keyFile, 'the-third-key\n');
+  write({ gateway: { keys }, fleet: FLEET });
+  child.kill('SIGHUP');
+  await letIn('the-third-key');
+  writeFileSync(keyFile, 'the-fourth-key\n');
+  child.kill('SIGHUP');
+  await letIn('the-fourth-key');
+  expect((await models('the-third-key')).status).toBe(401);
+});
+
 it('a file with a mistake changes nothing and is told', async () => {
   await reload({ gateway: { keys: [], hartbeat: '5s' }, fleet: FLEET }, 'the former one serves on');
   expect(said).toContain('gateway.hartbeat');
   expect((await models('the-second-key')).status).toBe(200);
   expect((await models('the-first-key')).status).toBe(401);
   const page = await (await request(`${address}/metrics`)).body.text();
-  expect(page).toContain('maestro_config_reloads_total 1');
+  expect(page).toContain('maestro_config_reloads_total 3');
   expect(page).toContain('maestro_config_reload_failures_total 1');
 });
 
