@@ -1,7 +1,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { KvSegment, segmentName } from './segment.js';
 
 const CAPACITY = 8 * 1024 ** 3;
@@ -56,6 +56,20 @@ describe('KvSegment', () => {
     ['a fraction of a byte', BUNDLE + 0.5, BUNDLE],
   ])('never writes what the engine would misread: %s', (_, asked, written) => {
     expect(segment().writable(asked)).toBe(written);
+  });
+
+  it('reads back what it has written: an update that another writer undoes is written again, and told when it never stands', async () => {
+    const made = segment(words(CAPACITY));
+    const standing = (limitBytes: number) => ({ limitBytes, usedBytes: 0, preallocBytes: 0 });
+    const read = vi.spyOn(made, 'read');
+    read.mockReturnValueOnce(standing(CAPACITY)).mockReturnValueOnce(standing(CAPACITY));
+    expect(await made.setLimit(BUNDLE)).toEqual({ ok: true });
+    expect(read).toHaveBeenCalledTimes(3);
+    read.mockReturnValue(standing(CAPACITY));
+    expect(await made.setLimit(2 * BUNDLE)).toMatchObject({
+      ok: false,
+      message: expect.stringContaining('overwritten by somebody else'),
+    });
   });
 
   it('does not create a segment that is not there', async () => {

@@ -9,6 +9,7 @@ import { exposedAddresses } from './exposure.js';
 import type { Finding } from './finding.js';
 import { checkGpus } from './gpu-checks.js';
 import { checkDisks, checkHostMemory, checkNodeVersion, checkOnnx, checkOpenFiles, checkSwap } from './host-checks.js';
+import { checkKvcached, examineKvcached } from './kvcached-checks.js';
 import { probeLaunch } from './launch-checks.js';
 import { checkStaging } from './staging-checks.js';
 
@@ -219,6 +220,26 @@ describe('engines', () => {
     const [finding] = checkEngine({ spec, found: { reason: 'connect ECONNREFUSED' }, exposedAt: [] });
     expect(finding).toMatchObject({ severity: 'problem', message: expect.stringContaining('ECONNREFUSED') });
   });
+});
+
+it.each([
+  ['lends', { flockFound: true, writable: true }, ['ok kvcached']],
+  ['has no flock', { flockFound: false, writable: true }, ['problem kvcached']],
+  ['has no shared memory', { flockFound: true, writable: false }, ['problem kvcached']],
+  ['has neither', { flockFound: false, writable: false }, ['problem kvcached', 'problem kvcached']],
+])('kvcached on a host that %s', (_name, place, expected) => {
+  const findings = checkKvcached('n1', place);
+  expect(brief(findings)).toEqual(expected);
+  for (const finding of findings) expect(finding.fix === undefined).toBe(finding.severity === 'ok');
+});
+
+it('kvcached is looked at where an engine lends its pool', async () => {
+  const node = (kvSegment?: string) => ({
+    ...{ nodeId: 'n', clusterId: 'c', gpus: [], hostMemoryBytes: 1 },
+    engines: [{ ...unknownEngineSpec('e1', 'n', 'http://127.0.0.1:1'), ...(kvSegment ? { kvSegment } : {}) }],
+  });
+  expect(await examineKvcached(node())).toEqual([]);
+  expect((await examineKvcached(node('e1'))).map(({ check }) => check)).toContain('kvcached');
 });
 
 describe('GPUs', () => {

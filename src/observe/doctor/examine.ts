@@ -18,6 +18,7 @@ import { exposedAddresses } from './exposure.js';
 import { type Finding, problem } from './finding.js';
 import { checkGpus } from './gpu-checks.js';
 import { checkDisks, checkHostMemory, checkNodeVersion, checkOnnx, checkOpenFiles, checkSwap } from './host-checks.js';
+import { examineKvcached } from './kvcached-checks.js';
 import { type PlannedLaunch, probeLaunch } from './launch-checks.js';
 import { checkModel, examineModel } from './model-checks.js';
 import { serversAt } from './servers-at.js';
@@ -52,6 +53,7 @@ export async function examine(
     embedder ? [await examineEmbedder(embedder)] : [],
     examineHost(local, launches),
     ...local.map(examineStaging),
+    ...local.map(examineKvcached),
     ...local.filter(({ gpus }) => gpus.length > 0).map(examineGpus),
     ...engines.map((engine) =>
       examineEngine(engine, apiKeys?.get(engine.engineId), tls, launches?.get(engine.engineId)),

@@ -59,7 +59,8 @@ export async function probeLaunch({ program, weights, fetch }: PlannedLaunch): P
   };
 }
 
-async function isProgram(name: string): Promise<boolean> {
+/** Would a shell find it? */
+export async function isProgram(name: string): Promise<boolean> {
   const places = name.includes('/') ? [name] : (process.env['PATH'] ?? '').split(delimiter).map((at) => join(at, name));
   const runs = await Promise.all(
     places.map((path) =>
