@@ -85,9 +85,14 @@ export function launchEnvironment(
   return {
     ...base,
     VLLM_SERVER_DEV_MODE: '1',
-    ...(launch.gpuIndices.length > 0 ? { CUDA_VISIBLE_DEVICES: launch.gpuIndices.join(',') } : {}),
+    ...visibleGpus(launch.gpuIndices),
     ...(launch.apiKey === undefined ? {} : { VLLM_API_KEY: launch.apiKey }),
     ...kvcachedEnvironment(launch.kvcachedName),
     ...launch.env,
   };
+}
+
+/** The GPUs by their numbers in `nvidia-smi`, as the fleet file and the telemetry have them: left to itself CUDA counts the fastest first. */
+function visibleGpus(indices: readonly number[]): Record<string, string> {
+  return indices.length === 0 ? {} : { CUDA_DEVICE_ORDER: 'PCI_BUS_ID', CUDA_VISIBLE_DEVICES: indices.join(',') };
 }

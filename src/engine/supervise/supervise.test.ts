@@ -96,6 +96,7 @@ describe('launchCommand', () => {
     expect(launchEnvironment(LAUNCH, { PATH: '/bin', HF_HOME: '/other' })).toEqual({
       PATH: '/bin',
       VLLM_SERVER_DEV_MODE: '1',
+      CUDA_DEVICE_ORDER: 'PCI_BUS_ID',
       CUDA_VISIBLE_DEVICES: '2,3',
       HF_HOME: '/data',
     });
