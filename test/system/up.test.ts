@@ -20,7 +20,7 @@ afterEach(async () => {
 });
 
 /** The least that a vLLM server answers. */
-async function startEngine(port: number, apiKey?: string): Promise<Server> {
+async function startEngine(port: number, apiKey?: string, chatMs = 0): Promise<Server> {
   const bodies: Readonly<Record<string, string>> = {
     'GET /health': '',
     'GET /version': '{"version":"0.29.0"}',
@@ -36,7 +36,9 @@ async function startEngine(port: number, apiKey?: string): Promise<Server> {
     }
     const body = bodies[`${incoming.method} ${incoming.url}`];
     response.writeHead(body === undefined ? 404 : 200, { 'content-type': 'application/json' });
-    response.end(body ?? '{"detail":"Not Found"}');
+    const end = () => response.end(body ?? '{"detail":"Not Found"}');
+    if (chatMs > 0 && incoming.method === 'POST') setTimeout(end, chatMs);
+    else end();
   });
   servers.push(server);
   server.listen(port, '127.0.0.1');
@@ -52,11 +54,19 @@ async function close(server: Server): Promise<void> {
 }
 
 async function startUp(...args: string[]): Promise<string> {
-  const child = spawn(process.execPath, [MAESTRO, 'up', '--port', '0', ...args], {
+  return listens(startMaestro([], args));
+}
+
+function startMaestro(nodeArgs: readonly string[], args: readonly string[]): ChildProcess {
+  const child = spawn(process.execPath, [...nodeArgs, MAESTRO, 'up', '--port', '0', ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ENGINE_KEY: 'engine-key' },
   });
   children.push(child);
+  return child;
+}
+
+async function listens(child: ChildProcess): Promise<string> {
   let printed = '';
   let complaint = '';
   child.stderr!.on('data', (chunk) => {
@@ -87,7 +97,7 @@ async function chat(address: string) {
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ model: 'm', messages: [{ role: 'user', content: 'x' }] }),
   });
-  return { status: answer.statusCode, text: await answer.body.text() };
+  return { status: answer.statusCode, date: String(answer.headers['date']), text: await answer.body.text() };
 }
 
 describe('maestro up --host', () => {
@@ -195,5 +205,28 @@ describe('maestro up --vllm', () => {
     await startEngine(port);
     await readyzAnswers(address, 200);
     expect((await chat(address)).status).toBe(200);
+  });
+
+  it('keeps its limits, waits and connections while the clock of the host jumps by two hours, to and fro', async () => {
+    const jumping = `const { now } = Date; let by = 0; setInterval(() => { by = by ? 0 : 7_200_000; }, 20).unref(); Date.now = () => now() + by;
+      globalThis.Date = class extends Date { constructor(...given) { super(...(given.length > 0 ? given : [Date.now()])); } };`;
+    const engine = await startEngine(0, undefined, 200);
+    const { port } = engine.address() as AddressInfo;
+    const preload = ['--import', `data:text/javascript,${encodeURIComponent(jumping)}`];
+    const child = startMaestro(preload, ['--vllm', `http://127.0.0.1:${port}`]);
+    let said = '';
+    child.stderr!.on('data', (chunk) => {
+      said += String(chunk);
+    });
+    const address = await listens(child);
+    await readyzAnswers(address, 200);
+    const hours = new Set<string>();
+    // Until it has been seen to jump, and for some jumps more.
+    for (let turn = 0; turn < 5 || hours.size < 2; turn++) {
+      const answers = await Promise.all(Array.from({ length: 4 }, () => chat(address)));
+      expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
+      for (const { date } of answers) hours.add(date.slice(0, -'MM:SS GMT'.length));
+    }
+    expect(said).not.toContain('engine is down');
   });
 });

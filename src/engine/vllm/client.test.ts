@@ -1,3 +1,4 @@
+import { createServer as createHttpServer } from 'node:http';
 import { createServer } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { ManualClock } from '../../model/clock.js';
@@ -112,12 +113,15 @@ describe('VllmClient failures', () => {
   });
 
   it('drops a connection that was idle for less than the 5 s after which vLLM does', async () => {
-    const fake = new FakeVllm();
+    const patient = createHttpServer((_request, response) => response.end());
+    patient.keepAliveTimeout = 0;
+    await new Promise<void>((resolve) => patient.listen(0, '127.0.0.1', resolve));
+    const { port } = patient.address() as { port: number };
     const clock = new ManualClock();
-    const client = new VllmClient({ url: await fake.start(), clock });
+    const client = new VllmClient({ url: `http://127.0.0.1:${port}`, clock });
     closers.push(
       () => client.close(),
-      () => fake.stop(),
+      () => new Promise((resolve) => patient.close(() => resolve())),
     );
     expect(await statusOf(client.dataPath, '/health')).toBe(200);
     expect(client.dataPath.size).toBe(1);
