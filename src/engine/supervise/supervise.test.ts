@@ -76,20 +76,26 @@ const LAUNCH: EngineLaunch = {
 
 describe('launchCommand', () => {
   it('follows the launch contract and lets own flags win', () => {
-    const command = launchCommand(LAUNCH);
-    expect(command.slice(0, 3)).toEqual(['vllm', 'serve', 'meta-llama/Llama-3.1-8B-Instruct']);
-    const text = command.join(' ');
-    for (const part of [
-      '--host 127.0.0.1 --port 8001',
-      '--tensor-parallel-size 2',
-      '--enable-sleep-mode',
-      '--scheduling-policy priority',
-      '--kv-cache-memory-bytes 1000 --gpu-memory-utilization 0.1',
-    ]) {
-      expect(text).toContain(part);
-    }
-    expect(text.endsWith('--max-num-seqs 32')).toBe(true);
-    expect(launchCommand({ ...LAUNCH, sleep: false }).join(' ')).not.toContain('sleep');
+    expect(launchCommand(LAUNCH)).toEqual([
+      ...['vllm', 'serve', 'meta-llama/Llama-3.1-8B-Instruct', '--served-model-name', 'llama'],
+      ...['--host', '127.0.0.1', '--port', '8001', '--tensor-parallel-size', '2', '--max-num-seqs', '64'],
+      ...['--scheduling-policy', 'priority', '--enable-prompt-tokens-details', '--enable-request-id-headers'],
+      ...['--enable-server-load-tracking', '--enable-sleep-mode', '--max-model-len', '8192'],
+      ...['--kv-cache-memory-bytes', '1000', '--gpu-memory-utilization', '0.1', '--max-num-seqs', '32'],
+    ]);
+  });
+
+  it.each([
+    [{ sleep: false }, '', '--enable-sleep-mode'],
+    [{ url: 'unix:/run/e1.sock' }, '--uds /run/e1.sock', '--port'],
+    [{ kvDtype: 'fp8' as const }, '--kv-cache-dtype fp8', ''],
+    [{ toolCallParser: 'hermes' }, '--enable-auto-tool-choice --tool-call-parser hermes', ''],
+    [{ reasoningParser: 'qwen3' }, '--reasoning-parser qwen3', ''],
+    [{ gpuIndices: [] }, '--tensor-parallel-size 1', ''],
+  ])('with %j says "%s" and not "%s"', (changes, said, notSaid) => {
+    const text = launchCommand({ ...LAUNCH, ...changes }).join(' ');
+    expect(text).toContain(said);
+    if (notSaid) expect(text).not.toContain(notSaid);
   });
 
   it('gives the engine its GPUs and the control endpoints', () => {
