@@ -67,6 +67,27 @@ describe('an emulated fleet', () => {
     );
   });
 
+  it('has the flags with which vLLM servers are to be started, and a tool parser', async () => {
+    const answer = await request(`${urlOf('other')}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'x-request-id': 'r-1' },
+      body: JSON.stringify({
+        ...{ model: 'llama-3.1-8b', max_tokens: 8, messages: [{ role: 'user', content: 'hello' }] },
+        tools: [{ type: 'function', function: { name: 'look', parameters: { type: 'object', properties: {} } } }],
+      }),
+    });
+    expect(answer.statusCode).toBe(200);
+    expect(answer.headers['x-request-id']).toBe('r-1');
+    expect(await answer.body.json()).toMatchObject({
+      usage: { prompt_tokens_details: { cached_tokens: 0 } },
+      metrics: { queue_time_ms: expect.any(Number) },
+    });
+    const { body } = await request(`${urlOf('other')}/server_info?config_format=json`);
+    expect(await body.json()).toMatchObject({
+      vllm_config: { scheduler_config: { policy: 'priority' }, model_config: { enable_sleep_mode: true } },
+    });
+  });
+
   it('lets a sleeper wake only when another has made room', async () => {
     expect(await post('asleep', '/wake_up')).toBe(500);
     expect(usedGiB()[0]).toBe(80);
