@@ -8,7 +8,7 @@ import { measureEngine } from '../engine/calibrate/measure.js';
 import { type Calibration, fitCosts, MIN_DECODE_SAMPLES, MIN_PREFILL_SAMPLES } from '../engine/calibration-fit.js';
 import { VllmClient } from '../engine/vllm/client.js';
 import { type DiscoveredEngine, discoverEngine } from '../engine/vllm/discover.js';
-import { ENGINE_URL_HINT, parseEngineUrl } from '../model/engine-address.js';
+import { ENGINE_URL_HINT, parseEngineUrl, withoutPassword } from '../model/engine-address.js';
 import { MaestroError } from '../model/error.js';
 import { prepareFile } from '../observe/make-folder.js';
 import { positiveInteger } from './numbers.js';
@@ -50,7 +50,8 @@ export function registerCalibrate(program: Command): void {
 }
 
 async function calibrate(given: string, options: CalibrateArguments): Promise<void> {
-  if (!parseEngineUrl(given)) throw new MaestroError('invalid_request', `"${given}" ${ENGINE_URL_HINT}.`);
+  if (!parseEngineUrl(given))
+    throw new MaestroError('invalid_request', `"${withoutPassword(given)}" ${ENGINE_URL_HINT}.`);
   if (options.out !== undefined) prepareFile(options.out);
   const url = given.replace(/\/+$/, '');
   const apiKey =

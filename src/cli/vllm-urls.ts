@@ -1,7 +1,7 @@
 import { InvalidArgumentError } from 'commander';
 import { readApiKey } from '../config/keys.js';
 import { unknownEngineSpec } from '../engine/vllm/discover.js';
-import { ENGINE_URL_HINT, engineAddress, parseEngineUrl } from '../model/engine-address.js';
+import { ENGINE_URL_HINT, engineAddress, parseEngineUrl, withoutPassword } from '../model/engine-address.js';
 import type { NodeSpec } from '../model/fleet.js';
 
 /** The value of `--vllm`: base URLs, separated by commas. */
@@ -9,7 +9,7 @@ export function parseUrls(text: string): string[] {
   const named = new Set<string>();
   return text.split(',').map((part) => {
     const url = part.trim();
-    if (!parseEngineUrl(url)) throw new InvalidArgumentError(`"${url}" ${ENGINE_URL_HINT}.`);
+    if (!parseEngineUrl(url)) throw new InvalidArgumentError(`"${withoutPassword(url)}" ${ENGINE_URL_HINT}.`);
     // Two engines of one name would be one, with the seats of two.
     if (named.has(idOf(url))) throw new InvalidArgumentError(`"${url}" is named twice. Name each server once.`);
     named.add(idOf(url));

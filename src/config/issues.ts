@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { withoutPassword } from '../model/engine-address.js';
 import { nearest } from './nearest.js';
 import { bareKeyAt } from './positions.js';
 import type { ConfigPath, Finding } from './problem.js';
@@ -146,7 +147,7 @@ function show(value: unknown): string {
   if (value === HIDDEN) return 'what is written';
   if (Array.isArray(value)) return 'a list';
   if (typeof value === 'object' && value !== null) return 'a mapping';
-  const text = typeof value === 'string' ? `"${value}"` : String(value);
+  const text = typeof value === 'string' ? `"${withoutPassword(value)}"` : String(value);
   return text.length > 60 ? `${text.slice(0, 57)}…` : text;
 }
 

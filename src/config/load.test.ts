@@ -342,6 +342,7 @@ describe('secrets', () => {
     'gateway:\n  keys:\n    - key: short\n      tenant: t',
     'fleet: {nodes: [{id: n, engines: [{id: e, model: m, url: "http://h:1", apiKey: short}]}]}',
     'gateway:\n  api_key: short',
+    'fleet: {nodes: [{id: n, engines: [{id: e, model: m, url: "http://u:short@h:1"}]}]}',
     'gateway: {keys: short}',
     'gateway:\n  keys:\n    - short',
     'gateway: {keys: [99887766]}',

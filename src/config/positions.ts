@@ -1,4 +1,5 @@
 import { type Document, isAlias, isMap, isScalar, isSeq, type LineCounter, type Node, type Pair } from 'yaml';
+import { withoutPassword } from '../model/engine-address.js';
 import type { ConfigPath, ConfigProblem, Finding } from './problem.js';
 import { formatPath } from './problem.js';
 
@@ -30,7 +31,7 @@ export function placeOffset(
 ): { -readonly [Name in 'file' | 'line' | 'column' | 'source']: ConfigProblem[Name] } {
   const { line, col } = source.lineCounter.linePos(offset);
   const written = source.text.split(/\r?\n/)[Math.max(0, line - 1)] ?? '';
-  const text = written.replace(/(key["']?\s*:\s*)\S.*$/i, '$1********');
+  const text = withoutPassword(written.replace(/(key["']?\s*:\s*)\S.*$/i, '$1********'));
   return { file: source.file, line: Math.max(1, line), column: Math.max(1, col), source: text.slice(0, 160) };
 }
 

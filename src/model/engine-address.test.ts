@@ -4,8 +4,9 @@ import { engineAddress, isLoopback, parseEngineUrl } from './engine-address.js';
 it.each([
   ['http://127.0.0.1:8000', { origin: 'http://127.0.0.1:8000', host: '127.0.0.1', port: 8000, secure: false }],
   ['HTTPS://engine.example/', { origin: 'https://engine.example', host: 'engine.example', port: 443, secure: true }],
-  ['http://127.0.0.1:8000/v1/', { origin: 'http://127.0.0.1:8000', port: 8000 }],
   ['http://[::1]:8000/', { origin: 'http://[::1]:8000', host: '::1', port: 8000, secure: false }],
+  ['http://engine:8000/v1', { origin: 'http://engine:8000' }],
+  ['http://engine:8000/v1/', { origin: 'http://engine:8000' }],
   ['unix:/run/vllm/a.sock', { origin: 'http://localhost', socketPath: '/run/vllm/a.sock', secure: false }],
   ['unix:///run/a b%20.sock', { socketPath: '/run/a b%20.sock' }],
   [`unix:/${'x'.repeat(106)}`, { socketPath: `/${'x'.repeat(106)}` }],
@@ -17,10 +18,12 @@ it.each([
   '',
   'ftp://x',
   'http://',
-  'http://127.0.0.1:8000/proxy/llama/v1',
-  'http://127.0.0.1:8000/?tenant=a',
-  'http://user:secret@127.0.0.1:8000',
   '127.0.0.1:8000',
+  'http://proxy/llama-8b',
+  'http://proxy/v1/models',
+  'http://proxy/?engine=a',
+  'http://proxy/#a',
+  'http://user@engine:8000',
   'unix:',
   'unix:a.sock',
   'unix:/',
@@ -40,4 +43,11 @@ it.each([
   ['127.example.com', false],
 ])('%s is loopback: %s', (host, expected) => {
   expect(isLoopback(host)).toBe(expected);
+});
+
+it('shows no password of a URL that it refuses', () => {
+  for (const url of ['http://user:s3cret@engine:8000', 'http://s3cret@engine/x', 'https://a:s3cret@b@engine']) {
+    expect(() => engineAddress(url)).toThrow(/\/\/\*{8}@engine/);
+    expect(() => engineAddress(url)).not.toThrow(/s3cret/);
+  }
 });

@@ -16,9 +16,15 @@ const MAX_SOCKET_PATH_BYTES = 107;
 
 /** What is said where something else was written. */
 export const ENGINE_URL_HINT =
-  'must be a URL such as http://127.0.0.1:8000 or unix:/run/vllm/a.sock, with no path (but /v1), query, user or password';
+  'must be a URL such as http://127.0.0.1:8000 or unix:/run/vllm/a.sock, with nothing after the port and no password';
 
-/** Reads `http://HOST:PORT`, `https://…` (either with the `/v1` that clients write) or `unix:/PATH`; undefined for anything else. */
+/** What may follow the port: many copy the base URL of a client. */
+const NO_PATH = /^\/(v1\/?)?$/;
+
+/**
+ * Reads `http://HOST:PORT`, `https://…` or `unix:/PATH`; undefined for anything else. A path, as of several servers behind one proxy, is refused: vLLM's endpoints stand at the root, and
+ * without it another server would be asked.
+ */
 export function parseEngineUrl(url: string): EngineAddress | undefined {
   const socket = /^unix:(?:\/\/)?(\/.*[^/])$/.exec(url)?.[1];
   if (socket !== undefined) {
@@ -27,9 +33,7 @@ export function parseEngineUrl(url: string): EngineAddress | undefined {
   }
   if (!/^https?:\/\//i.test(url) || !URL.canParse(url)) return undefined;
   const { protocol, hostname, port, origin, pathname, search, hash, username, password } = new URL(url);
-  // vLLM's paths stand under the root. A prefix, a query or a user name would be dropped, and calls would go somewhere else than was written.
-  if (!/^(\/v1)?\/?$/.test(pathname) || search !== '' || hash !== '' || username !== '' || password !== '')
-    return undefined;
+  if (!NO_PATH.test(pathname) || search + hash + username + password !== '') return undefined;
   const secure = protocol === 'https:';
   const host = hostname.replace(/^\[|\]$/g, '');
   return { origin, host, port: Number(port) || (secure ? 443 : 80), secure, socketPath: undefined };
@@ -38,8 +42,13 @@ export function parseEngineUrl(url: string): EngineAddress | undefined {
 /** The same for a URL that was checked before. Throws for any other. */
 export function engineAddress(url: string): EngineAddress {
   const address = parseEngineUrl(url);
-  if (!address) throw new TypeError(`the url of an engine ${ENGINE_URL_HINT}, and is "${url}"`);
+  if (!address) throw new TypeError(`the url of an engine ${ENGINE_URL_HINT}, and is "${withoutPassword(url)}"`);
   return address;
+}
+
+/** What was written for a URL, fit to be shown. */
+export function withoutPassword(url: string): string {
+  return url.replace(/\/\/[^/]*@/, '//********@');
 }
 
 /** Does the host name lead to this machine only? With or without the brackets of an address of version 6. */
