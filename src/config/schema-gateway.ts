@@ -45,6 +45,12 @@ export const gatewaySchema = z
   .strictObject({
     keys: z.array(key).prefault([]).describe('API keys that are let in. Empty: any key is.'),
     insecure: z.boolean().default(false).describe('Whether to serve other machines without any key.'),
+    isolateTenants: z
+      .boolean()
+      .default(false)
+      .describe(
+        'Whether engines share what they have cached of prompts within one tenant only, by a `cache_salt` in every request. Otherwise the time to the first token can tell a tenant what others have asked; with it, a prompt that all tenants begin with is computed for each.',
+      ),
     bodyLimit: bytes().prefault('32MiB').describe('Largest request body.'),
     headerLimit: bytes().prefault('16KiB').describe('Largest request header.'),
     timeouts: timeouts.describe('How long things may take.'),

@@ -55,6 +55,8 @@ export interface GatewayConfig {
   readonly templates: Readonly<Record<string, TemplateDefaults>>;
   /** By served model; `*` for all of them. */
   readonly parameters: Readonly<Record<string, ParameterRules>>;
+  /** Engines share what they have cached of prompts within one tenant only. */
+  readonly isolateTenants: boolean;
   readonly bodyLimitBytes: number;
   readonly headerLimitBytes: number;
   /** Requests that may be open at once, and the bytes of their bodies together. */
@@ -86,6 +88,7 @@ export const DEFAULT_GATEWAY_CONFIG: GatewayConfig = {
   defaultClass: 'interactive',
   templates: {},
   parameters: {},
+  isolateTenants: false,
   bodyLimitBytes: 32 * MiB,
   headerLimitBytes: 16 * 1024,
   maxOpenRequests: 10_000,

@@ -183,6 +183,17 @@ describe('upstreamBody', () => {
     );
   });
 
+  it('tells the cache whose the prompt is, in place of what the client says', () => {
+    const body = Buffer.from('{"model":"m","cache_salt":"mine","messages":[]}');
+    const scan = scanBody(body, 50);
+    const intake = { body, room: body, scan, fields: readFields(body, scan, CHAT, 10), cacheSalt: 'ours' } as Intake;
+    const own = { ...START, upstreamModel: 'm', priority: 1 };
+    expect(upstreamBody(intake, own, CHAT).toString()).toBe(
+      '{"model":"m","cache_salt":"ours","messages":[],"priority":1}',
+    );
+    expect(rewrite('{"model":"m","cache_salt":"mine","messages":[]}', own)).toContain('"cache_salt":"mine"');
+  });
+
   it('writes any priority as an integer that vLLM takes', () => {
     const priorities = [Number.NaN, Number.POSITIVE_INFINITY, -1e300, -0.5, 3].map(
       (priority) =>

@@ -15,6 +15,7 @@ import type { ResponseHome } from './response-homes.js';
 import { RollingHash } from './rolling-hash.js';
 import type { InferenceRoute, PathIdentity } from './routes.js';
 import { systemField, systemPrompt } from './system-prompt.js';
+import { tenantSalt } from './tenant-salt.js';
 import { TOKENS_PER_MEDIA } from './token-estimate.js';
 
 /** A request that was understood: what the levels need to know, and what is needed to send it on. */
@@ -26,6 +27,8 @@ export interface Intake {
   readonly fields: RequestFields;
   readonly identity: Identity;
   readonly stage: Stage;
+  /** Takes the place of the client's `cache_salt`, if any; undefined where that is left alone. */
+  readonly cacheSalt: string | undefined;
   /** Fields that the parameter rules of the model have changed, and how, for the answer's headers. */
   readonly changed: string | undefined;
 }
@@ -94,7 +97,8 @@ export function takeIn(context: GatewayContext, request: IntakeRequest, sent: Bu
     outputLimited: fields.maxTokens === undefined ? undefined : true,
     choices: fields.choices > 1 ? fields.choices : undefined,
   };
-  return { body, room, scan, fields, identity, stage, changed: governed?.changed };
+  const cacheSalt = config.isolateTenants ? tenantSalt(identity.tenant, body, scan, route) : undefined;
+  return { body, room, scan, fields, identity, stage, cacheSalt, changed: governed?.changed };
 }
 
 /**

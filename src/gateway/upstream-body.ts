@@ -12,10 +12,14 @@ const STEERING_FIELDS = ['kv_transfer_params', 'ec_transfer_params'] as const;
 
 /**
  * The body that the engine gets, which may take the place of the client's in memory: the client's own bytes with a few values changed. The
- * model's name there replaces an alias, our order replaces any `priority`, what steers the engine's insides is emptied, and the usage frame of a
- * stream is asked for.
+ * model's name there replaces an alias, our order replaces any `priority`, what steers the engine's insides is emptied, the cache is told whose the
+ * prompt is, and the usage frame of a stream is asked for.
  */
-export function upstreamBody({ body, room, scan, fields }: Intake, start: StageStart, route: InferenceRoute): Buffer {
+export function upstreamBody(
+  { body, room, scan, fields, cacheSalt }: Intake,
+  start: StageStart,
+  route: InferenceRoute,
+): Buffer {
   const edits: Edit[] = [];
   let added = '';
   const set = (field: WantedField, text: string) => {
@@ -25,6 +29,7 @@ export function upstreamBody({ body, room, scan, fields }: Intake, start: StageS
   };
   if (fields.model !== start.upstreamModel) set('model', JSON.stringify(start.upstreamModel));
   if (!route.priorityHeader || scan.fields.priority) set('priority', priorityText(start.priority));
+  if (cacheSalt !== undefined) set('cache_salt', `"${cacheSalt}"`);
   for (const field of STEERING_FIELDS) if (scan.fields[field]) set(field, 'null');
   if (fields.stream && !fields.wantsUsage) {
     const options = streamOptionsWithUsage(body, scan);

@@ -39,6 +39,26 @@ it('no field, header or path makes the gateway call another server', async () =>
   canary.close();
 });
 
+it('tenants share no cached prompts where that is asked for, whatever they send as their salt', async () => {
+  const keys = ['a', 'b'].map((tenant) => ({ key: `key-of-${tenant}`, tenant }));
+  rig = await startRig({ config: { keys, isolateTenants: true } });
+  const salt = async (tenant: string, fields: Record<string, unknown> = {}) => {
+    const answer = await postChat(rig, chatBody(fields), { authorization: `Bearer key-of-${tenant}` });
+    expect(answer.status).toBe(200);
+    await answer.text();
+    return (JSON.parse(rig.received.at(-1)!.body) as { cache_salt?: unknown }).cache_salt;
+  };
+  const [a, b] = [await salt('a'), await salt('b')];
+  expect(a).toMatch(/^[\w-]{43}$/);
+  expect(b).not.toBe(a);
+  expect(await salt('a', { messages: [{ role: 'user', content: 'another' }] })).toBe(a);
+  // A client may part its own prompts further, and reaches nobody else's by that.
+  const mine = await salt('b', { cache_salt: a });
+  expect([a, b]).not.toContain(mine);
+  expect(await salt('a', { cache_salt: a })).not.toBe(mine);
+  expect(await salt('b', { cache_salt: a })).toBe(mine);
+});
+
 describe('a key', () => {
   const KEY = 'sk-long-enough';
   const BAD = [
