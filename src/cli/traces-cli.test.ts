@@ -6,6 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { reportSchema } from '../../sim/report/index.js';
+import { JOURNAL_FILE, readJournal } from '../../sim/sweep/journal.js';
+import type { SweepReport } from '../../sim/sweep/report.js';
 import { FleetRecorder } from './fleet-recorder.js';
 import { packageVersion } from './package-files.js';
 import { runCli } from './program.js';
@@ -150,6 +152,41 @@ describe('maestro sim', () => {
     expect(report.run.command).toContain('--load 1 --seed 2 --detail requests.csv --deadline class');
     expect(report.run.command).not.toContain('--seeds');
     expect(report.run.notes).toContain(`Played by maestro ${packageVersion()}.`);
+  });
+
+  it('makes of the parts of a sweep the report of the whole, each run once, and tells which is missing', async () => {
+    const limits = ['--capacity', '1', '--limit-workflows', '3', '--warmup', '0', '--jobs', '1'];
+    const sweep = ['sim', '--policy', 'fcfs,edf', '--load', '1', '--seeds', '2', ...limits, '--out'];
+    const runsOf = (dir: string) => [...readJournal(join(folder, dir))!.rows.keys()];
+    await run(...sweep, join(folder, 'whole'));
+    await run(...sweep, join(folder, 'part-1'), '--shard', '1/2');
+    const early = await run('sim', 'merge', join(folder, 'part-1'), '--out', join(folder, 'merged'));
+    expect([early.code, early.err]).toEqual([1, expect.stringMatching(/run 2 of 4 .* is missing/)]);
+    await run(...sweep, join(folder, 'part-2'), '--shard', '2/2');
+    expect([runsOf('part-1'), runsOf('part-2')]).toEqual([
+      [0, 2],
+      [1, 3],
+    ]);
+    const parts = ['part-2', 'part-1'].map((dir) => join(folder, dir));
+    expect((await run('sim', 'merge', ...parts, '--out', join(folder, 'merged'))).code).toBe(0);
+    const [merged, whole] = ['merged', 'whole'].map((dir) => readFile(join(folder, dir, 'report.json'), 'utf8'));
+    expect(await merged).toBe(await whole);
+  });
+
+  it('plays no run again that had ended before the sweep was cut off', async () => {
+    const limits = ['--capacity', '1', '--limit-workflows', '3', '--warmup', '0', '--jobs', '1'];
+    const sweep = () =>
+      run('sim', '--policy', 'fcfs', '--load', '1', '--seeds', '3', ...limits, '--out', join(folder, 'cut'));
+    await sweep();
+    const path = join(folder, 'cut', JOURNAL_FILE);
+    const [head, first, second] = (await readFile(path, 'utf8')).split('\n');
+    // A figure that no run gives shows which runs were taken as they stood.
+    const marked = first!.replace(/"attainment":[\d.]+/, '"attainment":0.123');
+    await writeFile(path, `${head}\n${marked}\n${second!.slice(0, 40)}`);
+    await sweep();
+    const { runs } = JSON.parse(await readFile(join(folder, 'cut', 'report.json'), 'utf8')) as SweepReport;
+    expect(runs.map(({ attainment }) => attainment === 0.123)).toEqual([true, false, false]);
+    expect(readJournal(join(folder, 'cut'))!.rows.size).toBe(3);
   });
 });
 
