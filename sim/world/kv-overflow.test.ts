@@ -1,4 +1,5 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
+import { NodeManager } from '../../src/node/manager.js';
 import { testScenario } from '../../test/sim-scenario.js';
 import type { TraceRow } from '../../traces/schema.js';
 import { groupWorkflows } from '../../traces/workflow.js';
@@ -29,5 +30,17 @@ describe('KV memory that is promised', () => {
     const { fleet, counters } = runSimulation(testScenario(FLEET, CALLS));
     expect(counters.left).toBe(0);
     expect(fleet.kv!.nodeOverflowRate).toBeLessThan(0.01);
+  });
+
+  it('is told to be less where it is, as the share of readings', () => {
+    const { gauges } = NodeManager.prototype;
+    const fifth = vi.spyOn(NodeManager.prototype, 'gauges').mockImplementation(function (this: NodeManager, engineId) {
+      const found = gauges.call(this, engineId);
+      return found && { ...found, heldKvTokens: 0.2 * found.heldKvTokens };
+    });
+    const { fleet } = runSimulation(testScenario(FLEET, CALLS));
+    fifth.mockRestore();
+    expect(fleet.kv!.nodeOverflowRate).toBeGreaterThan(0.5);
+    expect(fleet.kv!.nodeOverflowRate).toBeLessThanOrEqual(1);
   });
 });
