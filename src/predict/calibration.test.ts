@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { completed, FIRST_CONTEXT, makeStage } from '../../test/stage-fixture.js';
 import { nextNormal, type Rng, SeededRng } from '../model/rng.js';
+import { BoundCalibration } from './calibration.js';
 import { OnlinePredictor } from './predictor.js';
 
 /** Share of calls that outgrow their bound after the first `skip`, when lengths follow `length(call, rng)`. */
@@ -33,5 +34,30 @@ describe('bound calibration', () => {
       expect(share).toBeGreaterThan(0.04);
       expect(share).toBeLessThan(0.06);
     }
+  });
+
+  it('moves by steps that fall from 0.2 to 0.05 log tokens over the first hundred calls of a role', () => {
+    const calibration = new BoundCalibration({ targetOverflow: 0.05, maxRoles: 10, initialLogOffset: 0 });
+    const moved = (overflowed: boolean) => {
+      const before = Math.log(calibration.factor('r'));
+      calibration.observe('r', overflowed);
+      return Math.log(calibration.factor('r')) - before;
+    };
+    calibration.observe('r', false);
+    expect(moved(true)).toBeCloseTo(0.95 * 0.1985, 9);
+    for (let call = 2; call < 50; call++) calibration.observe('r', false);
+    expect(moved(true)).toBeCloseTo(0.95 * 0.125, 9);
+    for (let call = 51; call < 300; call++) calibration.observe('r', false);
+    expect(moved(true)).toBeCloseTo(0.95 * 0.05, 9);
+    expect(moved(false)).toBeCloseTo(-0.05 * 0.05, 9);
+  });
+
+  it('begins with the offset of the training, and a role that nobody has seen not below it', () => {
+    const trained = { initialLogOffset: 0.3, newRoleLogOffset: 0.3 };
+    const calibration = new BoundCalibration({ targetOverflow: 0.05, maxRoles: 10, ...trained });
+    expect(calibration.factor('new')).toBeCloseTo(Math.exp(0.3), 9);
+    for (let call = 0; call < 500; call++) calibration.observe('old', false);
+    expect(calibration.factor('old')).toBeLessThan(1);
+    expect(calibration.factor('new')).toBeCloseTo(Math.exp(0.3), 9);
   });
 });
