@@ -66,6 +66,7 @@ describe('validateSilicon', () => {
     [{ concurrency: '1000000' }, 'more than 100000 requests in flight'],
     [{ tp_size: '0' }, 'tp_size is “0”, not a whole number above 0'],
     [{ silicon_tpot_ms: '' }, 'silicon_tpot_ms is “”, not a time above 0'],
+    [{ silicon_ttft_ms: 'Infinity' }, 'silicon_ttft_ms is “Infinity”, not a time above 0'],
     [{ model_path: 'nobody/knows' }, 'unknown model nobody/knows'],
     [{ system: 'abacus' }, 'unknown GPU abacus'],
     [{ precision: 'int3' }, 'unknown precision int3'],
@@ -116,7 +117,10 @@ describe('validateSilicon', () => {
       [{ precision: 'BF16' }, {}],
       [{ precision: 'bfloat16' }, {}],
       [{ precision: 'FP8' }, { precision: 'fp8' }],
+      [{ precision: 'fp8_block' }, { precision: 'fp8' }],
       [{ precision: 'w4a16' }, { precision: 'int4' }],
+      [{ precision: 'int4_wo' }, { precision: 'int4' }],
+      [{ backend_version: 'v0.12.0' }, {}],
     ] as const) {
       const [theirs, ours] = await run([HEADER, row({ ...old, ...word }), row({ ...old, ...usual })]);
       expect(theirs, JSON.stringify(word)).toEqual({ ...ours, row: 1 });

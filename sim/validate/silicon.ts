@@ -118,7 +118,8 @@ export function planSiliconRow(given: Cells, options: SiliconOptions = {}): RowP
     if (!/^\d*$/.test(cells[column])) return `${column} is “${cells[column]}”, not a whole number`;
   }
   for (const column of cells.osl === '1' ? TIMES.slice(0, 1) : TIMES) {
-    if (!(Number(cells[column]) > 0)) return `${column} is “${cells[column]}”, not a time above 0`;
+    const time = Number(cells[column]);
+    if (!(time > 0 && time < Number.POSITIVE_INFINITY)) return `${column} is “${cells[column]}”, not a time above 0`;
   }
   if (Number(cells.concurrency) > MOST_IN_FLIGHT) return `more than ${MOST_IN_FLIGHT} requests in flight`;
   const llm = findLlm(cells.model_path);
@@ -186,7 +187,7 @@ function expertGpus({ moe_tp_size, moe_ep_size }: Cells, llm: LlmSpec): number {
 
 /** vLLM schedules asynchronously by default from 0.14; runs without a version are by scripts that turn it on. */
 function hostWorkOf({ backend, backend_version }: Cells): HostWork {
-  const minor = /^0\.(\d+)/.exec(backend_version)?.[1];
+  const minor = /^v?0\.(\d+)/.exec(backend_version)?.[1];
   return backend === 'vllm' && minor !== undefined && Number(minor) < 14 ? 'serial' : 'overlapped';
 }
 
@@ -199,9 +200,12 @@ function dtypeOf(precision: string): Dtype | undefined {
     case 'float16':
       return 'bf16';
     case 'fp8':
+    case 'fp8_block':
+    case 'fp8_static':
       return 'fp8';
     // Weights of four bits beside activations of sixteen.
     case 'int4':
+    case 'int4_wo':
     case 'w4a16':
       return 'int4';
     // Four bits and a scale for each block, whatever the format is called.

@@ -21,6 +21,15 @@ describe('findLlm', () => {
     ['mistralai/Mixtral-8x7B-Instruct-v0.1', 'mixtral-8x7b'],
     ['google/gemma-3-27b-it', 'gemma-3-27b'],
     ['Llama 3.1 8B', 'llama-3.1-8b'],
+    ['meta-llama/Meta-Llama-3-8B-Instruct', 'llama-3-8b'],
+    ['meta-llama/Llama-2-70b-chat-hf', 'llama-2-70b'],
+    ['nvidia/DeepSeek-R1-0528-NVFP4-v2', 'deepseek-v3'],
+    ['deepseek-ai/DeepSeek-V3.1-Terminus', 'deepseek-v3'],
+    ['Qwen/Qwen3-Next-80B-A3B-Instruct-FP8', 'qwen3-next-80b-a3b'],
+    ['zai-org/GLM-4.6-FP8', 'glm-4.6'],
+    ['mistralai/Mistral-Small-3.2-24B-Instruct-2506', 'mistral-small-3.1-24b'],
+    ['mistralai/Mistral-Large-Instruct-2407', 'mistral-large'],
+    ['MiniMaxAI/MiniMax-M2.1', 'minimax-m2.5'],
   ])('knows %s', (name, found) => {
     expect(findLlm(name)?.name).toBe(found);
   });

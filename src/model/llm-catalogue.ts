@@ -61,6 +61,11 @@ const ENTRIES: readonly LlmSpec[] = [
   decoder('qwen3-coder-30b-a3b', [48, 2048, 32, 4, 128, 768, 151_936], [30.5, 3.3], 262_144, moe(128, 8)),
   decoder('qwen3-235b-a22b', [94, 4096, 64, 4, 128, 1536, 151_936], [235, 22.1], 40_960, moe(128, 8)),
   decoder('qwen3-coder-480b-a35b', [62, 6144, 96, 8, 128, 2560, 151_936], [480, 35.4], 262_144, moe(160, 8)),
+  decoder('qwen3-next-80b-a3b', [48, 2048, 16, 2, 256, 512, 151_936], [80, 3], 262_144, {
+    ...moe(512, 10, 1),
+    fullAttentionLayers: 12,
+    ...DELTA_NET,
+  }),
   decoder('qwen3.5-27b', [64, 5120, 24, 4, 256, 17_408, 248_320], [27], 262_144, {
     fullAttentionLayers: 16,
     ...DELTA_NET,
@@ -89,6 +94,11 @@ const ENTRIES: readonly LlmSpec[] = [
   decoder('qwen2.5-72b', [80, 8192, 64, 8, 128, 29_568, 152_064], [72.7], 32_768),
   decoder('llama-3.2-1b', [16, 2048, 32, 8, 64, 8192, 128_256], [1.24], 131_072, TIED),
   decoder('llama-3.2-3b', [28, 3072, 24, 8, 128, 8192, 128_256], [3.21], 131_072, TIED),
+  decoder('llama-2-7b', [32, 4096, 32, 32, 128, 11_008, 32_000], [6.74], 4096),
+  decoder('llama-2-13b', [40, 5120, 40, 40, 128, 13_824, 32_000], [13.02], 4096),
+  decoder('llama-2-70b', [80, 8192, 64, 8, 128, 28_672, 32_000], [68.98], 4096),
+  decoder('llama-3-8b', [32, 4096, 32, 8, 128, 14_336, 128_256], [8.03], 8192),
+  decoder('llama-3-70b', [80, 8192, 64, 8, 128, 28_672, 128_256], [70.6], 8192),
   decoder('llama-3.1-8b', [32, 4096, 32, 8, 128, 14_336, 128_256], [8.03], 131_072),
   decoder('llama-3.1-70b', [80, 8192, 64, 8, 128, 28_672, 128_256], [70.6], 131_072),
   decoder('llama-3.3-70b', [80, 8192, 64, 8, 128, 28_672, 128_256], [70.6], 131_072),
@@ -102,6 +112,9 @@ const ENTRIES: readonly LlmSpec[] = [
     ...MLA,
     ...moe(64, 6, 2),
   }),
+  decoder('glm-4.5', [92, 5120, 96, 8, 128, 1536, 151_552], [355, 32], 131_072, moe(160, 8, 1)),
+  decoder('glm-4.6', [92, 5120, 96, 8, 128, 1536, 151_552], [355, 32], 202_752, moe(160, 8, 1)),
+  decoder('glm-4.5-air', [46, 4096, 96, 8, 128, 1408, 151_552], [106, 12], 131_072, moe(128, 8, 1)),
   decoder('glm-5', [78, 6144, 64, 1, 128, 2048, 154_880], [744, 40], 202_752, { ...MLA, ...moe(256, 8, 1) }),
   decoder('gpt-oss-20b', [24, 2880, 64, 8, 64, 2880, 201_088], [20.9, 3.6], 131_072, {
     ...moe(32, 4),
@@ -118,6 +131,9 @@ const ENTRIES: readonly LlmSpec[] = [
   decoder('mistral-7b', [32, 4096, 32, 8, 128, 14_336, 32_768], [7.25], 32_768),
   decoder('mistral-nemo-12b', [40, 5120, 32, 8, 128, 14_336, 131_072], [12.25], 131_072),
   decoder('mistral-small-24b', [40, 5120, 32, 8, 128, 32_768, 131_072], [23.6], 32_768),
+  decoder('mistral-small-3.1-24b', [40, 5120, 32, 8, 128, 32_768, 131_072], [23.6], 131_072),
+  decoder('mistral-large', [88, 12_288, 96, 8, 128, 28_672, 32_768], [122.6], 131_072),
+  decoder('phi-4', [40, 5120, 40, 10, 128, 17_920, 100_352], [14.66], 16_384),
   decoder('gemma-3-4b', [34, 2560, 8, 4, 256, 10_240, 262_208], [3.9], 131_072, {
     ...TIED,
     fullAttentionLayers: 5,
@@ -140,6 +156,7 @@ const ENTRIES: readonly LlmSpec[] = [
 const ALIASES: Readonly<Record<string, string>> = {
   'deepseek-r1': 'deepseek-v3',
   'deepseek-v3.1': 'deepseek-v3',
+  'deepseek-v3.1-terminus': 'deepseek-v3',
   'deepseek-r1-distill-llama-8b': 'llama-3.1-8b',
   'deepseek-r1-distill-llama-70b': 'llama-3.3-70b',
   'deepseek-r1-distill-qwen-1.5b': 'qwen2.5-1.5b',
@@ -150,6 +167,11 @@ const ALIASES: Readonly<Record<string, string>> = {
   'llama-4-scout-17b-16e': 'llama-4-scout',
   'mistral-nemo': 'mistral-nemo-12b',
   'mistral-small-3': 'mistral-small-24b',
+  'mistral-small-3.2-24b': 'mistral-small-3.1-24b',
+  'qwen2-0.5b': 'qwen2.5-0.5b',
+  'qwen2-1.5b': 'qwen2.5-1.5b',
+  'qwen2-7b': 'qwen2.5-7b',
+  'qwen2-72b': 'qwen2.5-72b',
   'qwen2.5-coder-0.5b': 'qwen2.5-0.5b',
   'qwen2.5-coder-1.5b': 'qwen2.5-1.5b',
   'qwen2.5-coder-3b': 'qwen2.5-3b',
@@ -158,11 +180,12 @@ const ALIASES: Readonly<Record<string, string>> = {
   'qwen2.5-coder-32b': 'qwen2.5-32b',
   'qwq-32b': 'qwen2.5-32b',
   'minimax-m2': 'minimax-m2.5',
+  'minimax-m2.1': 'minimax-m2.5',
 };
 
 /** Endings that say how a checkpoint was tuned, dated or quantised, none of which changes its shape. */
 const ENDING =
-  /[-_.](instruct|chat|it|hf|base|pt|thinking|original|fp8|fp16|bf16|fp4|int4|int8|nvfp4|mxfp4|awq|gptq|w4a16|w8a8|w8a16|dynamic|block|static|kv|quantized|modelopt|\d{4}|v0\.[1-4])$/;
+  /[-_.](instruct|chat|it|hf|base|pt|thinking|original|fp8|fp16|bf16|fp4|int4|int8|nvfp4|mxfp4|awq|gptq|w4a16|w8a8|w8a16|dynamic|block|static|kv|quantized|modelopt|\d{4}|v0\.[1-4]|v2)$/;
 
 const BY_NAME = new Map(ENTRIES.map((llm) => [llm.name, llm]));
 
