@@ -49,6 +49,7 @@ interface SimArguments {
   readonly warmup: number;
   readonly limitWorkflows?: number;
   readonly modelMap?: ReadonlyMap<string, string>;
+  readonly rtt?: Readonly<Record<string, number>>;
   readonly shard?: { readonly index: number; readonly of: number };
   readonly jobs: number;
   readonly out?: string;
@@ -99,6 +100,7 @@ export function registerSim(program: Command): void {
     .option('--warmup <share>', 'workflows of this first share of the arrivals are not counted', fractionOrNone, 0.1)
     .option('--limit-workflows <n>', 'only the first so many workflows', positiveInteger)
     .addOption(modelMapOption())
+    .option('--rtt <map>', 'round trips to the clusters of the fleet in ms: east=2,west=30 (default: 0)', roundTrips)
     .option('--shard <i/n>', 'only the i-th of n parts of the sweep; needs --out; see "maestro sim merge"', shardOf)
     .option('--jobs <n>', 'processes', positiveInteger, availableParallelism())
     .option('--out <dir>', 'write report.html, report.md and report.json there')
@@ -168,6 +170,7 @@ async function understand(options: GivenArguments, progress: Progress): Promise<
     config,
     queue: rules.queue,
     modelMap: options.modelMap ?? new Map(),
+    rttMs: options.rtt,
     limitWorkflows: options.limitWorkflows,
     capacitySpeed: options.capacity,
     warmupShare: options.warmup,
@@ -308,7 +311,7 @@ function cellOf(workload: string, { deadline, placement, reservation, weights }:
 /** The command that gives the same results, without what does not change them. */
 function commandOf(options: GivenArguments, capacity: number): string {
   const { trace, fleet, policy, load, deadline, placement, reservation, warmup, limitWorkflows, modelMap } = options;
-  const { detail, perfetto, explain } = options;
+  const { rtt, detail, perfetto, explain } = options;
   return [
     `maestro sim --trace ${basename(trace)} --fleet ${basename(fleet)} --policy ${policy.join(',')} --load ${load.join(',')}`,
     // What asks for one run in place of a sweep.
@@ -320,6 +323,13 @@ function commandOf(options: GivenArguments, capacity: number): string {
     ...(options.weights === undefined ? [] : [`--weights ${options.weights}`]),
     ...(limitWorkflows === undefined ? [] : [`--limit-workflows ${limitWorkflows}`]),
     ...(modelMap === undefined ? [] : [`--model-map "${modelMapText(modelMap)}"`]),
+    ...(rtt === undefined
+      ? []
+      : [
+          `--rtt ${Object.entries(rtt)
+            .map((pair) => pair.join('='))
+            .join(',')}`,
+        ]),
   ].join(' ');
 }
 
@@ -338,6 +348,16 @@ function policies(text: string): string[] {
 
 function numbers(text: string): number[] {
   return [...new Set(text.split(',').map(positive))].sort((a, b) => a - b);
+}
+
+function roundTrips(text: string): Record<string, number> {
+  return Object.fromEntries(
+    text.split(',').map((pair) => {
+      const [, cluster, ms] = /^\s*([^=\s]+)=(\d+(?:\.\d+)?)\s*$/.exec(pair) ?? [];
+      if (cluster === undefined) throw new InvalidArgumentError('It must be like east=2,west=30: milliseconds.');
+      return [cluster, Number(ms)];
+    }),
+  );
 }
 
 function oneOf<T extends string>(names: readonly T[]): (text: string) => T {

@@ -41,3 +41,13 @@ it('what of a trace cannot be played as it stands is told', () => {
   ]);
   expect(play({ ...row, request_id: 'a', timestamp: 0, class: 'chat', max_tokens: 9 }).notes).toEqual([]);
 });
+
+it('round trips are those that are given, of clusters that the fleet has', () => {
+  const rows = [{ ...row, request_id: 'a', timestamp: 0 }];
+  const away = (rttMs: Record<string, number>) =>
+    sweepWorkload({
+      ...{ name: 'x', about: '', rows, config, modelMap: new Map(), capacitySpeed: 1, warmupShare: 0, rttMs },
+    });
+  expect(away({ local: 30 }).rttMs).toEqual({ local: 30 });
+  expect(() => away({ lokal: 30 })).toThrow('The fleet has no cluster lokal; it has local.');
+});

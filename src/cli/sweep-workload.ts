@@ -24,7 +24,8 @@ export interface WorkloadArguments {
   readonly warmupShare: number;
   /** See {@link SweepWorkload.portfolioCpuShare}. */
   readonly portfolioCpuShare?: number | undefined;
-  readonly rttMs?: Readonly<Record<string, number>>;
+  /** Round trips to clusters; those that are not named stand beside the scheduler. */
+  readonly rttMs?: Readonly<Record<string, number>> | undefined;
   /** See {@link SweepWorkload.queue}. */
   readonly queue?: QueueRules;
 }
@@ -40,6 +41,11 @@ export function sweepWorkload(args: WorkloadArguments): NamedWorkload {
   const { name, about, rows, config, modelMap, limitWorkflows, capacitySpeed, warmupShare, rttMs = {} } = args;
   const { portfolioCpuShare = DEFAULT_PORTFOLIO_CPU_SHARE, queue } = args;
   const nodes = toNodeSpecs(config);
+  const clusters = new Set(nodes.map(({ clusterId }) => clusterId));
+  for (const name of Object.keys(rttMs)) {
+    if (clusters.has(name)) continue;
+    throw new MaestroError('invalid_request', `The fleet has no cluster ${name}; it has ${[...clusters].join(', ')}.`);
+  }
   const served = [...new Set(nodes.flatMap(({ engines }) => engines.map(({ model }) => model)))];
   const modelFor = chooseModels(rows, modelMap, served);
   const all = groupWorkflows(rows.map((row) => Object.assign({}, row, { model: modelFor(row) })));

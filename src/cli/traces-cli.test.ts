@@ -154,6 +154,27 @@ describe('maestro sim', () => {
     expect(report.run.notes).toContain(`Played by maestro ${packageVersion()}.`);
   });
 
+  it('puts the clusters as far away as it is told, and names them in the command', async () => {
+    const limits = ['--capacity', '1', '--limit-workflows', '1', '--warmup', '0', '--seed', '1'];
+    const one = (...more: string[]) => run('sim', '--policy', 'fcfs', '--load', '1', ...limits, ...more);
+    const workflows = async (...more: string[]) => {
+      const detail = join(folder, 'distance.json');
+      await one('--detail', detail, ...more);
+      return JSON.parse(await readFile(detail, 'utf8')) as { stages: { startMs: number; endMs: number }[] };
+    };
+    const lasts = ({ stages }: Awaited<ReturnType<typeof workflows>>) =>
+      stages.reduce((last, { endMs }) => Math.max(last, endMs), 0) - stages[0]!.startMs;
+    // At least one round trip for each of the calls that follow each other.
+    expect(lasts(await workflows('--rtt', 'local=400'))).toBeGreaterThan(lasts(await workflows()) + 400);
+    const out = join(folder, 'distant');
+    await one('--detail', join(folder, 'distance.json'), '--rtt', 'local=400', '--out', out);
+    expect(await readFile(join(out, 'report.json'), 'utf8')).toContain('--rtt local=400');
+    expect((await one('--detail', join(folder, 'mars.json'), '--rtt', 'mars=1')).err).toContain(
+      'The fleet has no cluster mars; it has',
+    );
+    expect((await one('--rtt', 'local')).err).toContain('It must be like east=2,west=30');
+  });
+
   it('makes of the parts of a sweep the report of the whole, each run once, and tells which is missing', async () => {
     const limits = ['--capacity', '1', '--limit-workflows', '3', '--warmup', '0', '--jobs', '1'];
     const sweep = ['sim', '--policy', 'fcfs,edf', '--load', '1', '--seeds', '2', ...limits, '--out'];
