@@ -40,4 +40,17 @@ describe('slo.yaml', () => {
     expect(new Set(cells.map(({ load }) => load))).toEqual(new Set([1]));
     expect(cells).toHaveLength(spec.deadlineRules.length * spec.seeds.full);
   });
+
+  it('has every policy at loads 0.9, 1.2 and 1.5 under both rules in the short form too', () => {
+    const workloads = spec.workloads.filter((workload) => runsIn(workload, 'quick'));
+    expect(workloads.map(({ name }) => name)).toEqual(['one-gpu', 'eight-a100']);
+    const cells = cellsOf(spec, workloads, 'quick', undefined, ['runs']);
+    const kinds = (of: (cell: (typeof cells)[number]) => unknown) => [...new Set(cells.map(of))];
+    expect(kinds(({ load }) => load)).toEqual([0.9, 1.2, 1.5]);
+    expect(kinds(({ deadlineRule }) => deadlineRule)).toEqual(['class', 'proportional']);
+    expect(kinds(({ policy }) => policy)).toEqual(POLICY_NAMES);
+    // Seeds up to 100 are for tuning.
+    expect(kinds(({ seed }) => seed)).toEqual([101, 102]);
+    expect(cells).toHaveLength(2 * 3 * 2 * POLICY_NAMES.length * 2);
+  });
 });

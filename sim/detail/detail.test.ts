@@ -50,12 +50,13 @@ describe('explainWorkflow', () => {
       own,
       other({ stageId: 'older', startMs: 50, queueMs: 200 }),
       other({ stageId: 'younger', startMs: 200, queueMs: 10 }),
+      other({ stageId: 'youngest', startMs: 300, queueMs: 10 }),
       other({ stageId: 'too-late', startMs: 200, queueMs: 900 }),
       other({ stageId: 'another-model', startMs: 200, queueMs: 10, model: 'x' }),
     ];
     const run = { workflows: [workflow({ deadlineMs: 900, met: false })], stages, counters: { simulatedMs: 2000 } };
     const { stages: told, summary } = explainWorkflow(run as unknown as SimResult, 'w1')!;
-    expect(told[0]!.overtakenBy).toEqual({ older: 1, younger: 1 });
+    expect(told[0]!.overtakenBy).toEqual({ older: 1, younger: 2 });
     expect(summary.join('\n')).toContain('late, 0.10 s after its deadline');
   });
 });

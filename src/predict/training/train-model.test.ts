@@ -51,6 +51,34 @@ describe('trainModel', () => {
     expect(overflows / unseen.calls.length).toBeLessThan(0.08);
   });
 
+  it('makes of each output the quantile of its name', () => {
+    const unseen = traceCalls(predictionTrace(200, 'essay', 99));
+    const stage = forestModel(trained.model);
+    const predictor = new OnlinePredictor({ model: { ...stage, evaluate: watch } });
+    const rows: Float64Array[] = [];
+    function watch(...args: Parameters<typeof stage.evaluate>) {
+      const said = stage.evaluate(...args);
+      if (said) rows.push(said);
+      return said;
+    }
+    const below = [0, 0, 0];
+    for (const event of unseen.events) {
+      if (event.kind === 'workflowEnded') continue;
+      const { stage: asked, context, outcome } = unseen.calls[event.call]!;
+      if (event.kind === 'end') {
+        predictor.observe(asked, context, outcome);
+        continue;
+      }
+      rows.length = 0;
+      predictor.predict(asked, context);
+      for (const place of [0, 1, 2]) below[place]! += Number(Math.log1p(outcome.outputTokens!) <= rows[0]![place + 1]!);
+    }
+    const shares = below.map((count) => count / unseen.calls.length);
+    for (const [place, wanted] of [0.3, 0.5, 0.95].entries()) {
+      expect(Math.abs(shares[place]! - wanted), JSON.stringify(shares)).toBeLessThan(0.1);
+    }
+  });
+
   it('begins with the model where it erred less on calls kept back, else and where there are few with the middle of it and the lookup', () => {
     // Agents that repeat their first answer to the token.
     const repeated = new Map<string, number>();
