@@ -15,6 +15,11 @@ const key = z.strictObject({
     .describe('Most urgent class it may ask for; requests for a more urgent one get this one.'),
   defaultClass: identifier().exactOptional().describe('Class of its requests that name none.'),
   workflow: identifier().exactOptional().describe('Workflow of its requests that name none.'),
+  maxOpenRequests: z
+    .int()
+    .positive()
+    .exactOptional()
+    .describe('Requests that its tenant may have open at once, queued or running; more are refused with 429.'),
   template: identifier().exactOptional().describe('Template of its workflows that name none.'),
 });
 

@@ -12,6 +12,8 @@ export interface ApiKey {
   readonly template?: string | undefined;
   /** SLO class of requests that name none. */
   readonly defaultClass?: string | undefined;
+  /** Requests that its tenant may have open at once. Absent: any number. */
+  readonly maxOpenRequests?: number | undefined;
 }
 
 /** Defaults of one kind of workflow. */

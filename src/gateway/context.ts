@@ -10,6 +10,7 @@ import type { KeyRing } from './keys.js';
 import type { ParameterPolicies } from './parameter-policy.js';
 import type { ResponseHomes } from './response-homes.js';
 import type { RoomPool } from './room-pool.js';
+import type { TenantPlaces } from './tenant-places.js';
 import type { TokenEstimator } from './token-estimate.js';
 import type { WorkflowClock } from './workflow-clock.js';
 
@@ -30,6 +31,7 @@ export interface GatewayContext {
   readonly policies: ParameterPolicies;
   /** Room for open requests and their bodies. */
   readonly budget: QueueBudget;
+  readonly places: TenantPlaces;
   readonly rooms: RoomPool;
   readonly responses: ResponseHomes;
   /** What a sentence embedder says of last messages; undefined where none is asked. */

@@ -56,6 +56,7 @@ export class Exchange implements StageListener, UpstreamSink, AnswerWatch {
   private outcome: StageOutcome | undefined;
   private held: HeldAnswer | undefined;
   private reservedBytes: number | undefined;
+  private place: string | undefined;
 
   constructor(
     private readonly context: GatewayContext,
@@ -79,6 +80,7 @@ export class Exchange implements StageListener, UpstreamSink, AnswerWatch {
     try {
       const key = this.context.keys.authenticate(req.headers);
       const announcedBytes = checkHeaders(req, bodyLimitBytes);
+      this.place = this.context.places.take(key);
       this.reservedBytes = takeRoom(this.context.budget, announcedBytes, undefined);
       readBody(req, announcedBytes, bodyLimitBytes, this.context.rooms, {
         wanted: () => this.phase === 'reading',
@@ -353,6 +355,7 @@ export class Exchange implements StageListener, UpstreamSink, AnswerWatch {
       this.settle('client_cancelled', undefined, 499);
     }
     if (this.reservedBytes !== undefined) this.context.budget.remove(this.reservedBytes);
+    this.context.places.give(this.place);
     this.forget(this, this.request.requestId);
   }
 

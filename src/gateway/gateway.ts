@@ -43,6 +43,7 @@ import {
   type PathIdentity,
 } from './routes.js';
 import { answerStored } from './stored-response.js';
+import { TenantPlaces } from './tenant-places.js';
 import { TokenEstimator } from './token-estimate.js';
 import { WorkflowClock } from './workflow-clock.js';
 
@@ -118,6 +119,7 @@ class HttpGateway implements Gateway {
       workflows: new WorkflowClock(config.maxWorkflows, config.workflowIdleMs),
       tokens: new TokenEstimator(),
       budget: new QueueBudget({ maxCount: config.maxOpenRequests, maxBytes: config.maxOpenBytes }),
+      places: new TenantPlaces(),
       rooms: new RoomPool(),
       responses: new ResponseHomes(),
     };

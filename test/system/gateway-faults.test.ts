@@ -360,6 +360,42 @@ describe('limits', () => {
     expect((await postChat(rig, chatBody())).status).toBe(200);
   });
 
+  it('open requests of a tenant, whose places are free again however they end', async () => {
+    const keys = [
+      { key: 'key-of-a', tenant: 'a', maxOpenRequests: 1 },
+      { key: 'another-of-a', tenant: 'a', maxOpenRequests: 1 },
+      { key: 'key-of-b', tenant: 'b' },
+    ];
+    await start({ config: { keys } });
+    rig.scheduling.onSubmit = () => {};
+    const ask = (key: string, signal?: AbortSignal) =>
+      fetch(`${rig.url}/v1/chat/completions`, {
+        ...{ method: 'POST', body: chatBody(), signal: signal ?? null },
+        headers: { 'content-type': 'application/json', authorization: `Bearer ${key}` },
+      });
+    const leaving = new AbortController();
+    const first = ask('key-of-a', leaving.signal).catch(() => undefined);
+    await until(() => rig.scheduling.submitted.length === 1);
+    const second = await ask('another-of-a');
+    expect(second.status).toBe(429);
+    expect([second.headers.get('x-maestro-reason'), second.headers.get('retry-after')]).toEqual([
+      'too-many-of-tenant',
+      '1',
+    ]);
+    const other = ask('key-of-b');
+    await until(() => rig.scheduling.submitted.length === 2);
+    leaving.abort();
+    await first;
+    rig.scheduling.start(rig.scheduling.submitted[1]!);
+    expect((await other).status).toBe(200);
+    await until(() => rig.gateway.openRequests === 0);
+    rig.scheduling.onSubmit = undefined;
+    for (let turn = 0; turn < 2; turn++) {
+      expect((await ask('key-of-a')).status).toBe(200);
+      await until(() => rig.gateway.openRequests === 0);
+    }
+  });
+
   it('bytes of a body that nobody announced, as they come', async () => {
     await start({ config: { maxOpenBytes: 5000 } });
     const chunk = `${(3000).toString(16)}\r\n${' '.repeat(3000)}\r\n`;
