@@ -83,7 +83,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
   const { timeScale } = config.fleet;
   // Keys that are in no variable end a start before anything runs that would have to be ended.
   const gatewaySettings = gatewayConfig(config);
-  const apiKeys = options.vllmUrls ? (options.vllmApiKeys ?? new Map<string, string>()) : engineApiKeys(config);
+  const apiKeys = options.vllmUrls ? new Map(options.vllmApiKeys) : engineApiKeys(config);
   const port = options.port ?? config.listen.port;
   refuseItself(options, host, port);
   await refuseTakenPort(port, host);
@@ -199,6 +199,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
     }
     const reload = reloading(options, metrics.registry, logger, (next) => {
       refuseStrangers({ ...options, config: next }, host);
+      for (const [engineId, key] of changeableKeys(next)) apiKeys.set(engineId, key);
       gateway.reconfigure(gatewayConfig(next));
       scheduling.rename(next.aliases);
       logger.level = next.observe.logLevel;
@@ -209,6 +210,13 @@ export async function serve(options: ServeOptions): Promise<Served> {
     giveBackState();
     throw error;
   }
+}
+
+/** API keys of the engines that others start, read again: one that this process has started has its key for as long as it runs. */
+function changeableKeys(config: MaestroConfig): Map<string, string> {
+  const keys = engineApiKeys(config);
+  for (const { id, launch } of config.fleet.nodes.flatMap(({ engines }) => engines)) if (launch) keys.delete(id);
+  return keys;
 }
 
 /** The config file read again, as far as that can take effect; undefined where there is none. */

@@ -105,7 +105,13 @@ const engine = z
     apiKeyEnv: envName()
       .exactOptional()
       .describe('Environment variable that holds the API key of the server. One that is started here is given it.'),
-    apiKeyFile: z.string().min(1).exactOptional().describe('The same from a file that holds nothing else.'),
+    apiKeyFile: z
+      .string()
+      .min(1)
+      .exactOptional()
+      .describe(
+        'The same from a file that holds nothing else. Read again at `kill -HUP` where others start the server.',
+      ),
   })
   .transform(rename({ kvMemory: 'kvMemoryBytes', residue: 'residueBytes', workspace: 'workspaceBytes' }));
 

@@ -20,7 +20,7 @@ afterEach(async () => {
 });
 
 /** The least that a vLLM server answers. */
-async function startEngine(port: number, apiKey?: string, chatMs = 0): Promise<Server> {
+async function startEngine(port: number, apiKey?: string | (() => string), chatMs = 0): Promise<Server> {
   const bodies: Readonly<Record<string, string>> = {
     'GET /health': '',
     'GET /version': '{"version":"0.29.0"}',
@@ -30,7 +30,8 @@ async function startEngine(port: number, apiKey?: string, chatMs = 0): Promise<S
       '{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"total_tokens":2,"completion_tokens":1}}',
   };
   const server = createServer((incoming, response) => {
-    if (apiKey && incoming.url?.startsWith('/v1') && incoming.headers.authorization !== `Bearer ${apiKey}`) {
+    const key = typeof apiKey === 'function' ? apiKey() : apiKey;
+    if (key && incoming.url?.startsWith('/v1') && incoming.headers.authorization !== `Bearer ${key}`) {
       response.writeHead(401).end('{"error":"Unauthorized"}');
       return;
     }
@@ -184,6 +185,26 @@ describe('maestro up --vllm', () => {
     const address = await startUp('--vllm', `http://127.0.0.1:${port}`, '--api-key-env', 'ENGINE_KEY');
     await readyzAnswers(address, 200);
     expect((await chat(address)).status).toBe(200);
+  });
+
+  it('takes a new API key of a server from its file when it is told to read its own', async () => {
+    let key = 'the-first-key';
+    const engine = await startEngine(0, () => key);
+    const { port } = engine.address() as AddressInfo;
+    const folder = mkdtempSync(join(tmpdir(), 'maestro-key-'));
+    const [keyFile, file] = [join(folder, 'engine.key'), join(folder, 'fleet.yaml')];
+    writeFileSync(keyFile, key);
+    const served = { id: 'e', model: 'm', url: `http://127.0.0.1:${port}`, apiKeyFile: keyFile };
+    writeFileSync(file, JSON.stringify({ fleet: { nodes: [{ id: 'n', engines: [served] }] } }));
+    const child = startMaestro([], ['--fleet', file]);
+    const address = await listens(child);
+    await readyzAnswers(address, 200);
+    expect((await chat(address)).status).toBe(200);
+    key = 'the-second-key';
+    expect((await chat(address)).status).toBe(502);
+    writeFileSync(keyFile, key);
+    child.kill('SIGHUP');
+    while ((await chat(address)).status !== 200) await new Promise((resolve) => setTimeout(resolve, 20));
   });
 
   it('serves a server that is away at the start, and again when it comes back', async () => {

@@ -4,7 +4,7 @@ import type { Clock } from '../../model/clock.js';
 import { engineAddress } from '../../model/engine-address.js';
 import { messageOf } from '../../model/error.js';
 import { fieldOf, parseJson } from '../../model/json.js';
-import { EnginePath } from './data-path.js';
+import { type ApiKeySource, apiKeyNow, EnginePath } from './data-path.js';
 import { connectorWith, type EngineTls, isTlsFailure, NOT_ACCEPTED } from './engine-tls.js';
 
 /** Why a call to an engine failed; an expected outcome, so a value. */
@@ -24,7 +24,7 @@ export interface VllmClientOptions {
   /** Base URL, without a path; `unix:/PATH` for a socket. */
   readonly url: string;
   /** vLLM's `--api-key`; added to every request, those of the data path included. */
-  readonly apiKey?: string | undefined;
+  readonly apiKey?: ApiKeySource;
   /** For `https://`; absent: Node's own trust, and no certificate. */
   readonly tls?: EngineTls | undefined;
   /** Real time. */
@@ -285,10 +285,12 @@ interface CallOptions {
   readonly timeoutMs?: number;
 }
 
-function withApiKey(apiKey: string): Dispatcher.DispatcherComposeInterceptor {
-  const authorization = `Bearer ${apiKey}`;
+function withApiKey(source: ApiKeySource): Dispatcher.DispatcherComposeInterceptor {
   return (dispatch) => (options, handler) => {
+    const apiKey = apiKeyNow(source);
+    if (apiKey === undefined) return dispatch(options, handler);
     const { headers } = options;
+    const authorization = `Bearer ${apiKey}`;
     if (Array.isArray(headers))
       return dispatch({ ...options, headers: [...headers, 'authorization', authorization] }, handler);
     return dispatch({ ...options, headers: { ...(headers as Record<string, string>), authorization } }, handler);

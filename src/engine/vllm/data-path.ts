@@ -4,11 +4,18 @@ import { type EngineAddress, engineAddress } from '../../model/engine-address.js
 import { ConnectionCall, DataConnection } from './data-connection.js';
 import type { EngineTls } from './engine-tls.js';
 
+/** The API key that a server asks for; a function where it may change while this process runs. */
+export type ApiKeySource = string | (() => string | undefined) | undefined;
+
+export function apiKeyNow(source: ApiKeySource): string | undefined {
+  return typeof source === 'function' ? source() : source;
+}
+
 export interface EnginePathOptions {
   /** Base URL of the engine; `unix:/PATH` for a socket. */
   readonly origin: string;
   /** Sent as a bearer token with every request. */
-  readonly apiKey?: string | undefined;
+  readonly apiKey?: ApiKeySource;
   /** For `https://`; absent: Node's own trust, and no certificate. */
   readonly tls?: EngineTls | undefined;
   /** A connection that was idle for longer is not used again, wall milliseconds. */
@@ -28,7 +35,8 @@ const TARGET = /^[\x21-\x7e\x80-\xff]+$/;
  */
 export class EnginePath implements DataPath {
   private readonly address: EngineAddress;
-  private readonly fixedHead: string;
+  private apiKey: string | undefined;
+  private head: string;
   /** The newest last. */
   private idleConnections: DataConnection[] = [];
   private readonly connections = new Set<DataConnection>();
@@ -37,9 +45,8 @@ export class EnginePath implements DataPath {
 
   constructor(private readonly options: EnginePathOptions) {
     this.address = engineAddress(options.origin);
-    const { host } = new URL(this.address.origin);
-    const authorization = options.apiKey === undefined ? '' : headerLine('authorization', `Bearer ${options.apiKey}`);
-    this.fixedHead = `host: ${host}\r\nconnection: keep-alive\r\n${authorization}`;
+    this.apiKey = apiKeyNow(options.apiKey);
+    this.head = this.headWith(this.apiKey);
   }
 
   /** Open connections, idle ones included. */
@@ -77,6 +84,22 @@ export class EnginePath implements DataPath {
   /** A connection's report that it is closed. */
   gone(connection: DataConnection): void {
     this.connections.delete(connection);
+  }
+
+  /** What stands in the head of every request. */
+  private get fixedHead(): string {
+    const apiKey = apiKeyNow(this.options.apiKey);
+    if (apiKey !== this.apiKey) {
+      this.apiKey = apiKey;
+      this.head = this.headWith(apiKey);
+    }
+    return this.head;
+  }
+
+  private headWith(apiKey: string | undefined): string {
+    const { host } = new URL(this.address.origin);
+    const authorization = apiKey === undefined ? '' : headerLine('authorization', `Bearer ${apiKey}`);
+    return `host: ${host}\r\nconnection: keep-alive\r\n${authorization}`;
   }
 
   private open(): DataConnection {

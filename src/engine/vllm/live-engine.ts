@@ -63,7 +63,7 @@ const SEVERAL_SERVERS =
 export function openLiveEngine(spec: EngineSpec, options: LiveEngineOptions, events: LiveEngineEvents): LiveEngine {
   const { engineId, url } = spec;
   const { wallClock, apiKey, tls, monitor, moveLimits, logger, onRefused, stateDir } = options;
-  const client = new VllmClient({ url, apiKey: apiKey?.(engineId), tls, clock: wallClock });
+  const client = new VllmClient({ url, apiKey: apiKey && (() => apiKey(engineId)), tls, clock: wallClock });
   const { up, down, metrics, outstanding, event } = events;
   const canary =
     stateDir === undefined
