@@ -24,6 +24,8 @@ export class ClaimPlan {
   private readonly wantedDrains = new Set<EngineRecord>();
   /** Place in the order of the first interactive stage that an engine's batch stages make room for. */
   private readonly pausedAfter = new Map<EngineRecord, number>();
+  /** HBM by GPU that this plan gives away: neither the account nor the driver shows it yet. */
+  private readonly given = new Map<number, number>();
 
   /** @param starts What is planned already for processes that are to start. */
   constructor(
@@ -33,6 +35,9 @@ export class ClaimPlan {
     private readonly nowMs: number,
   ) {
     this.leaving = new Set(starts.steps.map(({ record }) => record));
+    for (const { kind, record } of starts.steps) {
+      if (kind === 'start') this.give(record, context.ledger.startBytes(record.spec.engineId));
+    }
     for (const start of starts.waiting) {
       for (const record of context.engines) if (takesTurns(record, start)) this.wantedDrains.add(record);
     }
@@ -51,7 +56,8 @@ export class ClaimPlan {
     const bytes = this.bytesFor(target, kvBytes);
     if (this.isFree(target, bytes)) {
       room.claim(target, bytes);
-      if (this.context.roomConfirmed(target, bytes, nowMs)) {
+      if (this.isConfirmed(target, bytes)) {
+        this.give(target, bytes);
         this.steps.push({ kind: asleep ? 'wake' : 'grow', record: target, kvBytes });
       } else this.again(nowMs + this.context.config.telemetryMaxAgeMs);
     } else if (this.makeRoom(target, claimKey, bytes)) {
@@ -79,6 +85,16 @@ export class ClaimPlan {
 
   private again(atMs: number): void {
     this.nextMs = Math.min(this.nextMs, atMs);
+  }
+
+  private give({ spec }: EngineRecord, bytes: number): void {
+    for (const gpu of spec.gpuIndices) this.given.set(gpu, (this.given.get(gpu) ?? 0) + bytes);
+  }
+
+  /** Does the driver show the room, for those as well that this plan lets have some of it? */
+  private isConfirmed(target: EngineRecord, bytes: number): boolean {
+    const given = bytes > 0 ? Math.max(0, ...target.spec.gpuIndices.map((gpu) => this.given.get(gpu) ?? 0)) : 0;
+    return this.context.roomConfirmed(target, bytes + given, this.nowMs);
   }
 
   /** HBM per GPU that the engine needs besides what it has, to run with so much KV memory. */

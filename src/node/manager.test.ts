@@ -349,6 +349,21 @@ describe('residency', () => {
     expect(brief(manager.tick(300))).toEqual(['wake b 1']);
   });
 
+  it('counts what engines that wake are about to take, which the driver does not show yet', () => {
+    const sizes = { weightGiB: 25, kvGiB: 10 };
+    const manager = new NodeManager(testNode([testEngine('b', sizes), testEngine('c', sizes)]), {
+      ...{ telemetry: true, telemetryMaxAgeMs: 1000, lookAhead: 0, prefetch: false },
+    });
+    bringUp(manager, { b: 1, c: 1 });
+    // Somebody else holds 18 GiB, for too short a time to be in the account.
+    manager.engineEvent({ kind: 'telemetry', gpuUsedBytes: [20 * GiB, 0] }, 10);
+    manager.reserve(testDemand('s1', 'b'), 10);
+    manager.reserve(testDemand('s2', 'c'), 10);
+    expect(brief(manager.tick(10))).toEqual(['wake b 1']);
+    manager.engineEvent({ kind: 'telemetry', gpuUsedBytes: [2 * GiB, 0] }, 20);
+    expect(brief(manager.tick(20))).toEqual(['wake c 1']);
+  });
+
   it('goes by the ledger alone when telemetry has been lost for long', () => {
     const manager = sharedNode({ telemetry: true, telemetryMaxAgeMs: 1000 });
     manager.reserve(testDemand('s1', 'b'), 0);

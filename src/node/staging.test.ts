@@ -126,6 +126,15 @@ describe('copies of checkpoints in RAM', () => {
     expect(manager.nextTickMs()).toBe(60_300);
     // What is larger than the whole memory is never tried again.
     expect(brief(manager.tick(60_300))).toEqual(['stage /models/b']);
+    // Ever later, and half an hour at most.
+    let atMs = 60_300;
+    for (const waitMs of [120_000, 240_000, 480_000, 960_000, 1_800_000, 1_800_000]) {
+      manager.engineEvent({ kind: 'stage-failed', folder: '/models/b' }, atMs);
+      manager.tick(atMs);
+      expect(manager.nextTickMs() - atMs).toBe(waitMs);
+      atMs = manager.nextTickMs();
+      expect(brief(manager.tick(atMs))).toEqual(['stage /models/b']);
+    }
   });
 
   it('from which a wake has failed are thrown away, and the next wake reads the disk', () => {
