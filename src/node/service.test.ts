@@ -95,6 +95,34 @@ describe('NodeService', () => {
     expect(service.stats()).toMatchObject({ moves: { sleeps: 1, wakes: 1, failures: 0 }, coldStarts: { count: 0 } });
   });
 
+  it.each([
+    ['lets go of them', true],
+    ['cannot', false],
+  ])('stops batch stages that make room in the engine as well, where the front door %s', async (_name, lets) => {
+    const { fakes: fake, engines } = await fakes('a', 'b');
+    fake['b']!.level = 1;
+    const clock = new WallClock(20);
+    const service = await started(testNode(engines), { clock, manager: { lookAhead: 0, minResidencyMs: 0 } });
+    const asked: string[] = [];
+    service.onRequeue((stageId, reason) => {
+      asked.push(`${stageId} ${reason}`);
+      if (lets) service.release(stageId, {});
+      return lets;
+    });
+    // Its least residency is over.
+    const begunMs = clock.nowMs();
+    await vi.waitFor(() => expect(clock.nowMs() - begunMs).toBeGreaterThan(20_000), SOON);
+    const batch = { interactive: false, sloClass: 'batch', restartable: true, orderKey: 50 };
+    expect(service.reserve(testDemand('b1', 'a', batch), () => {}).kind).toBe('grant');
+    const ends: string[] = [];
+    service.reserve(testDemand('s', 'b', { orderKey: 10 }), ({ kind }) => ends.push(kind));
+    await vi.waitFor(() => expect(asked).toEqual(['b1 makes-room']), SOON);
+    if (!lets) service.release('b1', {});
+    await vi.waitFor(() => expect(ends).toEqual(['grant']), SOON);
+    const aborts = fake['a']!.requests.filter((line) => line.includes('/abort_requests'));
+    expect(aborts).toEqual(lets ? ['POST /abort_requests {"request_ids":["chatcmpl-b1","cmpl-b1-0"]}'] : []);
+  });
+
   it('never answers a hold before reserve has returned, and not at all after cancel', async () => {
     const { engines } = await fakes('a');
     const service = await started(testNode([{ ...engines[0]!, seats: 1 }]));
