@@ -360,6 +360,8 @@ describe('residency', () => {
     manager.reserve(testDemand('s1', 'b'), 10);
     manager.reserve(testDemand('s2', 'c'), 10);
     expect(brief(manager.tick(10))).toEqual(['wake b 1']);
+    manager.engineEvent({ kind: 'telemetry', gpuUsedBytes: [20 * GiB, 0] }, 15);
+    expect(brief(manager.tick(15))).toEqual([]);
     manager.engineEvent({ kind: 'telemetry', gpuUsedBytes: [2 * GiB, 0] }, 20);
     expect(brief(manager.tick(20))).toEqual(['wake c 1']);
   });
