@@ -1,14 +1,16 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, expect, it, vi } from 'vitest';
+import { afterAll, afterEach, expect, it, vi } from 'vitest';
+import { parseConfig } from '../config/load.js';
+import { keyFileFindings } from './doctor.js';
 import { runCli } from './program.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'maestro-doctor-'));
 afterEach(() => {
   vi.restoreAllMocks();
-  rmSync(folder, { recursive: true });
 });
+afterAll(() => rmSync(folder, { recursive: true }));
 
 it('doctor tells what the fleet file says and was most likely not meant', async () => {
   const file = join(folder, 'fleet.yaml');
@@ -35,4 +37,17 @@ fleet:
   expect(findings.filter(({ check }) => check === 'config')).toMatchObject([
     { subject: `${file}:9`, severity: 'warning', message: expect.stringContaining('b may never be awake') },
   ]);
+});
+
+it('doctor looks into files of keys, at which a start would end', () => {
+  const file = join(folder, 'team.key');
+  const findings = () =>
+    keyFileFindings(
+      parseConfig(`gateway: {keys: [{keyFile: ${file}, tenant: t}, {keyEnv: NOT_SET_HERE, tenant: u}]}`, 'f.yaml', {}),
+    );
+  expect(findings()).toMatchObject([
+    { check: 'keys', severity: 'problem', message: expect.stringContaining('ENOENT') },
+  ]);
+  writeFileSync(file, 'long-enough-a-key\n');
+  expect(findings()).toEqual([]);
 });

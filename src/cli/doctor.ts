@@ -1,13 +1,14 @@
 import type { Command } from 'commander';
 import { WallClock } from '../bus/wall-clock.js';
-import { engineApiKeys } from '../config/keys.js';
+import { engineApiKeys, gatewayKeys } from '../config/keys.js';
 import { readConfig } from '../config/load.js';
 import { toNodeSpecs } from '../config/node-specs.js';
+import type { MaestroConfig } from '../config/schema.js';
 import { parseEngineUrl } from '../model/engine-address.js';
-import { MaestroError } from '../model/error.js';
+import { MaestroError, messageOf } from '../model/error.js';
 import type { NodeSpec } from '../model/fleet.js';
 import { examine } from '../observe/doctor/examine.js';
-import { type Finding, type Severity, warning } from '../observe/doctor/finding.js';
+import { type Finding, problem, type Severity, warning } from '../observe/doctor/finding.js';
 import { modelFileOf } from '../predict/directory/service.js';
 import { paint, printJson } from './output.js';
 import { defaultModelPath, modelPathOf } from './package-files.js';
@@ -75,7 +76,18 @@ async function examineFleet(file: string | undefined): Promise<Finding[]> {
   const doubts = warnings.map(({ path, line, message, fix }) =>
     warning('config', `${file}:${line}`, `${path}: ${message}`, fix ?? 'Correct it if it is not meant.'),
   );
-  return [...found, ...doubts];
+  return [...found, ...keyFileFindings(config), ...doubts];
+}
+
+/** Files of gateway keys that a start would end at. */
+export function keyFileFindings({ gateway, ...rest }: MaestroConfig): Finding[] {
+  const keys = gateway.keys.filter(({ keyFile }) => keyFile !== undefined);
+  try {
+    gatewayKeys({ ...rest, gateway: { ...gateway, keys } });
+    return [];
+  } catch (error) {
+    return [problem('keys', 'gateway', messageOf(error), 'Write the key there, or correct `gateway.keys[].keyFile`.')];
+  }
 }
 
 const MARKS: Readonly<Record<Severity, readonly [string, 'green' | 'yellow' | 'red']>> = {
