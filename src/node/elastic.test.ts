@@ -42,6 +42,9 @@ describe('elastic KV memory', () => {
     // b needs 30 + 2, 28 are free: a gives 4 of its 20, more than enough is left for its promise of 3.
     expect(brief(manager.tick(1))).toEqual(['kv-limit a 16']);
     expect(manager.tick(50)).toEqual([]);
+    // What it was to keep before frees nothing of what it is to give back now.
+    manager.engineEvent({ kind: 'kv-limited', engineId: 'a', bytes: 18 * GiB }, 110);
+    expect(manager.tick(110)).toEqual([]);
     manager.engineEvent({ kind: 'kv-limited', engineId: 'a', bytes: 16 * GiB }, 120);
     expect(brief(manager.tick(120))).toEqual(['kv-limit b 2', 'wake b 1']);
     manager.engineEvent({ kind: 'woke', engineId: 'b' }, 700);
