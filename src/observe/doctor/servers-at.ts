@@ -11,8 +11,9 @@ export async function serversAt(options: VllmClientOptions): Promise<number> {
     const client = new VllmClient(options);
     const page = await client.metrics();
     await client.close();
-    const start = page.ok ? readEngineMetrics(page.value).processStartSeconds : undefined;
-    if (start !== undefined) starts.add(start);
+    if (!page.ok) break;
+    const { processStartSeconds } = readEngineMetrics(page.value);
+    if (processStartSeconds !== undefined) starts.add(processStartSeconds);
   }
   return Math.max(1, starts.size);
 }
