@@ -1,4 +1,5 @@
-import { BatchEngine, type BatchEngineConfig, type EngineEvent } from '../../src/engine/batch-engine.js';
+import type { BatchEngineConfig, EngineEvent } from '../../src/engine/batch-types.js';
+import { newEngine } from '../../src/engine/new-engine.js';
 import { SeededRng } from '../../src/model/rng.js';
 
 export interface ClosedLoop {
@@ -28,7 +29,7 @@ const ROUNDS = 10;
  */
 export function runClosedLoop(config: BatchEngineConfig, loop: ClosedLoop): ClosedLoopResult {
   const { concurrency, shortestShare } = loop;
-  const engine = new BatchEngine(config);
+  const engine = newEngine(config);
   const rng = new SeededRng(1);
   const draw = (longest: number) => Math.max(1, Math.round(longest * (1 - (1 - shortestShare) * rng.next())));
   const requests = Array.from({ length: (loop.rounds ?? ROUNDS) * concurrency }, () => ({

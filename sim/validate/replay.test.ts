@@ -66,7 +66,7 @@ describe('replay of a recorded run', () => {
     const run = parseRun('rtxpro6000-llama-dp2', meta, requests([{ at: 0, first: 0.1, last: 1 }]));
     expect(run.gpu.name).toBe('rtx-pro-6000');
     expect(run.config).toMatchObject({ tp: 2, dataParallel: 2, maxNumSeqs: 2 });
-    expect(run.notes).toHaveLength(2);
+    expect(run.notes).toHaveLength(1);
   });
 
   it('deals requests to data-parallel ranks, each with seats of its own', () => {

@@ -1,6 +1,7 @@
 import { z } from 'zod';
-import { BatchEngine, type BatchEngineConfig, type EngineEvent } from '../../src/engine/batch-engine.js';
+import type { BatchEngineConfig, EngineEvent } from '../../src/engine/batch-types.js';
 import { NO_FRONT_END } from '../../src/engine/front-end.js';
+import { newEngine } from '../../src/engine/new-engine.js';
 import { MaestroError } from '../../src/model/error.js';
 import type { GpuSpec } from '../../src/model/gpu.js';
 import { findGpu, GPU_CATALOGUE, GPU_NAMES } from '../../src/model/gpu-catalogue.js';
@@ -172,10 +173,7 @@ function configOf(meta: z.infer<typeof META>, gpu: GpuSpec): Pick<RecordedRun, '
       },
       ...{ maxNumSeqs, maxNumBatchedTokens, maxModelLen, blockSize, numGpuBlocks, prefixCaching: false },
     },
-    notes: [
-      ...(kv ? [] : ['the size of the KV pool is not recorded; ours is used']),
-      ...(dataParallel > 1 ? [`each of ${dataParallel} data-parallel ranks is run as if the others were as busy`] : []),
-    ],
+    notes: [...(kv ? [] : ['the size of the KV pool is not recorded; ours is used'])],
   };
 }
 
@@ -213,15 +211,9 @@ export interface Percentiles {
   readonly p99: number;
 }
 
-/** vLLM sends a request to the rank with the least of this: `DPLBAsyncMPClient` weighs one that waits as four that run. */
-function loadOf(rank: BatchEngine): number {
-  const { running, waiting } = rank.stats();
-  return running + 4 * waiting;
-}
-
-/** Sends the requests of a recorded run to a simulated engine, or to one for each data-parallel rank, at the recorded times. */
+/** Sends the requests of a recorded run to a simulated engine at the recorded times. */
 export function replayRun({ name, notes, config, requests, skipped }: RecordedRun): ReplayResult {
-  const ranks = Array.from({ length: config.dataParallel ?? 1 }, () => new BatchEngine(config));
+  const engine = newEngine(config);
   const firstMs = new Map<string, number>();
   const lastMs = new Map<string, number>();
   const events: EngineEvent[] = [];
@@ -233,14 +225,11 @@ export function replayRun({ name, notes, config, requests, skipped }: RecordedRu
     events.length = 0;
   };
   for (const request of requests) {
-    for (const rank of ranks) rank.advance(request.arrivalMs, events);
-    const rank = ranks.reduce((least, each) => (loadOf(each) < loadOf(least) ? each : least));
-    rank.add({ ...request, priority: 0 }, request.arrivalMs);
+    engine.advance(request.arrivalMs, events);
+    engine.add({ ...request, priority: 0 }, request.arrivalMs);
   }
-  for (const rank of ranks) {
-    for (let nextMs = rank.nextEventMs(); nextMs < Number.POSITIVE_INFINITY; nextMs = rank.nextEventMs()) {
-      rank.advance(nextMs, events);
-    }
+  for (let nextMs = engine.nextEventMs(); nextMs < Number.POSITIVE_INFINITY; nextMs = engine.nextEventMs()) {
+    engine.advance(nextMs, events);
   }
   settle();
   const compared = requests.map((request) => {

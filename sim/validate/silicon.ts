@@ -133,8 +133,7 @@ export function planSiliconRow(given: Cells, options: SiliconOptions = {}): RowP
   if (dataParallel === 1 && expertGpus(cells, llm) > tp) return 'experts on more GPUs than the group has';
 
   const [promptTokens, outputTokens] = [Number(cells.isl), Number(cells.osl)];
-  // Of ranks that are equally busy one is run, with an API server of its own: vLLM starts as many as ranks.
-  const concurrency = Math.ceil(Number(cells.concurrency) / dataParallel);
+  const concurrency = Number(cells.concurrency);
   const maxModelLen = promptTokens + outputTokens + DEFAULT_BLOCK_TOKENS;
   const poolBytes = kvPoolBytes(gpu, llm, weightDtype, tp, options.gpuMemoryUtilization ?? 0.92, { dataParallel });
   const poolTokens = kvPoolTokens(poolBytes, llm, 'bf16', tp / dataParallel, maxModelLen);
@@ -157,7 +156,7 @@ export function planSiliconRow(given: Cells, options: SiliconOptions = {}): RowP
       weightDtype,
       kvDtype: 'bf16',
       hostWork: hostWorkOf(cells),
-      // The scripts give as many seats as there are requests in flight, or more.
+      // The scripts give as many seats, to every rank, as there are requests in flight, or more.
       maxNumSeqs: concurrency,
       maxModelLen,
       numGpuBlocks: Math.floor(poolTokens / DEFAULT_BLOCK_TOKENS),

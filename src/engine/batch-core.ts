@@ -1,7 +1,11 @@
-import type { BatchEngineConfig, EngineEvent } from './batch-types.js';
+import type { BatchEngineConfig, EngineEvent, EngineStats } from './batch-types.js';
+import { CoreCounters } from './core-counters.js';
 import { DecodeSet } from './decode-set.js';
+import type { EngineScheduler } from './engine-scheduler.js';
 import { BlockPool } from './kv-blocks.js';
+import { PrefillSet } from './prefill-set.js';
 import { NO_BLOCKS, RunningList, type Sequence, WaitingQueue } from './sequence.js';
+import { nameBlocks, releaseBlocks } from './sequence-blocks.js';
 import { StepRun } from './step-run.js';
 import { type StepCost, stepCostOf } from './step-time.js';
 
@@ -11,32 +15,23 @@ import { type StepCost, stepCostOf } from './step-time.js';
  * A *run* is one step with prefill in it, or as many decode steps as pass before anything changes: until a sequence ends or blocks
  * run short. The blocks of the step under way are taken when it begins; those of the later steps of a run when they are accounted.
  */
-export class BatchCore {
-  readonly blockTokens: number;
-  readonly maxNumSeqs: number;
+export class BatchCore implements EngineScheduler {
   readonly maxModelLen: number;
-  readonly pool: BlockPool;
   readonly decode: DecodeSet;
-  readonly running = new RunningList();
-  readonly waiting: WaitingQueue;
-  readonly cost: StepCost;
+  readonly prefilling = new PrefillSet();
   readonly run: StepRun;
-  /** The run is under way. */
   inFlight = false;
-
-  preemptions = 0;
-  promptTokens = 0;
-  cachedPromptTokens = 0;
-  generatedTokens = 0;
-  finished = 0;
-  prefixQueriesTokens = 0;
-  prefixHitsTokens = 0;
-  steps = 0;
-
+  private readonly cost: StepCost;
+  private readonly blockTokens: number;
+  private readonly maxNumSeqs: number;
+  private readonly pool: BlockPool;
+  private readonly running = new RunningList();
+  private readonly waiting: WaitingQueue;
+  private readonly rank: number | undefined;
+  private readonly counters = new CoreCounters();
   private readonly tokenBudget: number;
   private readonly byPriority: boolean;
   private readonly reserveFullPrompt: boolean;
-  private prefilling: Sequence[] = [];
   /** State of the step being planned. */
   private budgetLeft = 0;
   private preemptedNow = false;
@@ -47,7 +42,9 @@ export class BatchCore {
   constructor(
     config: BatchEngineConfig,
     private readonly onGone: (sequence: Sequence) => void,
+    run?: StepRun,
   ) {
+    this.rank = config.rank;
     this.blockTokens = config.blockSize ?? 16;
     this.tokenBudget = config.maxNumBatchedTokens ?? 8192;
     this.maxNumSeqs = Math.min(config.maxNumSeqs ?? 256, this.tokenBudget);
@@ -58,27 +55,52 @@ export class BatchCore {
     this.decode = new DecodeSet(this.blockTokens);
     this.waiting = new WaitingQueue(this.byPriority);
     this.cost = stepCostOf(config);
-    this.run = new StepRun(this.cost);
+    this.run = run ?? new StepRun(this.cost);
+  }
+
+  get runningSize(): number {
+    return this.running.size;
+  }
+
+  get waitingSize(): number {
+    return this.waiting.size;
+  }
+
+  enqueue(sequence: Sequence): void {
+    this.waiting.push(sequence);
+  }
+
+  mayJoin(sequence: Sequence): boolean {
+    return this.running.size < this.maxNumSeqs && this.waiting.peek() === sequence;
   }
 
   /** Plans the step that begins at `nowMs` and starts a run; false when there is nothing to run. */
   plan(nowMs: number, admitting: boolean, events: EngineEvent[]): boolean {
+    this.fill(nowMs, admitting, events);
+    return this.start(nowMs, admitting);
+  }
+
+  /** Plans the step that begins at `nowMs`: who is in it, and whose blocks are taken. */
+  fill(nowMs: number, admitting: boolean, events: EngineEvent[]): void {
     this.preemptedNow = false;
     this.serveRunning(nowMs, events);
     // vLLM admits nothing in a step that had to preempt; when nobody is left to run, its next (empty) step does.
     if (admitting && (!this.preemptedNow || this.running.size === 0)) this.admit(nowMs);
     else this.headBlocked = false;
-    return this.start(nowMs, admitting);
+    this.inFlight = this.running.size > 0;
   }
 
-  /** Lets what has come in at the very start of the run join it. */
-  extend(nowMs: number, admitting: boolean): void {
-    if (!admitting) return;
+  extend(nowMs: number): void {
+    this.fillUp(nowMs);
+    this.start(nowMs, true);
+  }
+
+  /** Lets what has come in at the very start of the step into it. */
+  fillUp(nowMs: number): void {
     if (!this.preemptedNow) this.admit(nowMs);
-    this.start(nowMs, admitting);
+    this.inFlight = this.running.size > 0;
   }
 
-  /** Ends the run: tokens are out, ended sequences leave. */
   complete(events: EngineEvent[]): void {
     const atMs = this.run.endMs;
     this.account(this.run.steps, false);
@@ -86,15 +108,13 @@ export class BatchCore {
     for (let sequence = this.decode.popFinished(); sequence; sequence = this.decode.popFinished()) {
       this.finish(sequence, atMs, events);
     }
-    if (this.prefilling.length > 0) this.completePrefills(atMs, events);
+    if (this.prefilling.size > 0) this.completePrefills(atMs, events);
   }
 
-  /** Whole steps of the run that are done at `nowMs` (before its end). */
-  stepsDoneBy(nowMs: number): number {
+  private stepsDoneBy(nowMs: number): number {
     return this.inFlight ? this.run.stepsDoneBy(nowMs) : 0;
   }
 
-  /** Accounts the whole steps that are done at `nowMs`; the one under way becomes a run of its own. */
   settle(nowMs: number): void {
     const { run } = this;
     if (!this.inFlight || !run.leaping) return;
@@ -103,17 +123,16 @@ export class BatchCore {
     run.single(run.endOf(done), run.endOf(done + 1));
   }
 
-  /** Forgets the step under way; whole steps before it count. */
   drop(nowMs: number): void {
     if (!this.inFlight) return;
     this.settle(nowMs);
     this.pool.give(this.decode.blocksNeeded(0, 1));
-    for (const sequence of this.prefilling) sequence.chunkTokens = 0;
+    for (const sequence of this.prefilling.list) sequence.chunkTokens = 0;
     this.inFlight = false;
   }
 
-  /** Takes a sequence out of wherever it is, with its blocks. */
   remove(sequence: Sequence): void {
+    this.counters.aborted += 1;
     if (sequence.state === 'waiting') {
       sequence.state = 'gone';
       this.waiting.dropped();
@@ -125,13 +144,34 @@ export class BatchCore {
     this.onGone(sequence);
   }
 
+  takeAll(): Sequence[] {
+    const all = this.running.toArray();
+    for (const sequence of all) this.remove(sequence);
+    for (const sequence of this.waiting.drain()) {
+      all.push(sequence);
+      sequence.state = 'gone';
+      this.counters.aborted += 1;
+      this.onGone(sequence);
+    }
+    return all;
+  }
+
+  clear(nowMs: number, events: EngineEvent[]): void {
+    for (const sequence of this.running.toArray().reverse()) this.preempt(sequence, nowMs, events);
+    this.pool.reset();
+  }
+
+  limitBlocks(blocks: number): void {
+    this.pool.setLimit(blocks);
+  }
+
   /** A running sequence loses its KV and waits again. */
-  preempt(sequence: Sequence, nowMs: number, events: EngineEvent[]): void {
+  private preempt(sequence: Sequence, nowMs: number, events: EngineEvent[]): void {
     this.vacate(sequence);
     sequence.state = 'waiting';
     sequence.computed = 0;
     sequence.preemptions += 1;
-    this.preemptions += 1;
+    this.counters.preemptions += 1;
     this.preemptedNow = true;
     this.waiting.push(sequence);
     events.push({ kind: 'preempted', id: sequence.id, atMs: nowMs });
@@ -142,18 +182,30 @@ export class BatchCore {
     return sequence.generated + this.decode.step - sequence.joinStep + this.stepsDoneBy(nowMs);
   }
 
-  /** Blocks in use at `nowMs`, those of the step under way included. */
-  usedBlocksAt(nowMs: number): number {
+  stats(nowMs: number): EngineStats {
+    const { pool, decode } = this;
     const done = this.stepsDoneBy(nowMs);
-    return this.pool.used + (done > 0 ? this.decode.blocksNeeded(1, done + 1) : 0);
+    // Those of the step under way included.
+    const usedBlocks = pool.used + (done > 0 ? decode.blocksNeeded(1, done + 1) : 0);
+    const gauges = {
+      running: this.running.size,
+      waiting: this.waiting.size,
+      usedBlocks,
+      totalBlocks: pool.totalBlocks,
+    };
+    return this.counters.stats(gauges, done, decode.size);
+  }
+
+  rankStats(nowMs: number): readonly EngineStats[] {
+    return [this.stats(nowMs)];
   }
 
   /** Moves the counters on by `done` steps. `underWay` says that the step after them has begun and holds its blocks. */
-  private account(done: number, underWay: boolean): void {
+  account(done: number, underWay: boolean): void {
     const begun = done + (underWay ? 1 : 0);
     if (begun > 1) this.pool.take(this.decode.blocksNeeded(1, begun));
-    this.generatedTokens += done * this.decode.size;
-    this.steps += done;
+    this.counters.generatedTokens += done * this.decode.size;
+    this.counters.steps += done;
     this.decode.advance(done);
   }
 
@@ -161,7 +213,7 @@ export class BatchCore {
   private serveRunning(nowMs: number, events: EngineEvent[]): void {
     this.budgetLeft = this.tokenBudget - this.decode.size;
     let needed = this.decode.blocksNeeded(0, 1);
-    for (const sequence of this.prefilling) {
+    for (const sequence of this.prefilling.list) {
       sequence.chunkTokens = Math.min(sequence.targetTokens - sequence.computed, this.budgetLeft);
       this.budgetLeft -= sequence.chunkTokens;
       needed += this.blocksForChunk(sequence);
@@ -171,7 +223,7 @@ export class BatchCore {
       return;
     }
     if (needed > 0) this.pool.take(needed);
-    for (const sequence of this.prefilling) this.enterChunk(sequence);
+    for (const sequence of this.prefilling.list) this.enterChunk(sequence);
   }
 
   private serveOneByOne(nowMs: number, events: EngineEvent[]): void {
@@ -205,17 +257,7 @@ export class BatchCore {
   /** Accounts the blocks of a chunk, already taken from the pool. Full blocks are visible to others at once, as in vLLM. */
   private enterChunk(sequence: Sequence): void {
     sequence.blocks += this.blocksForChunk(sequence);
-    this.nameBlocks(sequence, sequence.computed + sequence.chunkTokens);
-  }
-
-  private nameBlocks(sequence: Sequence, tokens: number): void {
-    const { keys } = sequence;
-    const end = Math.min(keys.length, Math.floor(tokens / this.blockTokens));
-    while (sequence.keysSeen < end) {
-      const block = this.pool.name(keys[sequence.keysSeen]!, keys[sequence.keysSeen - 1]);
-      if (block !== undefined) sequence.named.push(block);
-      sequence.keysSeen += 1;
-    }
+    nameBlocks(this.pool, sequence, Math.floor((sequence.computed + sequence.chunkTokens) / this.blockTokens));
   }
 
   private victim(): Sequence {
@@ -253,7 +295,7 @@ export class BatchCore {
       this.budgetLeft -= chunk;
       this.seat(sequence, nowMs, total, chunk, hits);
       sequence.blocks = hits.length + newBlocks;
-      this.nameBlocks(sequence, hitTokens + chunk);
+      nameBlocks(this.pool, sequence, Math.floor((hitTokens + chunk) / this.blockTokens));
     }
   }
 
@@ -262,8 +304,8 @@ export class BatchCore {
     if (sequence.scheduledMs < 0) {
       sequence.scheduledMs = nowMs;
       sequence.cachedTokens = hitTokens;
-      this.prefixQueriesTokens += total;
-      this.prefixHitsTokens += hitTokens;
+      this.counters.prefixQueriesTokens += total;
+      this.counters.prefixHitsTokens += hitTokens;
     }
     sequence.state = 'prefill';
     sequence.targetTokens = total;
@@ -272,67 +314,64 @@ export class BatchCore {
     sequence.named = hits;
     sequence.keysSeen = hits.length;
     this.running.append(sequence);
-    this.prefilling.push(sequence);
+    this.prefilling.add(sequence);
   }
 
   /** Starts the run that the plan amounts to. */
   private start(nowMs: number, admitting: boolean): boolean {
     const { decode, run } = this;
-    this.inFlight = this.running.size > 0;
     if (!this.inFlight) return false;
-    if (this.prefilling.length === 0) {
-      // Somebody could be admitted in the next step already, unless the head of the queue waits for blocks.
-      const mayAdmit = admitting && this.waiting.size > 0 && this.running.size < this.maxNumSeqs && !this.headBlocked;
-      const limit = mayAdmit ? 1 : decode.stepsToNextEnd();
-      const steps = limit === 1 ? 1 : 1 + decode.stepsWithin(Math.max(0, this.pool.free), limit - 1);
-      run.leap(nowMs, decode.size, decode.contextTokens, steps);
+    if (this.prefilling.size === 0) {
+      run.leap(nowMs, decode.size, decode.contextTokens, this.stepsAhead(admitting));
       return true;
     }
-    let prefillTokens = 0;
-    let prefillPairs = 0;
-    let prefillSeqs = 0;
-    for (const { chunkTokens, computed, targetTokens } of this.prefilling) {
-      prefillTokens += chunkTokens;
-      prefillPairs += chunkTokens * (chunkTokens + 2 * computed);
-      if (computed + chunkTokens === targetTokens) prefillSeqs += 1;
-    }
-    const { size: decodeSeqs, contextTokens } = decode;
-    const stepMs = this.cost.mixedMs(decodeSeqs, contextTokens, prefillTokens, prefillPairs, prefillSeqs);
-    run.single(nowMs, nowMs + stepMs);
+    run.single(nowMs, nowMs + this.stepMs());
     return true;
   }
 
+  /** Time of the step just planned. `routedTokens` as `StepCost.mixedMs` has it. */
+  stepMs(routedTokens?: number): number {
+    const { decode, prefilling } = this;
+    prefilling.measure();
+    const { tokens, pairs, seqs } = prefilling;
+    return this.cost.mixedMs(decode.size, decode.contextTokens, tokens, pairs, seqs, routedTokens);
+  }
+
+  /** Steps that can pass from the one just planned before anything changes. */
+  stepsAhead(admitting: boolean): number {
+    const { decode } = this;
+    if (this.prefilling.size > 0) return 1;
+    // Somebody could be admitted in the next step already, unless the head of the queue waits for blocks.
+    const mayAdmit = admitting && this.waiting.size > 0 && this.running.size < this.maxNumSeqs && !this.headBlocked;
+    const limit = mayAdmit ? 1 : decode.stepsToNextEnd();
+    return limit === 1 || decode.size === 0 ? limit : 1 + decode.stepsWithin(Math.max(0, this.pool.free), limit - 1);
+  }
+
   private completePrefills(atMs: number, events: EngineEvent[]): void {
-    const { prefilling } = this;
-    let kept = 0;
-    for (const sequence of prefilling) {
-      sequence.computed += sequence.chunkTokens;
-      sequence.chunkTokens = 0;
-      if (sequence.computed < sequence.targetTokens) {
-        prefilling[kept++] = sequence;
-        continue;
-      }
+    const { counters } = this;
+    for (const sequence of this.prefilling.takeComputed()) {
       sequence.generated += 1;
-      this.generatedTokens += 1;
+      counters.generatedTokens += 1;
       if (sequence.generated === 1) {
-        this.promptTokens += sequence.promptTokens;
-        this.cachedPromptTokens += sequence.cachedTokens;
+        counters.promptTokens += sequence.promptTokens;
+        counters.cachedPromptTokens += sequence.cachedTokens;
+        const { id, cachedTokens } = sequence;
         const queueMs = sequence.scheduledMs - sequence.addedMs;
-        events.push({ kind: 'first-token', id: sequence.id, atMs, cachedTokens: sequence.cachedTokens, queueMs });
+        const told = { kind: 'first-token' as const, id, atMs, cachedTokens, queueMs };
+        events.push(this.rank === undefined ? told : { ...told, rank: this.rank });
       }
       if (sequence.generated >= sequence.outputTokens) this.finish(sequence, atMs, events);
       else this.decode.join(sequence);
     }
-    while (prefilling.length > kept) prefilling.pop();
   }
 
   private finish(sequence: Sequence, atMs: number, events: EngineEvent[]): void {
     if (sequence.state === 'decode') sequence.blocks = Math.ceil(sequence.computed / this.blockTokens);
-    this.nameBlocks(sequence, sequence.computed);
+    nameBlocks(this.pool, sequence, Math.floor(sequence.computed / this.blockTokens));
     this.running.remove(sequence);
-    this.releaseBlocks(sequence);
+    releaseBlocks(this.pool, sequence);
     sequence.state = 'gone';
-    this.finished += 1;
+    this.counters.finished += 1;
     events.push({
       kind: 'finished',
       id: sequence.id,
@@ -353,17 +392,9 @@ export class BatchCore {
       const begun = this.inFlight || granted ? 1 : 0;
       sequence.blocks = Math.ceil((sequence.computed + begun) / this.blockTokens);
     } else {
-      this.prefilling.splice(this.prefilling.indexOf(sequence), 1);
+      this.prefilling.remove(sequence);
     }
     sequence.chunkTokens = 0;
-    this.releaseBlocks(sequence);
-  }
-
-  private releaseBlocks(sequence: Sequence): void {
-    this.pool.give(sequence.blocks - sequence.named.length);
-    if (sequence.named.length > 0) this.pool.release(sequence.named);
-    sequence.named = NO_BLOCKS;
-    sequence.keysSeen = 0;
-    sequence.blocks = 0;
+    releaseBlocks(this.pool, sequence);
   }
 }

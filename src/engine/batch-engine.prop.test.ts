@@ -2,13 +2,16 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { findGpu } from '../model/gpu-catalogue.js';
 import { findLlm } from '../model/llm-catalogue.js';
-import { BatchEngine, type EngineEvent } from './batch-engine.js';
+import type { Engine, EngineEvent } from './batch-types.js';
 import { NO_FRONT_END, VLLM_FRONT_END } from './front-end.js';
+import { newEngine } from './new-engine.js';
 
 const LLMS = ['llama-3.1-8b', 'gpt-oss-20b', 'qwen3-30b-a3b'].map((name) => findLlm(name)!);
 
 const configs = fc.record({
   llm: fc.constantFrom(...LLMS),
+  // Mixtures step together, the dense one's ranks alone.
+  dataParallel: fc.constantFrom(1, 1, 2, 3),
   maxNumSeqs: fc.integer({ min: 1, max: 8 }),
   maxNumBatchedTokens: fc.constantFrom(16, 64, 1024),
   numGpuBlocks: fc.integer({ min: 30, max: 120 }),
@@ -59,7 +62,7 @@ const schedules = fc.array(
 type Config = typeof configs extends fc.Arbitrary<infer T> ? T : never;
 
 interface Replay {
-  readonly engine: BatchEngine;
+  readonly engine: Engine;
   readonly events: EngineEvent[];
   readonly added: Map<string, { prompt: number; output: number }>;
   readonly aborted: string[];
@@ -69,13 +72,13 @@ interface Replay {
 function play(
   config: Config,
   schedule: readonly (readonly [number, Operation])[],
-  before: (engine: BatchEngine, fromMs: number, toMs: number, events: EngineEvent[]) => void,
-  onTick: (engine: BatchEngine) => void,
+  before: (engine: Engine, fromMs: number, toMs: number, events: EngineEvent[]) => void,
+  onTick: (engine: Engine) => void,
 ): Replay {
-  const engine = new BatchEngine({
+  const engine = newEngine({
     ...config,
     gpu: findGpu('h100-sxm')!,
-    tp: 1,
+    tp: config.dataParallel,
     weightDtype: 'bf16',
     kvDtype: 'bf16',
     maxModelLen: 100,
@@ -135,7 +138,7 @@ function play(
 
 const NOTHING = () => {};
 
-describe('BatchEngine on random schedules', () => {
+describe('an engine on random schedules', () => {
   it('ends every request exactly once, with all its tokens, and is empty at the end', () => {
     fc.assert(
       fc.property(configs, schedules, (config, schedule) => {
@@ -181,10 +184,17 @@ describe('BatchEngine on random schedules', () => {
             const stats = engine.stats();
             expect(stats.usedBlocks).toBeGreaterThanOrEqual(0);
             expect(stats.usedBlocks).toBeLessThanOrEqual(stats.totalBlocks);
-            expect(stats.running).toBeLessThanOrEqual(config.maxNumSeqs);
+            expect(stats.running).toBeLessThanOrEqual(config.dataParallel * config.maxNumSeqs);
             expect(stats.cachedPromptTokens).toBeLessThanOrEqual(stats.promptTokens);
             expect(stats.prefixHitsTokens).toBeLessThanOrEqual(stats.prefixQueriesTokens);
             if (stats.running === 0) expect(stats.usedBlocks).toBe(0);
+            const ranks = engine.rankStats();
+            expect(ranks).toHaveLength(config.dataParallel);
+            for (const { usedBlocks, totalBlocks, running } of ranks) {
+              expect(usedBlocks).toBeLessThanOrEqual(totalBlocks);
+              expect(running).toBeLessThanOrEqual(config.maxNumSeqs);
+            }
+            expect(ranks.reduce((sum, { generatedTokens }) => sum + generatedTokens, 0)).toBe(stats.generatedTokens);
           },
         );
       }),

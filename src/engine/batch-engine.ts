@@ -1,11 +1,13 @@
 import { ChurnMap } from '../model/churn-map.js';
 import { clear } from '../model/clear.js';
 import { BatchCore } from './batch-core.js';
-import type { BatchEngineConfig, EngineEvent, EngineRequest, EngineStats } from './batch-types.js';
+import type { BatchEngineConfig, Engine, EngineEvent, EngineRequest, EngineStats } from './batch-types.js';
+import type { EngineScheduler } from './engine-scheduler.js';
 import { FrontDoor, VLLM_FRONT_END } from './front-end.js';
+import { LockStepRanks } from './lock-step-ranks.js';
 import { NO_BLOCKS, type Sequence } from './sequence.js';
 
-export type { BatchEngineConfig, EngineEvent, EngineRequest, EngineStats } from './batch-types.js';
+export type { BatchEngineConfig, Engine, EngineEvent, EngineRequest, EngineStats } from './batch-types.js';
 
 const NO_KEYS: readonly (string | number)[] = [];
 
@@ -23,8 +25,8 @@ const NO_KEYS: readonly (string | number)[] = [];
  * - nobody loses a seat or blocks to one who waits; when a running sequence needs a block and none is free, the one last in the
  *   queue's order (under `fcfs`: the last admitted) is preempted, and waits again with its old arrival.
  */
-export class BatchEngine {
-  private readonly core: BatchCore;
+export class BatchEngine implements Engine {
+  private readonly core: EngineScheduler;
   private readonly door: FrontDoor;
   private readonly sequences = new ChurnMap<Sequence>();
   private readonly pending: EngineEvent[] = [];
@@ -36,24 +38,26 @@ export class BatchEngine {
   private stalled = true;
   private clearWhenIdle = false;
   private order = 0;
-  private aborted = 0;
+  /** Before they reached the scheduler. */
+  private abortedEarly = 0;
 
   constructor(config: BatchEngineConfig) {
-    this.core = new BatchCore(config, (sequence) => this.sequences.delete(sequence.id));
-    this.door = new FrontDoor(config.frontEnd ?? VLLM_FRONT_END);
+    const { llm, dataParallel = 1, frontEnd = VLLM_FRONT_END } = config;
+    const onGone = (sequence: Sequence) => this.sequences.delete(sequence.id);
+    const lockStep = dataParallel > 1 && llm.moe !== undefined;
+    this.core = lockStep ? new LockStepRanks(config, onGone) : new BatchCore(config, onGone);
+    // vLLM starts as many API servers as ranks.
+    this.door = new FrontDoor(frontEnd, lockStep ? dataParallel : 1);
   }
 
-  /** `all`: frozen. `new`: what runs goes on, nothing is admitted. */
   get paused(): 'no' | 'new' | 'all' {
     return this.pauseState;
   }
 
-  /** Longest prompt and output together. A prompt must leave room for one token. */
   get maxModelLen(): number {
     return this.core.maxModelLen;
   }
 
-  /** Adds a request. Refusing one that cannot fit is the caller's business: a prompt of `maxModelLen` tokens or more throws. */
   add(request: EngineRequest, nowMs: number): void {
     const { core } = this;
     if (this.sequences.has(request.id)) throw new Error(`BatchEngine: request ${request.id} is already here`);
@@ -68,13 +72,12 @@ export class BatchEngine {
     else this.door.push(sequence, this.nowMs);
   }
 
-  /** Removes a request without an event; false when it is not (or no longer) here. */
   abort(id: string, nowMs: number): boolean {
     this.moveTo(nowMs);
     const sequence = this.sequences.get(id);
     if (!sequence) return false;
-    this.aborted += 1;
     if (this.door.remove(id)) {
+      this.abortedEarly += 1;
       this.sequences.delete(id);
       return true;
     }
@@ -85,7 +88,6 @@ export class BatchEngine {
     return true;
   }
 
-  /** Brings the engine to `nowMs`; what happened comes out in `events`, in order of time. */
   advance(nowMs: number, events: EngineEvent[]): void {
     if (this.pending.length > 0) {
       for (const event of this.pending) events.push(event);
@@ -101,13 +103,18 @@ export class BatchEngine {
     this.schedule(nowMs, events);
   }
 
+  /** Requests that are not running yet: on their way to the scheduler, or waiting there. */
+  get unstarted(): number {
+    return this.door.size + this.core.waitingSize;
+  }
+
   /** The scheduler gets a request. */
   private enter(sequence: Sequence): void {
     const { core } = this;
     sequence.addedMs = this.nowMs;
-    core.waiting.push(sequence);
+    core.enqueue(sequence);
     if (!core.inFlight) this.wake();
-    else if (this.admitting && core.running.size < core.maxNumSeqs && core.waiting.peek() === sequence) this.cutIn();
+    else if (this.admitting && core.mayJoin(sequence)) this.cutIn();
   }
 
   /** Brings the scheduler to `nowMs`; nobody comes through the front end until then. */
@@ -128,7 +135,6 @@ export class BatchEngine {
     if (nowMs > this.nowMs) this.nowMs = nowMs;
   }
 
-  /** When the next event can happen if nothing else comes; Infinity when idle, paused or stalled. Never later than the event. */
   nextEventMs(): number {
     if (!this.core.inFlight && !this.stalled) this.begin(this.pending);
     if (this.pending.length > 0) return this.pending[0]!.atMs;
@@ -136,23 +142,17 @@ export class BatchEngine {
     return this.core.inFlight ? Math.min(doorMs, this.core.run.endMs) : doorMs;
   }
 
-  /** When the step under way ends and its tokens are out; Infinity when nothing runs. For those who stream token by token. */
   nextStepMs(): number {
     const next = this.nextEventMs();
     const { inFlight, run } = this.core;
     return inFlight && run.leaping ? run.endOf(run.stepsDoneBy(this.nowMs) + 1) : next;
   }
 
-  /** Output tokens of a request as of the last advance; 0 before the first and for unknown ids. */
   generatedTokens(id: string): number {
     const sequence = this.sequences.get(id);
     return sequence ? this.core.generatedBy(sequence, this.nowMs) : 0;
   }
 
-  /**
-   * Stops admission. `abort` ends every request, `wait` lets the running ones finish (idle when `running` is 0), `keep` freezes them.
-   * With `clearCache` the prefix cache is reset too, which preempts what is frozen; under `wait` it happens when nothing runs any more.
-   */
   pause(mode: 'abort' | 'wait' | 'keep', clearCache: boolean, nowMs: number, events: EngineEvent[]): void {
     this.advance(nowMs, events);
     const { core } = this;
@@ -171,7 +171,6 @@ export class BatchEngine {
     if (clearCache) this.clear(events);
   }
 
-  /** Lifts every pause; frozen requests go on. */
   resume(nowMs: number): void {
     this.moveTo(nowMs);
     this.pauseState = 'no';
@@ -180,10 +179,6 @@ export class BatchEngine {
     else this.wake();
   }
 
-  /**
-   * Sleep of level 1 or more: the KV is gone. The caller has paused the engine and resumes it after the wake; what still runs is
-   * preempted and will be computed again.
-   */
   sleepKv(nowMs: number, events: EngineEvent[]): void {
     this.advance(nowMs, events);
     if (this.pauseState === 'no') this.pauseState = 'all';
@@ -192,18 +187,16 @@ export class BatchEngine {
     this.clear(events);
   }
 
-  /** Elastic KV: sequences may hold at most `blocks`. A shrink below use waits for releases (and starves who needs more meanwhile). */
   setKvLimitBlocks(blocks: number): void {
     const { core } = this;
     core.settle(this.nowMs);
-    core.pool.setLimit(blocks);
+    core.limitBlocks(blocks);
     this.afterRelease();
   }
 
-  /** Empties the prefix cache. False while blocks are held, unless `resetRunning` preempts those who hold them. */
   resetPrefixCache(resetRunning: boolean): boolean {
     const { core } = this;
-    if (core.running.size > 0) {
+    if (core.runningSize > 0) {
       if (!resetRunning) return false;
       core.drop(this.nowMs);
     }
@@ -213,25 +206,12 @@ export class BatchEngine {
   }
 
   stats(): EngineStats {
-    const { core } = this;
-    const done = core.stepsDoneBy(this.nowMs);
-    const usedBlocks = core.usedBlocksAt(this.nowMs);
-    return {
-      running: core.running.size,
-      waiting: core.waiting.size,
-      usedBlocks,
-      totalBlocks: core.pool.totalBlocks,
-      kvUsage: core.pool.totalBlocks === 0 ? 0 : usedBlocks / core.pool.totalBlocks,
-      preemptions: core.preemptions,
-      promptTokens: core.promptTokens,
-      cachedPromptTokens: core.cachedPromptTokens,
-      generatedTokens: core.generatedTokens + done * core.decode.size,
-      finished: core.finished,
-      aborted: this.aborted,
-      prefixQueriesTokens: core.prefixQueriesTokens,
-      prefixHitsTokens: core.prefixHitsTokens,
-      steps: core.steps + done,
-    };
+    const stats = this.core.stats(this.nowMs);
+    return this.abortedEarly === 0 ? stats : { ...stats, aborted: stats.aborted + this.abortedEarly };
+  }
+
+  rankStats(): readonly EngineStats[] {
+    return this.core.rankStats(this.nowMs);
   }
 
   private get admitting(): boolean {
@@ -239,7 +219,7 @@ export class BatchEngine {
   }
 
   private get idle(): boolean {
-    return this.core.running.size === 0 && (this.core.waiting.size === 0 || !this.admitting);
+    return this.core.runningSize === 0 && (this.core.waitingSize === 0 || !this.admitting);
   }
 
   private begin(events: EngineEvent[]): boolean {
@@ -268,7 +248,7 @@ export class BatchEngine {
   private cutIn(): void {
     const { core } = this;
     if (core.run.startMs === this.nowMs) {
-      core.extend(this.nowMs, this.admitting);
+      if (this.admitting) core.extend(this.nowMs);
       return;
     }
     core.run.truncate(this.nowMs);
@@ -286,29 +266,23 @@ export class BatchEngine {
   }
 
   private abortAll(events: EngineEvent[]): void {
-    const { core } = this;
-    for (const sequence of [...core.running.toArray(), ...core.waiting.drain(), ...this.door.drain()]) {
-      if (sequence.state === 'waiting') {
-        sequence.state = 'gone';
-        this.sequences.delete(sequence.id);
-      } else core.remove(sequence);
-      this.aborted += 1;
-      events.push({ kind: 'aborted', id: sequence.id, atMs: this.nowMs, outputTokens: sequence.generated });
+    const all = this.core.takeAll();
+    for (const sequence of this.door.drain()) {
+      all.push(sequence);
+      this.sequences.delete(sequence.id);
+      this.abortedEarly += 1;
     }
+    for (const { id, generated } of all)
+      events.push({ kind: 'aborted', id, atMs: this.nowMs, outputTokens: generated });
   }
 
-  /** Preempts whatever holds blocks and forgets all content. */
   private clear(events: EngineEvent[]): void {
-    const { core } = this;
-    for (const sequence of core.running.toArray().reverse()) core.preempt(sequence, this.nowMs, events);
-    core.pool.reset();
+    this.core.clear(this.nowMs, events);
     this.clearWhenIdle = false;
   }
 
   private clearIfIdle(): void {
-    if (!this.clearWhenIdle || this.core.running.size > 0) return;
-    this.core.pool.reset();
-    this.clearWhenIdle = false;
+    if (this.clearWhenIdle && this.core.runningSize === 0) this.clear(this.pending);
   }
 }
 
@@ -343,6 +317,7 @@ function newSequence(request: EngineRequest, outputTokens: number, nowMs: number
     preemptions: 0,
     grantStep: -1,
     finishEntry: undefined,
+    rank: 0,
     previous: undefined,
     next: undefined,
   };

@@ -2,8 +2,10 @@ import type { FrontEnd } from './front-end.js';
 import type { BlockChange } from './kv-blocks.js';
 import type { StepShape } from './step-time.js';
 
-/** One engine. Defaults are vLLM's. */
+/** One engine. Defaults are vLLM's. Seats, token budget and KV pool are of one data-parallel rank. */
 export interface BatchEngineConfig extends StepShape {
+  /** Which data-parallel rank this is; told with first tokens. Absent where there is one. */
+  readonly rank?: number;
   /** Seats: requests that run at once. Default 256; never more than the token budget. */
   readonly maxNumSeqs?: number;
   /** Token budget of a step; longer prompts are computed in chunks. Default 8192, vLLM's choice on GPUs of the H100 class. */
@@ -56,6 +58,8 @@ export type EngineEvent =
       readonly cachedTokens: number;
       /** From the scheduler's queue to the first admission. */
       readonly queueMs: number;
+      /** The data-parallel rank that computes it, where there are several. */
+      readonly rank?: number;
     }
   | {
       readonly kind: 'finished';
@@ -92,4 +96,68 @@ export interface EngineStats {
   readonly prefixHitsTokens: number;
   /** Steps computed to the end. */
   readonly steps: number;
+}
+
+/** What of a set of ranks together: sums, and the share of the fullest pool, because a request lives in one rank. */
+export function sumStats(ranks: readonly EngineStats[]): EngineStats {
+  const sum = (of: (stats: EngineStats) => number) => ranks.reduce((total, stats) => total + of(stats), 0);
+  return {
+    running: sum(({ running }) => running),
+    waiting: sum(({ waiting }) => waiting),
+    usedBlocks: sum(({ usedBlocks }) => usedBlocks),
+    totalBlocks: sum(({ totalBlocks }) => totalBlocks),
+    kvUsage: Math.max(...ranks.map(({ kvUsage }) => kvUsage)),
+    preemptions: sum(({ preemptions }) => preemptions),
+    promptTokens: sum(({ promptTokens }) => promptTokens),
+    cachedPromptTokens: sum(({ cachedPromptTokens }) => cachedPromptTokens),
+    generatedTokens: sum(({ generatedTokens }) => generatedTokens),
+    finished: sum(({ finished }) => finished),
+    aborted: sum(({ aborted }) => aborted),
+    prefixQueriesTokens: sum(({ prefixQueriesTokens }) => prefixQueriesTokens),
+    prefixHitsTokens: sum(({ prefixHitsTokens }) => prefixHitsTokens),
+    steps: sum(({ steps }) => steps),
+  };
+}
+
+/**
+ * An engine as a model, seen from outside: pure and synchronous. Time only moves forward and only in {@link advance} (other calls that carry a time
+ * bring the engine there first, and what happens on the way comes out of the next `advance`).
+ */
+export interface Engine {
+  /** `all`: frozen. `new`: what runs goes on, nothing is admitted. */
+  readonly paused: 'no' | 'new' | 'all';
+  /** Longest prompt and output together. A prompt must leave room for one token. */
+  readonly maxModelLen: number;
+  /** Adds a request. Refusing one that cannot fit is the caller's business: a prompt of `maxModelLen` tokens or more throws. */
+  add(request: EngineRequest, nowMs: number): void;
+  /** Removes a request without an event; false when it is not (or no longer) here. */
+  abort(id: string, nowMs: number): boolean;
+  /** Brings the engine to `nowMs`; what happened comes out in `events`, in order of time. */
+  advance(nowMs: number, events: EngineEvent[]): void;
+  /** When the next event can happen if nothing else comes; Infinity when idle, paused or stalled. Never later than the event. */
+  nextEventMs(): number;
+  /** When the step under way ends and its tokens are out; Infinity when nothing runs. For those who stream token by token. */
+  nextStepMs(): number;
+  /** Output tokens of a request as of the last advance; 0 before the first and for unknown ids. */
+  generatedTokens(id: string): number;
+  /**
+   * Stops admission. `abort` ends every request, `wait` lets the running ones finish (idle when `running` is 0), `keep` freezes them.
+   * With `clearCache` the prefix cache is reset too, which preempts what is frozen; under `wait` it happens when nothing runs any more.
+   */
+  pause(mode: 'abort' | 'wait' | 'keep', clearCache: boolean, nowMs: number, events: EngineEvent[]): void;
+  /** Lifts every pause; frozen requests go on. */
+  resume(nowMs: number): void;
+  /**
+   * Sleep of level 1 or more: the KV is gone. The caller has paused the engine and resumes it after the wake; what still runs is
+   * preempted and will be computed again.
+   */
+  sleepKv(nowMs: number, events: EngineEvent[]): void;
+  /** Elastic KV: sequences of a rank may hold at most `blocks`. A shrink below use waits for releases (and starves who needs more meanwhile). */
+  setKvLimitBlocks(blocks: number): void;
+  /** Empties the prefix cache. False while blocks are held, unless `resetRunning` preempts those who hold them. */
+  resetPrefixCache(resetRunning: boolean): boolean;
+  /** Of all ranks together. */
+  stats(): EngineStats;
+  /** Of each data-parallel rank; those that never reached one because they were aborted before are in {@link stats} alone. */
+  rankStats(): readonly EngineStats[];
 }

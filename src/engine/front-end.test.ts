@@ -77,6 +77,21 @@ describe('front end of an engine', () => {
     expect(engine.stats()).toMatchObject({ aborted: 3, finished: 0 });
   });
 
+  it('is there once for each data-parallel rank', () => {
+    const ranks = { ...SHAPE, llm: findLlm('qwen3-30b-a3b')!, tp: 2, dataParallel: 2 };
+    const engine = new BatchEngine({ ...ranks, maxModelLen: 8192, numGpuBlocks: 1000, frontEnd: FRONT_END });
+    engine.add({ ...request('long'), promptTokens: 1000 }, 0);
+    engine.add(request('b'), 0);
+    engine.add(request('c'), 0);
+    const queued = drain(engine).filter(({ kind }) => kind === 'queued');
+    // Whoever has a server to itself overtakes the long one on the other.
+    expect(queued.map(({ id, atMs }) => [id, atMs])).toEqual([
+      ['b', 33],
+      ['c', 36],
+      ['long', 42],
+    ]);
+  });
+
   it('holds up nobody who runs', () => {
     const engine = engineOf();
     engine.add(request('a'), 0);

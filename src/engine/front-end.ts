@@ -4,7 +4,7 @@ import type { Sequence } from './sequence.js';
 export interface FrontEnd {
   /** Time that every request takes, whatever else happens; the way of the first token back to the client is counted here too. */
   readonly latencyMs: number;
-  /** Time that a request occupies the API server, which is one process, and what each token of its prompt adds. */
+  /** Time that a request occupies its API server, which is one process, and what each token of its prompt adds. */
   readonly requestMs: number;
   readonly promptTokenMs: number;
 }
@@ -24,7 +24,7 @@ interface Entry {
   readonly readyMs: number;
 }
 
-/** Requests on their way to the scheduler, in order of arrival. Each is ready no earlier than the one before it. */
+/** Requests on their way to the scheduler, in the order in which they are ready: that of arrival, where there is one API server. */
 export class FrontDoor {
   /** No request ever waits here. */
   readonly open: boolean;
@@ -32,9 +32,15 @@ export class FrontDoor {
   private readonly entries: (Entry | undefined)[] = [];
   private head = 0;
   private count = 0;
-  private busyUntilMs = Number.NEGATIVE_INFINITY;
+  /** Of each API server. */
+  private readonly busyUntilMs: number[];
 
-  constructor(private readonly times: FrontEnd) {
+  /** @param servers API servers; a request goes to the one that is free first. */
+  constructor(
+    private readonly times: FrontEnd,
+    servers = 1,
+  ) {
+    this.busyUntilMs = Array.from({ length: servers }, () => Number.NEGATIVE_INFINITY);
     this.open = times.latencyMs === 0 && times.requestMs === 0 && times.promptTokenMs === 0;
   }
 
@@ -44,10 +50,19 @@ export class FrontDoor {
 
   push(sequence: Sequence, nowMs: number): void {
     const { latencyMs, requestMs, promptTokenMs } = this.times;
-    const startMs = Math.max(nowMs, this.busyUntilMs);
-    this.busyUntilMs = startMs + requestMs + promptTokenMs * sequence.promptTokens;
+    const { busyUntilMs } = this;
+    let server = 0;
+    for (let other = 1; other < busyUntilMs.length; other++) {
+      if (busyUntilMs[other]! < busyUntilMs[server]!) server = other;
+    }
+    const startMs = Math.max(nowMs, busyUntilMs[server]!);
+    busyUntilMs[server] = startMs + requestMs + promptTokenMs * sequence.promptTokens;
     this.makeRoom();
-    this.entries[this.count++] = { sequence, readyMs: this.busyUntilMs + latencyMs };
+    const { entries } = this;
+    const readyMs = busyUntilMs[server]! + latencyMs;
+    let place = this.count++;
+    for (; place > this.head && entries[place - 1]!.readyMs > readyMs; place--) entries[place] = entries[place - 1];
+    entries[place] = { sequence, readyMs };
   }
 
   /** When the next one is through; Infinity when nobody is here. */
@@ -63,7 +78,7 @@ export class FrontDoor {
     return sequence;
   }
 
-  /** Turns everybody away; in order of arrival. */
+  /** Turns everybody away. */
   drain(): Sequence[] {
     const all: Sequence[] = [];
     while (this.size > 0) all.push(this.shift());

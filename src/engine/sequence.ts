@@ -44,6 +44,8 @@ export interface Sequence {
   /** Decode step for which it was given its block one by one, because blocks ran short. */
   grantStep: number;
   finishEntry: HeapEntry<Sequence> | undefined;
+  /** Which of the ranks that step together has it. */
+  rank: number;
   previous: Sequence | undefined;
   next: Sequence | undefined;
 }

@@ -12,14 +12,18 @@ export class StepRun {
   private seqs = 0;
   private contextTokens = 0;
 
-  constructor(private readonly cost: StepCost) {}
+  constructor(protected readonly cost: StepCost) {}
 
   /** `steps` decode steps of `seqs` sequences that begin with `contextTokens` together. */
   leap(startMs: number, seqs: number, contextTokens: number, steps: number): void {
-    this.startMs = startMs;
-    this.leaping = true;
     this.seqs = seqs;
     this.contextTokens = contextTokens;
+    this.begin(startMs, steps);
+  }
+
+  protected begin(startMs: number, steps: number): void {
+    this.startMs = startMs;
+    this.leaping = true;
     this.steps = steps;
     this.endMs = this.endOf(steps);
   }

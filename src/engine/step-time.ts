@@ -86,6 +86,8 @@ export class StepCost {
   private readonly expertRowMs: number;
   private readonly fixedMs: number;
   private readonly tokenMs: number;
+  /** Of it, what is for each token that any rank brings to the experts. */
+  private readonly routedTokenMs: number;
   private readonly pairMs: number;
   private readonly windowedPairMs: number;
   private readonly stateMs: number;
@@ -157,6 +159,9 @@ export class StepCost {
       llm.layers *
       ((16 * llm.hiddenSize + (6 * activeFfn * mlpTokens) / expertGpus) / elementwiseRate +
         ((attentionReduces + mlpReduces * mlpTokens) * llm.hiddenSize * 2) / reduceRate);
+    this.routedTokenMs = llm.moe
+      ? llm.layers * ((6 * activeFfn) / expertGpus / elementwiseRate + (mlpReduces * llm.hiddenSize * 2) / reduceRate)
+      : 0;
 
     const kvRate = (gpu.memoryBandwidth * constants.kvBandwidthShare) / 1000;
     const growing = growingLayers(llm);
@@ -181,18 +186,23 @@ export class StepCost {
     return this.mixedMs(decodeSeqs, contextTokens, prefillTokens, prefillPairs, prefillSeqs);
   }
 
-  /** The same of a batch in numbers: the engine asks at every prompt, and would make an object for each. */
+  /**
+   * The same of a batch in numbers: the engine asks at every prompt, and would make an object for each.
+   *
+   * @param routedTokens Tokens that all ranks together bring to the experts. Default: as if each brought as many as this one.
+   */
   mixedMs(
     decodeSeqs: number,
     contextTokens: number,
     prefillTokens: number,
     prefillPairs: number,
     prefillSeqs: number,
+    routedTokens = this.ranks * (decodeSeqs + prefillTokens),
   ): number {
     const tokens = decodeSeqs + prefillTokens;
     if (tokens === 0) return 0;
     return (
-      this.tokensMs(tokens, decodeSeqs + prefillSeqs) +
+      this.tokensMs(tokens, decodeSeqs + prefillSeqs, routedTokens) +
       (prefillTokens > 0 ? this.prefillFixedMs : 0) +
       decodeSeqs * this.stateMs +
       this.contextMs(decodeSeqs, contextTokens) +
@@ -218,11 +228,14 @@ export class StepCost {
     return total;
   }
 
-  /** `steps` decode steps of `seqs` sequences that start with `contextTokens` together and grow by one each a step. */
-  decodeRunMs(seqs: number, contextTokens: number, steps: number): number {
+  /**
+   * `steps` decode steps of `seqs` sequences that start with `contextTokens` together and grow by one each a step.
+   *
+   * @param baseMs A step of theirs without its context, as {@link decodeBaseMs} tells.
+   */
+  decodeRunMs(seqs: number, contextTokens: number, steps: number, baseMs = this.decodeBaseMs(seqs)): number {
     if (seqs === 0 || steps === 0) return 0;
-    let total =
-      steps * this.decodeBaseMs(seqs) + this.growingMs * (steps * contextTokens + (seqs * steps * (steps - 1)) / 2);
+    let total = steps * baseMs + this.growingMs * (steps * contextTokens + (seqs * steps * (steps - 1)) / 2);
     if (this.windowedMs > 0) {
       const full = seqs * this.windowTokens;
       const growth = Math.min(steps, Math.max(0, Math.ceil((full - contextTokens) / seqs)));
@@ -232,7 +245,9 @@ export class StepCost {
     return total;
   }
 
-  private decodeBaseMs(seqs: number): number {
+  /** A decode step of `seqs` sequences without its context. `routedTokens` as in {@link mixedMs}. */
+  decodeBaseMs(seqs: number, routedTokens = this.ranks * seqs): number {
+    if (routedTokens !== this.ranks * seqs) return this.tokensMs(seqs, seqs, routedTokens) + seqs * this.stateMs;
     if (seqs >= this.decodeBase.length) {
       const larger = new Float64Array(Math.max(seqs + 1, 2 * this.decodeBase.length));
       larger.set(this.decodeBase);
@@ -240,7 +255,7 @@ export class StepCost {
     }
     const known = this.decodeBase[seqs]!;
     if (known > 0) return known;
-    const base = this.tokensMs(seqs, seqs) + seqs * this.stateMs;
+    const base = this.tokensMs(seqs, seqs, routedTokens) + seqs * this.stateMs;
     this.decodeBase[seqs] = base;
     return base;
   }
@@ -253,27 +268,30 @@ export class StepCost {
   }
 
   /** Matrix products, element-wise kernels, all-reduces and launches of a step of `tokens`, of which `samples` reach the head. */
-  private tokensMs(tokens: number, samples: number): number {
+  private tokensMs(tokens: number, samples: number, routedTokens: number): number {
     const deviceMs =
-      this.layers * this.layerProductsMs(tokens) + this.headProductsMs(samples) + this.fixedMs + this.tokenMs * tokens;
+      this.layers * this.layerProductsMs(tokens, routedTokens) +
+      this.headProductsMs(samples) +
+      this.fixedMs +
+      this.tokenMs * tokens +
+      this.routedTokenMs * (routedTokens - this.ranks * tokens);
     if (this.hostWork === 'none') return this.overheadMs + deviceMs;
     const hostMs = this.hostStepMs + this.hostSeqMs * samples;
     return this.overheadMs + (this.hostWork === 'serial' ? deviceMs + hostMs : hypotenuse(deviceMs, hostMs));
   }
 
-  private layerProductsMs(tokens: number): number {
-    const kept = isPlace(tokens, KEPT_TOKENS);
+  private layerProductsMs(tokens: number, routedTokens: number): number {
+    const kept = routedTokens === this.ranks * tokens && isPlace(tokens, KEPT_TOKENS);
     if (kept) {
       const known = this.layerProducts[tokens]!;
       if (known > 0) return known;
     }
     let layerMs = this.norm(this.denseReadMs, this.denseTokenMs * tokens);
     if (this.expertCount > 0) {
-      const routed = this.ranks * tokens;
-      const touched = this.expertCount * (1 - this.expertMissShare ** routed);
+      const touched = this.expertCount * (1 - this.expertMissShare ** routedTokens);
       layerMs += this.norm(
         this.expertReadMs * touched,
-        this.expertRowMs * (this.expertsPerToken * routed + EXPERT_PAD_ROWS * touched),
+        this.expertRowMs * (this.expertsPerToken * routedTokens + EXPERT_PAD_ROWS * touched),
       );
     }
     if (kept) this.layerProducts[tokens] = layerMs;
