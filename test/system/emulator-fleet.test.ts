@@ -133,3 +133,29 @@ it('says why an engine does not start, and stops the others', async () => {
   });
   await expect(failing).rejects.toThrow(/emulated engine too-big ended with code 1.*Free memory on device cuda:0/s);
 });
+
+describe('an emulated engine with data-parallel ranks', () => {
+  it('takes memory on the GPUs of all, serves on one address, and gives it back asleep', async () => {
+    const fleet = await startEmulatedFleet({
+      ...{ binPath: MAESTRO, timeScale: 100 },
+      nodes: [
+        {
+          ...{ nodeId: 'n1', gpus: [H100, H100], hostMemoryBytes: 512 * GiB },
+          engines: [{ ...engine('ranks', 'llama-3.1-8b', [0, 1], false), dataParallel: 2 }],
+        },
+      ],
+    });
+    try {
+      const { url } = fleet.engines[0]!;
+      const usedGiB = () => fleet.device('n1').gpus.map((gpu) => Math.round(gpu.usedBytes / GiB));
+      // Each has all 15 of weights, 10 KV and a residue.
+      expect(usedGiB()).toEqual([26, 26]);
+      const metrics = await (await request(`${url}/metrics`)).body.text();
+      expect(metrics.match(/^vllm:num_requests_running\{engine="[01]"/gm)).toHaveLength(2);
+      await (await request(`${url}/sleep?level=1`, { method: 'POST' })).body.dump();
+      expect(usedGiB()).toEqual([1, 1]);
+    } finally {
+      await fleet.stop();
+    }
+  });
+});

@@ -52,7 +52,13 @@ export function devRoutes(context: EmulatorContext): Routes {
     ['/reset_mm_cache', { POST: ({ reply }) => reply.empty() }],
     ['/reset_encoder_cache', { POST: ({ reply }) => reply.empty() }],
     ['/server_info', get((call) => serverInfo(context, call))],
-    ['/get_world_size', get(() => ({ world_size: context.model.tp }))],
+    [
+      '/get_world_size',
+      get((call) => {
+        const { tp, gpuCount } = context.model;
+        return { world_size: queryBool(call, 'include_dp', true) ? gpuCount : tp };
+      }),
+    ],
     ['/weight_info', get(() => ({ weight_version: 'default' }))],
   ]);
 }
@@ -149,13 +155,17 @@ function serverInfo({ model, options, version }: EmulatorContext, { query }: Cal
       gpu_memory_utilization: model.gpuMemoryUtilization,
       cache_dtype: model.kvDtype === 'fp8' ? 'fp8' : 'auto',
       enable_prefix_caching: options.enablePrefixCaching ?? true,
-      num_gpu_blocks: model.numGpuBlocks,
+      num_gpu_blocks: model.dataParallel * model.numGpuBlocks,
       kv_cache_size_tokens: model.kvPoolTokens,
       kv_cache_max_concurrency: model.kvPoolTokens / model.maxModelLen,
       kv_cache_memory_bytes: model.kvPoolBytes,
     },
     load_config: { load_format: 'auto' },
-    parallel_config: { tensor_parallel_size: model.tp, pipeline_parallel_size: 1, data_parallel_size: 1 },
+    parallel_config: {
+      tensor_parallel_size: model.tp,
+      pipeline_parallel_size: 1,
+      data_parallel_size: model.dataParallel,
+    },
     scheduler_config: {
       max_num_batched_tokens: model.maxNumBatchedTokens,
       max_num_seqs: model.maxNumSeqs,
@@ -167,6 +177,7 @@ function serverInfo({ model, options, version }: EmulatorContext, { query }: Cal
   };
   const text =
     `model='${options.model}', dtype=torch.${model.dtype}, max_seq_len=${model.maxModelLen}, tensor_parallel_size=${model.tp}, ` +
+    `pipeline_parallel_size=1, data_parallel_size=${model.dataParallel}, ` +
     `seed=${options.seed ?? 0}, served_model_name=${model.servedModelNames[0]}`;
   return {
     vllm_config: format === 'json' ? config : text,

@@ -36,6 +36,7 @@ export function emulatorRoutes(context: EmulatorContext): Routes {
         name: model.llm.name,
         gpu: model.gpu.name,
         tp: model.tp,
+        dataParallel: model.dataParallel,
         weightBytes: model.weightBytes,
         kvPoolBytes: model.kvPoolBytes,
         kvPoolTokens: model.kvPoolTokens,

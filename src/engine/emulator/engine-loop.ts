@@ -1,5 +1,5 @@
 import type { Clock, Timer } from '../../model/clock.js';
-import type { BatchEngine, EngineEvent } from '../batch-engine.js';
+import type { Engine, EngineEvent, EngineStats } from '../batch-types.js';
 import type { FaultPlan } from './faults.js';
 import type { KvEventPublisher } from './kv-events/publisher.js';
 import type { VllmMetrics } from './metrics.js';
@@ -23,6 +23,8 @@ export interface LiveSequence {
   tokens: number;
   cachedTokens: number;
   queueMs: number;
+  /** The data-parallel rank that computes it, where there are several. */
+  rank?: number | undefined;
   firstTokenMs: number | undefined;
   endMs: number | undefined;
   readonly listener: SequenceListener;
@@ -42,7 +44,7 @@ export interface SequenceListener {
 }
 
 export interface EngineLoopConfig {
-  readonly engine: BatchEngine;
+  readonly engine: Engine;
   readonly clock: Clock;
   readonly metrics: VllmMetrics;
   readonly faults: FaultPlan;
@@ -54,11 +56,11 @@ export interface EngineLoopConfig {
 }
 
 /**
- * Runs a {@link BatchEngine} on a clock. It sleeps until the next event or, while something streams, until the next step that is at
+ * Runs a modelled engine on a clock. It sleeps until the next event or, while something streams, until the next step that is at
  * least a tick after the last writing; tokens that fell due in between come out together.
  */
 export class EngineLoop {
-  private readonly engine: BatchEngine;
+  private readonly engine: Engine;
   private readonly clock: Clock;
   private readonly sequences = new Map<string, LiveSequence>();
   /** Sequences that are written while they grow and have had their first token. */
@@ -76,7 +78,7 @@ export class EngineLoop {
   constructor(private readonly config: EngineLoopConfig) {
     this.engine = config.engine;
     this.clock = config.clock;
-    config.metrics.report(this.engine.stats());
+    config.metrics.report(this.engine.rankStats());
   }
 
   /** Engine time. */
@@ -188,7 +190,7 @@ export class EngineLoop {
     return done;
   }
 
-  stats(): ReturnType<BatchEngine['stats']> {
+  stats(): EngineStats {
     this.step();
     return this.engine.stats();
   }
@@ -234,9 +236,9 @@ export class EngineLoop {
   }
 
   private report(): void {
-    const stats = this.engine.stats();
-    this.lastSteps = stats.steps;
-    this.config.metrics.report(stats);
+    const ranks = this.engine.rankStats();
+    this.lastSteps = ranks.reduce((sum, { steps }) => sum + steps, 0);
+    this.config.metrics.report(ranks);
   }
 
   private reschedule(): void {
@@ -288,7 +290,8 @@ export class EngineLoop {
           sequence.cachedTokens = event.cachedTokens;
           sequence.queueMs = event.queueMs;
           sequence.firstTokenMs = event.atMs;
-          this.config.metrics.firstToken(event.atMs - sequence.arrivalMs);
+          sequence.rank = event.rank;
+          this.config.metrics.firstToken(event.atMs - sequence.arrivalMs, event.rank);
           if (sequence.flows) this.flowing.add(sequence);
           this.grow(sequence, Math.max(1, this.engine.generatedTokens(sequence.engineId)));
           break;

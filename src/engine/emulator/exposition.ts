@@ -19,8 +19,26 @@ export function formatLabels(labels: Labels): string {
   return `{${names.map((name) => `${name}="${escaped(labels[name]!)}"`).join(',')}}`;
 }
 
+/** Series under one head. */
+interface Group {
+  readonly head: readonly string[];
+  readonly series: readonly string[];
+}
+
 export interface Family {
-  render(lines: string[]): void;
+  groups(): readonly Group[];
+}
+
+/** Writes a family; where several engines have it, the series of each in turn. */
+export function renderFamily(ofEngines: readonly Family[], lines: string[]): void {
+  const [first = [], ...others] = ofEngines.map((family) => family.groups());
+  for (const [index, { head, series }] of first.entries()) {
+    lines.push(...head, ...series, ...others.flatMap((groups) => groups[index]!.series));
+  }
+}
+
+function headOf(name: string, help: string, type: string): readonly string[] {
+  return [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`];
 }
 
 export class Gauge implements Family {
@@ -36,9 +54,9 @@ export class Gauge implements Family {
     this.series.set(formatLabels({ ...this.base, ...labels }), value);
   }
 
-  render(lines: string[]): void {
-    lines.push(`# HELP ${this.name} ${this.help}`, `# TYPE ${this.name} gauge`);
-    for (const [labels, value] of this.series) lines.push(`${this.name}${labels} ${prometheusNumber(value)}`);
+  groups(): readonly Group[] {
+    const series = [...this.series].map(([labels, value]) => `${this.name}${labels} ${prometheusNumber(value)}`);
+    return [{ head: headOf(this.name, this.help, 'gauge'), series }];
   }
 }
 
@@ -63,10 +81,13 @@ export class Counter implements Family {
     this.series.set(formatLabels({ ...this.base, ...labels }), value);
   }
 
-  render(lines: string[]): void {
-    lines.push(`# HELP ${this.name}_total ${this.help}`, `# TYPE ${this.name}_total counter`);
-    for (const [labels, value] of this.series) lines.push(`${this.name}_total${labels} ${prometheusNumber(value)}`);
-    renderCreated(lines, this.name, this.help, [...this.series.keys()], this.createdSeconds);
+  groups(): readonly Group[] {
+    const { name, help, createdSeconds } = this;
+    const series = [...this.series].map(([labels, value]) => `${name}_total${labels} ${prometheusNumber(value)}`);
+    return [
+      { head: headOf(`${name}_total`, help, 'counter'), series },
+      createdGroup(name, help, [...this.series.keys()], createdSeconds),
+    ];
   }
 }
 
@@ -93,32 +114,29 @@ export class Histogram implements Family {
     if (bucket >= 0) this.counts[bucket]! += times;
   }
 
-  render(lines: string[]): void {
-    lines.push(`# HELP ${this.name} ${this.help}`, `# TYPE ${this.name} histogram`);
-    let cumulative = 0;
+  groups(): readonly Group[] {
+    const { name, base, help, createdSeconds } = this;
+    const labels = formatLabels(base);
     const bucket = (le: number, value: number) =>
-      lines.push(
-        `${this.name}_bucket${formatLabels({ ...this.base, le: prometheusNumber(le) })} ${prometheusNumber(value)}`,
-      );
-    for (const [index, bound] of this.bounds.entries()) {
+      `${name}_bucket${formatLabels({ ...base, le: prometheusNumber(le) })} ${prometheusNumber(value)}`;
+    let cumulative = 0;
+    const buckets = this.bounds.map((bound, index) => {
       cumulative += this.counts[index]!;
-      bucket(bound, cumulative);
-    }
-    bucket(Number.POSITIVE_INFINITY, this.count);
-    const labels = formatLabels(this.base);
-    lines.push(`${this.name}_count${labels} ${prometheusNumber(this.count)}`);
-    lines.push(`${this.name}_sum${labels} ${prometheusNumber(this.sum)}`);
-    renderCreated(lines, this.name, this.help, [labels], this.createdSeconds);
+      return bucket(bound, cumulative);
+    });
+    const series = [
+      ...buckets,
+      bucket(Number.POSITIVE_INFINITY, this.count),
+      `${name}_count${labels} ${prometheusNumber(this.count)}`,
+      `${name}_sum${labels} ${prometheusNumber(this.sum)}`,
+    ];
+    return [{ head: headOf(name, help, 'histogram'), series }, createdGroup(name, help, [labels], createdSeconds)];
   }
 }
 
-function renderCreated(
-  lines: string[],
-  name: string,
-  help: string,
-  series: readonly string[],
-  createdSeconds: number,
-): void {
-  lines.push(`# HELP ${name}_created ${help}`, `# TYPE ${name}_created gauge`);
-  for (const labels of series) lines.push(`${name}_created${labels} ${prometheusNumber(createdSeconds)}`);
+function createdGroup(name: string, help: string, labels: readonly string[], createdSeconds: number): Group {
+  return {
+    head: headOf(`${name}_created`, help, 'gauge'),
+    series: labels.map((each) => `${name}_created${each} ${prometheusNumber(createdSeconds)}`),
+  };
 }

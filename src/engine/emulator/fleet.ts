@@ -23,9 +23,12 @@ export interface FleetEngine {
   readonly llm?: LlmSpec;
   readonly servedName?: string;
   readonly gpuIndices: readonly number[];
+  /** Data-parallel ranks that they are divided into. Default 1. */
+  readonly dataParallel?: number;
   readonly dtype: Dtype;
   readonly kvDtype?: KvDtype;
   readonly kvMemoryBytes: number;
+  /** Of each rank. */
   readonly maxNumSeqs: number;
   readonly maxModelLen: number;
   readonly residueBytes?: number;
@@ -230,6 +233,7 @@ class Member {
       ...(engine.servedName ? ['--served-model-name', engine.servedName] : []),
       ...['--port', port, '--time-scale', String(this.config.timeScale)],
       ...['--device', this.deviceSocket, '--gpus', engine.gpuIndices.join(',')],
+      ...(engine.dataParallel === undefined ? [] : ['--data-parallel-size', String(engine.dataParallel)]),
       ...['--dtype', engine.dtype, '--kv-cache-dtype', engine.kvDtype ?? 'bf16'],
       ...['--kv-cache-memory-bytes', String(Math.floor(engine.kvMemoryBytes))],
       ...['--max-num-seqs', String(engine.maxNumSeqs), '--max-model-len', String(engine.maxModelLen)],
@@ -248,7 +252,7 @@ class Member {
 function startupShare(engine: FleetEngine, gpu: GpuSpec, residueBytes: number): number {
   const llm = engine.llm ?? findLlm(engine.model);
   if (!llm) throw new Error(`no model "${engine.model}" in the catalogue`);
-  const weightBytes = weightBytesPerGpu(llm, engine.dtype, engine.gpuIndices.length);
+  const weightBytes = weightBytesPerGpu(llm, engine.dtype, engine.gpuIndices.length, engine.dataParallel);
   const awakeBytes = engine.startAsleep ? 0 : weightBytes + engine.kvMemoryBytes;
   return Math.floor(((residueBytes + awakeBytes) / gpu.memoryBytes) * 1e4) / 1e4;
 }

@@ -300,6 +300,7 @@ export class Generation implements SequenceListener {
       queueMs: sequence.queueMs,
       firstTokenMs: sequence.firstTokenMs ?? endMs,
       endMs,
+      rank: sequence.rank,
     });
   }
 }

@@ -32,7 +32,7 @@ export async function launchEmulator(
   hooks: LaunchHooks = {},
 ): Promise<RunningEmulator> {
   const model = resolveModel(options);
-  const gpuIndices = options.gpuIndices ?? Array.from({ length: model.tp }, (_, index) => index);
+  const gpuIndices = options.gpuIndices ?? Array.from({ length: model.gpuCount }, (_, index) => index);
   const device: DeviceHandle = options.deviceSocket
     ? await connectDevice(options.deviceSocket, () => hooks.onDeviceLost?.())
     : new DeviceHost({ gpus: gpuIndices.map(() => model.gpu), hostMemoryBytes: PRIVATE_HOST_BYTES }, clock).open();

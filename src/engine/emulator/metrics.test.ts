@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { EngineStats } from '../batch-engine.js';
-import { formatLabels, Histogram, prometheusNumber } from './exposition.js';
+import { formatLabels, Histogram, prometheusNumber, renderFamily } from './exposition.js';
 import { VllmMetrics } from './metrics.js';
 import { resolveModel } from './options.js';
 
@@ -26,7 +26,7 @@ it('accumulates histogram buckets', () => {
   histogram.observe(2);
   histogram.observe(9);
   const lines: string[] = [];
-  histogram.render(lines);
+  renderFamily([histogram], lines);
   expect(lines).toEqual([
     '# HELP h Help.',
     '# TYPE h histogram',
@@ -111,7 +111,7 @@ describe('VllmMetrics', () => {
 
   it('shows what the engine reports, with vLLM labels', () => {
     const metrics = new VllmMetrics(model, 0);
-    metrics.report(stats);
+    metrics.report([stats]);
     metrics.setSleepState(2);
     metrics.finished({
       reason: 'length',

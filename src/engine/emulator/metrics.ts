@@ -1,6 +1,6 @@
 import type { EngineStats } from '../batch-engine.js';
 import type { VllmVersion } from './dialect.js';
-import { Counter, type Family, Gauge, Histogram } from './exposition.js';
+import { Counter, type Family, Gauge, Histogram, renderFamily } from './exposition.js';
 import type { EmulatorModel } from './options.js';
 
 const TTFT_S = [
@@ -27,13 +27,83 @@ export interface FinishedRequest {
   readonly firstTokenMs: number;
   readonly endMs: number;
   readonly preemptions?: number;
+  /** The data-parallel rank that computed it. Default 0. */
+  readonly rank?: number | undefined;
 }
 
 /**
- * The `vllm:*` series of one server, with vLLM's names, labels and buckets. Gauges and totals change only when the engine reports, as
- * in vLLM: requests that queue up while it sleeps do not show. Times are emulated seconds.
+ * The `vllm:*` series of one server, with vLLM's names, labels and buckets. Every data-parallel rank has each of them, told apart by the label `engine`.
+ * Gauges and totals change only when the engine reports, as in vLLM: requests that queue up while it sleeps do not show. Times are emulated seconds.
  */
 export class VllmMetrics {
+  private readonly ranks: readonly RankMetrics[];
+  private readonly start: Gauge;
+
+  constructor(model: EmulatorModel, createdSeconds: number, version: VllmVersion = '0.29.0') {
+    // The one metric of Python's own that says which process this is.
+    this.start = new Gauge('process_start_time_seconds', 'Start time of the process since unix epoch in seconds.', {});
+    this.start.set(createdSeconds);
+    this.ranks = Array.from(
+      { length: model.dataParallel },
+      (_, rank) => new RankMetrics(model, rank, createdSeconds, version),
+    );
+  }
+
+  /** What each rank reports after a step. */
+  report(stats: readonly EngineStats[]): void {
+    for (const [rank, each] of stats.entries()) this.rank(rank).report(each);
+  }
+
+  /** What the last report said; the ORCA header shows it. */
+  lastReport(): { readonly waiting: number; readonly kvUsage: number } {
+    const reports = this.ranks.map((rank) => rank.lastReport());
+    return {
+      waiting: reports.reduce((sum, { waiting }) => sum + waiting, 0),
+      kvUsage: Math.max(...reports.map(({ kvUsage }) => kvUsage)),
+    };
+  }
+
+  /** 0: awake; 1 and 2: that sleep level; undefined: paused by a level outside these. */
+  setSleepState(level: 0 | 1 | 2 | undefined): void {
+    for (const rank of this.ranks) rank.setSleepState(level);
+  }
+
+  firstToken(waitedMs: number, rank = 0): void {
+    this.rank(rank).firstToken(waitedMs);
+  }
+
+  finished(request: FinishedRequest): void {
+    this.rank(request.rank ?? 0).finished(request);
+  }
+
+  /** A request was turned away because the queue is full. */
+  refused(): void {
+    this.rank(0).refused();
+  }
+
+  accepted(n: number): void {
+    this.rank(0).accepted(n);
+  }
+
+  render(): string {
+    const lines: string[] = [];
+    renderFamily([this.start], lines);
+    for (const index of this.rank(0).families.keys()) {
+      renderFamily(
+        this.ranks.map(({ families }) => families[index]!),
+        lines,
+      );
+    }
+    return `${lines.join('\n')}\n`;
+  }
+
+  private rank(rank: number): RankMetrics {
+    return this.ranks[rank]!;
+  }
+}
+
+/** The series of one rank. */
+class RankMetrics {
   private readonly registry: Registry;
   private readonly of: ReturnType<typeof declareFamilies>;
   /** Series that 0.32 has and 0.29 has not. */
@@ -42,14 +112,11 @@ export class VllmMetrics {
 
   constructor(
     private readonly model: EmulatorModel,
+    private readonly rank: number,
     createdSeconds: number,
-    version: VllmVersion = '0.29.0',
+    version: VllmVersion,
   ) {
-    this.registry = new Registry({ engine: '0', model_name: model.servedModelNames[0]! }, createdSeconds);
-    // The one metric of Python's own that says which process this is.
-    const start = new Gauge('process_start_time_seconds', 'Start time of the process since unix epoch in seconds.', {});
-    start.set(createdSeconds);
-    this.registry.families.push(start);
+    this.registry = new Registry({ engine: String(rank), model_name: model.servedModelNames[0]! }, createdSeconds);
     this.of = declareFamilies(this.registry, tokenBounds(model.maxModelLen));
     for (const source of ['external_prefix_cache', 'mm_cache']) {
       this.registry.counter(`${source}_queries`, 'Queries of a cache that this server does not have.').add(0);
@@ -64,7 +131,10 @@ export class VllmMetrics {
     this.describeCache();
   }
 
-  /** The engine's report after a step. */
+  get families(): readonly Family[] {
+    return this.registry.families;
+  }
+
   report(stats: EngineStats): void {
     this.of.running.set(stats.running);
     this.of.waiting.set(stats.waiting);
@@ -89,12 +159,10 @@ export class VllmMetrics {
     this.last = { ...stats };
   }
 
-  /** What the last report said; the ORCA header shows it. */
   lastReport(): { readonly waiting: number; readonly kvUsage: number } {
     return { waiting: this.last?.waiting ?? 0, kvUsage: this.last?.kvUsage ?? 0 };
   }
 
-  /** 0: awake; 1 and 2: that sleep level; undefined: paused by a level outside these. */
   setSleepState(level: 0 | 1 | 2 | undefined): void {
     for (const [index, state] of SLEEP_STATES.entries())
       this.of.sleepState.set(index === level ? 1 : 0, { sleep_state: state });
@@ -124,7 +192,6 @@ export class VllmMetrics {
     if (gaps > 0) this.of.itl.observe(decodeMs / gaps / 1000, gaps);
   }
 
-  /** A request was turned away because the queue is full. */
   refused(): void {
     this.newer?.rejections.add(1, { reason: 'max_num_queued_reqs' });
   }
@@ -133,19 +200,13 @@ export class VllmMetrics {
     this.of.paramsN.observe(n);
   }
 
-  render(): string {
-    const lines: string[] = [];
-    for (const family of this.registry.families) family.render(lines);
-    return `${lines.join('\n')}\n`;
-  }
-
   private describeCache(): void {
     const { model } = this;
     const labels = {
       block_size: String(model.blockSize),
       cache_dtype: model.kvDtype === 'fp8' ? 'fp8' : 'auto',
       enable_prefix_caching: 'True',
-      engine: '0',
+      engine: String(this.rank),
       gpu_memory_utilization: String(model.gpuMemoryUtilization),
       kv_cache_max_concurrency: String(model.kvPoolTokens / model.maxModelLen),
       kv_cache_memory_bytes: String(model.kvPoolBytes),
@@ -153,7 +214,8 @@ export class VllmMetrics {
       kv_offloading_backend: 'native',
       kv_offloading_size: 'None',
       num_cpu_blocks: 'None',
-      num_gpu_blocks: String(model.numGpuBlocks),
+      // Of all ranks; the tokens are those of one.
+      num_gpu_blocks: String(model.dataParallel * model.numGpuBlocks),
       num_gpu_blocks_override: 'None',
       prefix_caching_hash_algo: 'sha256',
       sliding_window: 'None',

@@ -30,7 +30,9 @@ export interface EmulatorOptions {
   /** Shapes that the catalogues do not hold. */
   readonly llmSpec?: LlmSpec;
   readonly gpuSpec?: GpuSpec;
+  /** GPUs of each data-parallel rank. */
   readonly tp?: number;
+  readonly dataParallelSize?: number;
   readonly dtype?: Dtype;
   readonly kvDtype?: KvDtype;
   readonly maxNumSeqs?: number;
@@ -96,11 +98,14 @@ export interface EmulatorOptions {
   readonly streamTickMs?: number;
 }
 
-/** Everything that follows from the options, computed once. */
+/** Everything that follows from the options, computed once. Limits and pool are of one data-parallel rank. */
 export interface EmulatorModel {
   readonly llm: LlmSpec;
   readonly gpu: GpuSpec;
   readonly tp: number;
+  readonly dataParallel: number;
+  /** Of all ranks. */
+  readonly gpuCount: number;
   readonly dtype: Dtype;
   readonly kvDtype: KvDtype;
   readonly servedModelNames: readonly string[];
@@ -121,7 +126,10 @@ export function resolveModel(options: EmulatorOptions): EmulatorModel {
   if (!llm) throw unknown('model', options.model, LLM_NAMES);
   const gpu = options.gpuSpec ?? findGpu(options.gpu);
   if (!gpu) throw unknown('GPU', options.gpu, GPU_NAMES);
-  const tp = options.tp ?? options.gpuIndices?.length ?? 1;
+  const dataParallel = options.dataParallelSize ?? 1;
+  const tp = options.tp ?? (options.gpuIndices ? options.gpuIndices.length / dataParallel : 1);
+  const gpuCount = tp * dataParallel;
+  if (dataParallel > 1) checkRanks(options, tp, gpuCount);
   const dtype = options.dtype ?? (/fp8/i.test(options.model) ? 'fp8' : 'bf16');
   const kvDtype = options.kvDtype ?? 'bf16';
   const blockSize = options.blockSize ?? DEFAULT_BLOCK_TOKENS;
@@ -129,9 +137,10 @@ export function resolveModel(options: EmulatorOptions): EmulatorModel {
   const maxNumBatchedTokens = options.maxNumBatchedTokens ?? 8192;
   const gpuMemoryUtilization = options.gpuMemoryUtilization ?? 0.92;
   const residueBytes = Math.round(options.residueBytes ?? DEFAULT_RESIDUE_BYTES);
-  const weightBytes = weightBytesPerGpu(llm, dtype, tp);
-  const poolOptions = { maxNumBatchedTokens, maxNumSeqs };
-  const poolBytes = options.kvCacheMemoryBytes ?? kvPoolBytes(gpu, llm, dtype, tp, gpuMemoryUtilization, poolOptions);
+  const weightBytes = weightBytesPerGpu(llm, dtype, gpuCount, dataParallel);
+  const poolOptions = { maxNumBatchedTokens, maxNumSeqs, dataParallel };
+  const poolBytes =
+    options.kvCacheMemoryBytes ?? kvPoolBytes(gpu, llm, dtype, gpuCount, gpuMemoryUtilization, poolOptions);
   const contextTokens = options.maxModelLen ?? llm.maxContextTokens;
   const poolTokens = kvPoolTokens(poolBytes, llm, kvDtype, tp, contextTokens, blockSize);
   const maxModelLen = options.maxModelLen ?? Math.min(contextTokens, poolTokens);
@@ -149,6 +158,8 @@ export function resolveModel(options: EmulatorOptions): EmulatorModel {
     llm,
     gpu,
     tp,
+    dataParallel,
+    gpuCount,
     dtype,
     kvDtype,
     servedModelNames: options.servedModelNames?.length ? options.servedModelNames : [options.model],
@@ -163,6 +174,21 @@ export function resolveModel(options: EmulatorOptions): EmulatorModel {
     residueBytes,
     gpuMemoryUtilization,
   };
+}
+
+function checkRanks(
+  { gpuIndices, kvEvents, kvcachedName, dataParallelSize }: EmulatorOptions,
+  tp: number,
+  gpuCount: number,
+): void {
+  const refuse = (why: string) => {
+    throw new MaestroError('invalid_request', why);
+  };
+  if (!Number.isInteger(tp) || (gpuIndices && gpuIndices.length !== gpuCount)) {
+    refuse(`${gpuIndices?.length} GPUs are not --tp for each of ${dataParallelSize} data-parallel ranks.`);
+  }
+  if (kvEvents) refuse('KV events of data-parallel ranks are not emulated: leave out --kv-events-config.');
+  if (kvcachedName) refuse('kvcached under data-parallel ranks is not emulated: unset ENABLE_KVCACHED.');
 }
 
 /**

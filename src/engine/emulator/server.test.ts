@@ -2,8 +2,11 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { ManualClock } from '../../model/clock.js';
 import { findGpu } from '../../model/gpu-catalogue.js';
 import { GiB } from '../../model/units.js';
+import { VllmClient } from '../vllm/client.js';
+import { discoverEngine } from '../vllm/discover.js';
 import { DeviceHost } from './device-host.js';
-import type { EmulatorOptions } from './options.js';
+import { kvEventsConfig } from './kv-events/publisher.js';
+import { type EmulatorOptions, resolveModel } from './options.js';
 import { EmulatedVllm } from './server.js';
 
 /** One emulated server on a manual clock: HTTP is real, time moves only when told to. */
@@ -355,5 +358,58 @@ describe('generation', () => {
     ]);
     await until(new Response(first.body).text());
     expect((await until(post('/v1/chat/completions', chat({ max_tokens: 2 })))).status).toBe(200);
+  });
+});
+
+describe('data-parallel ranks', () => {
+  const RANKS = { model: 'qwen3-30b-a3b', dataParallelSize: 2, maxNumSeqs: 8, maxModelLen: 4096 };
+
+  it('are told as by the real server, and found by its adapter', async () => {
+    const { url, get, server } = await serve(RANKS);
+    const { model } = server.context;
+    expect(model).toMatchObject({ tp: 1, gpuCount: 2 });
+    const text = await (await fetch(`${url}/metrics`)).text();
+    const blocks = 2 * model.numGpuBlocks;
+    for (const engine of ['0', '1']) {
+      const info = text
+        .split('\n')
+        .find((line) => line.startsWith('vllm:cache_config_info{') && line.includes(`engine="${engine}"`));
+      expect(info).toContain(`kv_cache_size_tokens="${model.kvPoolTokens}"`);
+      expect(info).toContain(`num_gpu_blocks="${blocks}"`);
+    }
+    expect(text.match(/^# TYPE vllm:num_requests_running /gm)).toHaveLength(1);
+    expect(await get('/get_world_size')).toEqual({ world_size: 2 });
+    expect(await get('/get_world_size?include_dp=false')).toEqual({ world_size: 1 });
+    const client = new VllmClient({ url });
+    const found = await discoverEngine(client);
+    await client.close();
+    expect(found).toMatchObject({
+      ok: true,
+      value: {
+        ...{ dataParallelRanks: 2, tensorParallelSize: 1, maxNumSeqs: 16 },
+        kvPoolTokens: 2 * model.kvPoolTokens,
+      },
+    });
+  });
+
+  it('take requests in turn, and count their own', async () => {
+    const { url, until, post } = await serve(RANKS);
+    const answers = [1, 2, 3, 4].map(() => post('/v1/chat/completions', chat({ max_tokens: 8, ignore_eos: true })));
+    for (const answer of await until(Promise.all(answers))) expect(answer.status).toBe(200);
+    const text = await (await fetch(`${url}/metrics`)).text();
+    for (const engine of ['0', '1']) {
+      for (const series of ['time_to_first_token_seconds_count', 'e2e_request_latency_seconds_count']) {
+        expect(text).toContain(`vllm:${series}{engine="${engine}",model_name="tiny"} 2.0`);
+      }
+      expect(text).toContain(`vllm:generation_tokens_total{engine="${engine}",model_name="tiny"} 16.0`);
+    }
+  });
+
+  it('cannot be had with KV events or on GPUs that they do not divide', () => {
+    const resolve = (more: Partial<EmulatorOptions>) => () => resolveModel({ ...RANKS, gpu: 'h100-sxm', ...more });
+    const kvEvents = kvEventsConfig({ enable_kv_cache_events: true, publisher: 'zmq', endpoint: 'tcp://*:0' });
+    expect(resolve({ kvEvents: kvEvents! })).toThrow('leave out --kv-events-config');
+    expect(resolve({ gpuIndices: [0, 1, 2] })).toThrow('3 GPUs are not --tp for each of 2 data-parallel ranks');
+    expect(resolve({ gpuIndices: [0, 1, 2, 3] })()).toMatchObject({ tp: 2, gpuCount: 4 });
   });
 });

@@ -3,7 +3,8 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Clock } from '../../model/clock.js';
-import { BatchEngine } from '../batch-engine.js';
+import type { Engine } from '../batch-types.js';
+import { newEngine } from '../new-engine.js';
 import { apiRoutes } from './api-routes.js';
 import type { EmulatorContext } from './context.js';
 import { devRoutes } from './dev-routes.js';
@@ -42,7 +43,7 @@ export interface EmulatedVllmConfig {
   onDeath?(how: 'cut' | 'error'): void;
 }
 
-/** One emulated vLLM server: vLLM's HTTP surface around a {@link BatchEngine} that runs on a clock. */
+/** One emulated vLLM server: vLLM's HTTP surface around a modelled engine that runs on a clock. */
 export class EmulatedVllm {
   readonly context: EmulatorContext;
   readonly kvEvents: KvEventPublisher | undefined;
@@ -82,7 +83,7 @@ export class EmulatedVllm {
       kvBytes: () => this.kvcached?.limitBytes ?? model.kvPoolBytes,
     });
     this.kvcached = kvcachedOf(options, model, loop, sleep);
-    const fingerprint = hashText(JSON.stringify([model.llm, model.gpu.name, model.tp, model.dtype]));
+    const fingerprint = hashText(JSON.stringify([model.llm, model.gpu.name, model.gpuCount, model.dtype]));
     this.context = {
       options,
       model,
@@ -275,12 +276,13 @@ function answerPreflight(request: IncomingMessage, response: ServerResponse, all
   response.end(text);
 }
 
-function engineOf(model: EmulatorModel, options: EmulatorOptions, kvEvents: KvEventPublisher | undefined): BatchEngine {
-  return new BatchEngine({
+function engineOf(model: EmulatorModel, options: EmulatorOptions, kvEvents: KvEventPublisher | undefined): Engine {
+  return newEngine({
     ...(kvEvents ? { onBlockChange: (change) => kvEvents.changed(change) } : {}),
     llm: model.llm,
     gpu: model.gpu,
-    tp: model.tp,
+    tp: model.gpuCount,
+    dataParallel: model.dataParallel,
     weightDtype: model.dtype,
     kvDtype: model.kvDtype,
     maxNumSeqs: model.maxNumSeqs,

@@ -156,7 +156,7 @@ export class SleepMachine {
     }
     if (level === 1) {
       // The first time the host buffers are still to be pinned, which is slower than the link.
-      const alone = sleepMs(model.gpu, model.weightBytes, 1, { firstTime: !this.pinned, gpusMoving: model.tp });
+      const alone = sleepMs(model.gpu, model.weightBytes, 1, { firstTime: !this.pinned, gpusMoving: model.gpuCount });
       this.pinned = true;
       await device.copy('to-host', model.weightBytes, (model.weightBytes / alone) * 1000);
     } else {
@@ -189,9 +189,9 @@ export class SleepMachine {
     }
   }
 
-  /** Weights of every rank of the TP group, in the same host's memory. */
+  /** Weights of every GPU, in the same host's memory. */
   private get hostBytes(): number {
-    return this.config.model.weightBytes * this.config.model.tp;
+    return this.config.model.weightBytes * this.config.model.gpuCount;
   }
 
   private async mustTake(kind: 'residue' | 'weights' | 'kv', bytes: number): Promise<void> {
