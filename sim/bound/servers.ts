@@ -1,3 +1,4 @@
+import { stepShapeOf } from '../../src/engine/step-shape.js';
 import { type StepCost, type StepShape, stepCostOf } from '../../src/engine/step-time.js';
 import type { EngineSpec, NodeSpec } from '../../src/model/fleet.js';
 import { againMs, type LeastWork, leastMs } from './least-work.js';
@@ -93,7 +94,7 @@ export class ModelServers {
   }
 }
 
-/** The engines of each model, with the round trip to their cluster. */
+/** The engines of each model, with the round trip to their cluster; of data-parallel ranks each one. */
 export function serversOf(
   nodes: readonly NodeSpec[],
   rttMs: Readonly<Record<string, number>>,
@@ -101,14 +102,26 @@ export function serversOf(
   const byModel = new Map<string, Server[]>();
   for (const { clusterId, engines } of nodes) {
     for (const spec of engines) {
-      const { model, llm, gpu, gpuIndices, weightDtype = 'bf16', kvDtype = 'bf16' } = spec;
-      if (!llm || !gpu) continue;
-      const shape = { llm, gpu, tp: Math.max(1, gpuIndices.length), weightDtype, kvDtype };
-      const server = { shape, cost: stepCostOf(shape), spec, rttMs: rttMs[clusterId] ?? 0 };
-      byModel.set(model, [...(byModel.get(model) ?? []), server]);
+      const shape = stepShapeOf(spec);
+      if (!shape) continue;
+      const { model, dataParallel = 1 } = spec;
+      const server = { shape, cost: stepCostOf(shape), spec: rankSpec(spec), rttMs: rttMs[clusterId] ?? 0 };
+      const ranks = Array.from({ length: dataParallel }, () => server);
+      byModel.set(model, [...(byModel.get(model) ?? []), ...ranks]);
     }
   }
   return byModel;
+}
+
+/** The part of an engine that is one of its data-parallel ranks. */
+function rankSpec(spec: EngineSpec): EngineSpec {
+  const { dataParallel = 1, gpuIndices, kvPoolTokens, maxNumSeqs, seats } = spec;
+  if (dataParallel === 1) return spec;
+  return {
+    ...{ ...spec, gpuIndices: gpuIndices.slice(0, gpuIndices.length / dataParallel) },
+    ...{ kvPoolTokens: kvPoolTokens / dataParallel, maxNumSeqs: maxNumSeqs / dataParallel },
+    seats: seats / dataParallel,
+  };
 }
 
 /** GPU memory of the fleet that awake engines can fill, bytes. */

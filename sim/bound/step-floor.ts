@@ -56,8 +56,9 @@ export function stepFloor(
   { promptShare, heldShare }: { readonly promptShare: number; readonly heldShare: number },
 ): StepFloor {
   const cost = stepCostOf(shape);
+  // Of a rank: while others bring nothing to the experts, no step is shorter.
   const stepMs = (decodeSeqs: number, prefillTokens: number, contextTokens = 0, prefillPairs = 0) =>
-    cost.stepMs({ decodeSeqs, contextTokens, prefillTokens, prefillPairs, prefillSeqs: 0 });
+    cost.mixedMs(decodeSeqs, contextTokens, prefillTokens, prefillPairs, 0, decodeSeqs + prefillTokens);
   const steps = PROMPT_GRID.slice(0, -1).map((fewest, index) => ({ fewest, most: PROMPT_GRID[index + 1]! }));
   const perPromptToken = Math.min(...steps.slice(1).map(({ fewest, most }) => stepMs(0, fewest) / most));
   const promptTokenMs = promptShare * perPromptToken;

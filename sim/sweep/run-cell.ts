@@ -1,4 +1,5 @@
 import { serviceTimes } from '../../src/engine/service-times.js';
+import { stepShapeOf } from '../../src/engine/step-shape.js';
 import type { StepShape } from '../../src/engine/step-time.js';
 import { ORACLE_POLICIES, ORDERING_POLICIES } from '../../src/global/order/registry.js';
 import type { NodeSpec } from '../../src/model/fleet.js';
@@ -167,9 +168,9 @@ function longestDeadline(arrivals: readonly { readonly deadlineMs: number }[]): 
 export function shapesOf(nodes: readonly NodeSpec[]): Map<string, StepShape> {
   const shapes = new Map<string, StepShape>();
   for (const { engines } of nodes) {
-    for (const { model, llm, gpu, gpuIndices, weightDtype = 'bf16', kvDtype = 'bf16' } of engines) {
-      if (!llm || !gpu || shapes.has(model)) continue;
-      shapes.set(model, { llm, gpu, tp: Math.max(1, gpuIndices.length), weightDtype, kvDtype });
+    for (const spec of engines) {
+      const shape = stepShapeOf(spec);
+      if (shape && !shapes.has(spec.model)) shapes.set(spec.model, shape);
     }
   }
   return shapes;

@@ -1,4 +1,6 @@
-import { BatchEngine, type EngineEvent } from '../../src/engine/batch-engine.js';
+import type { Engine, EngineEvent, EngineStats } from '../../src/engine/batch-types.js';
+import { newEngine } from '../../src/engine/new-engine.js';
+import { stepShapeOf } from '../../src/engine/step-shape.js';
 import { clear } from '../../src/model/clear.js';
 import type { EngineSpec } from '../../src/model/fleet.js';
 import { DEFAULT_BLOCK_TOKENS } from '../../src/model/memory.js';
@@ -18,9 +20,9 @@ export interface EngineListener {
   finished(stageId: string, outputTokens: number, cachedTokens: number): void;
 }
 
-/** One vLLM process in virtual time: the batching model, woken only when something happens in it. */
+/** One vLLM server in virtual time: the batching model, woken only when something happens in it. */
 export class SimEngine {
-  private engine: BatchEngine;
+  private engine: Engine;
   private timer: Scheduled | undefined;
   private timerMs = Number.POSITIVE_INFINITY;
   private dirty = false;
@@ -40,7 +42,7 @@ export class SimEngine {
     private readonly loop: EventLoop,
     private readonly listener: EngineListener,
   ) {
-    this.engine = newEngine(spec);
+    this.engine = engineOf(spec);
   }
 
   add(work: EngineWork): void {
@@ -58,13 +60,13 @@ export class SimEngine {
   restart(): void {
     this.loop.cancel(this.timer);
     this.timerMs = Number.POSITIVE_INFINITY;
-    this.engine = newEngine(this.spec);
+    this.engine = engineOf(this.spec);
   }
 
   /** Elastic KV: it may hold so many tokens. */
   limitKv(tokens: number): void {
     this.advance();
-    this.engine.setKvLimitBlocks(Math.floor(tokens / DEFAULT_BLOCK_TOKENS));
+    this.engine.setKvLimitBlocks(Math.floor(tokens / ranksOf(this.spec) / DEFAULT_BLOCK_TOKENS));
     this.reschedule();
   }
 
@@ -74,7 +76,7 @@ export class SimEngine {
   }
 
   /** Brings it to now and returns its counters and gauges. */
-  stats(): ReturnType<BatchEngine['stats']> {
+  stats(): EngineStats {
     this.advance();
     return this.engine.stats();
   }
@@ -106,18 +108,19 @@ export class SimEngine {
   }
 }
 
-function newEngine(spec: EngineSpec): BatchEngine {
-  const { llm, gpu } = spec;
-  if (!llm || !gpu) throw new Error(`simulated engine ${spec.engineId} needs a model and a GPU of the catalogues`);
-  return new BatchEngine({
-    llm,
-    gpu,
-    tp: Math.max(1, spec.gpuIndices.length),
-    weightDtype: spec.weightDtype ?? 'bf16',
-    kvDtype: spec.kvDtype ?? 'bf16',
-    maxNumSeqs: spec.maxNumSeqs,
+function engineOf(spec: EngineSpec): Engine {
+  const shape = stepShapeOf(spec);
+  if (!shape) throw new Error(`simulated engine ${spec.engineId} needs a model and a GPU of the catalogues`);
+  const ranks = ranksOf(spec);
+  return newEngine({
+    ...shape,
+    maxNumSeqs: spec.maxNumSeqs / ranks,
     maxModelLen: spec.maxModelLen,
-    numGpuBlocks: Math.floor(spec.kvPoolTokens / DEFAULT_BLOCK_TOKENS),
+    numGpuBlocks: Math.floor(spec.kvPoolTokens / ranks / DEFAULT_BLOCK_TOKENS),
     schedulingPolicy: 'priority',
   });
+}
+
+function ranksOf({ dataParallel = 1 }: EngineSpec): number {
+  return dataParallel;
 }

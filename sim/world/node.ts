@@ -190,10 +190,11 @@ export class SimNode {
         const view = this.view(engineId);
         if (view.leases === 0 || isAsleep(view.state)) continue;
         busy = true;
-        const { running, waiting, preemptions, kvUsage, generatedTokens } = this.engine(engineId).stats();
+        const stats = this.engine(engineId).stats();
+        const { running, waiting, preemptions, kvUsage, generatedTokens, usedBlocks, totalBlocks } = stats;
         this.overflow.windows += 1;
         const { heldKvTokens } = this.manager.gauges(engineId)!;
-        if (kvUsage * view.spec.kvPoolTokens > heldKvTokens) this.overflow.exceeded += 1;
+        if ((usedBlocks / totalBlocks) * view.spec.kvPoolTokens > heldKvTokens) this.overflow.exceeded += 1;
         const counters = { running, waiting, preemptionsTotal: preemptions, kvUsage, generatedTokens };
         this.manager.engineEvent({ kind: 'counters', engineId, ...counters }, this.loop.nowMs);
       }

@@ -101,6 +101,7 @@ function launches(node: MaestroConfig['fleet']['nodes'][number], keys: ReadonlyM
         servedName: engine.servedName ?? engine.model,
         url: engine.url,
         gpuIndices: engine.gpus,
+        ...(engine.dataParallel > 1 ? { dataParallel: engine.dataParallel } : {}),
         sleep: isSleepCapable(engine),
         maxNumSeqs: engine.maxNumSeqs,
         kvDtype: engine.kvDtype,

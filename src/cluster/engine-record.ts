@@ -1,3 +1,4 @@
+import { stepShapeOf } from '../engine/step-shape.js';
 import { stepCostOf } from '../engine/step-time.js';
 import type { EngineSpec, EngineView } from '../model/fleet.js';
 
@@ -73,16 +74,17 @@ const CONTEXT_TOKENS = 16_384;
 /** Costs of an engine as straight lines through the step-time model: good enough to rank engines, and a few additions to use. */
 export function linearCosts(spec: EngineSpec): EngineCosts {
   if (spec.measuredCosts) return spec.measuredCosts;
-  const { llm, gpu } = spec;
-  if (!llm || !gpu) return UNKNOWN_COSTS;
-  const { weightDtype = 'bf16', kvDtype = 'bf16' } = spec;
-  const cost = stepCostOf({ llm, gpu, tp: Math.max(1, spec.gpuIndices.length), weightDtype, kvDtype });
+  const shape = stepShapeOf(spec);
+  if (!shape) return UNKNOWN_COSTS;
+  const cost = stepCostOf(shape);
   const stepMs = cost.decodeMs(1, 0);
+  // What is in the engine is spread over its ranks.
+  const { dataParallel: ranks = 1 } = spec;
   return {
     prefillMsPerToken: cost.prefillMs(PREFILL_TOKENS) / PREFILL_TOKENS,
     stepMs,
-    stepMsPerSequence: Math.max(0, (cost.decodeMs(BATCH, 0) - stepMs) / (BATCH - 1)),
-    stepMsPerContextToken: (cost.decodeMs(1, CONTEXT_TOKENS) - stepMs) / CONTEXT_TOKENS,
+    stepMsPerSequence: Math.max(0, (cost.decodeMs(BATCH, 0) - stepMs) / (BATCH - 1)) / ranks,
+    stepMsPerContextToken: (cost.decodeMs(1, CONTEXT_TOKENS) - stepMs) / CONTEXT_TOKENS / ranks,
   };
 }
 

@@ -51,8 +51,9 @@ function checkEngine({ engine, sizing, path }: Sized, node: NodeConfig): Finding
     ];
   }
   if (llm.attentionHeads % tp !== 0) {
+    const ofRank = engine.dataParallel > 1 ? ` of each of ${engine.dataParallel} ranks` : '';
     const fix = 'Use a number of GPUs that divides them.';
-    return [error('gpus', `${llm.attentionHeads} attention heads cannot be split over ${tp} GPUs`, fix)];
+    return [error('gpus', `${llm.attentionHeads} attention heads cannot be split over ${tp} GPUs${ofRank}`, fix)];
   }
   const othersBytes = Math.max(0, ...engine.gpus.map((gpuIndex) => residueBytes(node, gpuIndex)));
   const neededBytes = weightBytes + kvPoolBytes + workspaceBytes + othersBytes;
@@ -178,7 +179,7 @@ function checkHostMemory(node: NodeConfig, sized: readonly Sized[], path: Config
   }
   const hostBytes = node.hostMemoryBytes - stagingBytes;
   const sum = (entries: readonly Sized[]) =>
-    entries.reduce((total, { sizing }) => total + sizing.weightBytes * sizing.tp, 0);
+    entries.reduce((total, { sizing }) => total + sizing.weightBytes * sizing.gpuCount, 0);
   const asleepBytes = sum(sized.filter(({ engine }) => engine.startAsleep));
   const allBytes = sum(sized.filter(({ engine }) => isSleepCapable(engine)));
   const finding = { path: [...path, 'hostMemory'], at: 'value' } as const;

@@ -99,6 +99,18 @@ const WRONG: readonly (readonly [text: string, expected: string])[] = [
     '1:38 fleet.nodes[0].gpus.type: unknown GPU type "h100-smx"',
   ],
   [
+    fleet('{id: a, model: qwen3-8b, gpus: [0], dataParallel: 2}'),
+    '7:61 fleet.nodes[0].engines[0].dataParallel: 1 GPU cannot be divided into 2 data-parallel ranks',
+  ],
+  [
+    fleet('{id: a, model: qwen3-8b, gpus: [0, 1], dataParallel: 2, kvcached: {}}'),
+    '7:67 fleet.nodes[0].engines[0].kvcached: the pool of an engine with data-parallel ranks cannot be lent',
+  ],
+  [
+    fleet('{id: a, model: qwen3-8b, gpus: [0, 1], dataParallel: 0}'),
+    '7:64 fleet.nodes[0].engines[0].dataParallel: 0 must be above 0',
+  ],
+  [
     fleet('{id: a, model: qwen3-8b, gpus: [0], launch: {weights: w}}'),
     '7:47 fleet.nodes[0].engines[0].launch: a started engine needs a url',
   ],

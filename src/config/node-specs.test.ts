@@ -153,3 +153,41 @@ describe('toNodeSpecs', () => {
     expect(strangers).toEqual([]);
   });
 });
+
+describe('data-parallel ranks', () => {
+  const engineOf = (model: string, more: string, count = 4) =>
+    toNodeSpecs(
+      parseConfig(
+        `fleet: {nodes: [{id: n, gpus: {type: h100-sxm, count: ${count}}, engines: [{id: e, model: ${model}, sleep: false, ${more}}]}]}`,
+        'f.yaml',
+      ),
+    )[0]!.engines[0]!;
+
+  it('of a dense model are as many engines as there are ranks', () => {
+    const one = engineOf('llama-3.1-8b', 'gpus: [0, 1], maxNumSeqs: 64', 2);
+    const two = engineOf('llama-3.1-8b', 'gpus: [0, 1, 2, 3], dataParallel: 2, maxNumSeqs: 64');
+    expect(two).toMatchObject({ dataParallel: 2, weightBytes: one.weightBytes, kvPoolBytes: one.kvPoolBytes });
+    expect(two).toMatchObject({ maxModelLen: one.maxModelLen, maxNumSeqs: 128, seats: 2 * one.seats });
+    expect(two.kvPoolTokens).toBe(2 * one.kvPoolTokens);
+    expect(two.kvPoolBytes / two.kvBytesPerToken).toBeCloseTo(2 * (one.kvPoolBytes / one.kvBytesPerToken), 6);
+  });
+
+  it('of a mixture share its experts, and each has the rest and a pool', () => {
+    const group = engineOf('qwen3-30b-a3b', 'gpus: [0, 1]', 2);
+    const ranks = engineOf('qwen3-30b-a3b', 'gpus: [0, 1], dataParallel: 2', 2);
+    // 1.5 billion parameters are not in routed experts.
+    expect((ranks.weightBytes - group.weightBytes) / 1e9).toBeCloseTo(1.5, 0);
+    expect(ranks.kvPoolBytes).toBeLessThan(group.kvPoolBytes);
+    // Four KV heads can be split in two, so that both keep about as many tokens.
+    expect(ranks.kvPoolTokens / group.kvPoolTokens).toBeCloseTo(ranks.kvPoolBytes / group.kvPoolBytes, 3);
+  });
+
+  it('hold a sequence each: its length is bounded by the pool of one', () => {
+    const limits = 'gpus: [0, 1], kvMemory: 2GiB';
+    const group = engineOf('llama-3.1-8b', limits, 2);
+    const ranks = engineOf('llama-3.1-8b', `${limits}, dataParallel: 2`, 2);
+    expect(ranks.kvPoolTokens).toBe(group.kvPoolTokens);
+    expect(group.maxModelLen).toBe(group.kvPoolTokens);
+    expect(ranks.maxModelLen).toBe(ranks.kvPoolTokens / 2);
+  });
+});

@@ -5,7 +5,7 @@ import type { GpuSpec } from '../model/gpu.js';
 import type { LlmSpec } from '../model/llm.js';
 import { type Catalogue, catalogueOf } from './catalogue.js';
 import type { EngineConfig, MaestroConfig, NodeConfig } from './schema.js';
-import { type EngineSizing, isSleepCapable, sizeEngine } from './sizing.js';
+import { type EngineSizing, isSleepCapable, sizeEngine, stepShape } from './sizing.js';
 
 /**
  * The fleet of a checked config, as the levels see it.
@@ -33,9 +33,11 @@ export interface EmulatedEngine {
   readonly llm: LlmSpec;
   readonly servedName: string;
   readonly gpuIndices: readonly number[];
+  readonly dataParallel?: number;
   readonly dtype: EngineConfig['dtype'];
   readonly kvDtype: EngineConfig['kvDtype'];
   readonly kvMemoryBytes: number;
+  /** Of each rank. */
   readonly maxNumSeqs: number;
   readonly maxModelLen: number;
   readonly residueBytes: number;
@@ -65,6 +67,7 @@ export function toEmulatedNodes(config: MaestroConfig): EmulatedNode[] {
           llm: sizing.llm,
           servedName: engine.servedName ?? engine.model,
           gpuIndices: engine.gpus,
+          ...(engine.dataParallel > 1 ? { dataParallel: engine.dataParallel } : {}),
           dtype: engine.dtype,
           kvDtype: engine.kvDtype,
           kvMemoryBytes: sizing.kvPoolBytes,
@@ -112,8 +115,9 @@ function toEngineSpec(
     model: engine.servedName ?? engine.model,
     url: engine.url ?? urls.get(engine.id) ?? '',
     gpuIndices: engine.gpus,
+    ...(engine.dataParallel > 1 ? { dataParallel: engine.dataParallel } : {}),
     residueBytes: engine.residueBytes,
-    maxNumSeqs: engine.maxNumSeqs,
+    maxNumSeqs: engine.dataParallel * engine.maxNumSeqs,
     ...(tpotMs === undefined ? {} : { tpotMs }),
     sleepCapable: isSleepCapable(engine),
     ...(engine.measured ? { measuredCosts: engine.measured } : {}),
@@ -143,8 +147,8 @@ function toEngineSpec(
     weightBytes: sizing.weightBytes,
     workspaceBytes: sizing.workspaceBytes,
     kvPoolBytes: sizing.kvPoolBytes,
-    kvBytesPerToken: sizing.kvBytesPerToken,
-    kvPoolTokens: stated ? sizing.kvPoolTokens : Number.POSITIVE_INFINITY,
+    kvBytesPerToken: sizing.kvBytesPerToken / engine.dataParallel,
+    kvPoolTokens: stated ? engine.dataParallel * sizing.kvPoolTokens : Number.POSITIVE_INFINITY,
     maxModelLen: engine.url === undefined ? sizing.maxModelLen : (engine.maxModelLen ?? sizing.llm.maxContextTokens),
     seats: seatsOf(sizing, engine, tpotMs),
   });
@@ -153,15 +157,17 @@ function toEngineSpec(
 /**
  * What a step of a busy engine carries on average, for the size of its batch: agent prompts of some thousand tokens, and the
  * prefill that keeps a batch of about a hundred sequences filled at five prompt tokens for each output token (the ratio of the
- * Azure conversation trace).
+ * Azure conversation trace). Ranks of a mixture make one step together and share that prefill; those of a dense model have steps of their own.
  */
 const MEAN_CONTEXT_TOKENS = 4096;
 const MEAN_PREFILL_TOKENS = 512;
 
-function seatsOf({ llm, gpu, tp }: EngineSizing, engine: EngineConfig, tpotMs: number | undefined): number {
-  if (tpotMs === undefined) return engine.maxNumSeqs;
-  const cost = stepCostOf({ llm, gpu, tp, weightDtype: engine.dtype, kvDtype: engine.kvDtype });
-  return seatsForTpot(cost, MEAN_CONTEXT_TOKENS, tpotMs, engine.maxNumSeqs, MEAN_PREFILL_TOKENS);
+function seatsOf(sizing: EngineSizing, engine: EngineConfig, tpotMs: number | undefined): number {
+  const { dataParallel, maxNumSeqs } = engine;
+  if (tpotMs === undefined) return dataParallel * maxNumSeqs;
+  const cost = stepCostOf(stepShape(sizing, engine));
+  const prefillTokens = MEAN_PREFILL_TOKENS / (sizing.llm.moe ? dataParallel : 1);
+  return dataParallel * seatsForTpot(cost, MEAN_CONTEXT_TOKENS, tpotMs, maxNumSeqs, prefillTokens);
 }
 
 /** Any class may be sent to any engine, so the strictest target sizes the batches. */

@@ -111,6 +111,7 @@ function checkEngine({ fields, path }: Entry, node: Entry, ownModels: readonly N
   }
   if (emulated && indices.length === 0 && (fields['gpus'] === undefined || Array.isArray(fields['gpus'])))
     report('gpus', 'an emulated engine needs a GPU', 'Name one by its index, for example gpus: [0].');
+  checkRanks(fields, indices.length, report);
   if (fields['apiKeyEnv'] !== undefined && fields['apiKeyFile'] !== undefined) {
     report('apiKeyFile', 'apiKeyEnv names the key already', 'Keep one of the two.');
   }
@@ -125,6 +126,31 @@ function checkEngine({ fields, path }: Entry, node: Entry, ownModels: readonly N
     report('startAsleep', 'the engine cannot begin asleep, because sleep is false');
   }
   return findings;
+}
+
+/** vLLM takes tensor-parallel degree × ranks GPUs. */
+function checkRanks(
+  fields: Written,
+  gpuCount: number,
+  report: (field: string, message: string, fix?: string) => void,
+): void {
+  const ranks = fields['dataParallel'] ?? 1;
+  if (typeof ranks !== 'number' || !Number.isInteger(ranks) || ranks <= 1) return;
+  if (gpuCount % ranks !== 0) {
+    const fix = `Name ${ranks} GPUs for a tensor-parallel degree of 1, ${2 * ranks} for one of 2, or another number of ranks.`;
+    report(
+      'dataParallel',
+      `${gpuCount} ${gpuCount === 1 ? 'GPU' : 'GPUs'} cannot be divided into ${ranks} data-parallel ranks`,
+      fix,
+    );
+  }
+  if (fields['kvcached'] !== undefined) {
+    report(
+      'kvcached',
+      'the pool of an engine with data-parallel ranks cannot be lent',
+      'Leave out kvcached, or dataParallel.',
+    );
+  }
 }
 
 /** A started engine needs an address of its own, that nobody outside this host can reach. */

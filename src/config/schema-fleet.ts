@@ -52,13 +52,20 @@ const engine = z
     gpus: z
       .array(z.int().nonnegative())
       .default([])
-      .describe('Indices of its GPUs on the node; their number is the tensor-parallel degree.'),
+      .describe('Indices of its GPUs on the node; their number is the tensor-parallel degree times `dataParallel`.'),
+    dataParallel: count()
+      .default(1)
+      .describe(
+        'Data-parallel ranks behind its one address (vLLM `--data-parallel-size`): each has seats, a KV pool and everything but routed experts of its own, on its part of `gpus`.',
+      ),
     dtype: z.enum(['bf16', 'fp8', 'int4', 'mxfp4']).default('bf16').describe('Number format of the weights.'),
     kvDtype: z.enum(['bf16', 'fp8']).default('bf16').describe('Number format of the KV cache.'),
     kvMemory: bytes()
       .exactOptional()
       .describe('KV pool on each of its GPUs. Default: what the GPU has left when nothing else is awake on it.'),
-    maxNumSeqs: count().default(256).describe('Largest batch the engine runs (vLLM `--max-num-seqs`).'),
+    maxNumSeqs: count()
+      .default(256)
+      .describe('Largest batch the engine runs, or each of its ranks (vLLM `--max-num-seqs`).'),
     maxModelLen: count()
       .exactOptional()
       .describe(

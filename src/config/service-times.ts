@@ -1,7 +1,7 @@
 import type { StepShape } from '../engine/step-time.js';
 import { catalogueOf } from './catalogue.js';
 import type { MaestroConfig } from './schema.js';
-import { sizeEngine } from './sizing.js';
+import { sizeEngine, stepShape } from './sizing.js';
 
 /** What serves each model, by served name; of several engines of a model the first counts. Models of which nothing is known are left out. */
 export function stepShapes(config: MaestroConfig): ReadonlyMap<string, StepShape> {
@@ -12,8 +12,7 @@ export function stepShapes(config: MaestroConfig): ReadonlyMap<string, StepShape
       const sizing = sizeEngine(engine, node, catalogue);
       const model = engine.servedName ?? engine.model;
       if (!sizing || shapes.has(model)) continue;
-      const { llm, gpu, tp } = sizing;
-      shapes.set(model, { llm, gpu, tp, weightDtype: engine.dtype, kvDtype: engine.kvDtype });
+      shapes.set(model, stepShape(sizing, engine));
     }
   }
   return shapes;

@@ -4,10 +4,7 @@ import type { EngineScheduler } from './engine-scheduler.js';
 import { leastLoaded } from './least-loaded.js';
 import { LockStepRun } from './lock-step-run.js';
 import type { Sequence } from './sequence.js';
-import { stepCostOf } from './step-time.js';
-
-/** Steps of up to so many tokens run as a CUDA graph (vLLM's largest), for which all ranks are padded to the tokens of the fullest. */
-const GRAPH_TOKENS = 512;
+import { GRAPH_TOKENS, stepCostOf } from './step-time.js';
 
 /**
  * The data-parallel ranks of a mixture of experts: each has seats, a queue and KV memory of its own, and all make their steps together, because the experts

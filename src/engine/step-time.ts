@@ -18,8 +18,7 @@ export interface StepShape {
   readonly tp: number;
   /**
    * Data-parallel ranks that those GPUs are divided into (vLLM's `--data-parallel-size`). Each has attention, the head and KV memory of its own on
-   * `tp / dataParallel` GPUs; the routed experts are spread over all, and take the tokens of all. What is modelled is one rank, while every
-   * other computes as much: in each layer of a mixture they wait for one another. Default 1.
+   * `tp / dataParallel` GPUs; the routed experts are spread over all, and take the tokens of all. Costs are of one rank. Default 1.
    */
   readonly dataParallel?: number;
   readonly weightDtype: Dtype;
@@ -58,6 +57,8 @@ const EXPERT_PAD_ROWS = 8;
 /** Steps of fewer tokens, and fewer samples, are worked out once: vLLM's token budget, and its seats. 64 KiB for each shape. */
 const KEPT_TOKENS = 8193;
 const KEPT_SAMPLES = 257;
+/** Steps of up to so many tokens run as a CUDA graph (vLLM's largest), for which data-parallel ranks are all padded to the tokens of the fullest. */
+export const GRAPH_TOKENS = 512;
 /** Share of the bandwidth that element-wise kernels attain (AIConfigurator's convention). */
 const ELEMENTWISE_BANDWIDTH = 0.8;
 
@@ -217,12 +218,13 @@ export class StepCost {
     return seqs === 0 ? 0 : this.decodeBaseMs(seqs) + this.contextMs(seqs, seqs * meanContext);
   }
 
-  /** A prompt of `tokens` alone on the engine, of which `cachedTokens` need no computing; chunks of `chunkTokens`. */
+  /** A prompt of `tokens` alone on the engine (other ranks make dummy passes), of which `cachedTokens` need no computing; chunks of `chunkTokens`. */
   prefillMs(tokens: number, cachedTokens = 0, chunkTokens = 8192): number {
     let total = 0;
     for (let done = cachedTokens; done < tokens; ) {
       const chunk = Math.min(chunkTokens, tokens - done);
-      total += this.mixedMs(0, 0, chunk, chunk * (chunk + 2 * done), done + chunk === tokens ? 1 : 0);
+      const routedTokens = chunk <= GRAPH_TOKENS ? this.ranks * chunk : chunk + this.ranks - 1;
+      total += this.mixedMs(0, 0, chunk, chunk * (chunk + 2 * done), done + chunk === tokens ? 1 : 0, routedTokens);
       done += chunk;
     }
     return total;
@@ -351,7 +353,7 @@ const shared = new WeakMap<LlmSpec, WeakMap<GpuSpec, Map<string, StepCost>>>();
 
 /** The costs of a shape; engines of one kind share them, and with them what has been worked out. */
 export function stepCostOf(shape: StepShape): StepCost {
-  const { llm, gpu, tp, dataParallel, weightDtype, kvDtype, hostWork, stepOverheadMs, constants } = shape;
+  const { llm, gpu, tp, dataParallel = 1, weightDtype, kvDtype, hostWork, stepOverheadMs, constants } = shape;
   if (constants) return new StepCost(shape);
   let byGpu = shared.get(llm);
   if (!byGpu) {

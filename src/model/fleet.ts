@@ -42,7 +42,10 @@ export function isAsleep(state: EngineState | undefined): boolean {
 /** Where weights that a level-2 sleep has dropped are read again from: files in RAM, or those on disk. */
 export type WeightFiles = 'host' | 'disk';
 
-/** One vLLM server process, as configured or discovered. Bytes are per GPU of its TP group. */
+/**
+ * One vLLM server, as configured or discovered. Bytes are per GPU. Seats, KV tokens and limits are those of all its data-parallel ranks together: decisions see one
+ * engine with one pool.
+ */
 export interface EngineSpec {
   readonly engineId: string;
   readonly nodeId: string;
@@ -50,8 +53,10 @@ export interface EngineSpec {
   readonly model: string;
   /** Base URL, without a path. */
   readonly url: string;
-  /** Indices of its GPUs on the node; the TP degree is their number. Empty when unknown. */
+  /** Indices of its GPUs on the node; their number is the TP degree times the ranks. Empty when unknown. */
   readonly gpuIndices: readonly number[];
+  /** Data-parallel ranks, each with seats and a KV pool of its own, in which a request lives. Default 1. */
+  readonly dataParallel?: number;
   /** Undefined when nothing is known of the model or GPU: seats are then learned and KV is counted in tokens. */
   readonly llm?: LlmSpec;
   readonly gpu?: GpuSpec;
@@ -60,7 +65,7 @@ export interface EngineSpec {
   readonly kvDtype?: 'bf16' | 'fp8';
   readonly weightBytes: number;
   readonly kvPoolBytes: number;
-  /** KV bytes a token and GPU; 1 when unknown, so that bytes are tokens. */
+  /** KV bytes a token and GPU, those of one rank spread over the GPUs of all; 1 when unknown, so that bytes are tokens. */
   readonly kvBytesPerToken: number;
   /** Capacity of the KV pool in tokens; Infinity until it is known. */
   readonly kvPoolTokens: number;

@@ -18,11 +18,12 @@ export interface KvMemory {
 
 /** The memory of an engine's sequences; undefined where its model is not known. */
 export function kvMemoryOf(
-  spec: Pick<EngineSpec, 'llm' | 'kvDtype' | 'gpuIndices' | 'maxModelLen'>,
+  spec: Pick<EngineSpec, 'llm' | 'kvDtype' | 'gpuIndices' | 'dataParallel' | 'maxModelLen'>,
 ): KvMemory | undefined {
-  const { llm, kvDtype = 'bf16', gpuIndices, maxModelLen } = spec;
+  const { llm, kvDtype = 'bf16', gpuIndices, dataParallel = 1, maxModelLen } = spec;
   if (!llm) return undefined;
-  const tp = Math.max(1, gpuIndices.length);
+  // A sequence lies on the GPUs of its rank.
+  const tp = Math.max(1, gpuIndices.length / dataParallel);
   const bytes = (tokens: number) => tp * kvBytesForSequence(llm, tokens, kvDtype, tp);
   const isEven = growingLayers(llm) === llm.layers;
   // The unit of `kvPoolTokens`: what a token of the longest sequence takes.

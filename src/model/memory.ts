@@ -103,18 +103,20 @@ export interface PoolOptions {
 }
 
 /**
- * HBM that an engine takes beside weights and KV: peak activations, sampling, CUDA graphs, context and communication buffers.
+ * HBM that an engine of `tp` GPUs takes on each beside weights and KV: peak activations, sampling, CUDA graphs, context and communication buffers.
  * Checked against vLLM 0.19 on an RTX 4090 with Llama-3.1-8B (1.7 GB) and against the usual 2.5 GB of an 8B model on an H100.
  */
 export function overheadBytesPerGpu(llm: LlmSpec, tp: number, options: PoolOptions = {}): number {
   const tokens = options.maxNumBatchedTokens ?? 8192;
   const seqs = options.maxNumSeqs ?? 256;
+  // Ranks of a dense model have nothing to do with each other.
+  const group = llm.moe ? tp : tp / (options.dataParallel ?? 1);
   // A token meets its routed experts and the shared ones; their inputs and outputs are spread out at once.
   const experts = llm.moe ? llm.moe.expertsPerToken + llm.moe.sharedExperts : 1;
-  const mlp = experts * ((3 * llm.ffnSize) / tp + (llm.moe ? llm.hiddenSize : 0));
+  const mlp = experts * ((3 * llm.ffnSize) / group + (llm.moe ? llm.hiddenSize : 0));
   const activations = tokens * 2 * (mlp + 6 * llm.hiddenSize);
   const logits = seqs * llm.vocabSize * 12;
-  const context = (tp > 1 ? 0.6 : 0.15) * GiB;
+  const context = (group > 1 ? 0.6 : 0.15) * GiB;
   const graphs = 0.7 * GiB;
   return Math.ceil(activations + logits + context + graphs);
 }

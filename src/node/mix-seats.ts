@@ -1,4 +1,5 @@
 import { type CallMix, seatsForMix } from '../engine/seats.js';
+import { stepShapeOf } from '../engine/step-shape.js';
 import { type StepCost, stepCostOf } from '../engine/step-time.js';
 import type { EngineSpec, LeaseUse } from '../model/fleet.js';
 
@@ -8,7 +9,9 @@ const WEIGHT = 0.01;
 const LEAST_CALLS = 64;
 const LOOK_EVERY = 16;
 
+/** Of one data-parallel rank. */
 interface Sizing {
+  readonly ranks: number;
   readonly cost: StepCost;
   readonly tpotMs: number;
   readonly maxSeats: number;
@@ -30,11 +33,12 @@ export class MixSeats implements CallMix {
   outputTokens = 0;
 
   constructor(spec: EngineSpec) {
-    const { llm, gpu, gpuIndices, weightDtype = 'bf16', kvDtype = 'bf16', tpotMs, maxNumSeqs } = spec;
+    const { tpotMs, maxNumSeqs, dataParallel: ranks = 1 } = spec;
     this.seats = Math.min(spec.seats, maxNumSeqs);
-    if (!llm || !gpu || tpotMs === undefined) return;
-    const cost = stepCostOf({ llm, gpu, tp: Math.max(1, gpuIndices.length), weightDtype, kvDtype });
-    this.sizing = { cost, tpotMs, maxSeats: maxNumSeqs, usualSeats: spec.seats };
+    const shape = stepShapeOf(spec);
+    if (!shape || tpotMs === undefined) return;
+    const cost = stepCostOf(shape);
+    this.sizing = { ranks, cost, tpotMs, maxSeats: maxNumSeqs / ranks, usualSeats: spec.seats / ranks };
   }
 
   /** A call has ended, with what it used. */
@@ -47,6 +51,6 @@ export class MixSeats implements CallMix {
     this.cachedTokens += weight * (cachedTokens - this.cachedTokens);
     this.outputTokens += weight * (outputTokens - this.outputTokens);
     if (this.calls < LEAST_CALLS || this.calls % LOOK_EVERY > 0) return;
-    this.seats = seatsForMix(this.sizing.cost, this, this.sizing);
+    this.seats = this.sizing.ranks * seatsForMix(this.sizing.cost, this, this.sizing);
   }
 }

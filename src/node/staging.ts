@@ -1,4 +1,5 @@
 import { isAsleep } from '../model/fleet.js';
+import { weightBytesPerGpu } from '../model/memory.js';
 import type { NodeAction, StagingEvent } from './actions.js';
 import type { EngineRecord } from './engine-record.js';
 import type { ReclaimContext } from './reclaim-step.js';
@@ -148,9 +149,14 @@ export class WeightStaging {
 }
 
 function newCheckpoint(folder: string, record: EngineRecord): Checkpoint {
-  const { weightBytes, gpuIndices } = record.spec;
+  const { weightBytes, gpuIndices, dataParallel = 1, llm, weightDtype = 'bf16' } = record.spec;
+  // Ranks hold the same weights, and all read one checkpoint.
+  const bytes =
+    dataParallel > 1 && llm
+      ? weightBytesPerGpu(llm, weightDtype, 1)
+      : Math.ceil(weightBytes) * Math.max(1, gpuIndices.length);
   return {
-    ...{ folder, records: [record], bytes: Math.ceil(weightBytes) * Math.max(1, gpuIndices.length) },
+    ...{ folder, records: [record], bytes },
     ...{ state: 'absent', suspect: false, failures: 0, retryAtMs: 0 },
   };
 }

@@ -14,6 +14,8 @@ export interface EngineLaunch {
   /** Base URL at which it will answer; loopback, or a socket. */
   readonly url: string;
   readonly gpuIndices: readonly number[];
+  /** Data-parallel ranks that they are divided into. Default 1. */
+  readonly dataParallel?: number;
   readonly sleep: boolean;
   readonly maxNumSeqs: number;
   readonly maxModelLen?: number;
@@ -41,6 +43,7 @@ const SHARED_GPU_UTILIZATION = 0.1;
  */
 export function launchCommand(launch: EngineLaunch): string[] {
   const { host, port, socketPath } = engineAddress(launch.url);
+  const { gpuIndices, dataParallel = 1 } = launch;
   const command = [
     ...launch.program,
     launch.weights,
@@ -48,7 +51,8 @@ export function launchCommand(launch: EngineLaunch): string[] {
     launch.servedName,
     ...(socketPath === undefined ? ['--host', host, '--port', String(port)] : ['--uds', socketPath]),
     '--tensor-parallel-size',
-    String(Math.max(1, launch.gpuIndices.length)),
+    String(Math.max(1, gpuIndices.length / dataParallel)),
+    ...(dataParallel > 1 ? ['--data-parallel-size', String(dataParallel)] : []),
     '--max-num-seqs',
     String(launch.maxNumSeqs),
     '--scheduling-policy',

@@ -92,6 +92,7 @@ describe('launchCommand', () => {
     [{ toolCallParser: 'hermes' }, '--enable-auto-tool-choice --tool-call-parser hermes', ''],
     [{ reasoningParser: 'qwen3' }, '--reasoning-parser qwen3', ''],
     [{ gpuIndices: [] }, '--tensor-parallel-size 1', ''],
+    [{ gpuIndices: [0, 1, 2, 3], dataParallel: 2 }, '--tensor-parallel-size 2 --data-parallel-size 2 ', ''],
   ])('with %j says "%s" and not "%s"', (changes, said, notSaid) => {
     const text = launchCommand({ ...LAUNCH, ...changes }).join(' ');
     expect(text).toContain(said);

@@ -147,6 +147,19 @@ describe('engines', () => {
     for (const finding of findings) expect(finding.fix === undefined).toBe(finding.severity === 'ok');
   });
 
+  it.each([
+    ['as the config says', [0, 1, 2, 3], 2, { dataParallelRanks: 2, tensorParallelSize: 2 }, undefined],
+    ['more than the config says', [0, 1], undefined, { dataParallelRanks: 2 }, 'Set `dataParallel: 2`'],
+    ['fewer than the config says', [0, 1], 2, {}, 'Set `dataParallel: 1`'],
+    ['on fewer GPUs', [0, 1, 2, 3], 2, { dataParallelRanks: 2 }, 'Correct `gpus`'],
+    ['of which only the URL is known', [], undefined, { dataParallelRanks: 2 }, undefined],
+  ])('data-parallel ranks %s', (_name, gpuIndices, dataParallel, found, fix) => {
+    const ranked = { ...spec, gpuIndices, ...(dataParallel ? { dataParallel } : {}) };
+    const findings = checkEngine({ spec: ranked, found: { ...FOUND, ...found }, exposedAt: [] });
+    const warnings = findings.filter(({ severity }) => severity === 'warning');
+    expect(warnings.map((warning) => warning.fix)).toEqual(fix === undefined ? [] : [expect.stringContaining(fix)]);
+  });
+
   it('an engine with development endpoints on another host is exposed by that alone, unless it asks for certificates', async () => {
     expect(await exposedAddresses('http://gpu7:8000')).toEqual(['gpu7:8000']);
     const [, , exposure] = checkEngine({

@@ -67,7 +67,11 @@ export function checkEngine({ spec, found, exposedAt, launch, hasKey = false, se
       ),
     );
   }
-  findings.push(...checkSleep(subject, spec, found), ...checkExposure(subject, spec, found, exposedAt));
+  findings.push(
+    ...checkRanks(subject, spec, found),
+    ...checkSleep(subject, spec, found),
+    ...checkExposure(subject, spec, found, exposedAt),
+  );
   if (found.schedulingPolicy === 'fcfs') {
     findings.push(
       warning(
@@ -104,6 +108,32 @@ function checkUnreachable(
     `${url} does not answer: ${reason}`,
     'Start the server, or correct `url`. A vLLM that loads its model listens only when it is done.',
   );
+}
+
+/** An engine of which only the URL is known is taken as it is. */
+function checkRanks(
+  subject: string,
+  { gpuIndices, dataParallel = 1 }: EngineSpec,
+  { dataParallelRanks: ranks, tensorParallelSize }: DiscoveredEngine,
+): Finding[] {
+  if (gpuIndices.length === 0) return [];
+  if (ranks !== dataParallel) {
+    const fix = `Set \`dataParallel: ${ranks}\`, or start it with --data-parallel-size ${dataParallel}.`;
+    return [warning('ranks', subject, `it has ${counted(ranks)}, the config says ${dataParallel}`, fix)];
+  }
+  if (ranks === 1 || !tensorParallelSize || tensorParallelSize * ranks === gpuIndices.length) return [];
+  return [
+    warning(
+      'gpus',
+      subject,
+      `it runs on ${tensorParallelSize * ranks} GPUs (tensor-parallel degree ${tensorParallelSize}, ${counted(ranks)}), the config names ${gpuIndices.length}`,
+      'Correct `gpus`, or start it with another --tensor-parallel-size.',
+    ),
+  ];
+}
+
+function counted(ranks: number): string {
+  return ranks === 1 ? 'one data-parallel rank' : `${ranks} data-parallel ranks`;
 }
 
 function checkSleep(subject: string, spec: EngineSpec, found: DiscoveredEngine): Finding[] {
