@@ -113,14 +113,13 @@ export function serversOf(
   return byModel;
 }
 
-/** The part of an engine that is one of its data-parallel ranks. */
+/** The part of an engine that is one of its data-parallel ranks. The seats that it is given may all be taken on one of them. */
 function rankSpec(spec: EngineSpec): EngineSpec {
-  const { dataParallel = 1, gpuIndices, kvPoolTokens, maxNumSeqs, seats } = spec;
+  const { dataParallel = 1, gpuIndices, kvPoolTokens, maxNumSeqs } = spec;
   if (dataParallel === 1) return spec;
   return {
     ...{ ...spec, gpuIndices: gpuIndices.slice(0, gpuIndices.length / dataParallel) },
     ...{ kvPoolTokens: kvPoolTokens / dataParallel, maxNumSeqs: maxNumSeqs / dataParallel },
-    seats: seats / dataParallel,
   };
 }
 

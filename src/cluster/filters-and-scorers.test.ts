@@ -196,4 +196,14 @@ describe('linearCosts', () => {
     expect(two.prefillMsPerToken).toBeLessThan(one.prefillMsPerToken * 0.9);
     expect(two.stepMs).toBeLessThan(one.stepMs);
   });
+
+  it('spreads what is in an engine over its data-parallel ranks', () => {
+    const spec = { ...makeView('n0/e0').spec, llm: LLAMA_8B, gpu: H100 };
+    const one = linearCosts(spec);
+    expect(linearCosts({ ...spec, gpuIndices: [0, 1], dataParallel: 2 })).toEqual({
+      ...one,
+      stepMsPerSequence: one.stepMsPerSequence / 2,
+      stepMsPerContextToken: one.stepMsPerContextToken / 2,
+    });
+  });
 });

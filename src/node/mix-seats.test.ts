@@ -27,6 +27,11 @@ describe('MixSeats', () => {
     expect(seatsAfter(64, CHAT, { seats: 150 })).toBe(150);
   });
 
+  it('gives as many engines of a dense model as there are ranks their seats together', () => {
+    const ranks = { gpuIndices: [0, 1], dataParallel: 2, seats: 118, maxNumSeqs: 512 };
+    for (const use of [CODE, CHAT]) expect(seatsAfter(64, use, ranks)).toBe(2 * seatsAfter(64, use));
+  });
+
   it('follows the traffic', () => {
     const mix = new MixSeats({ ...testEngine('e'), ...KNOWN });
     for (let call = 0; call < 640; call++) mix.ended(CHAT);
