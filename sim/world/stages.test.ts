@@ -15,6 +15,8 @@ function described(row: SimRow, kind: 'interactive' | 'batch' = 'interactive') {
 describe('a simulated stage', () => {
   it('has a limit of its own where the trace has one, and the room that the context leaves', () => {
     expect(described(ROW)).toMatchObject({ maxTokens: 3_000, outputLimited: undefined });
+    // The room that is left, not the length of the answer, which nobody knows.
+    expect(described({ ...ROW, output_length: 4_500 })).toMatchObject({ maxTokens: 3_000 });
     expect(described({ ...ROW, max_tokens: 200 })).toMatchObject({ maxTokens: 200, outputLimited: true });
   });
 

@@ -1,17 +1,18 @@
 import { DEFAULT_BLOCK_TOKENS } from '../../src/model/memory.js';
 import type { SloClass, Stage } from '../../src/model/stage.js';
+import { limitAbove } from '../../traces/limit.js';
 import type { TraceRow } from '../../traces/schema.js';
 import { stageFeaturesOf } from '../../traces/stage-features.js';
 import { blockTokensOf, hashRunsOf } from '../../traces/workflow.js';
 import type { SimRow } from '../types.js';
 import type { Run } from './runs.js';
 
-/** Limit of a stage for which the trace has none; raised where its answer is longer. */
+/** Limit of a stage for which the trace has none; doubled until its answer fits. */
 export const DEFAULT_MAX_TOKENS = 4_096;
 
 /** The `max_tokens` of a call, as a replay sends it. */
 export function limitOf({ max_tokens, output_length }: TraceRow): number {
-  return max_tokens ?? Math.max(DEFAULT_MAX_TOKENS, output_length);
+  return max_tokens ?? limitAbove(DEFAULT_MAX_TOKENS, output_length);
 }
 
 /** Steps per doubling of the length, as the gateway hashes a growing prompt. */

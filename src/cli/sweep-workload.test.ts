@@ -33,7 +33,7 @@ it('what of a trace cannot be played as it stands is told', () => {
   // Classes are those that the front door would give them.
   expect(workflows.map(({ sloClass }) => sloClass)).toEqual(['chat', 'night', 'night']);
   expect(notes).toEqual([
-    '3 of 4 calls name no max_tokens: 4096 are taken for it, or the length of the answer where that is more.',
+    '3 of 4 calls name no max_tokens: 4096 are taken for it, doubled until the answer fits.',
     '1 of 4 workflows have no arrival time and are left out.',
     '1 of 4 workflows have a call whose prompt is longer than any engine of its model takes (maxModelLen): it is rejected, and they count as misses.',
     '1 of 4 workflows have an answer that is longer than max_tokens or the context leave room for: it ends there.',

@@ -107,7 +107,7 @@ function notesOn(all: readonly TraceWorkflow[], nodes: readonly NodeSpec[], conf
   return [
     ...(unlimited > 0
       ? [
-          `${unlimited} of ${calls.length} calls name no max_tokens: ${DEFAULT_MAX_TOKENS} are taken for it, or the length of the answer where that is more.`,
+          `${unlimited} of ${calls.length} calls name no max_tokens: ${DEFAULT_MAX_TOKENS} are taken for it, doubled until the answer fits.`,
         ]
       : []),
     ...(untimed > 0 ? [`${untimed} of ${all.length} workflows have no arrival time and are left out.`] : []),

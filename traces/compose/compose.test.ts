@@ -67,6 +67,14 @@ const spec = (changes: object = {}) =>
   });
 
 describe('compose', () => {
+  it('gives long answers a limit with room that does not tell how long they are', async () => {
+    const { rows } = await compose(spec({ maxTokens: 3 }), load);
+    const limits = rows.map(({ output_length, max_tokens }) => [output_length <= max_tokens!, max_tokens! / 3]);
+    expect(new Set(limits.map(([fits]) => fits))).toEqual(new Set([true]));
+    for (const [, times] of limits) expect(Number.isInteger(Math.log2(Number(times)))).toBe(true);
+    expect(Math.max(...limits.map(([, times]) => Number(times)))).toBeGreaterThan(1);
+  });
+
   it('makes a sound trace with arrivals, classes, models and limits', async () => {
     const { header, rows } = await compose(spec(), load);
     expect((await checkTrace([header, ...rows].map((line) => JSON.stringify(line)))).issues).toEqual([]);

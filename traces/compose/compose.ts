@@ -4,6 +4,7 @@ import { parse } from 'yaml';
 import { MaestroError } from '../../src/model/error.js';
 import { type Rng, SeededRng } from '../../src/model/rng.js';
 import { blockIdEnd, shiftBlocks } from '../blocks.js';
+import { limitAbove } from '../limit.js';
 import { readTrace } from '../reader.js';
 import type { Trace, TraceHeader, TraceRow } from '../schema.js';
 import { isRoot, type TraceWorkflow } from '../workflow.js';
@@ -140,7 +141,7 @@ function dress(spec: ComposeSpec, workflow: TraceWorkflow, arrivalMs: number, fr
       deadline_ms: deadline,
       model,
     };
-    if (spec.maxTokens !== undefined) dressed.max_tokens = Math.max(spec.maxTokens, row.output_length, 1);
+    if (spec.maxTokens !== undefined) dressed.max_tokens = limitAbove(spec.maxTokens, row.output_length);
     if (spec.maxWaitMs !== undefined) {
       for (const wait of ['delay', 'tool_wait_ms'] as const) {
         if ((row[wait] ?? 0) <= spec.maxWaitMs) continue;

@@ -60,7 +60,7 @@ export const composeSpecSchema = z.strictObject({
   tenants: choice(positive).optional(),
   /** Longest think or tool time that is kept. */
   maxWaitMs: z.number().min(0).optional(),
-  /** `max_tokens` of every call; raised where the recorded answer is longer. */
+  /** `max_tokens` of every call; doubled until the recorded answer fits. */
   maxTokens: z.int().min(1).optional(),
 });
 

@@ -1,6 +1,7 @@
 import { type Dispatcher, Pool } from 'undici';
 import type { StageRecord } from '../../sim/report/types.js';
 import type { Clock } from '../../src/model/clock.js';
+import { limitAbove } from '../limit.js';
 import { AnswerReader, type StageAnswer } from './answer.js';
 import { promptText } from './prompt.js';
 import type { StageRequest } from './scheduler.js';
@@ -11,7 +12,7 @@ export interface StageClientOptions {
   readonly clock: Clock;
   /** Clock time at which the run began; all record times count from it. */
   readonly startedMs: number;
-  /** `max_tokens` of rows that have none; raised where the recorded answer is longer. */
+  /** `max_tokens` of rows that have none; doubled until the recorded answer fits. */
   readonly defaultMaxTokens: number;
   /** More headers for every request, for example `authorization`. */
   readonly headers: Readonly<Record<string, string>>;
@@ -41,7 +42,7 @@ export class StageClient {
   async send(stage: StageRequest): Promise<StageRecord> {
     const { clock, startedMs } = this.options;
     const { recordedLengths, defaultMaxTokens } = this.options;
-    const { output_length: outputTokens, max_tokens: limit = Math.max(defaultMaxTokens, outputTokens) } = stage.row;
+    const { output_length: outputTokens, max_tokens: limit = limitAbove(defaultMaxTokens, outputTokens) } = stage.row;
     const maxTokens = recordedLengths ? Math.max(1, outputTokens) : limit;
     const stageId = this.wireId(stage.row.request_id);
     const body = this.body(stage, maxTokens);
