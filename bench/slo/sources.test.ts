@@ -42,6 +42,14 @@ describe('traceFolder', () => {
     ]);
   });
 
+  it('says what is sound and makes no call', async () => {
+    await mkdir(join(folder, 'dylan'));
+    await writeFile(join(folder, 'dylan', 'a.jsonl'), '[["yes"],["no"]]\n[[null],[null]]\n');
+    const { open, skipped } = await traceFolder(folder);
+    expect((await open('dylan.jsonl')).rows).toHaveLength(2);
+    expect(skipped.at(-1)).toBe('folder dylan: 1 of 2 questions, which nobody answered');
+  });
+
   it('names what is not there', async () => {
     const { open } = await traceFolder(folder);
     await expect(open('traces/data/marble.jsonl.gz')).rejects.toThrow('no folder marble');

@@ -68,7 +68,7 @@ async function importSound(format: string, directory: string, skipped: string[],
     try {
       const trace = await importTrace(format, files, { ...kept, passOver: (error) => leftOut.add(error) });
       tell(leftOut.describe());
-      for (const note of trace.header?.left_out ?? []) skipped.push(`folder ${format}: ${note}`);
+      for (const note of trace.header?.left_out ?? []) skipped.push(`folder ${format}: ${note.replace(/\.$/, '')}`);
       return trace;
     } catch (error) {
       if (!(error instanceof MaestroError)) throw error;

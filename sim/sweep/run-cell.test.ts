@@ -49,6 +49,22 @@ describe('what a run counts', () => {
   });
 });
 
+it('a run tells what came from caches, what was pushed out, and how evenly tenants fared', () => {
+  const workload = workloadOf(SMALL_FLEET, randomWorkflows(20, 5));
+  const scenario = scenarioOf(workload, cell);
+  const result = runSimulation(scenario);
+  const workflows = result.workflows.map((workflow, index) => ({
+    ...{ ...workflow, tenant: index < 10 ? 'first' : 'second' },
+    met: index < 10 || index >= 15,
+  }));
+  const counters = { ...result.counters, cachedTokens: 300, promptTokens: 1000 };
+  const fleet = { ...result.fleet, preemptions: 7 };
+  const row = rowOf(workload, cell, { ...result, workflows, counters, fleet }, scenario);
+  expect(row).toMatchObject({ cachedShare: 0.3, preemptions: 7 });
+  // Jain's index of all of one tenant's workflows in time and half of the other's.
+  expect(row.fairness).toBeCloseTo(1.5 ** 2 / (2 * (1 + 0.25)), 9);
+});
+
 describe('KV memory in the report', () => {
   const LIMIT = 8192;
   /** A call alone on an engine: what is held for it by its limit is held as long as it runs. */
