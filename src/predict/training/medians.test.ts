@@ -25,7 +25,7 @@ const medians = staticMedians({
     ...times(4, call(900, { agent: 'cid' })),
     ...times(30, call(20, { role: 'critic', agent: 'dee' })),
     // What was cut short teaches no length.
-    { ...call(7, {}), outcome: { ...completed(7), kind: 'client_cancelled' } } as CallExample,
+    ...times(9, { ...call(7, { role: 'cut' }), outcome: { ...completed(7), kind: 'client_cancelled' } } as CallExample),
   ],
   events: [],
 } as CallHistory);
@@ -52,8 +52,8 @@ it('looks up what was usual of calls like it, from the coarsest to the finest', 
 it('goes back to what is coarser where calls were few or none, and at last to all', () => {
   const few = said(call(0, { agent: 'cid' }));
   expect([few.agentMedian, few.agentLayerMedian, few.agentMessageMedian]).toEqual([300, 300, 300]);
-  for (const [name, tokens] of Object.entries(said(call(0, { role: 'nobody', agent: 'new' })))) {
-    expect(tokens, name).toBe(20);
+  for (const role of ['nobody', 'cut']) {
+    for (const [name, tokens] of Object.entries(said(call(0, { role })))) expect(tokens, name).toBe(20);
   }
 });
 
