@@ -28,4 +28,25 @@ describe('reservations', () => {
     expect(asItWas.pooledCut).toEqual(withLongest(4096).pooled);
     expect(asItWas.pooledCut[0]!.reservedShare).toBeLessThan(asItWas.pooled[0]!.reservedShare);
   });
+
+  it('are shares of 4096 a call, of the truth, of both with prompts, and of what foresight saves', () => {
+    // Two windows of sixteen calls; the calls of the second write more than is held for them.
+    const made = known.slice(0, 32).map((call, place) => {
+      const { stage } = call.call;
+      const sized = { ...call.call, stage: { ...stage, promptTokens: 1000 } };
+      return { ...call, call: sized, boundTokens: 400, outputTokens: place < 16 ? 200 : 600 };
+    });
+    const { perCall, summed } = reservations(made);
+    const expected = {
+      reservedShare: 400 / 4096,
+      reservedOverTrue: 1,
+      overflow: 0.5,
+      withPromptShare: 1400 / 5096,
+      savedOfForesight: 1,
+    };
+    expect(summed[0]).toMatchObject({ concurrentCalls: 16, windows: 2, ...expected });
+    expect(perCall).toMatchObject(expected);
+    const less = reservations(made.map((call) => ({ ...call, boundTokens: 300, outputTokens: 200 })));
+    expect(less.summed[0]).toMatchObject({ reservedOverTrue: 1.5, overflow: 0, savedOfForesight: 3796 / 3896 });
+  });
 });
