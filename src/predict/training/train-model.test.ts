@@ -121,9 +121,13 @@ describe('trainModel', () => {
         output_length: 100 + ((index * 37) % 900),
       }),
     }));
-    const { model } = trainModel(joinHistories([traceCalls(predictionTrace(150)), traceCalls(other)]), ROUGH);
+    const { model, choices } = trainModel(joinHistories([traceCalls(predictionTrace(150)), traceCalls(other)]), ROUGH);
     const corrected = model.outputs.map(({ name }) => name).filter((name) => name.includes('@'));
     expect(corrected).toContain('log_tokens_q50@reverse');
+    // Calls kept back were judged with them.
+    const { modelError, lookupError, serves } = choices.find(({ template }) => template === 'reverse')!;
+    expect(serves).toBe('model');
+    expect(modelError).toBeLessThan(0.75 * lookupError!);
     const stage = forestModel(model);
     const row = new Float64Array(model.featureCount).fill(Number.NaN);
     const median = (template: string) => stage.evaluate(row, 0, template)![2];
