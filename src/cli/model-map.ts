@@ -14,8 +14,3 @@ export function modelMapOption(): Option {
     },
   );
 }
-
-/** As it is written after `--model-map`. */
-export function modelMapText(map: ReadonlyMap<string, string>): string {
-  return [...map].map(([recorded, served]) => `${recorded}=${served}`).join(',');
-}

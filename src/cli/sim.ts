@@ -27,7 +27,7 @@ import { nearest } from '../config/nearest.js';
 import { ORACLE_POLICIES, ORDERING_POLICIES } from '../global/order/registry.js';
 import { MaestroError } from '../model/error.js';
 import { prepareFile, prepareFolder } from '../observe/make-folder.js';
-import { modelMapOption, modelMapText } from './model-map.js';
+import { modelMapOption } from './model-map.js';
 import { fractionOrNone, positive, positiveInteger } from './numbers.js';
 import { type Progress, progressLine, renderTable } from './output.js';
 import { demoFleetPath, demoTracePath, packageVersion } from './package-files.js';
@@ -322,15 +322,14 @@ function commandOf(options: GivenArguments, capacity: number): string {
     `--deadline ${deadline} --placement ${placement} --reservation ${reservation} --capacity ${capacity} --warmup ${warmup}`,
     ...(options.weights === undefined ? [] : [`--weights ${options.weights}`]),
     ...(limitWorkflows === undefined ? [] : [`--limit-workflows ${limitWorkflows}`]),
-    ...(modelMap === undefined ? [] : [`--model-map "${modelMapText(modelMap)}"`]),
-    ...(rtt === undefined
-      ? []
-      : [
-          `--rtt ${Object.entries(rtt)
-            .map((pair) => pair.join('='))
-            .join(',')}`,
-        ]),
+    ...(modelMap === undefined ? [] : [`--model-map "${pairsText(modelMap)}"`]),
+    ...(rtt === undefined ? [] : [`--rtt ${pairsText(Object.entries(rtt))}`]),
   ].join(' ');
+}
+
+/** As options have them: a=b,c=d. */
+function pairsText(pairs: Iterable<readonly [string, string | number]>): string {
+  return [...pairs].map((pair) => pair.join('=')).join(',');
 }
 
 function policies(text: string): string[] {

@@ -87,6 +87,7 @@ export class BatchCore implements EngineScheduler {
     // vLLM admits nothing in a step that had to preempt; when nobody is left to run, its next (empty) step does.
     if (admitting && (!this.preemptedNow || this.running.size === 0)) this.admit(nowMs);
     else this.headBlocked = false;
+    this.prefilling.measure();
     this.inFlight = this.running.size > 0;
   }
 
@@ -98,6 +99,7 @@ export class BatchCore implements EngineScheduler {
   /** Lets what has come in at the very start of the step into it. */
   fillUp(nowMs: number): void {
     if (!this.preemptedNow) this.admit(nowMs);
+    this.prefilling.measure();
     this.inFlight = this.running.size > 0;
   }
 
@@ -183,16 +185,11 @@ export class BatchCore implements EngineScheduler {
   }
 
   stats(nowMs: number): EngineStats {
-    const { pool, decode } = this;
+    const { pool, decode, running, waiting } = this;
     const done = this.stepsDoneBy(nowMs);
     // Those of the step under way included.
     const usedBlocks = pool.used + (done > 0 ? decode.blocksNeeded(1, done + 1) : 0);
-    const gauges = {
-      running: this.running.size,
-      waiting: this.waiting.size,
-      usedBlocks,
-      totalBlocks: pool.totalBlocks,
-    };
+    const gauges = { running: running.size, waiting: waiting.size, usedBlocks, totalBlocks: pool.totalBlocks };
     return this.counters.stats(gauges, done, decode.size);
   }
 
@@ -332,7 +329,6 @@ export class BatchCore implements EngineScheduler {
   /** Time of the step just planned. `routedTokens` as `StepCost.mixedMs` has it. */
   stepMs(routedTokens?: number): number {
     const { decode, prefilling } = this;
-    prefilling.measure();
     const { tokens, pairs, seqs } = prefilling;
     return this.cost.mixedMs(decode.size, decode.contextTokens, tokens, pairs, seqs, routedTokens);
   }

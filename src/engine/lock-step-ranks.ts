@@ -131,7 +131,6 @@ export class LockStepRanks implements EngineScheduler {
   private routedTokens(): number {
     const { ranks, tokens } = this;
     for (const [index, { decode, prefilling }] of ranks.entries()) {
-      prefilling.measure();
       tokens[index] = Math.max(1, decode.size + prefilling.tokens);
     }
     const most = Math.max(...tokens);
