@@ -37,6 +37,8 @@ export interface LocalLevelsOptions {
   readonly wallClock: Clock;
   readonly logger: Logger;
   readonly telemetry?: (nodeId: string) => GpuTelemetry | undefined;
+  /** See {@link NodeService}: what the host of a node has left. */
+  readonly hostAvailableBytes?: (nodeId: string) => (() => number) | undefined;
   readonly failedGpus?: (nodeId: string) => (() => readonly number[]) | undefined;
   /** See {@link NodeService}: an engine's port refuses connections. */
   readonly onRefused?: (engineId: string, forMs: number) => void;
@@ -227,6 +229,7 @@ function nodeService(
   const { lookAhead, minResidencyMs, prefetch, firstSleep, weights } = config.scheduling;
   const telemetry = options.telemetry?.(spec.nodeId);
   const failedGpus = options.failedGpus?.(spec.nodeId);
+  const hostAvailableBytes = options.hostAvailableBytes?.(spec.nodeId);
   return new NodeService({
     spec,
     clock,
@@ -237,6 +240,7 @@ function nodeService(
     },
     ...(telemetry ? { telemetry } : {}),
     ...(failedGpus ? { failedGpus } : {}),
+    ...(hostAvailableBytes ? { hostAvailableBytes } : {}),
     ...(options.onRefused ? { onRefused: options.onRefused } : {}),
     apiKey: (engineId) => engineApiKeys?.get(engineId),
     tls: engineTls,

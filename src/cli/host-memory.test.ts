@@ -1,7 +1,8 @@
 import { expect, it, vi } from 'vitest';
 import { parseConfig } from '../config/load.js';
+import type { EngineSpec } from '../model/fleet.js';
 import { GiB } from '../model/units.js';
-import { tellOfMissingMemory } from './host-memory.js';
+import { hostAvailableBytes, tellOfMissingMemory } from './host-memory.js';
 
 const LAUNCH = 'launch: {weights: /models/a}';
 
@@ -21,4 +22,13 @@ it.each([
   const warn = vi.fn();
   tellOfMissingMemory(config(started), { warn }, mostGib * GiB);
   expect(warn).toHaveBeenCalledTimes(times);
+});
+
+it.each([
+  ['all its engines are here', ['http://127.0.0.1:8001', 'unix:/run/a.sock'], true],
+  ['one is elsewhere', ['http://127.0.0.1:8001', 'http://gpu-7:8000'], false],
+])('what the host of a node has left is told where %s', (_, urls, told) => {
+  const available = hostAvailableBytes({ engines: urls.map((url) => ({ url }) as EngineSpec) });
+  if (told) expect(available!()).toBeGreaterThan(0);
+  else expect(available).toBeUndefined();
 });

@@ -1,6 +1,8 @@
 import { totalmem } from 'node:os';
 import type { MaestroConfig } from '../config/schema.js';
-import { memoryLimit } from '../engine/telemetry/memory-limit.js';
+import { availableMemory, memoryLimit } from '../engine/telemetry/memory-limit.js';
+import { engineAddress, isLoopback } from '../model/engine-address.js';
+import type { NodeSpec } from '../model/fleet.js';
 import type { Logger } from '../observe/log.js';
 
 type Fleet = Pick<MaestroConfig, 'fleet'>;
@@ -26,4 +28,9 @@ function statedHostMemory({ fleet: { nodes } }: Fleet): number {
     if (engines.some(({ launch }) => launch !== undefined)) statedBytes += hostMemoryBytes;
   }
   return statedBytes;
+}
+
+/** Tells what this host has left, for a node whose engines are all on it; undefined for others. */
+export function hostAvailableBytes({ engines }: Pick<NodeSpec, 'engines'>): (() => number) | undefined {
+  return engines.every(({ url }) => isLoopback(engineAddress(url).host)) ? availableMemory : undefined;
 }

@@ -20,6 +20,7 @@ import { WorkflowMetrics } from '../observe/workflow-metrics.js';
 import { keepLearned, prepareLivePrediction } from '../predict/live/service.js';
 import { RetrainingService } from '../predict/retraining/service.js';
 import { emulatedTelemetry, watchGpus } from './gpu-telemetry.js';
+import { hostAvailableBytes } from './host-memory.js';
 import { listen, refuseItself, refuseStrangers, refuseTakenPort } from './listening.js';
 import { ConfigReload, gatewayConfig, withLiveFields } from './live-config.js';
 import { liveTextVectors } from './live-text-vectors.js';
@@ -134,6 +135,8 @@ export async function serve(options: ServeOptions): Promise<Served> {
       prediction,
       replays: tunes ? startReplayThread({ nodes, classes, rttMs: {}, ...rules, node, queue: impatient }) : undefined,
       telemetry: (nodeId: string) => (fleet ? emulatedTelemetry(fleet, nodeId) : watches.get(nodeId)),
+      hostAvailableBytes: (nodeId: string) =>
+        fleet ? undefined : hostAvailableBytes(nodes.find((node) => node.nodeId === nodeId)!),
       failedGpus: (nodeId: string) => {
         const watch = watches.get(nodeId);
         return watch && (() => watch.failedGpus());

@@ -68,7 +68,7 @@ export type StagingEvent =
   | { readonly kind: 'stage-failed'; readonly folder: string; readonly bytes?: number }
   | { readonly kind: 'unstaged'; readonly folder: string };
 
-/** What the body reports about an engine (or, for telemetry, about the node). */
+/** What the body reports about an engine (or, for telemetry, about the node and its host). */
 export type EngineEvent =
   | StagingEvent
   | {
@@ -92,6 +92,8 @@ export type EngineEvent =
   | { readonly kind: 'kv-limit-failed'; readonly engineId: string }
   /** HBM in use per GPU of the node by the driver's account, all processes together. */
   | { readonly kind: 'telemetry'; readonly gpuUsedBytes: readonly number[] }
+  /** RAM of the node's host that sleeping weights could still get, whoever has the rest. */
+  | { readonly kind: 'host-memory'; readonly availableBytes: number }
   /** GPUs of the node that have failed for good: engines on them take nothing new, until the list no longer names them. */
   | { readonly kind: 'failed-gpus'; readonly gpus: readonly number[] }
   | ({ readonly kind: 'counters'; readonly engineId: string } & EngineCounters);

@@ -101,6 +101,26 @@ describe('MemoryLedger', () => {
     expect(ledger.canSleep('a', 2)).toBe(true);
   });
 
+  it('pins no more than the host says it has left, whatever the share of the node', () => {
+    const ledger = ledgerOf(200, footprint('a', [0], 30, 20), footprint('b', [1], 30, 20));
+    for (const id of ['a', 'b']) ledger.found(id, 0);
+    ledger.hostSeen(70 * GiB);
+    expect(ledger.beginSleep('a', 1)).toBe(true);
+    expect(ledger.canSleep('b', 1)).toBe(true);
+    // A reading in the middle of the copy may or may not hold it.
+    ledger.hostSeen(55 * GiB);
+    expect(ledger.canSleep('b', 1)).toBe(false);
+    ledger.sleepDone('a');
+    ledger.hostSeen(40 * GiB);
+    expect(ledger.canSleep('b', 1)).toBe(true);
+    ledger.hostSeen(10 * GiB);
+    expect(ledger.canSleep('b', 1)).toBe(false);
+    expect(ledger.canSleep('b', 2)).toBe(true);
+    ledger.beginWake('a');
+    ledger.wakeDone('a');
+    expect(ledger.canSleep('a', 1), 'its copy is there already').toBe(true);
+  });
+
   it('charges what is found even where it overflows, says so, and wakes nothing on top', () => {
     const ledger = ledgerOf(200, footprint('a', [0], 30, 20), footprint('b', [0], 30, 20));
     ledger.found('a', 0);

@@ -38,6 +38,8 @@ interface Account {
   kvBytes: number;
   phase: MemoryPhase;
   pinned: boolean;
+  /** Its first pinned copy is being made, so that a reading of the host may or may not count it. */
+  pinning: boolean;
 }
 
 /**
@@ -49,6 +51,8 @@ export class MemoryLedger {
   private readonly accounts = new Map<string, Account>();
   private readonly gpuUsed: number[];
   private hostUsed = 0;
+  /** Of the host's RAM by its own account, for copies that are not begun yet; Infinity where nobody tells. */
+  private hostSeenFree = Number.POSITIVE_INFINITY;
 
   constructor(
     private readonly gpuCapacityBytes: readonly number[],
@@ -73,6 +77,7 @@ export class MemoryLedger {
       pinBytes: Math.ceil(footprint.weightBytes) * gpuIndices.length,
       phase: 'absent',
       pinned: false,
+      pinning: false,
     });
   }
 
@@ -129,7 +134,18 @@ export class MemoryLedger {
   canSleep(engineId: string, level: SleepLevel): boolean {
     const account = this.account(engineId);
     if (account.phase !== 'awake') return false;
-    return level === 2 || account.pinned || account.pinBytes <= this.hostCapacityBytes - this.hostUsed;
+    return level === 2 || account.pinned || account.pinBytes <= this.hostFreeBytes();
+  }
+
+  /** Host RAM for further pinned copies: within the node's share, and within what the host has left. */
+  private hostFreeBytes(): number {
+    return Math.min(this.hostCapacityBytes - this.hostUsed, this.hostSeenFree);
+  }
+
+  /** What the host says it has left. Copies that are being made count in full, whatever of them the host has counted already. */
+  hostSeen(availableBytes: number): void {
+    this.hostSeenFree = availableBytes;
+    for (const { pinning, pinBytes } of this.accounts.values()) if (pinning) this.hostSeenFree -= pinBytes;
   }
 
   /** HBM per GPU that its process takes even while it sleeps. */
@@ -195,17 +211,23 @@ export class MemoryLedger {
   beginSleep(engineId: string, level: SleepLevel): boolean {
     if (!this.canSleep(engineId, level)) return false;
     const account = this.account(engineId);
-    if (level === 1) this.pin(account);
+    if (level === 1 && !account.pinned) {
+      this.hostSeenFree -= account.pinBytes;
+      account.pinning = true;
+      this.pin(account);
+    }
     this.setPhase(account, 'falling-asleep');
     return true;
   }
 
   sleepDone(engineId: string): void {
+    this.account(engineId).pinning = false;
     this.move(engineId, 'falling-asleep', 'asleep');
   }
 
   /** The sleep did not happen; a pinned copy that may have been begun stays charged. */
   sleepFailed(engineId: string): void {
+    this.account(engineId).pinning = false;
     this.move(engineId, 'falling-asleep', 'awake');
   }
 
@@ -223,6 +245,7 @@ export class MemoryLedger {
     const account = this.account(engineId);
     if (account.pinned) this.hostUsed -= account.pinBytes;
     account.pinned = false;
+    account.pinning = false;
     this.setPhase(account, 'absent');
   }
 

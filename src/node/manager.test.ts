@@ -289,6 +289,15 @@ describe('residency', () => {
     expect(brief(manager.tick(800))).toEqual(['grant s2']);
   });
 
+  it('uses level 2 where others have taken the host RAM that is its share', () => {
+    const spec = testNode([testEngine('a'), testEngine('b')], { hostMemoryBytes: 400 * GiB });
+    const manager = new NodeManager(spec, { lookAhead: 0, eviction: EVICTION_POLICIES.lru });
+    bringUp(manager, { a: 0, b: 1 });
+    manager.engineEvent({ kind: 'host-memory', availableBytes: 3 * GiB }, 50);
+    manager.reserve(testDemand('s1', 'b'), 100);
+    expect(brief(manager.tick(100))).toEqual(['sleep a 2']);
+  });
+
   it('takes an engine out when its canary fails, and lets its holds go', () => {
     const manager = new NodeManager(testNode([testEngine('a')]));
     bringUp(manager, { a: 2 });

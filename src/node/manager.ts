@@ -201,6 +201,10 @@ export class NodeManager {
       this.residency.planDueMs = nowMs;
       return;
     }
+    if (event.kind === 'host-memory') {
+      this.ledger.hostSeen(event.availableBytes);
+      return;
+    }
     if (event.kind === 'failed-gpus') {
       this.residency.cordon(new Set(event.gpus), nowMs);
       return;

@@ -63,6 +63,17 @@ const state = (service: NodeService, engineId: string) => service.view(engineId)
 const SOON = { timeout: 20_000, interval: 20 };
 
 describe('NodeService', () => {
+  it.each([
+    ['room for its weights', 100, 1],
+    ['none, whatever the share of the node', 10, 2],
+  ])('puts an engine to sleep as the host has %s', async (_, availableGib, level) => {
+    const { fakes: fake, engines } = await fakes('a', 'b');
+    fake['b']!.level = 1;
+    const service = await started(testNode(engines), { hostAvailableBytes: () => availableGib * GiB });
+    expect(await outcome(service, 's1', 'b')).toMatchObject({ kind: 'grant' });
+    expect(fake['a']!.level).toBe(level);
+  });
+
   it('wakes a sleeping engine over an idle one, grants, and hands out the data path', async () => {
     const { fakes: fake, engines } = await fakes('a', 'b');
     fake['b']!.level = 1;

@@ -3,6 +3,7 @@ import { EarliestTimer } from '../bus/earliest-timer.js';
 import { soon } from '../bus/soon.js';
 import { Stager } from '../engine/staging/stager.js';
 import type { GpuTelemetry } from '../engine/telemetry/gpu-source.js';
+import { SPARE_BYTES } from '../engine/telemetry/memory-limit.js';
 import { type DiscoveredEngine, discoveredLimits } from '../engine/vllm/discover.js';
 import { foreignSleep } from '../engine/vllm/foreign-sleep.js';
 import { type LiveEngine, type LiveEngineOptions, openLiveEngine } from '../engine/vllm/live-engine.js';
@@ -28,6 +29,8 @@ import { type HoldEnd, OpenHolds } from './open-holds.js';
 import { saneReading } from './room-confirmation.js';
 import type { EngineGauges, NodeStats } from './stats.js';
 
+const HOST_MEMORY_EVERY_MS = 5_000;
+
 /** Where an engine is reached: the agent's own connections. */
 export interface EngineEndpoint {
   readonly dataPath: DataPath;
@@ -42,6 +45,8 @@ export interface NodeServiceOptions extends LiveEngineOptions {
   readonly clock: Clock;
   readonly manager?: Partial<NodeConfig>;
   readonly telemetry?: GpuTelemetry;
+  /** RAM that the host of the engines has left, bytes; absent where it is another host, or an emulated one. */
+  readonly hostAvailableBytes?: () => number;
   /** GPUs that have told of a fatal Xid. */
   readonly failedGpus?: () => readonly number[];
   /** An engine has answered, and its specification holds what it said. */
@@ -63,6 +68,7 @@ export class NodeService {
   private pumpDue = false;
   private readonly timer: EarliestTimer;
   private stopped = false;
+  private hostToldAtMs = Number.NEGATIVE_INFINITY;
   private readonly readTelemetry = () => saneReading(this.options.telemetry?.usedBytes(), this.gpuCapacityBytes);
 
   constructor(private readonly options: NodeServiceOptions) {
@@ -78,6 +84,7 @@ export class NodeService {
   /** Begins to watch all engines; resolves when each has been tried once, reachable or not. */
   async start(): Promise<void> {
     await this.stager?.open();
+    this.tellHostMemory(0);
     await Promise.all([...this.live.values()].map(({ monitor }) => monitor.start()));
     this.pump();
   }
@@ -246,6 +253,7 @@ export class NodeService {
       this.event({ kind: 'counters', engineId, running, waiting, preemptionsTotal, kvUsage, generatedTokens });
     }
     this.tellTelemetry();
+    this.tellHostMemory(HOST_MEMORY_EVERY_MS);
     const { failedGpus } = this.options;
     if (failedGpus) this.event({ kind: 'failed-gpus', gpus: failedGpus() });
     void this.reconcileSleep(engineId, metrics);
@@ -364,7 +372,17 @@ export class NodeService {
   /** A move has ended: what waits for its memory is not left to wait for the next poll as well. */
   private async lookAtGpus(): Promise<void> {
     await this.options.telemetry?.refresh();
-    if (!this.stopped) this.tellTelemetry();
+    if (this.stopped) return;
+    this.tellTelemetry();
+    this.tellHostMemory(0);
+  }
+
+  /** Others take RAM too: what the node's share promises to sleeping weights may not be there. A reading costs a dozen small files. */
+  private tellHostMemory(everyMs: number): void {
+    const { hostAvailableBytes, wallClock } = this.options;
+    if (!hostAvailableBytes || wallClock.nowMs() - this.hostToldAtMs < everyMs) return;
+    this.hostToldAtMs = wallClock.nowMs();
+    this.event({ kind: 'host-memory', availableBytes: Math.max(0, hostAvailableBytes() - SPARE_BYTES) });
   }
 
   private tellTelemetry(): void {

@@ -4,11 +4,9 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { messageOf } from '../../model/error.js';
 import { makeFolder } from '../../observe/make-folder.js';
-import { availableMemory } from '../telemetry/memory-limit.js';
+import { availableMemory, SPARE_BYTES } from '../telemetry/memory-limit.js';
 import { type CheckpointFile, checkpointFiles, sumBytes } from './checkpoint-files.js';
 
-/** RAM that is left to everybody else: a RAM disk takes what is not there and the kernel then ends processes. */
-const SPARE_BYTES = 2 * 1024 ** 3;
 const MANIFEST = 'maestro-copy.json';
 /** Names of our folders; nothing else in the place is touched. */
 const OURS = /^weights-[0-9a-f]{16}(\.part)?$/;

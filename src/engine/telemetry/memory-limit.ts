@@ -54,6 +54,9 @@ export function memoryLimit(read: ReadText = readText, hostBytes = totalmem()): 
   }
 }
 
+/** RAM that is left to everybody else: copies of weights, pinned or in a RAM disk, take what is not there, and the kernel then ends processes. */
+export const SPARE_BYTES = 2 * 1024 ** 3;
+
 /** RAM that this process and what it starts could still get, bytes: what the host has left, within the limits of its control groups. */
 export function availableMemory(): number {
   return Math.min(freemem(), memoryLimit()?.availableBytes ?? Number.POSITIVE_INFINITY);
