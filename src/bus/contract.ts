@@ -4,9 +4,11 @@ import type { MaestroError } from '../model/error.js';
 import type { EngineState, PlaceExplanation, Residency } from '../model/fleet.js';
 import type { Prediction, SloClass, Stage, StageContext, StageOutcome } from '../model/stage.js';
 
-/** A model that clients may name. */
+/** A model that clients may name, or an adapter on one. */
 export interface ServedModel {
   readonly name: string;
+  /** Of an adapter: the model that it sits on, which decides where calls can go. */
+  readonly base?: string;
   /** Other names that resolve to it. */
   readonly aliases: readonly string[];
   readonly maxModelLen: number;

@@ -28,7 +28,10 @@ export class ServedNames {
   /** More than one model is served: which one comes next is a question. */
   get several(): boolean {
     const presences = this.presences();
-    return presences.length > 1 || presences.some((presence) => presence.size > 1);
+    if (presences.length > 1) return true;
+    let models = 0;
+    for (const { base } of presences[0]?.values() ?? []) if (base === undefined) models += 1;
+    return models > 1;
   }
 
   all(): readonly ServedModel[] {
@@ -36,9 +39,19 @@ export class ServedNames {
     return [...names].flatMap((name) => this.model(name) ?? []);
   }
 
-  /** The model that a name or an alias stands for. */
+  /** The model or adapter that a name or an alias stands for. */
   resolve(name: string): ServedModel | undefined {
-    return this.model(Object.hasOwn(this.aliases, name) ? this.aliases[name]! : name);
+    const named = Object.hasOwn(this.aliases, name) ? this.aliases[name]! : name;
+    return this.model(named) ?? this.otherwiseNamed(named);
+  }
+
+  /** The model whose engines serve it under this name too. */
+  private otherwiseNamed(name: string): ServedModel | undefined {
+    for (const presence of this.presences()) {
+      for (const { name: model, otherNames } of presence.values())
+        if (otherNames.includes(name)) return this.model(model);
+    }
+    return undefined;
   }
 
   private model(name: string): ServedModel | undefined {
@@ -46,9 +59,12 @@ export class ServedNames {
     for (const presence of this.presences()) {
       const here = presence.get(name);
       if (!here) continue;
+      if (found && found.base !== here.base) continue;
+      const aliases: readonly string[] = found?.aliases ?? this.aliasesOf.get(name) ?? [];
       found = {
         name,
-        aliases: this.aliasesOf.get(name) ?? [],
+        ...(here.base === undefined ? {} : { base: here.base }),
+        aliases: here.otherNames.length === 0 ? aliases : [...new Set([...aliases, ...here.otherNames])],
         maxModelLen: Math.max(found?.maxModelLen ?? 0, here.maxModelLen),
         engines: (found?.engines ?? 0) + here.engines,
         enginesUp: (found?.enginesUp ?? 0) + here.enginesUp,

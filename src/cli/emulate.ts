@@ -23,6 +23,7 @@ type NamedOtherwise =
   | 'kvcachedFolder'
   | 'keepAliveOnEngineDeath'
   | 'responsesStore'
+  | 'runtimeLora'
   | 'ssl';
 
 interface EmulateArguments extends Omit<EmulatorOptions, NamedOtherwise> {
@@ -63,6 +64,9 @@ export function registerEmulate(program: Command): void {
     .option('--tp <n>', 'GPUs that share the model, or each rank of it (vLLM --tensor-parallel-size)', positiveInteger)
     .option('--data-parallel-size <n>', 'ranks of --tp GPUs each, behind one address', positiveInteger)
     .option('--served-model-name <names...>', 'names under which clients ask for it')
+    .option('--enable-lora', 'taken for granted where adapters are named')
+    .option('--max-loras <n>', 'taken and not looked at: calls of any adapters share a batch', positiveInteger)
+    .option('--lora-modules <name=path...>', 'LoRA adapters from the start; nothing is read from the paths')
     .addOption(new Option('--dtype <type>', 'number format of the weights').choices(['bf16', 'fp8', 'int4', 'mxfp4']))
     .addOption(new Option('--kv-cache-dtype <type>', 'number format of the KV cache').choices(['bf16', 'fp8']))
     .option('--max-model-len <tokens>', 'longest sequence', positiveInteger)
@@ -142,6 +146,7 @@ async function emulate(args: EmulateArguments): Promise<void> {
   const options: EmulatorOptions = {
     ...rest,
     devMode: rest.devMode ?? process.env['VLLM_SERVER_DEV_MODE'] === '1',
+    runtimeLora: process.env['VLLM_ALLOW_RUNTIME_LORA_UPDATING'] === '1',
     responsesStore: process.env['VLLM_ENABLE_RESPONSES_API_STORE'] === '1',
     ...kvcachedName(process.env),
     keepAliveOnEngineDeath: process.env['VLLM_KEEP_ALIVE_ON_ENGINE_DEATH'] === '1',

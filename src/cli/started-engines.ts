@@ -99,6 +99,7 @@ function launches(node: MaestroConfig['fleet']['nodes'][number], keys: ReadonlyM
         program,
         weights,
         servedName: engine.servedName ?? engine.model,
+        ...(engine.adapters ? { adapters: engine.adapters } : {}),
         url: engine.url,
         gpuIndices: engine.gpus,
         ...(engine.dataParallel > 1 ? { dataParallel: engine.dataParallel } : {}),

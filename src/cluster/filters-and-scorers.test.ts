@@ -47,6 +47,10 @@ function record(view: Partial<EngineView> = {}, more: Partial<EngineRecord> = {}
   };
 }
 
+function adapted(adapters: readonly string[]): EngineRecord {
+  return record({}, { view: makeView('n0/e0', {}, { adapters }) });
+}
+
 function request(more: Partial<PlaceRequest> = {}): PlaceRequest {
   return {
     stage: makeStage({ promptTokens: 1_000 }),
@@ -66,6 +70,10 @@ function request(more: Partial<PlaceRequest> = {}): PlaceRequest {
 const FILTER_CASES: [string, EngineRecord, PlaceRequest, boolean][] = [
   ['model', record(), request(), true],
   ['model', record(), request({ stage: makeStage({ model: 'model-b' }) }), false],
+  ['model', adapted(['critic', 'planner']), request({ stage: makeStage({ adapter: 'planner' }) }), true],
+  ['model', adapted(['critic']), request({ stage: makeStage({ adapter: 'planner' }) }), false],
+  ['model', record(), request({ stage: makeStage({ adapter: 'planner' }) }), false],
+  ['model', adapted(['critic']), request(), true],
   ['excluded', record(), request({ excluded: new Set(['n0/e1']) }), true],
   ['excluded', record(), request({ excluded: new Set(['n0/e0']) }), false],
   ['pinned', record(), request({ stage: makeStage({ promptTokens: 1_000, onlyEngineId: 'n0/e0' }) }), true],

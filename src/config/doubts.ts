@@ -3,8 +3,7 @@ import { objectOf } from '../model/json.js';
 import { leadsTo } from './listen.js';
 import { nearest } from './nearest.js';
 import type { ConfigPath, Finding } from './problem.js';
-
-type Written = Readonly<Record<string, unknown>>;
+import type { Written } from './written.js';
 
 /** A plain number of milliseconds below this, where seconds or minutes are usual, was most likely meant in seconds. */
 const SHORT_MS = 1000;

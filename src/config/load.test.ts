@@ -199,6 +199,24 @@ const WRONG: readonly (readonly [text: string, expected: string])[] = [
     '8:16 aliases.gpt: unknown served model "qwen-8b"',
   ],
   [
+    fleet(
+      '{id: a, model: qwen3-8b, gpus: [0], adapters: {b: /b}}',
+      '{id: b, model: qwen3-4b, servedName: b, gpus: [1]}',
+    ),
+    '7:58 fleet.nodes[0].engines[0].adapters.b: "b" already stands for a served model',
+  ],
+  [
+    fleet(
+      '{id: a, model: qwen3-8b, gpus: [0], adapters: {plan: /p}}',
+      '{id: b, model: qwen3-4b, gpus: [1], adapters: {plan: /p}}',
+    ),
+    '8:58 fleet.nodes[0].engines[1].adapters.plan: "plan" already stands for an adapter on qwen3-8b',
+  ],
+  [
+    fleet('{id: a, model: qwen3-8b, gpus: [0], adapters: {plan: ""}}'),
+    '7:64 fleet.nodes[0].engines[0].adapters.plan: the number of characters must be at least 1',
+  ],
+  [
     fleet('{id: a, model: qwen3-8b, gpus: [0]}', '{id: b, model: qwen3-4b, servedName: qwen3-8b, gpus: [1]}'),
     '8:48 fleet.nodes[0].engines[1].servedName: "qwen3-8b" already stands for model qwen3-8b',
   ],

@@ -32,6 +32,8 @@ export interface EmulatedEngine {
   readonly model: string;
   readonly llm: LlmSpec;
   readonly servedName: string;
+  /** Folders of its LoRA adapters, by their names. */
+  readonly adapters?: Readonly<Record<string, string>>;
   readonly gpuIndices: readonly number[];
   readonly dataParallel?: number;
   readonly dtype: EngineConfig['dtype'];
@@ -66,6 +68,7 @@ export function toEmulatedNodes(config: MaestroConfig): EmulatedNode[] {
           model: sizing.llm.name,
           llm: sizing.llm,
           servedName: engine.servedName ?? engine.model,
+          ...(engine.adapters ? { adapters: engine.adapters } : {}),
           gpuIndices: engine.gpus,
           ...(engine.dataParallel > 1 ? { dataParallel: engine.dataParallel } : {}),
           dtype: engine.dtype,
@@ -113,6 +116,7 @@ function toEngineSpec(
     engineId: engine.id,
     nodeId: node.id,
     model: engine.servedName ?? engine.model,
+    ...(engine.adapters ? { adapters: Object.keys(engine.adapters) } : {}),
     url: engine.url ?? urls.get(engine.id) ?? '',
     gpuIndices: engine.gpus,
     ...(engine.dataParallel > 1 ? { dataParallel: engine.dataParallel } : {}),

@@ -1,8 +1,7 @@
 import { objectOf } from '../model/json.js';
 import { unknownName } from './issues.js';
 import type { Finding } from './problem.js';
-
-type Written = Readonly<Record<string, unknown>>;
+import type { Written } from './written.js';
 
 /** Checks `parameters` as written: the models it names are served, and no two rules of one model speak of the same field. */
 export function checkParameters(parameters: Written, served: readonly string[]): Finding[] {

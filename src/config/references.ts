@@ -9,14 +9,9 @@ import { isOpenToOthers } from './listen.js';
 import { checkParameters } from './parameters.js';
 import type { ConfigPath, Finding } from './problem.js';
 import { MASK } from './secret.js';
+import { checkServedNames, servedNames } from './served-names.js';
+import type { Entry, Written } from './written.js';
 
-/** A mapping as written, before the schema has looked at it. */
-type Written = Readonly<Record<string, unknown>>;
-/** An entry of a written list or mapping, and where it stands. */
-interface Entry {
-  readonly path: ConfigPath;
-  readonly fields: Written;
-}
 interface Name {
   readonly path: ConfigPath;
   readonly name: string;
@@ -190,47 +185,6 @@ function sameServer({ fields, path }: Entry): Name[] {
   if (address.socketPath !== undefined) return [{ path: [...path, 'url'], name: `unix:${address.socketPath}` }];
   const { protocol, host } = new URL(address.origin);
   return [{ path: [...path, 'url'], name: `${protocol}//${host.replace(/^localhost(?=:|$)/, '127.0.0.1')}` }];
-}
-
-function checkServedNames(root: Written, engines: readonly Entry[]): Finding[] {
-  const served = new Map<string, unknown>();
-  const findings: Finding[] = [];
-  for (const { fields, path } of engines) {
-    const name = fields['servedName'] ?? fields['model'];
-    if (typeof name !== 'string') continue;
-    const other = served.get(name);
-    if (other !== undefined && other !== fields['model']) {
-      const field = fields['servedName'] === undefined ? 'model' : 'servedName';
-      findings.push({
-        path: [...path, field],
-        at: 'value',
-        severity: 'error',
-        message: `"${name}" already stands for model ${String(other)}`,
-        fix: 'Give one of the two another servedName.',
-      });
-    }
-    served.set(name, fields['model']);
-  }
-  for (const [alias, target] of Object.entries(objectOf(root['aliases']))) {
-    const path = ['aliases', alias];
-    if (served.has(alias))
-      findings.push({
-        path,
-        at: 'key',
-        severity: 'error',
-        message: `"${alias}" is a served model itself, so it cannot be an alias`,
-      });
-    if (typeof target === 'string' && served.size > 0 && !served.has(target))
-      findings.push({ ...unknownName('served model', target, [...served.keys()]), path, at: 'value' });
-  }
-  return findings;
-}
-
-function servedNames(engines: readonly Entry[]): string[] {
-  return engines.flatMap(({ fields }) => {
-    const name = fields['servedName'] ?? fields['model'];
-    return typeof name === 'string' ? [name] : [];
-  });
 }
 
 function checkClassNames(root: Written): Finding[] {

@@ -49,6 +49,12 @@ const engine = z
         'Base URL of a vLLM server: one that already runs, or that `launch` starts there; `unix:/PATH` where it listens on a socket (vLLM `--uds`). Absent: the engine is emulated.',
       ),
     launch: launch.exactOptional(),
+    adapters: z
+      .record(modelName(), z.string().min(1))
+      .exactOptional()
+      .describe(
+        'LoRA adapters on the model: the name under which each is served and asked for, and its folder or Hugging Face id, with which the server is started (vLLM `--lora-modules`). Of a server that already runs they are asked of it, and then this says only which names there will be.',
+      ),
     gpus: z
       .array(z.int().nonnegative())
       .default([])

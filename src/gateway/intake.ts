@@ -57,7 +57,13 @@ export function takeIn(context: GatewayContext, request: IntakeRequest, sent: Bu
   let fields = readFields(body, scan, route, config.maxChoices);
   const model = scheduling.resolveModel(fields.model);
   if (!model) throw unknownModel(fields.model, scheduling.models());
-  const governed = context.policies.of(model.name)?.apply(body, room, scan.closeOffset, route);
+  const modelName = model.base ?? model.name;
+  const governed = (context.policies.of(model.name) ?? context.policies.of(modelName))?.apply(
+    body,
+    room,
+    scan.closeOffset,
+    route,
+  );
   if (governed) {
     ({ body, room } = governed);
     scan = scanBody(body, config.maxJsonDepth, route.messageList);
@@ -68,10 +74,10 @@ export function takeIn(context: GatewayContext, request: IntakeRequest, sent: Bu
   const identity = identify(context, request, body, scan, home, hashes);
   context.metrics.identityResolved(identity.source, identity.classClamped);
   const promptTokens =
-    fields.promptTokens ?? context.tokens.estimate(model.name, fields.promptBytes) + scan.mediaCount * TOKENS_PER_MEDIA;
+    fields.promptTokens ?? context.tokens.estimate(modelName, fields.promptBytes) + scan.mediaCount * TOKENS_PER_MEDIA;
   const contextRoom = Math.max(1, Math.min(model.maxModelLen - promptTokens, MOST_OUTPUT_TOKENS));
   const { features } = fields;
-  features.lastMessageTokens = context.tokens.estimate(model.name, fields.lastMessageBytes);
+  features.lastMessageTokens = context.tokens.estimate(modelName, fields.lastMessageBytes);
   if (config.readsText) features.textGrams = lastMessageGrams(body, scan);
   const stage: Stage = {
     stageId: request.requestId,
@@ -79,7 +85,8 @@ export function takeIn(context: GatewayContext, request: IntakeRequest, sent: Bu
     tenant: identity.tenant,
     template: identity.template,
     role: identity.role,
-    model: model.name,
+    model: modelName,
+    adapter: model.base === undefined ? undefined : model.name,
     sloClass: identity.sloClass.name,
     arrivalMs: request.arrivalMs,
     deadlineMs: context.workflows.deadlineAtMs(identity, request.arrivalMs),

@@ -109,6 +109,7 @@ function modelEntries(model: ServedModel) {
     created: CREATED_S,
     owned_by: 'maestro',
     root: model.name,
+    parent: model.base ?? null,
     max_model_len: model.maxModelLen,
   }));
 }

@@ -288,7 +288,7 @@ export class GlobalService implements Scheduling {
       engineId: lease.engineId,
       nodeId: lease.nodeId,
       dataPath: endpoint.dataPath,
-      upstreamModel: endpoint.upstreamModel,
+      upstreamModel: stage.adapter ?? endpoint.upstreamModel,
       priority: dispatch.priority,
       queueMs: record.queueMs,
       coldStartMs: lease.coldStartMs,

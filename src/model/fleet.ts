@@ -51,6 +51,10 @@ export interface EngineSpec {
   readonly nodeId: string;
   /** Served model name. */
   readonly model: string;
+  /** LoRA adapters on top of the model, by the names under which the server serves them. Default none. */
+  readonly adapters?: readonly string[];
+  /** Other names under which the server serves the model itself. */
+  readonly otherNames?: readonly string[];
   /** Base URL, without a path. */
   readonly url: string;
   /** Indices of its GPUs on the node; their number is the TP degree times the ranks. Empty when unknown. */

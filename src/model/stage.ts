@@ -46,8 +46,10 @@ export interface Stage {
   readonly role: string;
   /** Which agent of that role, where something tells several apart. */
   readonly agent?: string | undefined;
-  /** Served model name, aliases resolved. */
+  /** Served model name, aliases resolved; of a call for an adapter the model that it sits on. */
   readonly model: string;
+  /** The LoRA adapter of the model that was asked for; absent where the model itself was. */
+  readonly adapter?: string | undefined;
   readonly sloClass: string;
   /** When this stage arrived. */
   readonly arrivalMs: number;

@@ -53,7 +53,15 @@ export type NodeAction =
 export type EngineLimits = Partial<
   Pick<
     EngineSpec,
-    'kvPoolTokens' | 'kvBytesPerToken' | 'maxNumSeqs' | 'maxModelLen' | 'sleepCapable' | 'reloadsWeights' | 'llm'
+    | 'adapters'
+    | 'kvPoolTokens'
+    | 'kvBytesPerToken'
+    | 'maxNumSeqs'
+    | 'maxModelLen'
+    | 'otherNames'
+    | 'sleepCapable'
+    | 'reloadsWeights'
+    | 'llm'
   >
 >;
 
@@ -82,6 +90,8 @@ export type EngineEvent =
   | { readonly kind: 'engine-down'; readonly engineId: string; readonly reason: DownReason }
   | { readonly kind: 'slept'; readonly engineId: string }
   | { readonly kind: 'sleep-failed'; readonly engineId: string }
+  /** Adapters were loaded into the server, or unloaded; these are all of them now. */
+  | { readonly kind: 'adapters'; readonly engineId: string; readonly adapters: readonly string[] }
   | { readonly kind: 'woke'; readonly engineId: string }
   | { readonly kind: 'wake-failed'; readonly engineId: string }
   | { readonly kind: 'canary-passed'; readonly engineId: string }

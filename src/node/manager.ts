@@ -218,6 +218,7 @@ export class NodeManager {
     record.observedAtMs = nowMs;
     this.engineViews.changed(record);
     if (event.kind === 'counters') this.counters(record, event, nowMs);
+    else if (event.kind === 'adapters') record.spec = { ...record.spec, adapters: event.adapters };
     else {
       this.residency.report(record, event, nowMs);
       if (record.residency.state !== 'running') record.kept.clear();

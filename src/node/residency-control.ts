@@ -11,7 +11,7 @@ import { planStuck } from './stuck.js';
 /** What engines tell of their own residency. */
 export type ResidencyReport = Exclude<
   EngineEvent,
-  { kind: StagingEvent['kind'] | 'telemetry' | 'host-memory' | 'failed-gpus' | 'counters' }
+  { kind: StagingEvent['kind'] | 'telemetry' | 'host-memory' | 'failed-gpus' | 'counters' | 'adapters' }
 >;
 
 /** What the control of residency needs of the node's manager. */

@@ -120,6 +120,7 @@ describe('EngineSupervisor', () => {
       { ...DEFAULT_MONITOR_CONFIG, pollMs: 20, downPollMs: 20 },
       {
         ...{ up: () => undefined, down: () => undefined, metrics: () => undefined, outstanding: () => 0 },
+        adapters: () => undefined,
         refused: (forMs) => {
           told.push(forMs);
           engine.refused(forMs + 60_000);

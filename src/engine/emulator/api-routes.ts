@@ -15,7 +15,7 @@ import { detokenize, renderChat, tokenize } from './tokens.js';
 
 /** Endpoints that a server has with and without development mode. */
 export function apiRoutes(context: EmulatorContext): Routes {
-  const { options, model, metrics, loop } = context;
+  const { options, model, metrics, loop, adapters } = context;
   const empty: Handler = ({ reply }) => reply.empty();
   const routes = new Map<string, Record<string, Handler>>([
     ['/health', { GET: empty }],
@@ -40,7 +40,9 @@ export function apiRoutes(context: EmulatorContext): Routes {
     return routes;
   }
   const requestContext: RequestContext = {
-    servedModelNames: model.servedModelNames,
+    get servedModelNames() {
+      return adapters.names.length === 0 ? model.servedModelNames : [...model.servedModelNames, ...adapters.names];
+    },
     maxModelLen: model.maxModelLen,
     autoToolChoice: options.enableAutoToolChoice ?? false,
     toolParser: Boolean(options.toolCallParser),
@@ -148,35 +150,39 @@ function rendered(request: GenerationRequest, index: number) {
   };
 }
 
-function modelList({ model, options }: EmulatorContext) {
+function modelList({ model, options, adapters }: EmulatorContext) {
   const created = Math.floor(Date.now() / 1000);
+  const entry = (id: string, root: string, parent: string | null) => ({
+    id,
+    object: 'model',
+    created,
+    owned_by: 'vllm',
+    root,
+    parent,
+    max_model_len: parent === null ? model.maxModelLen : null,
+    permission: [
+      {
+        id: `modelperm-${randomBytes(8).toString('hex')}`,
+        object: 'model_permission',
+        created,
+        allow_create_engine: false,
+        allow_sampling: true,
+        allow_logprobs: true,
+        allow_search_indices: false,
+        allow_view: true,
+        allow_fine_tuning: false,
+        organization: '*',
+        group: null,
+        is_blocking: false,
+      },
+    ],
+  });
   return {
     object: 'list',
-    data: model.servedModelNames.map((id) => ({
-      id,
-      object: 'model',
-      created,
-      owned_by: 'vllm',
-      root: options.model,
-      parent: null,
-      max_model_len: model.maxModelLen,
-      permission: [
-        {
-          id: `modelperm-${randomBytes(8).toString('hex')}`,
-          object: 'model_permission',
-          created,
-          allow_create_engine: false,
-          allow_sampling: true,
-          allow_logprobs: true,
-          allow_search_indices: false,
-          allow_view: true,
-          allow_fine_tuning: false,
-          organization: '*',
-          group: null,
-          is_blocking: false,
-        },
-      ],
-    })),
+    data: [
+      ...model.servedModelNames.map((id) => entry(id, options.model, null)),
+      ...adapters.names.map((id) => entry(id, adapters.pathOf(id)!, model.servedModelNames[0]!)),
+    ],
   };
 }
 

@@ -1,4 +1,5 @@
 import type { Clock } from '../../model/clock.js';
+import type { Adapters } from './adapters.js';
 import type { DeviceHandle } from './device-host.js';
 import type { VllmVersion } from './dialect.js';
 import type { EngineLoop } from './engine-loop.js';
@@ -16,6 +17,7 @@ export interface EmulatorContext {
   readonly clock: Clock;
   readonly loop: EngineLoop;
   readonly sleep: SleepMachine;
+  readonly adapters: Adapters;
   readonly metrics: VllmMetrics;
   readonly ledger: Ledger;
   readonly faults: FaultPlan;

@@ -17,6 +17,8 @@ export interface LiveSequence {
   readonly blockHashes: readonly (string | number)[];
   readonly promptIds?: Uint32Array;
   readonly salt: string | undefined;
+  /** The LoRA adapter that it is for: its KV blocks are nobody else's. */
+  readonly adapter?: string | undefined;
   /** Is it written while it grows? */
   readonly flows: boolean;
   readonly arrivalMs: number;
@@ -110,7 +112,7 @@ export class EngineLoop {
         priority: sequence.priority,
         arrivalMs: sequence.arrivalMs,
         blockHashes: sequence.blockHashes,
-        ...(sequence.salt === undefined ? {} : { salt: sequence.salt }),
+        ...saltOf(sequence),
       },
       nowMs,
     );
@@ -316,4 +318,10 @@ export class EngineLoop {
     this.flowing.delete(sequence);
     sequence.listener.ended(sequence, how);
   }
+}
+
+/** What keeps its blocks apart from others of the same tokens in the engine's cache. */
+function saltOf({ salt, adapter }: LiveSequence): { readonly salt?: string } {
+  if (adapter !== undefined) return { salt: `${adapter}\n${salt ?? ''}` };
+  return salt === undefined ? {} : { salt };
 }

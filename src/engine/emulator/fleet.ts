@@ -11,6 +11,7 @@ import { findLlm } from '../../model/llm-catalogue.js';
 import { type KvDtype, weightBytesPerGpu } from '../../model/memory.js';
 import type { DeviceSnapshot } from '../device.js';
 import { kvcachedEnvironment } from '../kvcached/segment.js';
+import { loraFlags } from '../lora-flags.js';
 import { DeviceHost } from './device-host.js';
 import { type DeviceServer, serveDevice } from './device-server.js';
 import { DEFAULT_RESIDUE_BYTES } from './options.js';
@@ -22,6 +23,8 @@ export interface FleetEngine {
   readonly model: string;
   readonly llm?: LlmSpec;
   readonly servedName?: string;
+  /** Folders of its LoRA adapters, by their names. */
+  readonly adapters?: Readonly<Record<string, string>>;
   readonly gpuIndices: readonly number[];
   /** Data-parallel ranks that they are divided into. Default 1. */
   readonly dataParallel?: number;
@@ -231,6 +234,7 @@ class Member {
       ...['--model', engine.model, '--gpu', gpu.name, '--gpu-spec', JSON.stringify(gpu)],
       ...(engine.llm ? ['--llm-spec', JSON.stringify(engine.llm)] : []),
       ...(engine.servedName ? ['--served-model-name', engine.servedName] : []),
+      ...loraFlags(engine.adapters),
       ...['--port', port, '--time-scale', String(this.config.timeScale)],
       ...['--device', this.deviceSocket, '--gpus', engine.gpuIndices.join(',')],
       ...(engine.dataParallel === undefined ? [] : ['--data-parallel-size', String(engine.dataParallel)]),

@@ -63,6 +63,7 @@ export function generate(
       perRequestMetrics: options.enablePerRequestMetrics ?? false,
       mergeFrames: (options.timeScale ?? 1) > 1,
       blockSize: model.blockSize,
+      adapter: context.adapters.has(request.model) ? request.model : undefined,
     },
     sinkOf(context, call, (body) => generateOptions.onBody?.(responseId, body)),
     {

@@ -35,6 +35,7 @@ export interface GenerationSettings {
   /** Tokens that fell due together share a frame; false: each has its own. */
   readonly mergeFrames: boolean;
   readonly blockSize: number;
+  readonly adapter: string | undefined;
 }
 
 interface ChoiceState extends ChoicePlan {
@@ -91,6 +92,7 @@ export class Generation implements SequenceListener {
         blockHashes: plan.blockHashes,
         promptIds: plan.promptIds,
         salt: request.cacheSalt,
+        adapter: this.settings.adapter,
         flows: request.stream,
         arrivalMs,
         tokens: 0,

@@ -26,6 +26,10 @@ export interface EmulatorOptions {
   /** Catalogue name or Hugging Face id; also the served name when none is given. */
   readonly model: string;
   readonly servedModelNames?: readonly string[];
+  /** LoRA adapters from the start, each `NAME=PATH`. */
+  readonly loraModules?: readonly string[];
+  /** Adapters may be loaded and unloaded while it serves (VLLM_ALLOW_RUNTIME_LORA_UPDATING=1). */
+  readonly runtimeLora?: boolean;
   readonly gpu: string;
   /** Shapes that the catalogues do not hold. */
   readonly llmSpec?: LlmSpec;

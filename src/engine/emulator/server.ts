@@ -5,6 +5,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import type { Clock } from '../../model/clock.js';
 import type { Engine } from '../batch-types.js';
 import { newEngine } from '../new-engine.js';
+import { Adapters, adapterRoutes } from './adapters.js';
 import { apiRoutes } from './api-routes.js';
 import type { EmulatorContext } from './context.js';
 import { devRoutes } from './dev-routes.js';
@@ -90,6 +91,7 @@ export class EmulatedVllm {
       clock,
       loop,
       sleep,
+      adapters: new Adapters(options.loraModules),
       metrics,
       ledger: new Ledger(LEDGER_CAPACITY),
       faults,
@@ -104,6 +106,7 @@ export class EmulatedVllm {
     };
     this.routes = new Map([
       ...apiRoutes(this.context),
+      ...(options.runtimeLora ? adapterRoutes(this.context.adapters) : []),
       ...(options.devMode ? devRoutes(this.context) : []),
       ...emulatorRoutes(this.context),
     ]);

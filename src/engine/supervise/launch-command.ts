@@ -1,5 +1,6 @@
 import { engineAddress } from '../../model/engine-address.js';
 import { kvcachedEnvironment } from '../kvcached/segment.js';
+import { loraFlags } from '../lora-flags.js';
 
 /** How to start a vLLM server: the contract between the fleet file and the process. */
 export interface EngineLaunch {
@@ -11,6 +12,8 @@ export interface EngineLaunch {
   /** Command that brings them into that folder where they are not there. */
   readonly fetch?: readonly string[];
   readonly servedName: string;
+  /** Folders or Hugging Face ids of its LoRA adapters, by their names. */
+  readonly adapters?: Readonly<Record<string, string>>;
   /** Base URL at which it will answer; loopback, or a socket. */
   readonly url: string;
   readonly gpuIndices: readonly number[];
@@ -71,6 +74,7 @@ export function launchCommand(launch: EngineLaunch): string[] {
   if (launch.toolCallParser !== undefined) {
     command.push('--enable-auto-tool-choice', '--tool-call-parser', launch.toolCallParser);
   }
+  command.push(...loraFlags(launch.adapters));
   if (launch.reasoningParser !== undefined) command.push('--reasoning-parser', launch.reasoningParser);
   return [...command, ...launch.args];
 }

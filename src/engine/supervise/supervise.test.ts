@@ -92,6 +92,12 @@ describe('launchCommand', () => {
     [{ toolCallParser: 'hermes' }, '--enable-auto-tool-choice --tool-call-parser hermes', ''],
     [{ reasoningParser: 'qwen3' }, '--reasoning-parser qwen3', ''],
     [{ gpuIndices: [] }, '--tensor-parallel-size 1', ''],
+    [{}, '', '--enable-lora'],
+    [
+      { adapters: { planner: '/a/planner', critic: 'org/critic' } },
+      '--enable-lora --max-loras 2 --lora-modules planner=/a/planner critic=org/critic --max-num-seqs 32',
+      '',
+    ],
     [{ gpuIndices: [0, 1, 2, 3], dataParallel: 2 }, '--tensor-parallel-size 2 --data-parallel-size 2 ', ''],
   ])('with %j says "%s" and not "%s"', (changes, said, notSaid) => {
     const text = launchCommand({ ...LAUNCH, ...changes }).join(' ');

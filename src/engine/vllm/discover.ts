@@ -10,6 +10,8 @@ import { type EngineMetrics, readEngineMetrics } from './metrics.js';
 export interface DiscoveredEngine {
   /** Names under which it serves its base model; the first is the one in its metrics. */
   readonly modelNames: readonly string[];
+  /** LoRA adapters on that model, by the names under which they are served. */
+  readonly adapters: readonly string[];
   /** Path or Hugging Face id of the weights. */
   readonly root: string | undefined;
   readonly llm: LlmSpec | undefined;
@@ -64,6 +66,7 @@ export async function discoverEngine(client: VllmClient): Promise<Reply<Discover
     ok: true,
     value: {
       modelNames: base.map(({ id }) => id),
+      adapters: adaptersOf(models.value),
       root: base[0]?.root,
       llm: recognise(base[0]!),
       version: version.ok ? version.value : undefined,
@@ -110,8 +113,11 @@ export function discoveredLimits(found: DiscoveredEngine, spec: EngineSpec): Par
   const { kvPoolTokens, maxNumSeqs, maxModelLen, llm, reloadsWeights } = found;
   // An engine of which only the URL is known sleeps where it says that it can; a configured one only where that was asked for.
   const wanted = spec.model === '' ? found.sleepMode === true : spec.sleepCapable && found.sleepMode !== false;
+  const model = upstreamModel(found, spec) ?? spec.model;
   return {
-    model: upstreamModel(found, spec) ?? spec.model,
+    model,
+    adapters: found.adapters,
+    otherNames: found.modelNames.filter((name) => name !== model),
     ...(kvPoolTokens === undefined ? {} : { kvPoolTokens }),
     ...(maxNumSeqs === undefined ? {} : { maxNumSeqs }),
     ...(maxModelLen === undefined ? {} : { maxModelLen }),
@@ -131,6 +137,11 @@ function kvBytesOf(
   // A token lies on the GPUs of one rank: on average on this share of all.
   if (gpus > 0) return kvBytesPerToken(llm, kvDtype, Math.max(1, gpus / dataParallelRanks)) / dataParallelRanks;
   return kvBytesPerToken(llm, kvDtype, tensorParallelSize) * tensorParallelSize;
+}
+
+/** The adapters among the models of a server. */
+export function adaptersOf(models: readonly ServedModelEntry[]): readonly string[] {
+  return models.filter(({ parent }) => parent !== undefined).map(({ id }) => id);
 }
 
 /** The name to ask the server for: the configured one where it serves that, else its first. */

@@ -17,6 +17,7 @@ export class FakeVllm {
   level: 0 | 1 | 2 = 0;
   running = 0;
   waiting = 0;
+  adapters: readonly string[] = ['adapter'];
   preemptions = 0;
   generatedTokens = 0;
   startedAtSeconds = 1000;
@@ -97,8 +98,8 @@ export class FakeVllm {
           max_model_len: 2048,
         });
         const data = (this.options.models ?? ['tiny']).map(entry);
-        const adapter = { ...entry('adapter'), parent: 'tiny', max_model_len: null };
-        return json(response, 200, { object: 'list', data: [...data, adapter] });
+        const adapters = this.adapters.map((id) => ({ ...entry(id), parent: 'tiny', max_model_len: null }));
+        return json(response, 200, { object: 'list', data: [...data, ...adapters] });
       }
       case '/metrics':
         response

@@ -80,6 +80,10 @@ export function openLiveEngine(spec: EngineSpec, options: LiveEngineOptions, eve
       { ...DEFAULT_MONITOR_CONFIG, ...monitor },
       {
         ...{ up, down, metrics, outstanding },
+        adapters: (adapters) => {
+          logger.info({ engineId, adapters }, 'adapters of the engine have changed');
+          event({ kind: 'adapters', engineId, adapters });
+        },
         barred: (by, message) => logger.warn({ engineId, message }, barredBy(by, message, apiKey?.(engineId))),
         absent: (message) =>
           logger.info({ engineId, message }, 'engine does not answer yet; it is asked until it does'),

@@ -37,6 +37,7 @@ async function watched(fake: FakeVllm, url: string, config = {}) {
       refused: (forMs) => refusals.push(forMs),
       barred: (by) => log.push(`barred by ${by}`),
       several: () => log.push('several'),
+      adapters: (names) => log.push(`adapters ${names.join(',')}`),
       absent: (message) => log.push(`absent: ${message.replace(/\d+/g, '#')}`),
     },
   );
@@ -66,6 +67,18 @@ async function watched(fake: FakeVllm, url: string, config = {}) {
 }
 
 describe('EngineMonitor', () => {
+  it('tells when adapters of a server that is up come and go', async () => {
+    const fake = new FakeVllm();
+    const { log, next } = await watched(fake, await fake.start());
+    fake.adapters = ['adapter', 'critic'];
+    await next('adapters adapter,critic', 5_000);
+    fake.adapters = [];
+    await next('adapters ', 5_000);
+    fake.adapters = [];
+    await next('waiting 0', 20_000);
+    expect(log.filter((entry) => entry.startsWith('adapters'))).toHaveLength(2);
+  });
+
   it('finds the engine, reads its counters, and finds it again after it was away', async () => {
     const fake = new FakeVllm();
     const url = await fake.start();

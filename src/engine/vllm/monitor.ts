@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../../model/clock.js';
 import { AnswerWatch } from './answer-watch.js';
 import { type CallFailure, isRefusal, type VllmClient } from './client.js';
-import { type DiscoveredEngine, discoverEngine } from './discover.js';
+import { adaptersOf, type DiscoveredEngine, discoverEngine } from './discover.js';
 import { type EngineMetrics, readEngineMetrics } from './metrics.js';
 import { ProcessWatch } from './process-watch.js';
 import { ProgressWatch } from './progress-watch.js';
@@ -21,6 +21,8 @@ export interface MonitorConfig {
   readonly canaryTimeoutMs: number;
   /** Requests in a row that the engine failed: it must answer a canary, or it is taken out. */
   readonly maxFailedAnswers: number;
+  /** How often a server that is up is asked for its adapters, which others load and unload (`/v1/load_lora_adapter`). */
+  readonly adaptersEveryMs: number;
 }
 
 export const DEFAULT_MONITOR_CONFIG: MonitorConfig = {
@@ -31,6 +33,7 @@ export const DEFAULT_MONITOR_CONFIG: MonitorConfig = {
   stallGraceMs: 60_000,
   canaryTimeoutMs: 20_000,
   maxFailedAnswers: 5,
+  adaptersEveryMs: 10_000,
 };
 
 export type MonitorDownReason = 'refused' | 'unresponsive' | 'unhealthy' | 'stalled' | 'failing';
@@ -42,6 +45,8 @@ export interface MonitorListener {
   up(found: DiscoveredEngine): void;
   down(reason: MonitorDownReason, detail: string): void;
   metrics(metrics: EngineMetrics): void;
+  /** Adapters were loaded or unloaded: these are all that the server has now. */
+  adapters(names: readonly string[]): void;
   /** The engine is there, but does not let us in. Told once each time that it is looked for. */
   barred?(by: Barrier, message: string): void;
   /** An engine that has not been up yet does not answer. Told once for each kind of failure. */
@@ -69,6 +74,8 @@ export class EngineMonitor {
   private refusedSinceMs: number | undefined;
   private lastMetrics: EngineMetrics | undefined;
   private modelName = '';
+  private adapters: readonly string[] = [];
+  private adaptersAskedMs = 0;
   /** After a stall or failures the engine must generate before it counts as up. */
   private mustGenerate = false;
   /** Requests have failed: the counters as they stood then. */
@@ -154,6 +161,8 @@ export class EngineMonitor {
       return;
     }
     this.modelName = found.value.modelNames[0]!;
+    this.adapters = found.value.adapters;
+    this.adaptersAskedMs = this.wallClock.nowMs();
     if (this.mustGenerate && found.value.level === 0 && !(await this.generates())) return;
     if (this.stopped) return;
     this.isUp = true;
@@ -197,6 +206,18 @@ export class EngineMonitor {
     this.listener.metrics(metrics);
     await this.checkAnswers(metrics);
     if (this.isUp) await this.checkProgress(metrics);
+    if (this.isUp) await this.lookForAdapters();
+  }
+
+  private async lookForAdapters(): Promise<void> {
+    if (this.wallClock.nowMs() - this.adaptersAskedMs < this.config.adaptersEveryMs) return;
+    this.adaptersAskedMs = this.wallClock.nowMs();
+    const models = await this.client.models();
+    if (this.stopped || !this.isUp || !models.ok) return;
+    const names = adaptersOf(models.value);
+    if (names.join('\n') === this.adapters.join('\n')) return;
+    this.adapters = names;
+    this.listener.adapters(names);
   }
 
   /** False where the process has been replaced. */

@@ -108,6 +108,7 @@ describe('host', () => {
 
 const FOUND: DiscoveredEngine = {
   modelNames: ['tiny'],
+  adapters: [],
   root: 'tiny-llama',
   llm: undefined,
   version: '0.29.0',
@@ -145,6 +146,16 @@ describe('engines', () => {
     const findings = checkEngine({ spec, found: { ...FOUND, ...found }, exposedAt });
     expect(brief(findings)).toEqual(expected);
     for (const finding of findings) expect(finding.fix === undefined).toBe(finding.severity === 'ok');
+  });
+
+  it.each([
+    ['has the adapters of the config, and more', ['planner', 'critic'], undefined],
+    ['lacks one', ['critic'], 'it has no adapter planner, which the config names'],
+  ])('an engine that %s', (_, adapters, problem) => {
+    const named = { ...spec, adapters: ['planner'] };
+    const findings = checkEngine({ spec: named, found: { ...FOUND, adapters }, exposedAt: [] });
+    expect(findings.find(({ check }) => check === 'adapters')?.message).toBe(problem);
+    expect(findings[0]!.message).toContain(adapters.join(', '));
   });
 
   it.each([

@@ -34,8 +34,23 @@ export function checkEngine({ spec, found, exposedAt, launch, hasKey = false, se
   const subject = spec.engineId;
   if ('reason' in found) return checkUnreachable(subject, spec.url, found, launch, hasKey);
   const findings = [
-    ok('reachable', subject, `${spec.url} serves ${found.modelNames.join(', ')} (vLLM ${found.version ?? '?'})`),
+    ok(
+      'reachable',
+      subject,
+      `${spec.url} serves ${[...found.modelNames, ...found.adapters].join(', ')} (vLLM ${found.version ?? '?'})`,
+    ),
   ];
+  const missing = (spec.adapters ?? []).filter((name) => !found.adapters.includes(name));
+  if (missing.length > 0) {
+    findings.push(
+      problem(
+        'adapters',
+        subject,
+        `it has no adapter ${missing.join(', ')}, which the config names`,
+        'Start it with --enable-lora and --lora-modules NAME=PATH …, load them (/v1/load_lora_adapter), or take them out of `adapters`.',
+      ),
+    );
+  }
   if (servers > 1) {
     findings.push(
       problem(
