@@ -66,6 +66,7 @@ export function registerEmulate(program: Command): void {
     .option('--served-model-name <names...>', 'names under which clients ask for it')
     .option('--enable-lora', 'taken for granted where adapters are named')
     .option('--max-loras <n>', 'taken and not looked at: calls of any adapters share a batch', positiveInteger)
+    .option('--max-lora-rank <n>', 'taken and not looked at', positiveInteger)
     .option('--lora-modules <name=path...>', 'LoRA adapters from the start; nothing is read from the paths')
     .addOption(new Option('--dtype <type>', 'number format of the weights').choices(['bf16', 'fp8', 'int4', 'mxfp4']))
     .addOption(new Option('--kv-cache-dtype <type>', 'number format of the KV cache').choices(['bf16', 'fp8']))
