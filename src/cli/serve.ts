@@ -25,6 +25,7 @@ import { listen, refuseItself, refuseStrangers, refuseTakenPort } from './listen
 import { ConfigReload, gatewayConfig, withLiveFields } from './live-config.js';
 import { liveTextVectors } from './live-text-vectors.js';
 import { modelPathOf, packageVersion } from './package-files.js';
+import type { PassedSocket } from './passed-socket.js';
 import { rehearse } from './rehearsal.js';
 import { startReplayThread } from './replay-thread.js';
 import { ResidueGuard } from './residue-guard.js';
@@ -51,6 +52,8 @@ export interface ServeOptions {
   readonly vllmTls?: EngineTls | undefined;
   readonly port?: number;
   readonly host?: string;
+  /** Listens already, and is served on in place of `host` and `port`. */
+  readonly socket?: PassedSocket | undefined;
   /** Serve other machines without any key, whatever the config says. */
   readonly insecure?: boolean;
   /** Compile what serves before clients need it, in the background while none is there. */
@@ -77,7 +80,8 @@ export interface Served {
  * machines would be let in without a key, the port is taken, or another process has the engines.
  */
 export async function serve(options: ServeOptions): Promise<Served> {
-  const host = options.host ?? options.config.listen.host;
+  const { socket } = options;
+  const host = socket?.host ?? options.host ?? options.config.listen.host;
   refuseStrangers(options, host);
   prepareProcess();
   const { config } = options;
@@ -85,9 +89,9 @@ export async function serve(options: ServeOptions): Promise<Served> {
   // Keys that are in no variable end a start before anything runs that would have to be ended.
   const gatewaySettings = gatewayConfig(config);
   const apiKeys = options.vllmUrls ? new Map(options.vllmApiKeys) : engineApiKeys(config);
-  const port = options.port ?? config.listen.port;
+  const port = socket?.port ?? options.port ?? config.listen.port;
   refuseItself(options, host, port);
-  await refuseTakenPort(port, host);
+  if (!socket) await refuseTakenPort(port, host);
   const launched = options.vllmUrls ? { ...config, fleet: { ...config.fleet, nodes: [] } } : config;
   const giveBackState = hasLaunches(launched) ? claimStateDir(config.fleet.stateDir) : () => undefined;
   const logger = createLogger({ level: config.observe.logLevel });
@@ -190,7 +194,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
     // One that hangs does not keep the others from serving.
     await Promise.race([found, new Promise<void>((resolve) => wallClock.after(FIRST_LOOK_MS, resolve))]);
     try {
-      await listen(() => gateway.listen(port, host), port, host);
+      await listen(() => (socket ? gateway.listenOn(socket.fd) : gateway.listen(port, host)), port, host);
     } catch (error) {
       await stop(0);
       throw error;

@@ -4,10 +4,13 @@ import { loadConfig, readConfig } from '../config/load.js';
 import { formatProblem } from '../config/problem.js';
 import type { MaestroConfig } from '../config/schema.js';
 import { MaestroError } from '../model/error.js';
+import { createLogger } from '../observe/log.js';
 import { port } from './numbers.js';
 import { demoFleetPath } from './package-files.js';
+import { takePassedSocket } from './passed-socket.js';
 import { type Served, serve } from './serve.js';
 import { stopOnSignal } from './server-process.js';
+import { takeServiceManager } from './service-manager.js';
 import { type TlsArguments, tlsOfArguments, withTlsOptions } from './tls-options.js';
 import { parseUrls, vllmApiKeys } from './vllm-urls.js';
 
@@ -30,7 +33,7 @@ export function registerUp(program: Command): void {
     .summary('serve: gateway, three levels and a fleet in one process')
     .description(
       'Fronts vLLM servers that already run: named in a fleet file, or by their URLs alone, in which case models and limits are read ' +
-        'from the servers. With neither, an emulated fleet at real time.',
+        'from the servers. With neither, an emulated fleet at real time. Under systemd it serves on the socket that it is passed.',
     )
     .option('--fleet <file>', 'fleet and settings, see "maestro config"')
     .option('--vllm <urls>', 'base URLs of vLLM servers, separated by commas; `unix:/PATH` for a socket', parseUrls)
@@ -56,10 +59,12 @@ async function up(options: UpArguments): Promise<void> {
   }
   const loaded = options.fleet === undefined ? undefined : readConfig(options.fleet);
   for (const problem of loaded?.warnings ?? []) process.stderr.write(`${formatProblem(problem)}\n`);
+  const config = loaded?.config ?? demoConfig();
+  const socket = takePassedSocket();
+  const manager = takeServiceManager(createLogger({ level: config.observe.logLevel }));
   let served: Served | undefined;
   const starting = serve({
-    config: loaded?.config ?? demoConfig(),
-    loaded,
+    ...{ config, loaded, socket },
     rehearsal: true,
     insecure: options.insecure === true,
     ...(options.vllm
@@ -71,15 +76,25 @@ async function up(options: UpArguments): Promise<void> {
   // Not only when it serves: until then a signal would end it with engines just started, or, as the first process of a container, not be heard at all.
   stopOnSignal(
     async () => {
+      manager?.stopping();
       const started = await starting.catch(() => undefined);
       await started?.stop(DRAIN_MS);
     },
     () => process.stderr.write('finishing open requests; once more to stop at once\n'),
     () => served?.abandon(),
-    loaded && (() => void starting.then(({ reload }) => reload?.()).catch(() => undefined)),
+    loaded &&
+      (() =>
+        void starting
+          .then(({ reload }) => {
+            manager?.reloading();
+            reload?.();
+            manager?.ready();
+          })
+          .catch(() => undefined)),
   );
   served = await starting;
   printServing(served);
+  manager?.ready();
 }
 
 function demoConfig(): MaestroConfig {

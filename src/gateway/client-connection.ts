@@ -48,7 +48,7 @@ type State = 'new' | 'idle' | 'body' | 'answering' | 'refused' | 'ended';
  * server twice the CPU (docs/research/door.md).
  */
 export class ClientConnection implements AnswerConnection {
-  private state: State = 'new';
+  state: State = 'new';
   /** When the state began, wall milliseconds; of a body, when its head had come. */
   private sinceMs: number;
   private request: PlainRequest | undefined;
@@ -70,10 +70,6 @@ export class ClientConnection implements AnswerConnection {
 
   get keepAlive(): string {
     return this.host.closing || this.state === 'body' ? 'Connection: close\r\n' : this.host.keepAlive;
-  }
-
-  get idle(): boolean {
-    return this.state === 'new' || this.state === 'idle';
   }
 
   /** Ends what has taken too long. Called every now and then. */
@@ -126,7 +122,7 @@ export class ClientConnection implements AnswerConnection {
   }
 
   private readonly onData = (bytes: Buffer): void => {
-    if (this.idle) this.begin(bytes);
+    if (this.state === 'new' || this.state === 'idle') this.begin(bytes);
     else if (this.state === 'body') this.readBody(bytes, 0);
     else if (this.state === 'answering') this.keepAhead(bytes);
   };

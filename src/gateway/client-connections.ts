@@ -57,10 +57,20 @@ export class ClientConnections implements ConnectionHost {
     this.open.delete(connection);
   }
 
-  /** Closes connections that carry no request, and each other one once its answer has left. */
-  closeIdle(): void {
+  /** From now on each connection closes once its answer has left; those that wait for a further request close at once. */
+  close(): void {
     this.closing = true;
-    for (const connection of this.open) if (connection.idle) connection.socket.destroy();
+    for (const connection of this.open) if (connection.state === 'idle') connection.socket.destroy();
+  }
+
+  /** Has one been taken in of whose first request nothing has come? Its client cannot know that the door is shut. */
+  get anyNew(): boolean {
+    for (const connection of this.open) if (connection.state === 'new') return true;
+    return false;
+  }
+
+  closeNew(): void {
+    for (const connection of this.open) if (connection.state === 'new') connection.socket.destroy();
   }
 
   closeAll(): void {

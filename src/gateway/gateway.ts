@@ -6,7 +6,7 @@ import {
   type Server,
   type ServerResponse,
 } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import type { AddressInfo, ListenOptions, Socket } from 'node:net';
 import type { Scheduling } from '../bus/contract.js';
 import { WallClock } from '../bus/wall-clock.js';
 import type { Clock, Timer } from '../model/clock.js';
@@ -64,6 +64,8 @@ export interface GatewayOptions {
 export interface Gateway {
   /** Begins to serve; port 0 takes a free one. Fails when the address cannot be had. */
   listen(port: number, host: string): Promise<void>;
+  /** The same on a socket that listens already, by its file descriptor. */
+  listenOn(fd: number): Promise<void>;
   /** Stops taking requests, lets running ones finish for up to `drainMs` of wall time, ends the rest with an error. */
   close(drainMs: number): Promise<void>;
   /**
@@ -81,6 +83,8 @@ export interface Gateway {
 const SWEEP_MS = 100;
 /** Bytes of an answer that may wait for the client before its engine is stopped: as much as one read brings at most, of which Node would hold a quarter. */
 const HIGH_WATER_BYTES = 64 * 1024;
+/** When the door is shut, what those who have just come in have to say what they came for, wall milliseconds: a packet that was lost on the way is sent again by then. */
+const NEWCOMERS_MS = 1000;
 /** After the drain time, how long the last error events may take to reach their clients. */
 const FAREWELL_MS = 250;
 
@@ -106,6 +110,9 @@ class HttpGateway implements Gateway {
   private readonly clientIds = new Set<string>();
   private readonly idPrefix = `req-${randomBytes(6).toString('hex')}-`;
   private idSequence = 0;
+  /** The door is shut, and what has come in is brought to its end. */
+  private closing = false;
+  /** Nor is anything begun any more. */
   private draining = false;
   private sweep: Timer | undefined;
   private onIdle: (() => void) | undefined;
@@ -172,9 +179,17 @@ class HttpGateway implements Gateway {
   }
 
   listen(port: number, host: string): Promise<void> {
+    return this.listenAt({ port, host });
+  }
+
+  listenOn(fd: number): Promise<void> {
+    return this.listenAt({ fd });
+  }
+
+  private listenAt(where: ListenOptions & { readonly fd?: number }): Promise<void> {
     return new Promise((resolve, reject) => {
       this.server.once('error', reject);
-      this.server.listen({ port, host, backlog: 4096 }, () => {
+      this.server.listen({ ...where, backlog: 4096 }, () => {
         this.server.off('error', reject);
         resolve();
       });
@@ -182,11 +197,15 @@ class HttpGateway implements Gateway {
   }
 
   async close(drainMs: number): Promise<void> {
-    this.draining = true;
+    this.closing = true;
     const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
     this.server.closeIdleConnections();
-    this.connections.closeIdle();
-    await this.whenIdle(drainMs);
+    this.connections.close();
+    const newcomersMs = this.connections.anyNew ? Math.min(NEWCOMERS_MS, drainMs) : 0;
+    if (newcomersMs > 0) await new Promise<void>((resolve) => this.context.wallClock.after(newcomersMs, resolve));
+    this.draining = true;
+    this.connections.closeNew();
+    await this.whenIdle(drainMs - newcomersMs);
     for (const exchange of this.open.toArray()) exchange.terminate();
     await this.whenIdle(FAREWELL_MS);
     this.sweep?.cancel();
@@ -240,7 +259,7 @@ class HttpGateway implements Gateway {
     }
     const { route, parameter, identity: path } = match;
     if (route.kind === 'local') {
-      answerLocally(this.context, { route, parameter, path, requestId, req, res, draining: this.draining });
+      answerLocally(this.context, { route, parameter, path, requestId, req, res, draining: this.closing });
       return;
     }
     if (route.kind === 'stored') {

@@ -190,3 +190,21 @@ it('without a request ends when the gateway closes, and one with a request after
   expect(answers(text())).toEqual([200]);
   expect(text()).toContain('\r\nConnection: close\r\n');
 });
+
+it.each(['', HEALTH])(
+  'that was taken in before the gateway closes gets its first answer (%j before it)',
+  async (before) => {
+    await start();
+    const newcomer = rig.rawRequest('');
+    const text = listen(newcomer);
+    // Connections are taken in in their order.
+    const second = rig.rawRequest(HEALTH);
+    await once(second, 'data');
+    const closed = rig.gateway.close(10_000);
+    newcomer.write(before + rawChat(chatBody()));
+    await once(newcomer, 'close');
+    await closed;
+    expect(answers(text()).at(-1)).toBe(200);
+    expect(text()).toContain('"chatcmpl-1"');
+  },
+);
