@@ -8,8 +8,9 @@ import { parseEngineUrl } from '../model/engine-address.js';
 import { MaestroError, messageOf } from '../model/error.js';
 import type { NodeSpec } from '../model/fleet.js';
 import { examine } from '../observe/doctor/examine.js';
-import { type Finding, problem, type Severity, warning } from '../observe/doctor/finding.js';
+import { type Finding, ok, problem, type Severity, warning } from '../observe/doctor/finding.js';
 import { modelFileOf } from '../predict/directory/service.js';
+import { readDoorFiles } from './door-tls.js';
 import { paint, printJson } from './output.js';
 import { defaultModelPath, modelPathOf } from './package-files.js';
 import { type TlsArguments, tlsOfArguments, tlsOfConfig, withTlsOptions } from './tls-options.js';
@@ -76,7 +77,7 @@ async function examineFleet(file: string | undefined): Promise<Finding[]> {
   const doubts = warnings.map(({ path, line, message, fix }) =>
     warning('config', `${file}:${line}`, `${path}: ${message}`, fix ?? 'Correct it if it is not meant.'),
   );
-  return [...found, ...keyFileFindings(config), ...doubts];
+  return [...found, ...keyFileFindings(config), ...doorTlsFindings(config), ...doubts];
 }
 
 /** Files of gateway keys that a start would end at. */
@@ -87,6 +88,23 @@ export function keyFileFindings({ gateway, ...rest }: MaestroConfig): Finding[] 
     return [];
   } catch (error) {
     return [problem('keys', 'gateway', messageOf(error), 'Write the key there, or correct `gateway.keys[].keyFile`.')];
+  }
+}
+
+/** Files of TLS at the front door that a start would end at, and a certificate that no client takes. */
+export function doorTlsFindings({ gateway: { tls } }: MaestroConfig, nowMs = Date.now()): Finding[] {
+  if (!tls) return [];
+  try {
+    const { validFrom, validTo } = readDoorFiles(tls);
+    const isValid = Date.parse(validFrom) <= nowMs && nowMs <= Date.parse(validTo);
+    const when = `the certificate of the front door, ${tls.cert}, is valid from ${validFrom} to ${validTo}`;
+    return [
+      isValid
+        ? ok('tls', 'gateway', when)
+        : problem('tls', 'gateway', when, 'Renew it, or look at the clock of this host.'),
+    ];
+  } catch (error) {
+    return [problem('tls', 'gateway', messageOf(error), 'Correct the file, or `gateway.tls`.')];
   }
 }
 

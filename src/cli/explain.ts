@@ -1,13 +1,14 @@
 import type { Command } from 'commander';
 import { request } from 'undici';
 import type { DecisionRecord } from '../bus/contract.js';
-import { MaestroError } from '../model/error.js';
+import { isTlsFailure } from '../engine/vllm/engine-tls.js';
+import { MaestroError, messageOf, systemCodeOf } from '../model/error.js';
 import { MiB } from '../model/units.js';
-import { keyOf, parseTarget } from './target.js';
+import { connectToTarget, keyOf, type TargetArguments, withTargetOptions } from './target.js';
 
 /** `maestro explain <request-id>`: why one request went where it went. */
 export function registerExplain(program: Command): void {
-  program
+  const command = program
     .command('explain')
     .summary('why a request went where it went')
     .description(
@@ -16,21 +17,21 @@ export function registerExplain(program: Command): void {
     .argument(
       '<request-id>',
       'the x-request-id of the answer; "last" for the newest request (of the key) that has ended',
-    )
-    .option('--target <url>', 'address of the gateway', parseTarget, 'http://127.0.0.1:8080')
-    .option('--key <key>', 'API key, where the gateway asks for one (default: $MAESTRO_API_KEY)')
+    );
+  withTargetOptions(command, 'address of the gateway')
     .option('--json', 'print the record as one JSON document')
     .addHelpText(
       'after',
       '\nExample (in another terminal: maestro demo):\n  $ maestro explain last --target http://127.0.0.1:8080\n',
     )
-    .action(async (requestId: string, options: { target: string; key?: string; json?: boolean }) => {
+    .action(async (requestId: string, options: TargetArguments & { readonly json?: boolean }) => {
+      connectToTarget(options);
       const record = await fetchRecord(requestId, options);
       process.stdout.write(options.json ? `${JSON.stringify(record, null, 2)}\n` : renderDecision(record));
     });
 }
 
-async function fetchRecord(requestId: string, options: { target: string; key?: string }): Promise<DecisionRecord> {
+async function fetchRecord(requestId: string, options: TargetArguments): Promise<DecisionRecord> {
   const key = keyOf(options);
   const url = `${options.target}/v1/maestro/requests/${encodeURIComponent(requestId)}`;
   let answer: Awaited<ReturnType<typeof request>>;
@@ -39,10 +40,10 @@ async function fetchRecord(requestId: string, options: { target: string; key?: s
   } catch (cause) {
     throw new MaestroError(
       'no_engine',
-      `No gateway answers at ${options.target}. Start one with "maestro up" or name it with --target.`,
-      {
-        cause,
-      },
+      isTlsFailure(systemCodeOf(cause))
+        ? `The gateway at ${options.target} is not trusted, or does not trust us: ${messageOf(cause)}. Name the authority that signs its certificate with --cacert, and where it asks for one ours with --cert and --cert-key.`
+        : `No gateway answers at ${options.target}. Start one with "maestro up" or name it with --target.`,
+      { cause },
     );
   }
   const text = await answer.body.text();

@@ -15,11 +15,11 @@ const LISTEN_PROBLEMS: Readonly<Record<string, string>> = {
 
 /** Throws where other machines would be let in without a key. */
 export function refuseStrangers(options: ServeOptions, host: string): void {
-  const { keys, insecure } = options.config.gateway;
-  if (isOpenToOthers(host, keys.length, insecure || options.insecure === true)) {
+  const { keys, tls, insecure } = options.config.gateway;
+  if (isOpenToOthers(host, keys.length > 0 || tls?.clientCa !== undefined, insecure || options.insecure === true)) {
     throw new MaestroError(
       'invalid_request',
-      `"${host}" lets other machines in, and no key is asked of them. Name keys in a fleet file (gateway.keys, with --fleet), listen on 127.0.0.1, or allow it with --insecure.`,
+      `"${host}" lets other machines in, and no key is asked of them. Name keys in a fleet file (gateway.keys, with --fleet), ask for certificates (--tls-client-ca), listen on 127.0.0.1, or allow it with --insecure.`,
     );
   }
 }

@@ -19,18 +19,16 @@ import { modelMapOption } from './model-map.js';
 import { nonNegative, positive, positiveInteger } from './numbers.js';
 import { progressLine, usesColour } from './output.js';
 import { packageVersion } from './package-files.js';
-import { keyOf, parseTarget, shownArguments } from './target.js';
+import { connectToTarget, keyOf, shownArguments, type TargetArguments, withTargetOptions } from './target.js';
 import { slownessNote, TimerLag } from './timer-lag.js';
 
-interface ReplayArguments {
-  readonly target: string;
+interface ReplayArguments extends TargetArguments {
   readonly speed: number;
   readonly timeScale: number;
   readonly out?: string;
   readonly json?: boolean;
   readonly limitWorkflows?: number;
   readonly modelMap?: ReadonlyMap<string, string>;
-  readonly key?: string;
   readonly warmup: number;
   readonly agenticContext?: boolean;
   readonly recordedLengths?: boolean;
@@ -38,15 +36,15 @@ interface ReplayArguments {
 
 /** `maestro replay`: plays a trace against a live endpoint and reports how its workflows fared. */
 export function registerReplay(program: Command): void {
-  program
+  const command = program
     .command('replay')
     .summary('replay a trace against a live endpoint and print the SLO report')
     .description(
       'Open loop for the arrivals of workflows, closed inside a workflow. Nothing is retried; a failure is a miss. ' +
         'Prompts are synthetic text of the recorded length and prefix structure.',
     )
-    .argument('<trace>', 'canonical trace with arrivals')
-    .option('--target <url>', 'OpenAI-compatible endpoint', parseTarget, 'http://127.0.0.1:8080')
+    .argument('<trace>', 'canonical trace with arrivals');
+  withTargetOptions(command, 'OpenAI-compatible endpoint')
     .option('--speed <x>', "the trace's own times pass x times faster; deadlines stay", positive, 1)
     .option(
       '--time-scale <x>',
@@ -62,7 +60,6 @@ export function registerReplay(program: Command): void {
       '--recorded-lengths',
       'make a real engine answer as long as recorded (min_tokens, ignore_eos); max_tokens then tells the length',
     )
-    .option('--key <key>', 'API key (default: $MAESTRO_API_KEY)')
     .option('--out <dir>', 'write report.html, report.md and report.json there')
     .option('--json', 'print the report as one JSON document')
     .addHelpText(
@@ -76,6 +73,7 @@ export function registerReplay(program: Command): void {
 async function replay(path: string, options: ReplayArguments): Promise<void> {
   const { rows } = await readTrace(path);
   if (options.out !== undefined) prepareFolder(options.out);
+  const connect = connectToTarget(options);
   const key = keyOf(options);
   const headers = key === undefined ? {} : { authorization: `Bearer ${key}` };
   const served = await fetchServedModels(options.target, headers);
@@ -97,7 +95,7 @@ async function replay(path: string, options: ReplayArguments): Promise<void> {
   let slow: string | undefined;
   const result = await runReplay({
     trace: rows,
-    target: options.target,
+    ...{ target: options.target, connect },
     clock,
     speed: options.speed,
     limitWorkflows: options.limitWorkflows,

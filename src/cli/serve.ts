@@ -19,6 +19,7 @@ import { exportTotal } from '../observe/metrics.js';
 import { WorkflowMetrics } from '../observe/workflow-metrics.js';
 import { keepLearned, prepareLivePrediction } from '../predict/live/service.js';
 import { RetrainingService } from '../predict/retraining/service.js';
+import { doorCredentials } from './door-tls.js';
 import { emulatedTelemetry, watchGpus } from './gpu-telemetry.js';
 import { hostAvailableBytes } from './host-memory.js';
 import { listen, refuseItself, refuseStrangers, refuseTakenPort } from './listening.js';
@@ -88,13 +89,15 @@ export async function serve(options: ServeOptions): Promise<Served> {
   const { timeScale } = config.fleet;
   // Keys that are in no variable end a start before anything runs that would have to be ended.
   const gatewaySettings = gatewayConfig(config);
+  const wallClock = new WallClock();
   const apiKeys = options.vllmUrls ? new Map(options.vllmApiKeys) : engineApiKeys(config);
   const port = socket?.port ?? options.port ?? config.listen.port;
   refuseItself(options, host, port);
   if (!socket) await refuseTakenPort(port, host);
   const launched = options.vllmUrls ? { ...config, fleet: { ...config.fleet, nodes: [] } } : config;
-  const giveBackState = hasLaunches(launched) ? claimStateDir(config.fleet.stateDir) : () => undefined;
   const logger = createLogger({ level: config.observe.logLevel });
+  const tls = doorCredentials(config, wallClock, logger);
+  const giveBackState = hasLaunches(launched) ? claimStateDir(config.fleet.stateDir) : () => undefined;
   logger.info(
     { version: packageVersion(), node: process.version, pid: process.pid, file: options.loaded?.file },
     'maestro starts',
@@ -102,7 +105,6 @@ export async function serve(options: ServeOptions): Promise<Served> {
   const clock = new WallClock(timeScale);
   const emulated = options.vllmUrls ? [] : toEmulatedNodes(config);
   const fleet = emulated.length > 0 ? await startEmulatedFleet({ nodes: emulated, timeScale, logger }) : undefined;
-  const wallClock = new WallClock();
   let started: StartedEngines | undefined;
   try {
     const urls = new Map(fleet?.engines.map(({ engineId, url }) => [engineId, url]));
@@ -159,8 +161,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
       wallClock,
       config: gatewaySettings,
       logger,
-      metrics,
-      textVectors,
+      ...{ metrics, textVectors, tls },
     });
     const keeper = stateFile === undefined ? undefined : keepLearned(levels, stateFile, wallClock, logger);
     const retraining =
@@ -209,6 +210,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
       for (const [engineId, key] of changeableKeys(next)) apiKeys.set(engineId, key);
       gateway.reconfigure(gatewayConfig(next));
       scheduling.rename(next.aliases);
+      tls?.look();
       logger.level = next.observe.logLevel;
     });
     return { scheduling, address: gateway.address, clock, fleet, reload, stop, abandon: () => started?.endAtOnce() };

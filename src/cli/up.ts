@@ -5,6 +5,7 @@ import { formatProblem } from '../config/problem.js';
 import type { MaestroConfig } from '../config/schema.js';
 import { MaestroError } from '../model/error.js';
 import { createLogger } from '../observe/log.js';
+import { type DoorTlsArguments, withDoorTls } from './door-tls.js';
 import { port } from './numbers.js';
 import { demoFleetPath } from './package-files.js';
 import { takePassedSocket } from './passed-socket.js';
@@ -14,7 +15,7 @@ import { takeServiceManager } from './service-manager.js';
 import { type TlsArguments, tlsOfArguments, withTlsOptions } from './tls-options.js';
 import { parseUrls, vllmApiKeys } from './vllm-urls.js';
 
-interface UpArguments extends TlsArguments {
+interface UpArguments extends TlsArguments, DoorTlsArguments {
   readonly fleet?: string;
   readonly vllm?: readonly string[];
   readonly port?: number;
@@ -41,6 +42,9 @@ export function registerUp(program: Command): void {
   withTlsOptions(command)
     .option('--port <port>', 'port to listen on; 0 picks a free one (default: 8080)', port)
     .option('--host <host>', 'address to listen on (default: 127.0.0.1)')
+    .option('--tls-cert <file>', 'certificate (PEM) of the front door, which then speaks HTTPS')
+    .option('--tls-key <file>', 'its private key (PEM)')
+    .option('--tls-client-ca <file>', 'certificates (PEM) that sign those of clients: nobody is let in without one')
     .option('--insecure', 'serve other machines without any key')
     .addHelpText('after', '\nExample:\n  $ maestro up --port 8080\n')
     .action(up);
@@ -59,7 +63,7 @@ async function up(options: UpArguments): Promise<void> {
   }
   const loaded = options.fleet === undefined ? undefined : readConfig(options.fleet);
   for (const problem of loaded?.warnings ?? []) process.stderr.write(`${formatProblem(problem)}\n`);
-  const config = loaded?.config ?? demoConfig();
+  const config = withDoorTls(loaded?.config ?? demoConfig(), options);
   const socket = takePassedSocket();
   const manager = takeServiceManager(createLogger({ level: config.observe.logLevel }));
   let served: Served | undefined;

@@ -111,11 +111,13 @@ function forgottenUrls(root: Written): Finding[] {
 /** Paths that `maestro up` reads, as seen from the folder in which the check runs. */
 function missingFiles(root: Written, exists: (path: string) => boolean): Finding[] {
   const tls = objectOf(objectOf(root['fleet'])['tls']);
+  const doorTls = objectOf(objectOf(root['gateway'])['tls']);
   const { model, embedder } = objectOf(root['prediction']);
   const paths: [ConfigPath, unknown][] = [
     [['prediction', 'model'], model === 'default' || model === 'none' ? undefined : model],
     [['prediction', 'embedder'], embedder],
     ...['ca', 'cert', 'key'].map((name): [ConfigPath, unknown] => [['fleet', 'tls', name], tls[name]]),
+    ...['cert', 'key', 'clientCa'].map((name): [ConfigPath, unknown] => [['gateway', 'tls', name], doorTls[name]]),
   ];
   return paths.flatMap(([path, value]) =>
     typeof value === 'string' && value !== '' && !exists(value)

@@ -36,7 +36,7 @@ function findingOf(issue: Issue, base: ConfigPath, written: unknown, schema: Jso
   const error = (message: string, fix?: string): Finding[] => [{ path, at: 'value', severity: 'error', message, fix }];
   const found = valueAt(written, path);
   const isSecret = path.at(-1) === SECRET_FIELD || (bareKeyAt(path) && isText(found));
-  const value = isSecret ? HIDDEN : found;
+  const value = isSecret && found !== undefined && found !== null ? HIDDEN : found;
   switch (issue.code) {
     case 'unrecognized_keys': {
       const known = Object.keys(schemaAt(schema, path)?.properties ?? {});

@@ -1,8 +1,12 @@
 import { type EngineAddress, isLoopback } from '../model/engine-address.js';
 
-/** Would a server at this host serve other machines without asking them for a key, and has nobody said that it may? */
-export function isOpenToOthers(host: string, keys: number, insecure: boolean): boolean {
-  return !isLoopback(host) && keys === 0 && !insecure;
+/**
+ * Would a server at this host serve other machines without asking them who they are, and has nobody said that it may?
+ *
+ * @param asks For a key, or for a certificate.
+ */
+export function isOpenToOthers(host: string, asks: boolean, insecure: boolean): boolean {
+  return !isLoopback(host) && !asks && !insecure;
 }
 
 /** Addresses at which a server listens on every address of its host. */

@@ -44,6 +44,7 @@ const WRONG: readonly (readonly [text: string, expected: string])[] = [
   ['listen: {port: 80.5}', '1:16 listen.port: must be a whole number, not 80.5'],
   ['classes: [{name: interactive, kind: batch, deadline: 0s}]', '1:54 classes[0].deadline: "0s" must be above 0'],
   ['classes: [{name: interactive, kind: batch, deadline: 1s, tpot: 0}]', '1:64 classes[0].tpot: 0 must be above 0'],
+  ['gateway: {tls: {cert: package.json}}', '1:11 gateway.tls.key: is missing'],
   ['gateway: {timeouts: {total: 0}}', '1:29 gateway.timeouts.total: 0 must be above 0'],
   ['classes: [{name: a, deadline: 1s}]\ndefaultClass: a', '1:11 classes[0].kind: is missing'],
   [
@@ -480,6 +481,7 @@ describe('what was most likely not meant', () => {
     ['prediction: {model: none}', undefined],
     ['prediction: {model: here.onnx}', undefined],
     ['fleet: {tls: {ca: /away/ca.pem}}', '1:19 warning fleet.tls.ca: there is no "/away/ca.pem" here'],
+    ['gateway: {tls: {cert: here.onnx, key: /away/a.key}}', '1:39 warning gateway.tls.key: there is no such file here'],
   ])('%s', (text, expected) => {
     const { config, problems } = checkConfig(text, 'f.yaml', {}, (path) => path === 'here.onnx');
     expect(config).toBeDefined();

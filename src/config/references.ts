@@ -268,14 +268,15 @@ function checkListen(root: Written): Finding[] {
   const host = objectOf(root['listen'])['host'];
   const gateway = objectOf(root['gateway']);
   const keys = entries(gateway, ['gateway'], 'keys');
-  if (typeof host !== 'string' || !isOpenToOthers(host, keys.length, gateway['insecure'] === true)) return [];
+  const asks = keys.length > 0 || objectOf(gateway['tls'])['clientCa'] !== undefined;
+  if (typeof host !== 'string' || !isOpenToOthers(host, asks, gateway['insecure'] === true)) return [];
   return [
     {
       path: ['listen', 'host'],
       at: 'value',
       severity: 'error',
       message: `"${host}" lets other machines in, and no key is asked of them`,
-      fix: 'Add gateway.keys, listen on 127.0.0.1, or set gateway.insecure: true.',
+      fix: 'Add gateway.keys or gateway.tls.clientCa, listen on 127.0.0.1, or set gateway.insecure: true.',
     },
   ];
 }

@@ -50,6 +50,22 @@ export const gatewaySchema = z
   .strictObject({
     keys: z.array(key).prefault([]).describe('API keys that are let in. Empty: any key is.'),
     insecure: z.boolean().default(false).describe('Whether to serve other machines without any key.'),
+    tls: z
+      .strictObject({
+        cert: z.string().min(1).describe('Certificate of the front door, and those between it and its authority.'),
+        key: z.string().min(1).describe('Its private key.'),
+        clientCa: z
+          .string()
+          .min(1)
+          .exactOptional()
+          .describe(
+            'Certificates that sign those of clients; then nobody is let in without one, probes and scrapes neither.',
+          ),
+      })
+      .exactOptional()
+      .describe(
+        'HTTPS at the front door: paths of files in PEM form. Files that change are read again, and at `kill -HUP`. Absent: HTTP.',
+      ),
     isolateTenants: z
       .boolean()
       .default(false)

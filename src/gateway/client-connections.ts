@@ -1,8 +1,12 @@
 import type { Server } from 'node:http';
+import type { Server as TlsServer } from 'node:https';
 import type { Socket } from 'node:net';
 import type { Clock, Timer } from '../model/clock.js';
+import type { Logger } from '../observe/log.js';
 import { ClientConnection, type ConnectionHost, type ConnectionLimits } from './client-connection.js';
-import { ConnectionCap } from './connection-cap.js';
+import { ConnectionCap, TOO_MANY_CONNECTIONS } from './connection-cap.js';
+import { type DoorTls, TlsEntrance } from './door-tls.js';
+import { sayLast } from './last-words.js';
 
 /** How often connections are checked against their time limits, wall milliseconds: what Node does with its own. */
 const CHECK_MS = 1000;
@@ -12,6 +16,9 @@ export interface ConnectionsOptions extends Pick<ConnectionHost, 'serverOf' | 'l
   /** Connections that one address may have open; undefined: any number. */
   readonly mostPerAddress: number | undefined;
   readonly wallClock: Clock;
+  /** What `server` speaks TLS with. */
+  readonly tls: DoorTls | undefined;
+  readonly logger: Logger;
 }
 
 /** The clients' connections that Node's HTTP server has not been given. */
@@ -23,24 +30,29 @@ export class ClientConnections implements ConnectionHost {
   private readonly byNode: ReturnType<Server['listeners']>;
   private readonly open = new Set<ClientConnection>();
   private readonly wallClock: Clock;
-  private readonly cap: ConnectionCap | undefined;
+  private readonly entrance: TlsEntrance | undefined;
   private check: Timer | undefined;
   closing = false;
 
   /** Sees the connections of `server` before it does. */
   constructor(
     private readonly server: Server,
-    { limits, mostPerAddress, serverOf, late, wallClock }: ConnectionsOptions,
+    { limits, mostPerAddress, serverOf, late, wallClock, tls, logger }: ConnectionsOptions,
   ) {
     this.limits = limits;
     this.serverOf = serverOf;
     this.late = late;
     this.wallClock = wallClock;
-    this.cap = mostPerAddress === undefined ? undefined : new ConnectionCap(mostPerAddress, wallClock);
     this.keepAlive = `Connection: keep-alive\r\nKeep-Alive: timeout=${Math.floor(limits.keepAliveMs / 1000)}\r\n`;
-    this.byNode = server.listeners('connection');
-    server.removeAllListeners('connection');
-    server.on('connection', (socket: Socket) => this.accept(socket));
+    const cap = new ConnectionCap(mostPerAddress);
+    const accepted = tls ? 'secureConnection' : 'connection';
+    this.byNode = server.listeners(accepted);
+    server.removeAllListeners(accepted);
+    if (tls) this.entrance = new TlsEntrance(server as TlsServer, tls, (socket) => cap.admits(socket), logger);
+    server.on(accepted, (socket: Socket) => {
+      if (tls || cap.admits(socket)) this.accept(socket);
+      else this.refuse(socket);
+    });
   }
 
   nowMs(): number {
@@ -65,6 +77,7 @@ export class ClientConnections implements ConnectionHost {
 
   /** Has one been taken in of whose first request nothing has come? Its client cannot know that the door is shut. */
   get anyNew(): boolean {
+    if (this.entrance?.anyNew) return true;
     for (const connection of this.open) if (connection.state === 'new') return true;
     return false;
   }
@@ -76,10 +89,15 @@ export class ClientConnections implements ConnectionHost {
   closeAll(): void {
     this.check?.cancel();
     for (const connection of this.open) connection.socket.destroy();
+    this.entrance?.closeAll();
+  }
+
+  private refuse(socket: Socket): void {
+    socket.on('error', () => {});
+    sayLast(socket, TOO_MANY_CONNECTIONS, this.wallClock);
   }
 
   private accept(socket: Socket): void {
-    if (this.cap && !this.cap.admits(socket)) return;
     this.open.add(new ClientConnection(socket, this));
     this.checkSoon();
   }

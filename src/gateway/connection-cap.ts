@@ -1,8 +1,6 @@
 import type { Socket } from 'node:net';
-import type { Clock } from '../model/clock.js';
-import { sayLast } from './last-words.js';
 
-/** Told once on the socket, in the form of the API; a client library waits and tries again. */
+/** Told once, in the form of the API; a client library waits and tries again. */
 const BODY = JSON.stringify({
   error: {
     message: 'Too many connections from this address. Close some, or use those that are open.',
@@ -11,7 +9,8 @@ const BODY = JSON.stringify({
     code: 'too_many_connections',
   },
 });
-const REFUSAL =
+/** The answer to a connection that is refused. */
+export const TOO_MANY_CONNECTIONS =
   'HTTP/1.1 429 Too Many Requests\r\nConnection: close\r\nRetry-After: 1\r\nContent-Type: application/json\r\n' +
   `Content-Length: ${Buffer.byteLength(BODY)}\r\n\r\n${BODY}`;
 
@@ -22,22 +21,16 @@ const REFUSAL =
 export class ConnectionCap {
   private readonly open = new Map<string, number>();
 
-  /** @param most Connections that one address may have open. */
-  constructor(
-    private readonly most: number,
-    private readonly wallClock: Clock,
-  ) {}
+  /** @param most Connections that one address may have open; undefined: any number. */
+  constructor(private readonly most: number | undefined) {}
 
   /** False when it is refused: what it asks must not be taken in. */
   admits(socket: Socket): boolean {
-    const { open } = this;
+    const { open, most } = this;
+    if (most === undefined) return true;
     const address = socket.remoteAddress ?? '';
     const count = open.get(address) ?? 0;
-    if (count >= this.most) {
-      socket.on('error', () => {});
-      sayLast(socket, REFUSAL, this.wallClock);
-      return false;
-    }
+    if (count >= most) return false;
     open.set(address, count + 1);
     socket.once('close', () => {
       const left = open.get(address)! - 1;

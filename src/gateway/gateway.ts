@@ -1,11 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import {
-  createServer,
-  type IncomingHttpHeaders,
-  type IncomingMessage,
-  type Server,
-  type ServerResponse,
-} from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo, ListenOptions, Socket } from 'node:net';
 import type { Scheduling } from '../bus/contract.js';
 import { WallClock } from '../bus/wall-clock.js';
@@ -22,10 +16,12 @@ import { ClientConnections } from './client-connections.js';
 import type { GatewayConfig } from './config.js';
 import type { GatewayContext } from './context.js';
 import { ConversationIndex } from './conversation-index.js';
+import { doorServer } from './door-server.js';
+import type { DoorTls } from './door-tls.js';
 import { Exchange } from './exchange.js';
 import { inboundRequestId } from './headers.js';
 import { IDENTITY_SOURCES } from './identity.js';
-import { InboundRequest } from './inbound-request.js';
+import type { InboundRequest } from './inbound-request.js';
 import { KeyRing } from './keys.js';
 import { sayLast } from './last-words.js';
 import { answerLocally } from './local-routes.js';
@@ -58,6 +54,8 @@ export interface GatewayOptions {
   readonly wallClock?: Clock;
   /** What a sentence embedder says of last messages. */
   readonly textVectors?: TextVectors | undefined;
+  /** The door speaks TLS with it; absent: none. */
+  readonly tls?: DoorTls | undefined;
 }
 
 /** The running front door. */
@@ -81,8 +79,6 @@ export interface Gateway {
 
 /** How often open requests are checked against their time limits, wall milliseconds: the precision of every limit. */
 const SWEEP_MS = 100;
-/** Bytes of an answer that may wait for the client before its engine is stopped: as much as one read brings at most, of which Node would hold a quarter. */
-const HIGH_WATER_BYTES = 64 * 1024;
 /** When the door is shut, what those who have just come in have to say what they came for, wall milliseconds: a packet that was lost on the way is sent again by then. */
 const NEWCOMERS_MS = 1000;
 /** After the drain time, how long the last error events may take to reach their clients. */
@@ -104,6 +100,7 @@ type Configured = Pick<GatewayContext, 'config' | 'keys' | 'policies'>;
 class HttpGateway implements Gateway {
   private readonly context: GatewayContext & { -readonly [Name in keyof Configured]: Configured[Name] };
   private readonly server: Server;
+  private readonly secure: boolean;
   private readonly connections: ClientConnections;
   private readonly open = new OpenList<Exchange>();
   /** Ids of open requests that clients chose; ours are unique by themselves. */
@@ -118,7 +115,7 @@ class HttpGateway implements Gateway {
   private onIdle: (() => void) | undefined;
 
   constructor(options: GatewayOptions) {
-    const { config, scheduling, clock, logger, metrics, textVectors, wallClock = new WallClock() } = options;
+    const { config, scheduling, clock, logger, metrics, textVectors, tls, wallClock = new WallClock() } = options;
     this.context = {
       ...{ scheduling, clock, wallClock, logger, metrics, textVectors },
       ...configured(config),
@@ -131,20 +128,8 @@ class HttpGateway implements Gateway {
       responses: new ResponseHomes(),
     };
     const { timeouts } = config;
-    this.server = createServer({
-      IncomingMessage: InboundRequest,
-      maxHeaderSize: config.headerLimitBytes,
-      headersTimeout: timeouts.requestHeadersMs,
-      requestTimeout: timeouts.requestBodyMs,
-      keepAliveTimeout: timeouts.keepAliveMs,
-      connectionsCheckingInterval: 1000,
-      highWaterMark: HIGH_WATER_BYTES,
-      noDelay: true,
-      keepAlive: true,
-      keepAliveInitialDelay: 30_000,
-    });
-    // `headerLimitBytes` is the bound; beyond a count Node would drop headers without a word.
-    this.server.maxHeadersCount = 0;
+    this.server = doorServer(config, tls);
+    this.secure = tls !== undefined;
     this.connections = new ClientConnections(this.server, {
       limits: {
         headerBytes: config.headerLimitBytes,
@@ -153,7 +138,7 @@ class HttpGateway implements Gateway {
         keepAliveMs: timeouts.keepAliveMs,
       },
       mostPerAddress: config.maxConnectionsPerAddress,
-      wallClock: this.context.wallClock,
+      ...{ wallClock, tls, logger },
       serverOf: (head) => this.serverOf(head),
       late: (socket) => answerBrokenRequest({ code: 'ERR_HTTP_REQUEST_TIMEOUT' }, socket, this.context.wallClock),
     });
@@ -171,7 +156,7 @@ class HttpGateway implements Gateway {
     const address = this.server.address() as AddressInfo | null;
     if (!address) throw new Error('the gateway does not listen');
     const host = address.family === 'IPv6' ? `[${address.address}]` : address.address;
-    return `http://${host}:${address.port}`;
+    return `${this.secure ? 'https' : 'http'}://${host}:${address.port}`;
   }
 
   get openRequests(): number {

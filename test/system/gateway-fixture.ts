@@ -18,6 +18,7 @@ import {
   DEFAULT_GATEWAY_CONFIG,
   type Gateway,
   type GatewayConfig,
+  type GatewayOptions,
   type GatewayTimeouts,
 } from '../../src/gateway/index.js';
 import type { SloClass, Stage, StageOutcome } from '../../src/model/stage.js';
@@ -153,6 +154,7 @@ export interface RigOptions {
   readonly config?: Partial<Omit<GatewayConfig, 'timeouts'>> & { readonly timeouts?: Partial<GatewayTimeouts> };
   readonly upstreamModel?: string;
   readonly logLines?: (line: string) => void;
+  readonly tls?: GatewayOptions['tls'];
 }
 
 /** A gateway in front of a scripted engine, with fake levels between them. */
@@ -200,7 +202,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
       ...(logLines ? { destination: { write: logLines } } : {}),
     }),
     metrics,
-    textVectors: options.textVectors,
+    ...{ textVectors: options.textVectors, tls: options.tls },
   });
   await gateway.listen(0, '127.0.0.1');
   const rig: Rig = {

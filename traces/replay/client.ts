@@ -1,4 +1,4 @@
-import { type Dispatcher, Pool } from 'undici';
+import { type buildConnector, type Dispatcher, Pool } from 'undici';
 import type { StageRecord } from '../../sim/report/types.js';
 import type { Clock } from '../../src/model/clock.js';
 import { limitAbove } from '../limit.js';
@@ -9,6 +9,8 @@ import type { StageRequest } from './scheduler.js';
 export interface StageClientOptions {
   /** Base URL of the endpoint, with or without `/v1`. */
   readonly target: string;
+  /** How to connect to it, where it speaks TLS with a certificate of its own authority. */
+  readonly connect?: buildConnector.BuildOptions | undefined;
   readonly clock: Clock;
   /** Clock time at which the run began; all record times count from it. */
   readonly startedMs: number;
@@ -36,7 +38,12 @@ export class StageClient {
     const url = new URL(options.target);
     this.path = `${url.pathname.replace(/\/+$/, '').replace(/\/v1$/, '')}/v1/chat/completions`;
     // Timeouts are the scheduler's business: it knows emulated time, undici only knows wall time.
-    this.pool = new Pool(url.origin, { headersTimeout: 0, bodyTimeout: 0, pipelining: 1 });
+    this.pool = new Pool(url.origin, {
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      pipelining: 1,
+      connect: options.connect ?? {},
+    });
   }
 
   async send(stage: StageRequest): Promise<StageRecord> {

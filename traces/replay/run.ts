@@ -3,7 +3,7 @@ import type { Clock } from '../../src/model/clock.js';
 import { MaestroError } from '../../src/model/error.js';
 import type { TraceRow } from '../schema.js';
 import { groupWorkflows, type TraceWorkflow } from '../workflow.js';
-import { StageClient } from './client.js';
+import { StageClient, type StageClientOptions } from './client.js';
 import { type ReplayProgress, ReplayScheduler } from './scheduler.js';
 
 export type { ReplayProgress } from './scheduler.js';
@@ -13,6 +13,7 @@ export interface ReplayOptions {
   readonly trace: Iterable<TraceRow> | AsyncIterable<TraceRow>;
   /** Base URL of an OpenAI-compatible endpoint. */
   readonly target: string;
+  readonly connect?: StageClientOptions['connect'];
   /** All times are measured on it; give a clock with the scale of the target. */
   readonly clock: Clock;
   /** The trace's arrivals, think and tool times pass so many times faster (default 1); deadlines stay. */
@@ -57,7 +58,7 @@ export async function runReplay(options: ReplayOptions): Promise<ReplayResult> {
   const workflows = arrivalOrder(groupWorkflows(rows)).slice(0, options.limitWorkflows);
   const startedMs = options.clock.nowMs();
   const client = new StageClient({
-    target: options.target,
+    ...{ target: options.target, connect: options.connect },
     clock: options.clock,
     startedMs,
     defaultMaxTokens: options.defaultMaxTokens ?? DEFAULT_MAX_TOKENS,

@@ -1,9 +1,9 @@
 import { X509Certificate } from 'node:crypto';
-import { readFileSync, statSync } from 'node:fs';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import { buildConnector } from 'undici';
+import { RenewedFiles, readPem } from '../../bus/renewed-files.js';
 import type { Clock } from '../../model/clock.js';
-import { MaestroError, unreadableFile } from '../../model/error.js';
+import { MaestroError } from '../../model/error.js';
 
 /** Files in PEM form with which connections to engines at `https://` URLs are made. */
 export interface TlsFiles {
@@ -14,52 +14,27 @@ export interface TlsFiles {
   readonly key?: string | undefined;
 }
 
-/** New certificates are looked for at most so often, wall milliseconds. Tools that renew them do so hours before the old ones end. */
-const LOOK_EVERY_MS = 10_000;
-
 /** How connections to engines prove who is at either end. Files that change are read again, so that renewed certificates need no restart. */
 export class EngineTls {
-  private current: Credentials;
-  private versions = '';
-  private lookedMs: number;
+  private readonly credentials: RenewedFiles<Credentials>;
 
   /**
    * @param onStale Told when files that have changed cannot be used; the former ones go on.
    * @throws MaestroError where a file cannot be read, or does not hold what it should.
    */
-  constructor(
-    private readonly files: TlsFiles,
-    private readonly clock: Clock,
-    private readonly onStale: (error: MaestroError) => void,
-  ) {
-    this.current = readCredentials(files);
-    this.versions = versionsOf(files);
-    this.lookedMs = clock.nowMs();
+  constructor(files: TlsFiles, clock: Clock, onStale: (error: MaestroError) => void) {
+    const { ca, cert, key } = files;
+    this.credentials = new RenewedFiles([ca, cert, key], () => readCredentials(files), clock, onStale);
   }
 
   /** For the next connection. */
   context(): SecureContext {
-    return this.credentials().context;
+    return this.credentials.current().context;
   }
 
   /** The certificate that engines are shown, in words; undefined where none is. */
   shown(): string | undefined {
-    return this.credentials().shown;
-  }
-
-  private credentials(): Credentials {
-    const nowMs = this.clock.nowMs();
-    if (nowMs - this.lookedMs < LOOK_EVERY_MS) return this.current;
-    this.lookedMs = nowMs;
-    try {
-      const versions = versionsOf(this.files);
-      if (versions === this.versions) return this.current;
-      this.current = readCredentials(this.files);
-      this.versions = versions;
-    } catch (thrown) {
-      this.onStale(MaestroError.from(thrown));
-    }
-    return this.current;
+    return this.credentials.current().shown;
   }
 }
 
@@ -104,9 +79,9 @@ interface Credentials {
 
 function readCredentials({ ca, cert, key }: TlsFiles): Credentials {
   const pems = {
-    ...(ca === undefined ? {} : { ca: read(ca, 'the certificates that sign those of engines (ca)') }),
-    ...(cert === undefined ? {} : { cert: read(cert, 'the certificate that engines are shown (cert)') }),
-    ...(key === undefined ? {} : { key: read(key, 'the private key of that certificate (key)') }),
+    ...(ca === undefined ? {} : { ca: readPem(ca, 'the certificates that sign those of engines (ca)') }),
+    ...(cert === undefined ? {} : { cert: readPem(cert, 'the certificate that engines are shown (cert)') }),
+    ...(key === undefined ? {} : { key: readPem(key, 'the private key of that certificate (key)') }),
   };
   try {
     return { context: createSecureContext(pems), shown: cert === undefined ? undefined : inWords(cert, pems.cert!) };
@@ -123,26 +98,4 @@ function readCredentials({ ca, cert, key }: TlsFiles): Credentials {
 function inWords(path: string, pem: Buffer): string {
   const { validFrom, validTo } = new X509Certificate(pem);
   return `${path}, valid from ${validFrom} to ${validTo}`;
-}
-
-function read(path: string, what: string): Buffer {
-  let pem: Buffer;
-  try {
-    pem = readFileSync(path);
-  } catch (cause) {
-    throw unreadableFile(path, what, cause);
-  }
-  // OpenSSL takes a file of authorities without any certificate for one that trusts nobody.
-  if (pem.includes('-----BEGIN ')) return pem;
-  throw new MaestroError('invalid_request', `The file ${path} should hold ${what} in PEM form, and does not.`);
-}
-
-/** Changes whenever a file does. A file that is being replaced may be missing for a moment. */
-function versionsOf(files: TlsFiles): string {
-  return [files.ca, files.cert, files.key]
-    .map((path) => {
-      const stat = path === undefined ? undefined : statSync(path, { throwIfNoEntry: false });
-      return stat ? `${stat.ino}:${stat.mtimeMs}:${stat.size}` : '';
-    })
-    .join(' ');
 }
