@@ -20,6 +20,20 @@ const key = z.strictObject({
     .positive()
     .exactOptional()
     .describe('Requests that its tenant may have open at once, queued or running; more are refused with 429.'),
+  requestsPerMinute: z
+    .int()
+    .positive()
+    .exactOptional()
+    .describe(
+      'Requests of its tenant in a minute. So many may come at once, and come back evenly; more are refused with 429. Answers tell what is left (`x-ratelimit-remaining-requests` and its like).',
+    ),
+  tokensPerMinute: z
+    .int()
+    .positive()
+    .exactOptional()
+    .describe(
+      'The same of tokens: those of prompts count when a request comes, those of answers when they have been written.',
+    ),
   template: identifier().exactOptional().describe('Template of its workflows that name none.'),
 });
 

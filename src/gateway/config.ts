@@ -14,6 +14,9 @@ export interface ApiKey {
   readonly defaultClass?: string | undefined;
   /** Requests that its tenant may have open at once. Absent: any number. */
   readonly maxOpenRequests?: number | undefined;
+  /** Requests, and tokens of prompts and answers, that its tenant may use in a minute. Absent: any number. */
+  readonly requestsPerMinute?: number | undefined;
+  readonly tokensPerMinute?: number | undefined;
 }
 
 /** Defaults of one kind of workflow. */

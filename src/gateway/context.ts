@@ -8,6 +8,7 @@ import type { GatewayConfig } from './config.js';
 import type { ConversationIndex } from './conversation-index.js';
 import type { KeyRing } from './keys.js';
 import type { ParameterPolicies } from './parameter-policy.js';
+import type { RateLimits } from './rate-limits.js';
 import type { ResponseHomes } from './response-homes.js';
 import type { RoomPool } from './room-pool.js';
 import type { TenantPlaces } from './tenant-places.js';
@@ -32,6 +33,7 @@ export interface GatewayContext {
   /** Room for open requests and their bodies. */
   readonly budget: QueueBudget;
   readonly places: TenantPlaces;
+  readonly rates: RateLimits;
   readonly rooms: RoomPool;
   readonly responses: ResponseHomes;
   /** What a sentence embedder says of last messages; undefined where none is asked. */

@@ -15,6 +15,7 @@ import { bodyTooLarge, checkHeaders, type Intake, takeIn } from './intake.js';
 import { scanBody } from './json-scan.js';
 import { takeRoom } from './open-room.js';
 import { nobodyListens, ownShortage } from './own-shortage.js';
+import type { RateMeter } from './rate-limits.js';
 import { readBody } from './read-body.js';
 import type { InferenceRoute, PathIdentity } from './routes.js';
 import { submitUnderstood } from './text-vector.js';
@@ -57,6 +58,7 @@ export class Exchange implements StageListener, UpstreamSink, AnswerWatch {
   private held: HeldAnswer | undefined;
   private reservedBytes: number | undefined;
   private place: string | undefined;
+  private rates: RateMeter | undefined;
 
   constructor(
     private readonly context: GatewayContext,
@@ -80,7 +82,9 @@ export class Exchange implements StageListener, UpstreamSink, AnswerWatch {
     try {
       const key = this.context.keys.authenticate(req.headers);
       const announcedBytes = checkHeaders(req, bodyLimitBytes);
+      this.rates = this.context.rates.meter(key);
       this.place = this.context.places.take(key);
+      this.rates?.takeRequest();
       this.reservedBytes = takeRoom(this.context.budget, announcedBytes, undefined);
       readBody(req, announcedBytes, bodyLimitBytes, this.context.rooms, {
         wanted: () => this.phase === 'reading',
@@ -120,6 +124,7 @@ export class Exchange implements StageListener, UpstreamSink, AnswerWatch {
   submit(intake: Intake): void {
     const { length } = intake.body;
     if (length !== this.reservedBytes) this.reservedBytes = takeRoom(this.context.budget, length, this.reservedBytes);
+    this.rates?.takePrompt(intake.stage.promptTokens);
     this.intake = intake;
     this.phase = 'queued';
     this.handle = this.context.scheduling.submit(intake.stage, intake.identity.source, this);
@@ -184,6 +189,7 @@ export class Exchange implements StageListener, UpstreamSink, AnswerWatch {
       if (this.call?.errorFirst || !this.beginAnswer(this.quietSinceMs)) return;
       this.handle?.firstToken();
     }
+    if (this.call?.head?.streamed) this.rates?.sawContent(bytes);
     if (this.answer.write(bytes)) return;
     this.call?.pause();
     this.blockedSinceMs = this.context.wallClock.nowMs();
@@ -284,7 +290,9 @@ export class Exchange implements StageListener, UpstreamSink, AnswerWatch {
 
   private maestroHeaders(): string[] {
     const { intake } = this;
-    return maestroHeaders(this.request.requestId, intake?.identity, this.start, intake?.changed);
+    const headers = maestroHeaders(this.request.requestId, intake?.identity, this.start, intake?.changed);
+    this.rates?.addHeaders(headers);
+    return headers;
   }
 
   /** Ends what has taken too long. Called every now and then. */
@@ -381,6 +389,7 @@ export class Exchange implements StageListener, UpstreamSink, AnswerWatch {
     if (facts.promptTokens !== undefined && ending.kind === 'completed' && intake!.scan.mediaCount === 0) {
       context.tokens.observe(intake!.stage.model, intake!.fields.promptBytes, facts.promptTokens);
     }
+    this.rates?.settle(start !== undefined, ending, facts);
     this.outcome = outcomeOf(ending, facts);
     this.handle?.finish(this.outcome);
     const { requestId, route } = this.request;

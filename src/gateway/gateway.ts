@@ -28,6 +28,7 @@ import { answerLocally } from './local-routes.js';
 import { NodeAnswer } from './node-answer.js';
 import { OpenList } from './open-list.js';
 import { ParameterPolicies } from './parameter-policy.js';
+import { RateLimits } from './rate-limits.js';
 import type { PlainHead } from './request-head.js';
 import { ResponseHomes } from './response-homes.js';
 import { RoomPool } from './room-pool.js';
@@ -124,6 +125,7 @@ class HttpGateway implements Gateway {
       tokens: new TokenEstimator(),
       budget: new QueueBudget({ maxCount: config.maxOpenRequests, maxBytes: config.maxOpenBytes }),
       places: new TenantPlaces(),
+      rates: new RateLimits(wallClock, (limit) => metrics.rateLimited(limit)),
       rooms: new RoomPool(),
       responses: new ResponseHomes(),
     };
@@ -150,6 +152,7 @@ class HttpGateway implements Gateway {
 
   reconfigure(config: GatewayConfig): void {
     Object.assign(this.context, configured(config));
+    this.context.rates.keep(config.keys);
   }
 
   get address(): string {

@@ -28,6 +28,7 @@ export const ERROR_TABLE = {
   body_too_large: spec(413, 'invalid_request_error', 'body_too_large', 'RESOURCE_EXHAUSTED', false),
   unsupported_media_type: spec(415, 'invalid_request_error', 'unsupported_media_type', 'INVALID_ARGUMENT', false),
   queue_full: spec(429, 'rate_limit_error', 'queue_full', 'RESOURCE_EXHAUSTED', true),
+  rate_limit_exceeded: spec(429, 'rate_limit_error', 'rate_limit_exceeded', 'RESOURCE_EXHAUSTED', true),
   queue_timeout: spec(429, 'rate_limit_error', 'queue_timeout', 'RESOURCE_EXHAUSTED', true),
   client_closed: spec(499, 'client_closed_request', 'client_closed', 'CANCELLED', false),
   internal: spec(500, 'internal_error', 'internal', 'INTERNAL', false),

@@ -64,6 +64,13 @@ export class GatewayMetrics {
     registers: [this.registry],
   });
 
+  private readonly rateLimits = new Counter({
+    name: 'maestro_rate_limited_total',
+    help: 'Requests refused because their tenant had used what its key allows in a minute, by what that is; when it rises, somebody sends more, or the limit is too low',
+    labelNames: ['limit'],
+    registers: [this.registry],
+  });
+
   private readonly heartbeats = new Counter({
     name: 'maestro_heartbeats_total',
     help: 'Comments in streams that had not begun, and interim responses; when it rises, requests wait long for an engine or in it',
@@ -122,6 +129,11 @@ export class GatewayMetrics {
   /** `cause` and `phase` come from the gateway's own closed sets. */
   upstreamAborted(cause: string, phase: string): void {
     this.upstreamAborts.inc({ cause, phase });
+  }
+
+  /** `limit` comes from the gateway's own closed set. */
+  rateLimited(limit: string): void {
+    this.rateLimits.inc({ limit });
   }
 
   heartbeatSent(): void {

@@ -21,6 +21,7 @@ import {
   type GatewayOptions,
   type GatewayTimeouts,
 } from '../../src/gateway/index.js';
+import type { Clock } from '../../src/model/clock.js';
 import type { SloClass, Stage, StageOutcome } from '../../src/model/stage.js';
 import { createLogger } from '../../src/observe/log.js';
 import type { GatewayMetrics } from '../../src/observe/metrics.js';
@@ -155,6 +156,7 @@ export interface RigOptions {
   readonly upstreamModel?: string;
   readonly logLines?: (line: string) => void;
   readonly tls?: GatewayOptions['tls'];
+  readonly wallClock?: Clock;
 }
 
 /** A gateway in front of a scripted engine, with fake levels between them. */
@@ -202,7 +204,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
       ...(logLines ? { destination: { write: logLines } } : {}),
     }),
     metrics,
-    ...{ textVectors: options.textVectors, tls: options.tls },
+    ...{ textVectors: options.textVectors, tls: options.tls, wallClock: options.wallClock ?? new WallClock() },
   });
   await gateway.listen(0, '127.0.0.1');
   const rig: Rig = {
