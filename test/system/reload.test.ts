@@ -114,3 +114,20 @@ it('a file that is right again is used, and the log keeps to its new level', asy
   expect((await models('the-first-key')).names).toEqual(['llama-3.1-8b']);
   expect(said.slice(before.length)).not.toContain('the config was read again');
 });
+
+it('what a key may use in a minute changes with the file', async () => {
+  const limit = async () => {
+    const answer = await request(`${address}/v1/chat/completions`, {
+      ...{ method: 'POST', body: '{}' },
+      headers: { authorization: 'Bearer the-first-key', 'content-type': 'application/json' },
+    });
+    await answer.body.dump();
+    return answer.headers['x-ratelimit-limit-requests'];
+  };
+  for (const requestsPerMinute of [500, 700, undefined]) {
+    const key = { key: 'the-first-key', tenant: 'a', requestsPerMinute };
+    write({ gateway: { keys: [key] }, observe: { logLevel: 'warn' }, fleet: FLEET });
+    child.kill('SIGHUP');
+    await until('the limit is in force', LIMIT_MS, async () => (await limit()) === requestsPerMinute?.toString());
+  }
+});
