@@ -15,8 +15,7 @@ export const TOO_MANY_CONNECTIONS =
   `Content-Length: ${Buffer.byteLength(BODY)}\r\n\r\n${BODY}`;
 
 /**
- * Refuses connections of an address that has as many as it may, so that one client cannot take them all. Not for a gateway behind a load balancer, whose clients all come from
- * the balancer's address.
+ * Counts the connections of each address, so that one client cannot take them all. Not for a gateway behind a load balancer, whose clients all come from the balancer's address.
  */
 export class ConnectionCap {
   private readonly open = new Map<string, number>();
