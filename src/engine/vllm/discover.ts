@@ -12,6 +12,8 @@ export interface DiscoveredEngine {
   readonly modelNames: readonly string[];
   /** LoRA adapters on that model, by the names under which they are served. */
   readonly adapters: readonly string[];
+  /** Of how many of them the calls of one batch may be (`--max-loras`); undefined when it does not say. */
+  readonly maxLoras: number | undefined;
   /** Path or Hugging Face id of the weights. */
   readonly root: string | undefined;
   readonly llm: LlmSpec | undefined;
@@ -67,6 +69,7 @@ export async function discoverEngine(client: VllmClient): Promise<Reply<Discover
     value: {
       modelNames: base.map(({ id }) => id),
       adapters: adaptersOf(models.value),
+      maxLoras: count(fieldOf(fieldOf(config, 'lora_config'), 'max_loras')),
       root: base[0]?.root,
       llm: recognise(base[0]!),
       version: version.ok ? version.value : undefined,

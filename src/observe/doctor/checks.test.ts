@@ -109,6 +109,7 @@ describe('host', () => {
 const FOUND: DiscoveredEngine = {
   modelNames: ['tiny'],
   adapters: [],
+  maxLoras: undefined,
   root: 'tiny-llama',
   llm: undefined,
   version: '0.29.0',
@@ -146,6 +147,15 @@ describe('engines', () => {
     const findings = checkEngine({ spec, found: { ...FOUND, ...found }, exposedAt });
     expect(brief(findings)).toEqual(expected);
     for (const finding of findings) expect(finding.fix === undefined).toBe(finding.severity === 'ok');
+  });
+
+  it.each([
+    [2, undefined],
+    [1, 'a batch has calls of 1 of its 2 adapters at most; those of others wait inside it'],
+  ])('an engine whose batches may mix %i adapters', (maxLoras, warning) => {
+    const found = { ...FOUND, adapters: ['planner', 'critic'], maxLoras };
+    const findings = checkEngine({ spec, found, exposedAt: [] });
+    expect(findings.find(({ check }) => check === 'adapters')?.message).toBe(warning);
   });
 
   it.each([

@@ -40,6 +40,16 @@ export function checkEngine({ spec, found, exposedAt, launch, hasKey = false, se
       `${spec.url} serves ${[...found.modelNames, ...found.adapters].join(', ')} (vLLM ${found.version ?? '?'})`,
     ),
   ];
+  if (found.maxLoras !== undefined && found.maxLoras < found.adapters.length) {
+    findings.push(
+      warning(
+        'adapters',
+        subject,
+        `a batch has calls of ${found.maxLoras} of its ${found.adapters.length} adapters at most; those of others wait inside it`,
+        'Start it with a larger --max-loras, if the GPU has the memory.',
+      ),
+    );
+  }
   const missing = (spec.adapters ?? []).filter((name) => !found.adapters.includes(name));
   if (missing.length > 0) {
     findings.push(
