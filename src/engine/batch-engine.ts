@@ -318,6 +318,7 @@ function newSequence(request: EngineRequest, outputTokens: number, nowMs: number
     grantStep: -1,
     finishEntry: undefined,
     rank: 0,
+    wantedRank: request.rank,
     previous: undefined,
     next: undefined,
   };

@@ -45,6 +45,8 @@ export interface EngineRequest {
   readonly blockHashes?: readonly (string | number)[];
   /** Requests share blocks only under the same salt. */
   readonly salt?: string;
+  /** The data-parallel rank that runs it, where there are several. Absent: chosen as vLLM does, without a look at prefix caches. */
+  readonly rank?: number | undefined;
 }
 
 export type EngineEvent =

@@ -79,6 +79,24 @@ describe.each([
     expect([...drain(engine).values()].every(({ endMs }) => endMs > 0)).toBe(true);
   });
 
+  it('run a request where it asks to be, however full that rank is', () => {
+    const engine = newEngine(config);
+    for (let index = 0; index < 6; index++) {
+      engine.add({ id: `r${index}`, promptTokens: 100, outputTokens: 20, priority: 0, arrivalMs: 0, rank: 1 }, 0);
+    }
+    add(engine, 'other', 100, 20);
+    const told = drain(engine);
+    expect([...told].filter(([, { rank }]) => rank === 1).map(([id]) => id)).toEqual([
+      'r0',
+      'r1',
+      'r2',
+      'r3',
+      'r4',
+      'r5',
+    ]);
+    expect(told.get('other')?.rank).toBe(0);
+  });
+
   it('refuses two requests of one name, wherever the first is', () => {
     const engine = newEngine(config);
     add(engine, 'a', 100, 10);

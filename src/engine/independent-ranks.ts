@@ -34,7 +34,8 @@ export class IndependentRanks implements Engine {
     if (this.places.has(request.id)) throw new Error(`IndependentRanks: request ${request.id} is already here`);
     this.gather(nowMs);
     // Who is still on the way to a rank counts as waiting there.
-    const place = leastLoaded(this.ranks, (rank) => ({ running: rank.stats().running, waiting: rank.unstarted }));
+    const place =
+      request.rank ?? leastLoaded(this.ranks, (rank) => ({ running: rank.stats().running, waiting: rank.unstarted }));
     this.ranks[place]!.add(request, nowMs);
     this.places.set(request.id, place);
   }

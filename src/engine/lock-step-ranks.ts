@@ -43,10 +43,9 @@ export class LockStepRanks implements EngineScheduler {
   }
 
   enqueue(sequence: Sequence): void {
-    sequence.rank = leastLoaded(this.ranks, ({ runningSize, waitingSize }) => ({
-      running: runningSize,
-      waiting: waitingSize,
-    }));
+    sequence.rank =
+      sequence.wantedRank ??
+      leastLoaded(this.ranks, ({ runningSize, waitingSize }) => ({ running: runningSize, waiting: waitingSize }));
     this.rankOf(sequence).enqueue(sequence);
   }
 

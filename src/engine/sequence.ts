@@ -46,6 +46,8 @@ export interface Sequence {
   finishEntry: HeapEntry<Sequence> | undefined;
   /** Which of the ranks that step together has it. */
   rank: number;
+  /** The rank that was asked for. */
+  readonly wantedRank: number | undefined;
   previous: Sequence | undefined;
   next: Sequence | undefined;
 }

@@ -25,7 +25,7 @@ export interface LiveSequence {
   tokens: number;
   cachedTokens: number;
   queueMs: number;
-  /** The data-parallel rank that computes it, where there are several. */
+  /** The data-parallel rank that computes it, where there are several; before its first token the one that was asked for. */
   rank?: number | undefined;
   firstTokenMs: number | undefined;
   endMs: number | undefined;
@@ -113,6 +113,7 @@ export class EngineLoop {
         arrivalMs: sequence.arrivalMs,
         blockHashes: sequence.blockHashes,
         ...saltOf(sequence),
+        rank: sequence.rank,
       },
       nowMs,
     );

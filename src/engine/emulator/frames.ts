@@ -39,9 +39,9 @@ export type FinishWord = 'stop' | 'length' | 'abort' | 'tool_calls';
 const DONE_FRAME = 'data: [DONE]\n\n';
 
 /** Error frames have spaces after their colons, unlike all others. */
-export function errorFrame(message: string): string {
+export function errorFrame(message: string, type = 'InternalServerError', code = 500): string {
   const text = JSON.stringify(message);
-  return `data: {"error": {"message": ${text}, "type": "InternalServerError", "param": null, "code": 500}}\n\n`;
+  return `data: {"error": {"message": ${text}, "type": "${type}", "param": null, "code": ${code}}}\n\n`;
 }
 
 /** What every API must be able to write of an answer. Frames are whole events; an empty string is nothing. */

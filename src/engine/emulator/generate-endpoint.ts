@@ -7,6 +7,7 @@ import type { Call } from './http.js';
 import { envelope, internalError } from './http-error.js';
 import { MessagesFrames } from './messages-frames.js';
 import { planChoices } from './plan.js';
+import { rankOf, refusesRank } from './rank-header.js';
 import { type ResponsesEcho, ResponsesFrames } from './responses-frames.js';
 
 const ID_PREFIXES: Readonly<Record<AnswerKind, string>> = {
@@ -32,7 +33,8 @@ export function generate(
 ): void {
   const { options, model, loop, ledger, metrics } = context;
   if (context.draining) throw internalError('cannot schedule new futures after shutdown');
-  const request = { ...parsed, priority: priorityOf(call, parsed) };
+  const request = { ...parsed, priority: priorityOf(call, parsed), rank: rankOf(call, parsed) };
+  if (refusesRank(context, call, request)) return;
   refuseWhenFull(context, request);
   const responseId = responseIdOf(call, request);
   const plans = planChoices(request, {

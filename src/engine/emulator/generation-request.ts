@@ -55,6 +55,8 @@ export interface GenerationRequest {
   readonly continuousUsage: boolean;
   readonly streamInterval: number;
   readonly priority: number;
+  /** The data-parallel rank that a header asks for. */
+  readonly rank?: number | undefined;
   readonly requestId: string | undefined;
   readonly cacheSalt: string | undefined;
   readonly seed: number;

@@ -98,6 +98,7 @@ export class Generation implements SequenceListener {
         tokens: 0,
         cachedTokens: 0,
         queueMs: 0,
+        rank: request.rank,
         firstTokenMs: undefined,
         endMs: undefined,
         listener: this,

@@ -405,6 +405,62 @@ describe('data-parallel ranks', () => {
     }
   });
 
+  it('run a call on the rank that a header names, but not one of the Responses API', async () => {
+    const { url, until } = await serve(RANKS);
+    const send = (path: string, body: object, rank: string) =>
+      until(
+        fetch(url + path, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json', 'x-data-parallel-rank': rank },
+          body: JSON.stringify(body),
+        }),
+      );
+    const tokens = async (rank: number) => {
+      const text = await (await fetch(`${url}/metrics`)).text();
+      return Number(text.match(new RegExp(`^vllm:generation_tokens_total\\{engine="${rank}".* (.*)$`, 'm'))?.[1]);
+    };
+    const fields = { max_tokens: 8, ignore_eos: true };
+    for (const rank of ['1', ' 1', '+1', '01'])
+      expect((await send('/v1/chat/completions', chat(fields), rank)).status).toBe(200);
+    const prompt = { model: 'tiny', prompt: 'hello', n: 2, ...fields };
+    expect((await send('/v1/completions', prompt, '1')).status).toBe(200);
+    const message = { model: 'tiny', messages: [{ role: 'user', content: 'hi' }], ...fields };
+    expect((await send('/v1/messages', message, '1')).status).toBe(200);
+    expect([await tokens(0), await tokens(1)]).toEqual([0, 7 * 8]);
+    // What is no integer is ignored, and so are all on another route: then the least loaded, of equals the first.
+    expect((await send('/v1/chat/completions', chat(fields), '1.0')).status).toBe(200);
+    const response = { model: 'tiny', input: 'hi', max_output_tokens: 8, ignore_eos: true };
+    expect((await send('/v1/responses', response, '1')).status).toBe(200);
+    expect(await tokens(1)).toBe(7 * 8);
+  });
+
+  it('refuse a rank that there is not, in a stream after its head', async () => {
+    const { url, until } = await serve(RANKS);
+    const send = async (path: string, body: object, rank = '2') => {
+      const headers = { 'content-type': 'application/json', 'x-data-parallel-rank': rank };
+      const answer = await until(fetch(url + path, { method: 'POST', headers, body: JSON.stringify(body) }));
+      return `${answer.status} ${await answer.text()}`;
+    };
+    const error = {
+      message: 'data_parallel_rank 2 is out of range [0, 2).',
+      type: 'BadRequestError',
+      param: null,
+      code: 400,
+    };
+    expect(await send('/v1/chat/completions', chat({}))).toBe(`400 ${JSON.stringify({ error })}`);
+    expect(await send('/v1/chat/completions', chat({}), '-1')).toContain(
+      'data_parallel_rank -1 is out of range [0, 2).',
+    );
+    const spaced = JSON.stringify({ error }).replaceAll('":', '": ').replaceAll(',"', ', "');
+    expect(await send('/v1/chat/completions', chat({ stream: true }))).toBe(`200 data: ${spaced}\n\ndata: [DONE]\n\n`);
+    const message = { model: 'tiny', messages: [{ role: 'user', content: 'hi' }], max_tokens: 3 };
+    const refusal = { type: 'error', error: { type: 'BadRequestError', message: error.message } };
+    expect(await send('/v1/messages', message)).toBe(`400 ${JSON.stringify(refusal)}`);
+    expect(await send('/v1/messages', { ...message, stream: true })).toMatch(
+      /^200 event: error\ndata: \{"type":"error","error":\{"type":"internal_error","message":"2 validation errors .*"\}\}\n\n$/,
+    );
+  });
+
   it('cannot be had with KV events or on GPUs that they do not divide', () => {
     const resolve = (more: Partial<EmulatorOptions>) => () => resolveModel({ ...RANKS, gpu: 'h100-sxm', ...more });
     const kvEvents = kvEventsConfig({ enable_kv_cache_events: true, publisher: 'zmq', endpoint: 'tcp://*:0' });
