@@ -1,5 +1,6 @@
 import { BaselineRouter } from '../../src/cluster/baseline-router.js';
 import { type DemandingCluster, demandOf } from '../../src/cluster/demand.js';
+import { placeName } from '../../src/cluster/engine-record.js';
 import { LOOK_AGAIN_MS, longestWaitMs, MAX_TRIES, MOST_MOVES } from '../../src/cluster/moving.js';
 import { ClusterRouter } from '../../src/cluster/router.js';
 import type { KeptContext, LeaseUse } from '../../src/model/fleet.js';
@@ -85,8 +86,9 @@ export class SimCluster {
       }
       job.node = node;
       job.engineId = engineId;
+      job.rank = place.rank;
       job.state = 'held';
-      router.sent(job.stage, engineId);
+      router.sent(job.stage, engineId, place.rank);
       if (reservation.kind === 'grant') this.listener.started(job, reservation.lease.coldStartMs);
       else if (place.kind === 'hold') this.limitWait(job, place.waitMs);
       else this.lookAgain(job);
@@ -121,8 +123,9 @@ export class SimCluster {
   }
 
   /** The context of a workflow stays on the engine where its stage has ended. */
-  keep({ node, engineId }: Job, context: KeptContext): void {
+  keep({ node, engineId, rank }: Job, kept: KeptContext): void {
     if (!node || engineId === undefined) return;
+    const context = rank === undefined ? kept : { ...kept, rank };
     node.keep(engineId, context);
     this.router.keep(engineId, context);
     this.router.update(node.view(engineId));
@@ -147,10 +150,10 @@ export class SimCluster {
     // It keeps no run going: a stage that nobody ever lets in would look for ever.
     this.loop.watch(LOOK_AGAIN_MS, () => {
       if (job.state !== 'held' || job.looks !== looks) return;
-      const { stage, prediction, excluded } = job;
+      const { stage, prediction, excluded, rank } = job;
       const node = job.node!;
       const engineId = job.engineId!;
-      if (!this.router.leaves(stage, prediction, engineId, this.loop.nowMs, excluded ?? NONE)) {
+      if (!this.router.leaves(stage, prediction, { engineId, rank }, this.loop.nowMs, excluded ?? NONE)) {
         this.lookAgain(job);
         return;
       }
@@ -166,7 +169,7 @@ export class SimCluster {
     const { engineId, node } = job;
     if (!node || engineId === undefined) return;
     job.excluded ??= new Set();
-    job.excluded.add(engineId);
+    job.excluded.add(placeName(engineId, job.rank));
     this.router.update(node.view(engineId));
   }
 

@@ -5,6 +5,8 @@ import { parseConfig } from '../../src/config/load.js';
 import { toNodeSpecs } from '../../src/config/node-specs.js';
 import { SeededRng } from '../../src/model/rng.js';
 import { randomWorkflows, testScenario } from '../../test/sim-scenario.js';
+import type { TraceRow } from '../../traces/schema.js';
+import { groupWorkflows, type TraceWorkflow } from '../../traces/workflow.js';
 import { EventLoop } from '../event-loop.js';
 import { runSimulation } from '../simulation.js';
 import { type ClosedLoop, runClosedLoop } from '../validate/closed-loop.js';
@@ -58,6 +60,22 @@ function inFleet(fleet: string, { promptTokens, outputTokens, concurrency, short
   return { ttftMs, tpotMs };
 }
 
+/** Workflows of so many calls, each with the prompt of the one before and 1,600 tokens more. */
+function growingTalks(count: number, calls: number, model: string): TraceWorkflow[] {
+  const rows: TraceRow[] = [];
+  for (let talk = 0; talk < count; talk++) {
+    for (let call = 0; call < calls; call++) {
+      rows.push({
+        ...{ request_id: `w${talk}/${call}`, workflow_id: `w${talk}`, model, role: 'agent', template: 'talk' },
+        ...(call > 0 ? { wait_for: [`w${talk}/${call - 1}`], delay: 500 } : { timestamp: 400 * talk }),
+        ...{ input_length: 1_600 * (call + 1), output_length: 60, block_tokens: 16 },
+        hash_runs: [[1_000 * talk, 100 * (call + 1)]],
+      });
+    }
+  }
+  return groupWorkflows(rows);
+}
+
 describe('an engine with data-parallel ranks in a fleet file', () => {
   it('is as fast as validate silicon says of the same ranks', async () => {
     const rows = (await rankedRows()).filter(({ loop }) => loop.concurrency <= 256);
@@ -102,4 +120,34 @@ fleet:
     expect(ended).toHaveLength(60);
     expect(ended.every(({ completed }) => completed)).toBe(true);
   });
+
+  it.each(['qwen3-30b-a3b', 'llama-3.1-8b'])(
+    'finds the contexts of agents on %s where their ranks are chosen, as on as many engines',
+    (model) => {
+      const engine = (id: string, more: string) =>
+        `        - { id: ${id}, model: ${model}, kvMemory: 8GiB, maxModelLen: 32768, sleep: false, ${more} }\n`;
+      const cachedShare = (engines: string, placement: 'maestro' | 'least-loaded' = 'maestro') => {
+        const fleet = `
+fleet:
+  nodes:
+    - id: n
+      gpus: { type: h100-sxm, count: 4 }
+      hostMemory: 256GiB
+      engines:
+${engines}`;
+        const { counters } = runSimulation(testScenario(fleet, growingTalks(40, 5, model), { placement }));
+        expect(counters.left).toBe(0);
+        return counters.cachedTokens / counters.promptTokens;
+      };
+      const ranks = engine('e', 'gpus: [0, 1, 2, 3], dataParallel: 4');
+      const chosen = cachedShare(ranks);
+      // Prompts of 1 to 5 parts, of which the last is new: 10 of 15, had none of them gone elsewhere for its load.
+      expect(chosen).toBeGreaterThan(0.5);
+      expect(cachedShare(engine('e', 'gpus: [0, 1, 2, 3], dataParallel: 4, chooseRank: false'))).toBeLessThan(0.35);
+      // A plain balancer names no rank.
+      expect(cachedShare(ranks, 'least-loaded')).toBeLessThan(0.35);
+      const alone = [0, 1, 2, 3].map((gpu) => engine(`e${gpu}`, `gpus: [${gpu}]`)).join('');
+      expect(chosen).toBeGreaterThan(cachedShare(alone) - 0.05);
+    },
+  );
 });

@@ -13,6 +13,8 @@ export interface EngineWork {
   readonly outputTokens: number;
   readonly priority: number;
   readonly blockHashes: readonly (string | number)[];
+  /** Of its data-parallel ranks, the one that is to do it; undefined where it chooses. */
+  readonly rank?: number | undefined;
 }
 
 export interface EngineListener {
@@ -47,8 +49,8 @@ export class SimEngine {
 
   add(work: EngineWork): void {
     const { nowMs } = this.loop;
-    const { stageId, promptTokens, outputTokens, priority, blockHashes } = work;
-    this.engine.add({ id: stageId, promptTokens, outputTokens, priority, blockHashes, arrivalMs: nowMs }, nowMs);
+    const { stageId, promptTokens, outputTokens, priority, blockHashes, rank } = work;
+    this.engine.add({ id: stageId, promptTokens, outputTokens, priority, blockHashes, rank, arrivalMs: nowMs }, nowMs);
     this.reschedule();
   }
 
@@ -73,6 +75,11 @@ export class SimEngine {
   /** Its KV memory is given back: the prefix cache is lost. Nothing runs when a node puts it to sleep. */
   forgetCache(): void {
     this.engine.resetPrefixCache(true);
+  }
+
+  /** The counters and gauges of each rank, as of the last {@link stats}. */
+  rankStats(): readonly EngineStats[] {
+    return this.engine.rankStats();
   }
 
   /** Brings it to now and returns its counters and gauges. */

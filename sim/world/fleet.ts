@@ -1,3 +1,4 @@
+import type { NodeSpec } from '../../src/model/fleet.js';
 import { SeededRng } from '../../src/model/rng.js';
 import type { NodeConfig } from '../../src/node/config.js';
 import type { EventLoop } from '../event-loop.js';
@@ -14,6 +15,12 @@ export interface SimFleet {
   readonly clusterOf: ReadonlyMap<SimNode, SimCluster>;
   /** Longest context of any engine of a model. */
   readonly maxModelLen: ReadonlyMap<string, number>;
+}
+
+/** Plain balancers know nothing of ranks: each engine chooses for itself. */
+function withoutRanks(spec: NodeSpec): NodeSpec {
+  if (!spec.engines.some(({ chosenRanks }) => chosenRanks)) return spec;
+  return { ...spec, engines: spec.engines.map(({ chosenRanks: _, ...engine }) => engine) };
 }
 
 export function buildFleet(
@@ -37,7 +44,13 @@ export function buildFleet(
       cluster = new SimCluster(clusterId, { links: ways, placement, lookAhead, interactive }, loop, listener);
       clusters.set(clusterId, cluster);
     }
-    const node = new SimNode(spec, nodeConfig, loop, listener, sleepersOf(spec.engines, spec.gpus));
+    const node = new SimNode(
+      placement === 'maestro' ? spec : withoutRanks(spec),
+      nodeConfig,
+      loop,
+      listener,
+      sleepersOf(spec.engines, spec.gpus),
+    );
     cluster.add(node);
     clusterOf.set(node, cluster);
     for (const engine of spec.engines) {

@@ -27,6 +27,7 @@ export interface Job {
   cluster: SimCluster | undefined;
   node: SimNode | undefined;
   engineId: string | undefined;
+  rank: number | undefined;
   order: OrderPlace;
   priority: number;
   excluded: Set<string> | undefined;
@@ -63,6 +64,7 @@ export function newJob(given: Pick<Job, 'stage' | 'context' | 'prediction' | 'ru
     cluster: undefined,
     node: undefined,
     engineId: undefined,
+    rank: undefined,
     order: NO_ORDER,
     priority: 0,
     excluded: undefined,

@@ -195,7 +195,8 @@ export class SimNode {
         this.overflow.windows += 1;
         const { heldKvTokens } = this.manager.gauges(engineId)!;
         if ((usedBlocks / totalBlocks) * view.spec.kvPoolTokens > heldKvTokens) this.overflow.exceeded += 1;
-        const counters = { running, waiting, preemptionsTotal: preemptions, kvUsage, generatedTokens };
+        const ranks = view.ranks && this.engine(engineId).rankStats();
+        const counters = { running, waiting, preemptionsTotal: preemptions, kvUsage, generatedTokens, ranks };
         this.manager.engineEvent({ kind: 'counters', engineId, ...counters }, this.loop.nowMs);
       }
       this.pumpSoon();

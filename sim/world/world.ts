@@ -213,6 +213,7 @@ export class World implements NodeListener, ClusterListener, GlobalListener {
       outputTokens: job.outputTokens,
       priority: job.priority,
       blockHashes: engineBlocks(job.row),
+      rank: job.rank,
     });
   }
 

@@ -67,6 +67,8 @@ export interface StageStart {
   readonly authorization?: string | undefined;
   /** Name under which the engine serves the model. */
   readonly upstreamModel: string;
+  /** Data-parallel rank of the engine that is to run it; undefined where vLLM chooses. */
+  readonly rank?: number | undefined;
   /** Our order as vLLM's `priority` (lower is earlier). */
   readonly priority: number;
   readonly queueMs: number;
@@ -112,6 +114,8 @@ export interface DecisionRecord {
   placement?: PlaceExplanation;
   engineId?: string;
   nodeId?: string;
+  /** Data-parallel rank of the engine, where one was chosen. */
+  rank?: number | undefined;
   queueMs?: number;
   coldStartMs?: number;
   attempts: number;

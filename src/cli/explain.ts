@@ -3,6 +3,7 @@ import { request } from 'undici';
 import type { DecisionRecord } from '../bus/contract.js';
 import { isTlsFailure } from '../engine/vllm/engine-tls.js';
 import { MaestroError, messageOf, systemCodeOf } from '../model/error.js';
+import type { CandidateScore } from '../model/fleet.js';
 import { MiB } from '../model/units.js';
 import { connectToTarget, keyOf, type TargetArguments, withTargetOptions } from './target.js';
 
@@ -93,7 +94,7 @@ export function renderDecision(record: DecisionRecord): string {
   row('queued', record.queueMs === undefined ? 'never left the queue' : seconds(record.queueMs));
   if (record.engineId) {
     const coldStart = record.coldStartMs ? `, waited ${seconds(record.coldStartMs)} for the weights` : '';
-    row('placed', `engine ${record.engineId} on node ${record.nodeId}, attempt ${record.attempts}${coldStart}`);
+    row('placed', `engine ${placeOf(record)} on node ${record.nodeId}, attempt ${record.attempts}${coldStart}`);
   }
   for (const candidate of record.placement?.candidates ?? []) {
     const terms = Object.entries(candidate.terms)
@@ -101,7 +102,7 @@ export function renderDecision(record: DecisionRecord): string {
       .map(([name, ms]) => `${name} ${seconds(ms)}`);
     row(
       '',
-      `${candidate.engineId === record.engineId ? '*' : ' '} ${candidate.engineId}: ${seconds(candidate.totalMs)}${terms.length ? ` = ${terms.join(' + ')}` : ''}`,
+      `${isChosen(candidate, record) ? '*' : ' '} ${placeOf(candidate)}: ${seconds(candidate.totalMs)}${terms.length ? ` = ${terms.join(' + ')}` : ''}`,
     );
   }
   const refusals = Object.entries(record.placement?.refusals ?? {}).filter(([, count]) => count > 0);
@@ -117,6 +118,14 @@ export function renderDecision(record: DecisionRecord): string {
     row('outcome', 'still running');
   }
   return `${lines.join('\n')}\n`;
+}
+
+function placeOf({ engineId = '', rank }: Pick<DecisionRecord, 'engineId' | 'rank'>): string {
+  return rank === undefined ? engineId : `${engineId} rank ${rank}`;
+}
+
+function isChosen(candidate: CandidateScore, { engineId, rank }: DecisionRecord): boolean {
+  return candidate.engineId === engineId && candidate.rank === rank;
 }
 
 function bytesOf({ kvBytes }: DecisionRecord['prediction']): string {

@@ -1,4 +1,4 @@
-import type { EngineRecord } from './engine-record.js';
+import { type EngineRecord, wholeOf } from './engine-record.js';
 import { disturbs, MAX_PASSED, type ModelIndex, type Spared } from './model-index.js';
 import type { PlaceRequest } from './place-request.js';
 import { refusalOf } from './refusals.js';
@@ -17,7 +17,8 @@ export class Candidates {
   ) {}
 
   /**
-   * Engines that pass all filters, each once: those with a warm prefix, the least loaded, and the soonest ready of the sleeping.
+   * Engines that pass all filters, each once: those with a warm prefix, the least loaded, and the soonest ready of the sleeping. Of an engine with ranks
+   * those ranks that do.
    *
    * @param refusals Counts engines by the filter that refused them.
    */
@@ -29,8 +30,9 @@ export class Candidates {
       if (looked.includes(engine)) return false;
       looked.push(engine);
       const refusal = refusalOf(request, engine);
-      if (refusal === undefined) found.push(engine);
-      else refusals[refusal] = (refusals[refusal] ?? 0) + 1;
+      if (refusal !== undefined) refusals[refusal] = (refusals[refusal] ?? 0) + 1;
+      else if (engine.ranks.length === 0) found.push(engine);
+      else for (const rank of engine.ranks) if (refusalOf(request, rank) === undefined) found.push(rank);
       return refusal === undefined;
     };
     const pinned = request.stage.onlyEngineId;
@@ -39,8 +41,8 @@ export class Candidates {
       if (only) look(only);
       return found;
     }
-    if (request.kept) look(request.kept.engine);
-    for (const engine of request.cachedTokens.keys()) look(engine);
+    if (request.kept) look(wholeOf(request.kept.engine));
+    for (const engine of request.cachedTokens.keys()) look(wholeOf(engine));
     let running = 0;
     index.visitLeastLoaded((engine) => {
       if (look(engine)) running += 1;

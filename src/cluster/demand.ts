@@ -13,7 +13,7 @@ export function demandOf(
   stage: Stage,
   { kvTokens }: Prediction,
   { orderKey, keyChange }: OrderPlace,
-  place: Pick<Exclude<PlaceResult, { kind: 'bounce' }>, 'engineId' | 'kvTokens'>,
+  place: Pick<Exclude<PlaceResult, { kind: 'bounce' }>, 'engineId' | 'rank' | 'kvTokens'>,
   { interactiveClasses, epoch }: DemandingCluster,
 ): Demand {
   const { stageId, sloClass, promptTokens, choices } = stage;
@@ -21,6 +21,7 @@ export function demandOf(
     stageId,
     session: sessionOf(stage),
     engineId: place.engineId,
+    rank: place.rank,
     sloClass,
     interactive: interactiveClasses.has(sloClass),
     promptTokens,

@@ -33,7 +33,14 @@ export interface EngineRecord {
   slowness: number;
   /** Changes whenever the engine has lost its prefix cache. */
   cacheGeneration: number;
+  /** Its data-parallel ranks, where we choose between several: stages are then placed on them, and it is their sum. */
+  ranks: readonly EngineRecord[];
+  /** Of a rank: which, and of which engine. */
+  readonly rank?: number;
+  readonly whole?: EngineRecord;
 }
+
+export const NO_RANKS: readonly EngineRecord[] = [];
 
 /** An engine of which a first view has come. */
 export function newEngineRecord(view: EngineView, costs: EngineCosts, leaseTime: LeaseTime): EngineRecord {
@@ -47,6 +54,7 @@ export function newEngineRecord(view: EngineView, costs: EngineCosts, leaseTime:
     leaseTime,
     slowness: 1,
     cacheGeneration: 0,
+    ranks: NO_RANKS,
   };
 }
 
@@ -88,6 +96,16 @@ export function linearCosts(spec: EngineSpec): EngineCosts {
   };
 }
 
+/** The engine itself, be it a rank or not. */
+export function wholeOf(engine: EngineRecord): EngineRecord {
+  return engine.whole ?? engine;
+}
+
+/** Name of an engine, or of one of its ranks, among those that a stage is not to be sent to again. */
+export function placeName(engineId: string, rank: number | undefined): string {
+  return rank === undefined ? engineId : `${engineId}#${rank}`;
+}
+
 export function isRunning(engine: EngineRecord): boolean {
   return engine.view.state === 'running';
 }
@@ -105,9 +123,11 @@ export function isUntouched({ stale, pendingLeases, pendingKvTokens }: EngineRec
   return !stale && pendingLeases === 0 && pendingKvTokens === 0;
 }
 
-/** Has an engine the same place in the index of its model? Of three views for a stage, that of its first token says only how much is left to prefill. */
+/** Has an engine the same place in the index of its model? Sums do not tell of ranks. Of three views for a stage, that of its first token says only how much is left to prefill. */
 export function isAlike(a: EngineView, b: EngineView): boolean {
   return (
+    a.ranks === undefined &&
+    b.ranks === undefined &&
     a.state === b.state &&
     a.leases === b.leases &&
     a.reservedKvTokens === b.reservedKvTokens &&
@@ -125,6 +145,7 @@ export function leasesOf(engine: EngineRecord): number {
 
 /** Stages that may be with the engine, its look-ahead included; of an engine that is not running, the holds it may keep. */
 export function placesOf(engine: EngineRecord, limits: SeatLimits): number {
+  if (engine.ranks.length > 0) return engine.ranks.reduce((sum, rank) => sum + placesOf(rank, limits), 0);
   if (!isRunning(engine)) return Math.max(1, limits.lookAhead);
   return seatsOf(engine, limits) + limits.lookAhead;
 }
@@ -135,14 +156,16 @@ export function seatsOf(engine: EngineRecord, limits: SeatLimits): number {
 
 /** How many more stages the engine would take. */
 export function freePlaces(engine: EngineRecord, limits: SeatLimits): number {
+  if (engine.ranks.length > 0) return engine.ranks.reduce((sum, rank) => sum + freePlaces(rank, limits), 0);
   return Math.max(0, placesOf(engine, limits) - leasesOf(engine));
 }
 
 /**
- * Largest KV demand that the engine could promise now. An engine that has promised nothing takes whatever its pool could ever
+ * Largest KV demand that the engine, or one of its ranks, could promise now. One that has promised nothing takes whatever its pool could ever
  * hold, so that a stage with a generous bound is not kept waiting for memory that does not exist.
  */
 export function freeKvTokens(engine: EngineRecord): number {
+  if (engine.ranks.length > 0) return Math.max(...engine.ranks.map(freeKvTokens));
   const { kvPoolTokens, reservedKvTokens, keptKvTokens = 0 } = engine.view;
   const promised = reservedKvTokens + engine.pendingKvTokens + keptKvTokens;
   return promised === 0 ? Number.POSITIVE_INFINITY : Math.max(0, kvPoolTokens - promised);

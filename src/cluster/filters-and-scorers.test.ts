@@ -43,6 +43,7 @@ function record(view: Partial<EngineView> = {}, more: Partial<EngineRecord> = {}
     stale: false,
     leaseTime: { meanMs: 4_000 },
     cacheGeneration: 0,
+    ranks: [],
     ...more,
   };
 }

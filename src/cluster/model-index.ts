@@ -75,14 +75,16 @@ export class ModelIndex {
     if (!counted?.running || this.openPlaces - counted.places <= leasesOf(engine)) return false;
     const { reservedKvTokens, kvPoolTokens } = engine.view;
     const kvTokens = reservedKvTokens + engine.pendingKvTokens + SPARE_SHARE * kvPoolTokens;
-    return this.roomiest(kvTokens, (other) => other !== engine) !== undefined;
+    // What others have free is told of one rank.
+    return this.roomiest(kvTokens / Math.max(1, engine.ranks.length), (other) => other !== engine) !== undefined;
   }
 
   /** Some running engine can serve the stage, be it full or not: its pool and its context are long enough. */
   runsFor(request: PlaceRequest): boolean {
     if (this.running === 0) return false;
     const kvTokens = request.prediction.kvTokens.bound;
-    for (const [engine, { running }] of this.counted) {
+    for (const [whole, { running }] of this.counted) {
+      const engine = whole.ranks[0] ?? whole;
       if (running && engine.view.kvPoolTokens >= kvTokens && FITS_POOL.passes(request, engine)) return true;
     }
     return false;

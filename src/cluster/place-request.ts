@@ -5,7 +5,7 @@ import type { EngineRecord, SeatLimits } from './engine-record.js';
 export interface PlaceRequest {
   readonly stage: Stage;
   readonly prediction: Prediction;
-  /** Engines that refused or failed this stage. */
+  /** Engines that refused or failed this stage, and ranks that it has waited for in vain, by {@link placeName}. */
   readonly excluded: ReadonlySet<string>;
   readonly limits: SeatLimits;
   /** Prompt tokens that an engine is expected to have cached; engines that are not in it have none. */

@@ -17,6 +17,7 @@ function engine(engineId: string, model = 'model-a'): EngineRecord {
     stale: false,
     leaseTime: { meanMs: 1 },
     cacheGeneration: 0,
+    ranks: [],
   };
 }
 

@@ -7,8 +7,16 @@ import type { PlaceRequest } from './place-request.js';
 /** Why nothing here takes a stage. `too-large` does not change by waiting, the others may. */
 export type BounceReason = 'unknown-model' | 'too-large' | 'no-engine' | 'no-room';
 
-/** The first filter that refuses the engine. */
+/** The first filter that refuses the engine; of one with ranks, all of which are refused, the last of them stands for it. */
 export function refusalOf(request: PlaceRequest, engine: EngineRecord): string | undefined {
+  if (engine.ranks.length > 0) {
+    let refusal: string | undefined;
+    for (const rank of engine.ranks) {
+      refusal = refusalOf(request, rank);
+      if (refusal === undefined) break;
+    }
+    return refusal;
+  }
   for (const filter of ENGINE_FILTERS) if (!filter.passes(request, engine)) return filter.name;
   return undefined;
 }

@@ -239,7 +239,7 @@ describe('an engine that has become far slower than its siblings', () => {
 describe('ClusterRouter.leaves', () => {
   const asleep = { state: 'sleeping', readyInMs: 20_000 } as const;
   const leaves = (views: readonly EngineView[], stage: Partial<Stage> = {}, excluded: string[] = []) =>
-    router(views).leaves(makeStage(stage), PREDICTION, 'n0/here', 0, new Set(excluded));
+    router(views).leaves(makeStage(stage), PREDICTION, { engineId: 'n0/here' }, 0, new Set(excluded));
 
   it('goes where a running engine takes it at once, and is sooner by more than a sleep and a wake', () => {
     expect(leaves([makeView('n0/here', asleep), makeView('n1/there')])).toBe(true);

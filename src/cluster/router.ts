@@ -28,6 +28,7 @@ import { isSpared, ModelIndex } from './model-index.js';
 import { MOVE_MARGIN_MS } from './moving.js';
 import type { PlaceRequest } from './place-request.js';
 import { PrefixIndex, type PrefixLimits } from './prefix.js';
+import { updateRanks } from './rank-record.js';
 import { bounce, bounceAll, refusalOf } from './refusals.js';
 import { QUEUE_WAIT } from './score/queue-wait.js';
 import { ENGINE_SCORERS } from './score/registry.js';
@@ -56,6 +57,12 @@ export const DEFAULT_ROUTER_CONFIG: ClusterRouterConfig = {
   explains: true,
   costs: linearCosts,
 };
+
+/** The engine that holds a stage, and the rank where it has several. */
+interface HeldAt {
+  readonly engineId: string;
+  readonly rank?: number | undefined;
+}
 
 /** Weight of the newest lease in the mean of its model. */
 const LEASE_WEIGHT = 0.05;
@@ -100,6 +107,7 @@ export class ClusterRouter {
     } else if (losesCache(engine.view, view)) engine.cacheGeneration += 1;
     if (engine.view.spec !== view.spec) engine.costs = this.config.costs(view.spec);
     engine.view = view;
+    if (view.ranks || engine.ranks.length > 0) updateRanks(engine);
     if (view.pace !== before?.pace) engine.slowness = this.index(model).pace.slowness(view.pace, engine.costs);
     this.sharing.changed(engine, before);
     const stands = before !== undefined && view.pace === before.pace && isAlike(before, view) && isUntouched(engine);
@@ -149,32 +157,31 @@ export class ClusterRouter {
     const chosen = awaited ?? best;
     // As it was scored, before the stage itself counts there.
     const queueMs = awaited ? QUEUE_WAIT.delayMs(request, awaited.engine) : 0;
-    const { engineId, nodeId } = chosen.engine.view.spec;
-    chosen.engine.pendingLeases += stage.choices ?? 1;
-    const kvTokens = Math.min(prediction.kvTokens.bound, chosen.engine.view.kvPoolTokens);
-    chosen.engine.pendingKvTokens += kvTokens;
-    this.put(chosen.engine);
-    if (!awaited) return { kind: 'place', engineId, nodeId, kvTokens, explanation };
+    const { view, rank } = chosen.engine;
+    const { engineId, nodeId } = view.spec;
+    const kvTokens = Math.min(prediction.kvTokens.bound, view.kvPoolTokens);
+    this.count(chosen.engine, stage.choices ?? 1, kvTokens);
+    if (!awaited) return { kind: 'place', engineId, nodeId, rank, kvTokens, explanation };
     // Worth waiting until the wait alone has cost what starting elsewhere would have cost more.
     const waitMs = best.totalMs - awaited.totalMs + queueMs;
-    return { kind: 'hold', engineId, nodeId, kvTokens, waitMs, explanation };
+    return { kind: 'hold', engineId, nodeId, rank, kvTokens, waitMs, explanation };
   }
 
   /**
-   * Had a stage that is held at the engine better go elsewhere? Where another engine runs that could take it at once, and has it done sooner by a margin: what was expected of the engine when the
+   * Had a stage that is held at the engine better go elsewhere? Where another engine, or rank, runs that could take it at once, and has it done sooner by a margin: what was expected of the engine when the
    * stage was sent there may not have come, and others have got room since.
    */
   leaves(
     stage: Stage,
     prediction: Prediction,
-    engineId: string,
+    { engineId, rank }: HeldAt,
     nowMs: number,
     excluded: ReadonlySet<string> = new Set(),
   ): boolean {
     this.markStale(nowMs);
     const index = this.models.get(stage.model);
-    const held = this.engines.get(engineId);
-    if (!index || !held || index.size < 2) return false;
+    const held = this.placeOf(engineId, rank);
+    if (!index || !held || (index.size < 2 && held.rank === undefined)) return false;
     const request = this.requestOf(stage, prediction, nowMs, excluded);
     // One that runs and could not take it lets it in when a lease has ended.
     const waitMs = isRunning(held) ? held.leaseTime.meanMs : 0;
@@ -184,9 +191,9 @@ export class ClusterRouter {
       .some((engine) => engine !== held && isRunning(engine) && this.score(request, engine).totalMs < latestMs);
   }
 
-  /** A stage has been given to an engine: its prompt will be in the engine's cache. */
-  sent(stage: Stage, engineId: string): void {
-    const engine = this.engines.get(engineId);
+  /** A stage has been given to an engine, and to this rank of it where it has several: its prompt will be in the cache there. */
+  sent(stage: Stage, engineId: string, rank?: number): void {
+    const engine = this.placeOf(engineId, rank);
     if (!engine) return;
     this.prefixes.learn(stage, engine);
     this.kept.returned(stage);
@@ -194,7 +201,7 @@ export class ClusterRouter {
 
   /** The engine keeps the context. */
   keep(engineId: string, context: KeptContext): void {
-    const engine = this.engines.get(engineId);
+    const engine = this.placeOf(engineId, context.rank);
     if (engine) this.kept.keep(engine, context);
   }
 
@@ -228,6 +235,20 @@ export class ClusterRouter {
     const kept = this.kept.find(stage, nowMs);
     const { config } = this;
     return { stage, prediction, excluded, limits: config, cachedTokens, kept, rttMs: config.rttMs };
+  }
+
+  /** Where stages are placed: the rank, or an engine without. */
+  private placeOf(engineId: string, rank: number | undefined): EngineRecord | undefined {
+    const engine = this.engines.get(engineId);
+    return rank === undefined ? engine : (engine?.ranks[rank] ?? engine);
+  }
+
+  /** A stage is there that the engine's view does not show yet. */
+  private count(place: EngineRecord, leases: number, kvTokens: number): void {
+    place.pendingLeases += leases;
+    place.pendingKvTokens += kvTokens;
+    if (place.whole) this.count(place.whole, leases, kvTokens);
+    else this.put(place);
   }
 
   private put(engine: EngineRecord): void {

@@ -5,7 +5,7 @@ import { EngineScore } from './score/engine-score.js';
 /** Candidates that an explanation keeps. */
 const EXPLAINED_CANDIDATES = 8;
 
-/** An engine that could take a stage, and the delay that is expected there. */
+/** An engine, or a rank of one, that could take a stage, and the delay that is expected there. */
 export interface Scored {
   readonly engine: EngineRecord;
   readonly totalMs: number;
@@ -18,7 +18,7 @@ export function explain(scored: readonly Scored[], refusals: Readonly<Record<str
   const candidates: CandidateScore[] = [];
   for (const { engine, delaysMs } of scored) {
     if (!delaysMs || candidates.length === EXPLAINED_CANDIDATES) break;
-    candidates.push(new EngineScore(engine.view.spec, delaysMs));
+    candidates.push(new EngineScore(engine.view.spec, engine.rank, delaysMs));
   }
   return { candidates, refusals };
 }

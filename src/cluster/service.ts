@@ -16,6 +16,7 @@ import type { Prediction, Stage } from '../model/stage.js';
 import type { HoldEnd } from '../node/open-holds.js';
 import type { EngineEndpoint } from '../node/service.js';
 import { type DemandingCluster, demandOf } from './demand.js';
+import { placeName } from './engine-record.js';
 import { LOOK_AGAIN_MS, longestWaitMs, MAX_TRIES, MOST_MOVES } from './moving.js';
 import type { ClusterRouter } from './router.js';
 import { type ModelPresence, ServedModels } from './served-models.js';
@@ -57,11 +58,12 @@ interface Placement {
   readonly prediction: Prediction;
   readonly order: OrderPlace;
   readonly listener: PlacementListener;
-  /** Engines that refused or failed this stage. */
+  /** Engines that refused or failed this stage, and ranks that it has waited for in vain. */
   excluded: ReadonlySet<string>;
   state: 'placing' | 'held' | 'leased';
   node: NodeLink | undefined;
   engineId: string | undefined;
+  rank: number | undefined;
   /** When the lease of a leased one began. */
   leasedAtMs: number;
   explanation: PlaceExplanation;
@@ -141,6 +143,7 @@ export class ClusterService {
       state: 'placing',
       node: undefined,
       engineId: undefined,
+      rank: undefined,
       leasedAtMs: 0,
       explanation: NO_EXPLANATION,
       waitTimer: undefined,
@@ -215,7 +218,8 @@ export class ClusterService {
       }
       placement.node = node;
       placement.engineId = engineId;
-      router.sent(stage, engineId);
+      placement.rank = place.rank;
+      router.sent(stage, engineId, place.rank);
       placement.state = 'held';
       if (reservation.kind === 'grant') this.start(placement, reservation.lease);
       else if (place.kind === 'hold') this.limitWait(placement, place.waitMs);
@@ -263,10 +267,10 @@ export class ClusterService {
     if (placement.moves === MOST_MOVES) return;
     const { clock, router } = this.options;
     placement.waitTimer = clock.after(LOOK_AGAIN_MS, () => {
-      const { node, engineId, stage, prediction, excluded } = placement;
+      const { node, engineId, rank, stage, prediction, excluded } = placement;
       if (placement.state !== 'held' || !node || !engineId) return;
       this.fetchViews();
-      if (!router.leaves(stage, prediction, engineId, clock.nowMs(), excluded)) {
+      if (!router.leaves(stage, prediction, { engineId, rank }, clock.nowMs(), excluded)) {
         this.lookAgain(placement);
         return;
       }
@@ -278,7 +282,8 @@ export class ClusterService {
 
   private leaveEngine(placement: Placement): void {
     placement.waitTimer?.cancel();
-    if (placement.engineId) exclude(placement, placement.engineId);
+    const { engineId, rank } = placement;
+    if (engineId) exclude(placement, placeName(engineId, rank));
   }
 
   private bounce(placement: Placement, reason: string): void {
@@ -309,6 +314,6 @@ export class ClusterService {
 }
 
 /** The set that came with the stage is not ours to change; most stages never need one of their own. */
-function exclude(placement: Placement, engineId: string): void {
-  placement.excluded = new Set(placement.excluded).add(engineId);
+function exclude(placement: Placement, name: string): void {
+  placement.excluded = new Set(placement.excluded).add(name);
 }

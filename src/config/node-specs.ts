@@ -120,6 +120,7 @@ function toEngineSpec(
     url: engine.url ?? urls.get(engine.id) ?? '',
     gpuIndices: engine.gpus,
     ...(engine.dataParallel > 1 ? { dataParallel: engine.dataParallel } : {}),
+    ...(engine.dataParallel > 1 && engine.chooseRank ? { chosenRanks: engine.dataParallel } : {}),
     residueBytes: engine.residueBytes,
     maxNumSeqs: engine.dataParallel * engine.maxNumSeqs,
     ...(tpotMs === undefined ? {} : { tpotMs }),

@@ -64,6 +64,12 @@ const engine = z
       .describe(
         'Data-parallel ranks behind its one address (vLLM `--data-parallel-size`): each has seats, a KV pool and everything but routed experts of its own, on its part of `gpus`.',
       ),
+    chooseRank: z
+      .boolean()
+      .default(true)
+      .describe(
+        'Whether each call is sent to a rank that is chosen for it (header `X-data-parallel-rank`), where its context is; false: vLLM chooses the one with the least to do.',
+      ),
     dtype: z.enum(['bf16', 'fp8', 'int4', 'mxfp4']).default('bf16').describe('Number format of the weights.'),
     kvDtype: z.enum(['bf16', 'fp8']).default('bf16').describe('Number format of the KV cache.'),
     kvMemory: bytes()

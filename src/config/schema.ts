@@ -73,7 +73,7 @@ const scheduling = z
       .int()
       .nonnegative()
       .default(4)
-      .describe('Stages that wait inside an engine beyond its seats, to hide the round trip.'),
+      .describe('Stages that wait inside an engine, or each of its ranks, beyond its seats, to hide the round trip.'),
     queue: queue.describe('Limits of the stages that wait in our queue.'),
     portfolio: portfolio.describe('How the policy `maestro` tunes itself.'),
     starvationBound: duration()

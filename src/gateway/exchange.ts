@@ -160,7 +160,7 @@ export class Exchange implements StageListener, UpstreamSink, AnswerWatch {
       const body = this.bodyFor(start);
       const { req, requestId, route } = this.request;
       const priority = route.priorityHeader ? priorityText(start.priority) : undefined;
-      const headers = upstreamHeaders(req.headers, requestId, start.authorization, priority);
+      const headers = upstreamHeaders(req.headers, requestId, start.authorization, priority, start.rank);
       const { wantsUsage } = this.intake!.fields;
       this.call = new UpstreamCall(this, wantsUsage, this.context.config.maxFrameBytes, route.dialect);
       this.call.send(start, route.upstreamPath, headers, body);

@@ -41,16 +41,18 @@ const DROPPED: ReadonlySet<string> = new Set([
   'set-cookie',
 ]);
 
-/** Headers of the call to the engine, as a flat list of names and values. `priority` where it cannot stand in the body. */
+/** Headers of the call to the engine, as a flat list of names and values. `priority` where it cannot stand in the body, `rank` where we choose the engine's data-parallel rank. */
 export function upstreamHeaders(
   client: IncomingHttpHeaders,
   requestId: string,
   authorization: string | undefined,
   priority: string | undefined,
+  rank: number | undefined,
 ): string[] {
   const headers = ['content-type', 'application/json', 'x-request-id', requestId];
   if (authorization !== undefined) headers.push('authorization', authorization);
   if (priority !== undefined) headers.push('x-vllm-priority', priority);
+  if (rank !== undefined) headers.push('x-data-parallel-rank', String(rank));
   for (const name in client) {
     if (!FORWARDED.has(name)) continue;
     const value = client[name];

@@ -281,6 +281,7 @@ export class GlobalService implements Scheduling {
     record.placement = explanation;
     record.engineId = lease.engineId;
     record.nodeId = lease.nodeId;
+    record.rank = lease.rank;
     // The wait for weights is told apart from the wait for a turn.
     record.queueMs = Math.max(0, nowMs - stage.arrivalMs - lease.coldStartMs);
     record.coldStartMs = lease.coldStartMs;
@@ -289,6 +290,7 @@ export class GlobalService implements Scheduling {
       nodeId: lease.nodeId,
       dataPath: endpoint.dataPath,
       upstreamModel: stage.adapter ?? endpoint.upstreamModel,
+      rank: lease.rank,
       priority: dispatch.priority,
       queueMs: record.queueMs,
       coldStartMs: lease.coldStartMs,
@@ -364,7 +366,7 @@ export class GlobalService implements Scheduling {
     const learned = outcomeOfOneAnswer(stage, settled);
     if (ran) {
       const keep = scheduler.complete(stage.stageId, learned, nowMs);
-      if (keep) job.cluster?.keep(record.nodeId!, record.engineId!, keep);
+      if (keep) job.cluster?.keep(record.nodeId!, record.engineId!, { ...keep, rank: record.rank });
       predictor.observe(stage, context, learned);
     } else {
       scheduler.cancel(stage.stageId, nowMs);

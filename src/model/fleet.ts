@@ -43,8 +43,8 @@ export function isAsleep(state: EngineState | undefined): boolean {
 export type WeightFiles = 'host' | 'disk';
 
 /**
- * One vLLM server, as configured or discovered. Bytes are per GPU. Seats, KV tokens and limits are those of all its data-parallel ranks together: decisions see one
- * engine with one pool.
+ * One vLLM server, as configured or discovered. Bytes are per GPU. Seats, KV tokens and limits are those of all its data-parallel ranks together; each rank has an
+ * equal part of them.
  */
 export interface EngineSpec {
   readonly engineId: string;
@@ -61,6 +61,8 @@ export interface EngineSpec {
   readonly gpuIndices: readonly number[];
   /** Data-parallel ranks, each with seats and a KV pool of its own, in which a request lives. Default 1. */
   readonly dataParallel?: number;
+  /** The same number where each call is sent to a rank of our choice. Absent, or 1: vLLM chooses, and the engine counts as one. */
+  readonly chosenRanks?: number;
   /** Undefined when nothing is known of the model or GPU: seats are then learned and KV is counted in tokens. */
   readonly llm?: LlmSpec;
   readonly gpu?: GpuSpec;
@@ -154,7 +156,14 @@ export interface EngineView {
   readonly enginePreemptions: number;
   /** How fast it writes, as its counters have shown lately. Absent: not seen. */
   readonly pace?: StepReading | undefined;
+  /** What of it is on each rank, where we choose between several; seats and pool are divided evenly. */
+  readonly ranks?: readonly RankView[];
 }
+
+/** One data-parallel rank of an engine; fields as in {@link EngineView}. */
+export type RankView = Pick<EngineView, 'leases' | 'reservedKvTokens' | 'pendingPrefillTokens'> & {
+  readonly keptKvTokens: number;
+};
 
 /** A reading of an engine's counters: a token for each of its sequences took so long. */
 export interface StepReading {
@@ -177,6 +186,8 @@ export interface Demand extends OrderPlace {
   /** What the engine keeps for this session is room for its stage. */
   readonly session?: string;
   readonly engineId: string;
+  /** Data-parallel rank on which it is to run. Absent: any. */
+  readonly rank?: number | undefined;
   readonly sloClass: string;
   readonly interactive: boolean;
   readonly promptTokens: number;
@@ -200,6 +211,8 @@ export interface KeptContext {
   readonly session: string;
   readonly tokens: number;
   readonly untilMs: number;
+  /** The rank that has it, where the engine has several to choose from. */
+  readonly rank?: number | undefined;
 }
 
 /** A promise of a seat and KV memory on an engine. */
@@ -208,6 +221,8 @@ export interface Lease {
   readonly stageId: string;
   readonly engineId: string;
   readonly nodeId: string;
+  /** The data-parallel rank that the call must be sent to. Absent: vLLM chooses. */
+  readonly rank?: number | undefined;
   readonly kvTokens: number;
   readonly epoch: number;
   readonly grantedAtMs: number;
@@ -272,7 +287,9 @@ export type PlaceResult =
       readonly kind: 'place';
       readonly engineId: string;
       readonly nodeId: string;
-      /** KV tokens to promise there: the stage's bound, but never more than the engine's whole pool. */
+      /** Which of its data-parallel ranks, where we choose. */
+      readonly rank?: number | undefined;
+      /** KV tokens to promise there: the stage's bound, but never more than the whole pool, of the rank where there are several. */
       readonly kvTokens: number;
       readonly explanation: PlaceExplanation;
     }
@@ -281,6 +298,7 @@ export type PlaceResult =
       readonly kind: 'hold';
       readonly engineId: string;
       readonly nodeId: string;
+      readonly rank?: number | undefined;
       readonly kvTokens: number;
       readonly waitMs: number;
       readonly explanation: PlaceExplanation;
@@ -291,6 +309,7 @@ export type PlaceResult =
 export interface CandidateScore {
   readonly engineId: string;
   readonly nodeId: string;
+  readonly rank?: number | undefined;
   /** Sum of the terms, milliseconds of expected delay. */
   readonly totalMs: number;
   /** Term by scorer name, milliseconds. */

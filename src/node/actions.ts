@@ -62,6 +62,7 @@ export type EngineLimits = Partial<
     | 'sleepCapable'
     | 'reloadsWeights'
     | 'llm'
+    | 'chosenRanks'
   >
 >;
 
@@ -118,7 +119,11 @@ export interface EngineCounters {
   readonly kvUsage: number;
   /** Tokens written since the start of the process; undefined where it does not say. */
   readonly generatedTokens?: number | undefined;
+  /** The same of each data-parallel rank, where it has several and tells of each. */
+  readonly ranks?: readonly RankCounters[] | undefined;
 }
+
+export type RankCounters = Pick<EngineCounters, 'running' | 'kvUsage' | 'generatedTokens'>;
 
 /** How the moves of an engine are answered, when they are done and when they have failed. */
 export const MOVE_EVENTS = {

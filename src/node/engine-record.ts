@@ -2,9 +2,10 @@ import type { Demand, EngineSpec, EngineView, LeaseUse, WeightFiles } from '../m
 import type { EngineCounters, EngineLimits, FoundLevel, SleepLevel } from './actions.js';
 import type { NodeConfig } from './config.js';
 import { type HostPinning, MoveDurations } from './durations.js';
+import { EngineReservations } from './engine-reservations.js';
 import { HoldQueue, NOT_PAUSED } from './holds.js';
 import { KeptPrefixes } from './kept-prefixes.js';
-import { type HeldLease, KvReservations, type KvUseTotals } from './kv-reservations.js';
+import type { HeldLease, KvUseTotals } from './kv-reservations.js';
 import type { MemoryLedger } from './ledger.js';
 import { MixSeats } from './mix-seats.js';
 import { Pace } from './pace.js';
@@ -27,7 +28,7 @@ const STARVED_READINGS = 2;
 export class EngineRecord {
   readonly residency: EngineResidency;
   readonly durations: MoveDurations;
-  readonly reservations: KvReservations;
+  reservations: EngineReservations;
   readonly holds = new HoldQueue();
   readonly use = new EngineUse();
   readonly kept = new KeptPrefixes();
@@ -85,13 +86,13 @@ export class EngineRecord {
   constructor(
     public spec: EngineSpec,
     readonly config: NodeConfig,
-    totals: KvUseTotals,
-    pooled: PooledBound | undefined,
+    private readonly totals: KvUseTotals,
+    private readonly pooled: PooledBound | undefined,
     pinning: HostPinning,
   ) {
     this.residency = new EngineResidency(config.retry);
     this.durations = new MoveDurations(spec, pinning);
-    this.reservations = new KvReservations(knownKvBytes(spec), totals, pooled);
+    this.reservations = this.newReservations();
     this.mix = new MixSeats(spec);
     this.seatLimit = this.newSeatLimit();
     this.kvLimitTokens = spec.kvPoolTokens;
@@ -110,7 +111,9 @@ export class EngineRecord {
     this.usualLevel = level === 2 ? 2 : 1;
     if (limits) this.spec = { ...this.spec, ...limits };
     this.mix = new MixSeats(this.spec);
-    this.reservations.bytesPerToken = knownKvBytes(this.spec);
+    if (this.reservations.ranks.length === ranksOf(this.spec))
+      this.reservations.bytesPerToken = knownKvBytes(this.spec);
+    else this.newRanks();
     this.seatLimit = this.newSeatLimit();
     this.kvLimitTokens = this.spec.kvPoolTokens;
     this.kvLowered = false;
@@ -181,17 +184,27 @@ export class EngineRecord {
   }
 
   /**
-   * Is there a seat, counting the small look-ahead that hides the round trip, and KV room? A demand of several sequences needs one free seat too, and then takes as many as it
+   * Is there a seat, on the rank of the demand, counting the small look-ahead that hides the round trip, and KV room? A demand of several sequences needs one free seat too, and then takes as many as it
    * has: were it to wait for all of them, those who need one would take each as it comes free.
    */
   fits(demand: Demand): 'fits' | 'seats-full' | 'kv-full' {
-    if (this.reservations.seats >= this.seatLimit.seats + this.config.lookAhead) return 'seats-full';
-    return this.tokensWith(demand) <= this.kvLimitTokens ? 'fits' : 'kv-full';
+    const { ranks } = this.reservations;
+    const { seats } = ranks[demand.rank ?? 0]!;
+    if (seats >= this.seatLimit.seats / ranks.length + this.config.lookAhead) return 'seats-full';
+    return this.tokensWith(demand) <= this.kvLimitTokens / ranks.length ? 'fits' : 'kv-full';
   }
 
-  /** KV tokens that are taken once the stage has been let in. */
+  /** KV tokens that are taken, on the rank of the demand, once the stage has been let in. */
   tokensWith(demand: Demand): number {
-    return this.reservations.reservedWith(demand) + this.kept.tokensBesides(demand.session);
+    const { rank = 0, session } = demand;
+    return this.reservations.ranks[rank]!.reservedWith(demand) + this.kept.tokensBesides(session, rank);
+  }
+
+  /** The demand with a rank that there is, where the engine has several to choose from, and without one where it has not. */
+  ranked(demand: Demand): Demand {
+    const { reservations } = this;
+    const rank = reservations.ranks.length === 1 ? undefined : reservations.rankFor(demand.rank);
+    return rank === demand.rank ? demand : { ...demand, rank };
   }
 
   /** A call that has outgrown what was promised for it was pushed out, and comes in again only where all of it fits. */
@@ -218,7 +231,7 @@ export class EngineRecord {
 
   /** Takes a reading of the engine's counters; returns how many preemptions are new. {@link preemptionsPerMinute} decays with a time constant of a minute. */
   counted(counters: EngineCounters, nowMs: number): number {
-    const { running, waiting, kvUsage, generatedTokens } = counters;
+    const { running, waiting, kvUsage } = counters;
     const { kvPoolTokens } = this.spec;
     this.engineRunning = running;
     this.engineWaiting = waiting;
@@ -226,7 +239,7 @@ export class EngineRecord {
     const starves = running === 0 && waiting > 0 && !this.idle && this.kvLimitTokens < kvPoolTokens;
     this.starvedReadings = starves ? this.starvedReadings + 1 : 0;
     const inUseTokens = Number.isFinite(kvPoolTokens) ? Math.ceil(kvUsage * kvPoolTokens) : undefined;
-    if (inUseTokens !== undefined) this.reservations.read({ inUseTokens, running, generatedTokens }, nowMs);
+    if (inUseTokens !== undefined) this.reservations.read(counters, kvPoolTokens, nowMs);
     this.pace.observe(counters, inUseTokens ?? 0, nowMs);
     if (this.residency.state !== 'running') return 0;
     const fresh = this.seatLimit.observe(counters, this.reservations.seats, nowMs, this.kvLowered);
@@ -244,9 +257,26 @@ export class EngineRecord {
   }
 
   private newSeatLimit(): SeatLimit {
-    const { seatStepMs: stepMs, seatDecrease: decrease, lookAhead } = this.config;
+    const { seatStepMs: stepMs, seatDecrease: decrease } = this.config;
+    const lookAhead = ranksOf(this.spec) * this.config.lookAhead;
     return new SeatLimit(this.mix, { stepMs, decrease, lookAhead });
   }
+
+  /** Others are told apart from now on: what ran on those before has gone with the process. */
+  private newRanks(): void {
+    this.reservations = this.newReservations();
+    this.kept.clear();
+    this.holds.changeDemands((demand) => this.ranked(demand));
+  }
+
+  private newReservations(): EngineReservations {
+    return new EngineReservations(ranksOf(this.spec), knownKvBytes(this.spec), this.totals, this.pooled);
+  }
+}
+
+/** Data-parallel ranks that are told apart. */
+function ranksOf({ chosenRanks = 1 }: EngineSpec): number {
+  return chosenRanks;
 }
 
 /** KV bytes a token of all GPUs of an engine together; undefined where a token is all that is known. */

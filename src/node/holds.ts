@@ -6,7 +6,7 @@ export const NOT_PAUSED = Number.POSITIVE_INFINITY;
 
 /** A stage that waits at its engine. */
 export interface Hold {
-  /** With the place in the order that it has by now. */
+  /** With the place in the order that it has by now, and a rank that there is. */
   demand: Demand;
   readonly reason: HoldReason;
   readonly sinceMs: number;
@@ -38,6 +38,32 @@ export class HoldQueue {
   /** How long all of them have waited together. */
   waitedMs(nowMs: number): number {
     return this.size * nowMs - this.sinceSumMs;
+  }
+
+  /** Seats that those ask for that are for the rank. */
+  seatsOn(rank: number): number {
+    let seats = 0;
+    for (const { order } of this.entries.values()) {
+      const { demand } = order.value;
+      if (demand.rank === rank) seats += demand.sequences ?? 1;
+    }
+    return seats;
+  }
+
+  /** {@link first} of those that are for the rank. There are few, so that they are looked through. */
+  firstOn(rank: number, batchPausedAfter: number): Hold | undefined {
+    let first: HeapEntry<Hold> | undefined;
+    for (const { order } of this.entries.values()) {
+      const { demand } = order.value;
+      if (demand.rank !== rank || (!demand.interactive && order.key > batchPausedAfter)) continue;
+      if (
+        !first ||
+        order.key < first.key ||
+        (order.key === first.key && demand.interactive && !first.value.demand.interactive)
+      )
+        first = order;
+    }
+    return first?.value;
   }
 
   /** The first in the global order, without batch stages later in it than the key after which those are paused. */
@@ -85,6 +111,11 @@ export class HoldQueue {
       this.heapOf(hold).rekey(this.entries.get(hold.demand.stageId)!.order, orderKey);
     }
     return any;
+  }
+
+  /** Every demand becomes what `change` makes of it; its place in the order stays. */
+  changeDemands(change: (demand: Demand) => Demand): void {
+    for (const { order } of this.entries.values()) order.value.demand = change(order.value.demand);
   }
 
   takeFirst(): Hold | undefined {

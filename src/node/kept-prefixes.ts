@@ -8,20 +8,28 @@ export class KeptPrefixes {
   private readonly bySession = new Map<string, KeptContext>();
   /** All together. */
   tokens = 0;
+  /** By data-parallel rank, where there are several; else all in the first. */
+  private readonly rankTokens: number[] = [];
   /** When the first of them is over; Infinity when there is none. */
   dueMs = Number.POSITIVE_INFINITY;
 
   keep(context: KeptContext): void {
     this.drop(context.session);
     this.bySession.set(context.session, context);
-    this.tokens += context.tokens;
+    this.add(context, context.tokens);
     this.dueMs = Math.min(this.dueMs, context.untilMs);
   }
 
-  /** What is kept for everybody but this session. */
-  tokensBesides(session: string | undefined): number {
-    if (this.tokens === 0 || session === undefined) return this.tokens;
-    return this.tokens - (this.bySession.get(session)?.tokens ?? 0);
+  /** What is kept on the rank. */
+  tokensOn(rank: number): number {
+    return this.tokens === 0 ? 0 : (this.rankTokens[rank] ?? 0);
+  }
+
+  /** What is kept on the rank for everybody but this session. */
+  tokensBesides(session: string | undefined, rank: number): number {
+    const tokens = this.tokensOn(rank);
+    const own = tokens === 0 || session === undefined ? undefined : this.bySession.get(session);
+    return own && (own.rank ?? 0) === rank ? tokens - own.tokens : tokens;
   }
 
   /** The session is back, or not expected any more. */
@@ -30,7 +38,7 @@ export class KeptPrefixes {
     const kept = this.bySession.get(session);
     if (!kept) return;
     this.bySession.delete(session);
-    this.tokens -= kept.tokens;
+    this.add(kept, -kept.tokens);
   }
 
   /** Drops what is over by now; true when anything was. */
@@ -49,6 +57,12 @@ export class KeptPrefixes {
   clear(): void {
     this.bySession.clear();
     this.tokens = 0;
+    this.rankTokens.length = 0;
     this.dueMs = Number.POSITIVE_INFINITY;
+  }
+
+  private add({ rank = 0 }: KeptContext, tokens: number): void {
+    this.tokens += tokens;
+    this.rankTokens[rank] = (this.rankTokens[rank] ?? 0) + tokens;
   }
 }

@@ -30,6 +30,8 @@ export function emptyKvTotals(): KvUseTotals {
 /** A lease with what its end needs to know. */
 export interface HeldLease {
   readonly lease: Lease;
+  /** Where it is counted. */
+  readonly account: KvReservations;
   readonly demand: Demand;
   readonly promptTokens: number;
   readonly maxKvTokens: number;
@@ -50,7 +52,7 @@ const FEW_LEASES = 8;
 /** A call that has run for so long has its prompt in memory: where an answer is not streamed, its first token is not seen. */
 const PREFILL_MS = 5_000;
 
-/** The leases of one engine in sums: seats taken, KV tokens held, prompts not yet prefilled. What is held is an entry here, not memory in vLLM. */
+/** The leases of one engine, or of one of its data-parallel ranks, in sums: seats taken, KV tokens held, prompts not yet prefilled. What is held is an entry here, not memory in vLLM. */
 export class KvReservations {
   leases = 0;
   /** Sequences that all leases have running at once, by which engines count. */
@@ -137,6 +139,7 @@ export class KvReservations {
     const moments = this.momentsOf(demand);
     const held: HeldLease = {
       lease,
+      account: this,
       demand,
       moments,
       promptTokens: demand.promptTokens,

@@ -33,6 +33,7 @@ export class Leases {
       leaseId: `${stageId}~${this.issued++}`,
       stageId,
       engineId: record.spec.engineId,
+      rank: demand.rank,
       nodeId: this.nodeId,
       kvTokens,
       epoch,

@@ -16,6 +16,7 @@ import type { HostPinning } from './durations.js';
 import { isElastic, wantsToGrow } from './elastic.js';
 import { EngineRecord } from './engine-record.js';
 import { holdAnswer } from './estimate.js';
+import type { Hold } from './holds.js';
 import { emptyKvTotals } from './kv-reservations.js';
 import { Leases } from './leases.js';
 import { MemoryLedger } from './ledger.js';
@@ -98,11 +99,11 @@ export class NodeManager {
    * Asks for a seat and KV room. A stage has at most one promise here: the same demand again gets the same answer, a demand for another engine
    * replaces the earlier promise.
    */
-  reserve(demand: Demand, nowMs: number): ReserveResult {
+  reserve(asked: Demand, nowMs: number): ReserveResult {
     this.nowMs = nowMs;
-    const { stageId, engineId } = demand;
-    if (demand.epoch < this.epoch) return refuse(engineId, 'stale-epoch');
-    this.epoch = demand.epoch;
+    const { stageId, engineId } = asked;
+    if (asked.epoch < this.epoch) return refuse(engineId, 'stale-epoch');
+    this.epoch = asked.epoch;
     const record = this.engines.get(engineId);
     if (!record) return refuse(engineId, 'unknown-engine');
     const held = this.leases.of(stageId);
@@ -111,17 +112,19 @@ export class NodeManager {
       this.release(stageId, {}, nowMs);
     }
     const heldAt = this.heldAt.get(stageId);
-    if (heldAt === record) return holdAnswer(this.reclaim, record, demand, nowMs);
+    if (heldAt === record) return holdAnswer(this.reclaim, record, record.ranked(asked), nowMs);
     if (heldAt) this.cancel(stageId, nowMs);
 
     record.asked(nowMs);
+    const demand = record.ranked(asked);
     const { state } = record.residency;
     if (state === 'down') return refuse(engineId, 'engine-down');
     if (state === 'failed' || record.cordoned) return refuse(engineId, 'engine-failed');
-    if (demand.kvTokens > record.spec.kvPoolTokens) return refuse(engineId, 'too-large');
+    if (demand.kvTokens > record.spec.kvPoolTokens / record.reservations.ranks.length)
+      return refuse(engineId, 'too-large');
     const paused = !demand.interactive && demand.orderKey > record.batchPausedAfter;
     if (state === 'running' && !paused && record.fits(demand) === 'fits') {
-      const first = record.holds.first(record.batchPausedAfter);
+      const first = firstHold(record, demand.rank);
       if (!first || demand.orderKey < first.demand.orderKey) {
         return { kind: 'grant', lease: this.grant(record, demand, 0) };
       }
@@ -156,7 +159,7 @@ export class NodeManager {
     const held = this.leases.of(stageId);
     if (!held) return;
     const record = this.engines.get(held.lease.engineId)!;
-    record.reservations.firstToken(held);
+    held.account.firstToken(held);
     this.engineViews.changed(record);
   }
 
@@ -166,7 +169,7 @@ export class NodeManager {
     const held = this.leases.take(id);
     if (!held) return;
     const record = this.engines.get(held.lease.engineId)!;
-    record.reservations.end(held, use, nowMs);
+    held.account.end(held, use, nowMs);
     record.leaseEnded(held, use, nowMs);
     if (record.holds.size > 0) this.mayGrant(record);
     this.engineViews.changed(record);
@@ -338,11 +341,17 @@ export class NodeManager {
     this.grantable.push(record);
   }
 
-  /** Grants held stages in order; the first that does not fit stops the line, so that it is not overtaken for ever. */
   private grantHolds(record: EngineRecord): void {
     if (record.residency.state !== 'running') return;
+    const ranks = record.reservations.ranks.length;
+    if (ranks === 1) this.grantLine(record, undefined);
+    else for (let rank = 0; rank < ranks; rank++) this.grantLine(record, rank);
+  }
+
+  /** Grants held stages, of one rank where the engine has several, in order; the first that does not fit stops the line, so that it is not overtaken for ever. */
+  private grantLine(record: EngineRecord, rank: number | undefined): void {
     for (let granted = false; ; granted = true) {
-      const hold = record.holds.first(record.batchPausedAfter);
+      const hold = firstHold(record, rank);
       if (!hold || record.fits(hold.demand) !== 'fits') {
         // Its limit was moved for the one that has just started; the next may want more.
         if (granted && wantsToGrow(record)) this.residency.planDueMs = this.nowMs;
@@ -373,6 +382,10 @@ export class NodeManager {
       this.actions.push({ kind: 'release-hold', stageId, engineId: record.spec.engineId, reason });
     }
   }
+}
+
+function firstHold({ holds, batchPausedAfter }: EngineRecord, rank: number | undefined): Hold | undefined {
+  return rank === undefined ? holds.first(batchPausedAfter) : holds.firstOn(rank, batchPausedAfter);
 }
 
 function refuse(engineId: string, reason: RefuseReason): ReserveResult {

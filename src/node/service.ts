@@ -249,8 +249,9 @@ export class NodeService {
 
   private engineMetrics(engineId: string, metrics: EngineMetrics): void {
     const { running, waiting, preemptionsTotal = 0, kvUsage = 0, generationTokensTotal: generatedTokens } = metrics;
+    const { ranks } = metrics;
     if (running !== undefined && waiting !== undefined) {
-      this.event({ kind: 'counters', engineId, running, waiting, preemptionsTotal, kvUsage, generatedTokens });
+      this.event({ kind: 'counters', engineId, running, waiting, preemptionsTotal, kvUsage, generatedTokens, ranks });
     }
     this.tellTelemetry();
     this.tellHostMemory(HOST_MEMORY_EVERY_MS);

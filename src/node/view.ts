@@ -1,5 +1,5 @@
 import { clear } from '../model/clear.js';
-import type { EngineView } from '../model/fleet.js';
+import type { EngineView, RankView } from '../model/fleet.js';
 import { isElastic, slackBytes, tokensOf } from './elastic.js';
 import type { EngineRecord } from './engine-record.js';
 import { estimateReadiness } from './estimate.js';
@@ -75,7 +75,7 @@ function buildView(context: ReclaimContext, record: EngineRecord, nowMs: number)
     seats: record.seatLimit.seats,
     leases: reservations.seats + record.holds.seats,
     // The margin may grow under leases that are out; what the pool has not cannot be held.
-    reservedKvTokens: Math.min(reservations.shownTokens, spec.kvPoolTokens),
+    reservedKvTokens: shownTokens(record),
     keptKvTokens: record.kept.tokens,
     kvPoolTokens: promisableTokens(context, record),
     readyInMs: cordoned ? Number.POSITIVE_INFINITY : readyInMs,
@@ -85,5 +85,23 @@ function buildView(context: ReclaimContext, record: EngineRecord, nowMs: number)
     engineWaiting: record.engineWaiting ?? 0,
     enginePreemptions: record.preemptionsPerMinute(nowMs),
     pace: record.pace.shortest,
+    ...(reservations.ranks.length > 1 ? { ranks: rankViews(record) } : {}),
   };
+}
+
+function rankViews(record: EngineRecord): RankView[] {
+  const { ranks } = record.reservations;
+  return ranks.map((reservations, rank) => ({
+    leases: reservations.seats + record.holds.seatsOn(rank),
+    reservedKvTokens: Math.min(reservations.shownTokens, record.spec.kvPoolTokens / ranks.length),
+    keptKvTokens: record.kept.tokensOn(rank),
+    pendingPrefillTokens: reservations.pendingPrefillTokens,
+  }));
+}
+
+/** Of each rank at most its part of the pool. */
+function shownTokens({ reservations: { ranks }, spec }: EngineRecord): number {
+  let tokens = 0;
+  for (const rank of ranks) tokens += Math.min(rank.shownTokens, spec.kvPoolTokens / ranks.length);
+  return tokens;
 }

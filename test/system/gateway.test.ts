@@ -112,6 +112,16 @@ describe('what the engine gets', () => {
   });
 });
 
+describe('an engine with data-parallel ranks', () => {
+  it('is told the rank that was chosen, and not the one that a client names', async () => {
+    const { startOf } = rig.scheduling;
+    rig.scheduling.startOf = (stage) => ({ ...startOf(stage), rank: 0 });
+    await postChat(rig, chatBody(), { 'x-data-parallel-rank': '3' });
+    rig.scheduling.startOf = startOf;
+    expect(rig.received[0]!.req.headers['x-data-parallel-rank']).toBe('0');
+  });
+});
+
 describe('the openai client', () => {
   const client = (headers: Record<string, string> = {}) =>
     new OpenAI({ baseURL: `${rig.url}/v1`, apiKey: 'anything', maxRetries: 0, defaultHeaders: headers });

@@ -12,6 +12,7 @@ export class EngineScore implements CandidateScore {
 
   constructor(
     { engineId, nodeId }: EngineSpec,
+    readonly rank: number | undefined,
     private readonly delaysMs: readonly number[],
   ) {
     this.engineId = engineId;
@@ -26,7 +27,7 @@ export class EngineScore implements CandidateScore {
   }
 
   toJSON(): CandidateScore {
-    const { engineId, nodeId, totalMs, terms } = this;
-    return { engineId, nodeId, totalMs, terms };
+    const { engineId, nodeId, rank, totalMs, terms } = this;
+    return { engineId, nodeId, ...(rank === undefined ? {} : { rank }), totalMs, terms };
   }
 }

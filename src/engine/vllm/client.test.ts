@@ -191,6 +191,20 @@ describe('discoverEngine', () => {
     expect(found).toMatchObject({ ok: true, value: { dataParallelRanks: 2, kvPoolTokens: 8192, maxNumSeqs: 8 } });
   });
 
+  it('chooses ranks where the server has as many as the configuration says, or where nothing else is known of it', async () => {
+    const { client } = await connect();
+    const found = await discoverEngine(client);
+    if (!found.ok) throw new Error(found.failure.message);
+    const ranks = (dataParallelRanks: number, spec: object = {}) =>
+      discoveredLimits({ ...found.value, dataParallelRanks }, { ...unknownEngineSpec('e1', 'n1', 'u'), ...spec });
+    const configured = { model: 'tiny', dataParallel: 2 };
+    expect(ranks(2, { ...configured, chosenRanks: 2 }).chosenRanks).toBe(2);
+    for (const others of [1, 4]) expect(ranks(others, { ...configured, chosenRanks: 2 }).chosenRanks).toBe(1);
+    expect('chosenRanks' in ranks(2, configured)).toBe(false);
+    expect(ranks(4).chosenRanks).toBe(4);
+    expect('chosenRanks' in ranks(1)).toBe(false);
+  });
+
   it('takes the KV bytes of a token from the architecture that it recognises', async () => {
     const { client } = await connect();
     const found = await discoverEngine(client);

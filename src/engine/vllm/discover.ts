@@ -127,7 +127,15 @@ export function discoveredLimits(found: DiscoveredEngine, spec: EngineSpec): Par
     ...(spec.llm || llm === undefined ? {} : { llm, kvBytesPerToken: kvBytesOf(llm, found, spec) }),
     sleepCapable: wanted && found.devMode,
     ...(reloadsWeights === undefined ? {} : { reloadsWeights }),
+    ...chosenRanks(found, spec),
   };
+}
+
+/** A rank that a server has not is answered with 400, so it chooses itself where it has other ranks than the configuration says. */
+function chosenRanks({ dataParallelRanks }: DiscoveredEngine, { model, chosenRanks }: EngineSpec): Partial<EngineSpec> {
+  if (model === '') return dataParallelRanks > 1 ? { chosenRanks: dataParallelRanks } : {};
+  if (chosenRanks === undefined) return {};
+  return { chosenRanks: chosenRanks === dataParallelRanks ? chosenRanks : 1 };
 }
 
 /** KV bytes a token and GPU; those of all GPUs of its rank together where it is not known which the engine has. */

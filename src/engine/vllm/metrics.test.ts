@@ -29,10 +29,30 @@ process_start_time_seconds 1.7e+09
       kvUsage: 0.75,
       progress: 157,
       generationTokensTotal: 100,
+      ranks: [
+        { running: 3, kvUsage: 0.25, generatedTokens: 100 },
+        { running: 4, kvUsage: 0.75, generatedTokens: 0 },
+      ],
       sleepGauge: 'level-1',
       processStartSeconds: 1.7e9,
       cacheConfig: { kvPoolTokens: 300, ranks: 2 },
     });
+  });
+
+  it('tells of each rank, also where one has run nothing and so has no gauges, in the order of the ranks', () => {
+    const config = 'block_size="16",num_gpu_blocks="20",kv_cache_size_tokens="150"';
+    const page = `
+vllm:num_requests_running{engine="1",model_name="m"} 2.0
+vllm:kv_cache_usage_perc{engine="1",model_name="m"} 0.5
+vllm:generation_tokens_total{engine="1",model_name="m"} 30.0
+vllm:generation_tokens_total{engine="0",model_name="m"} 0.0
+vllm:cache_config_info{engine="1",${config}} 1.0
+`;
+    expect(readEngineMetrics(page).ranks).toBeUndefined();
+    expect(readEngineMetrics(`${page}vllm:cache_config_info{engine="0",${config}} 1.0\n`).ranks).toEqual([
+      { running: 0, kvUsage: 0, generatedTokens: 0 },
+      { running: 2, kvUsage: 0.5, generatedTokens: 30 },
+    ]);
   });
 
   it('reads what it needs out of a page of a megabyte, and nothing else of it', () => {

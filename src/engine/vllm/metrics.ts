@@ -10,10 +10,19 @@ export interface EngineMetrics {
   /** Grows whenever the engine does anything: steps, prompt and generated tokens. */
   readonly progress: number | undefined;
   readonly generationTokensTotal: number | undefined;
+  /** Of each data-parallel rank, in their order, where there are several. */
+  readonly ranks: readonly RankMetrics[] | undefined;
   /** vLLM's sleep gauge. It lies after a partial wake or a second sleep: ask `/is_sleeping` before acting on it. */
   readonly sleepGauge: 'awake' | 'level-1' | 'level-2' | undefined;
   readonly processStartSeconds: number | undefined;
   readonly cacheConfig: CacheConfig | undefined;
+}
+
+export interface RankMetrics {
+  readonly running: number;
+  /** 0 to 1. */
+  readonly kvUsage: number;
+  readonly generatedTokens: number;
 }
 
 export interface CacheConfig {
@@ -64,16 +73,35 @@ export function readEngineMetrics(text: string): EngineMetrics {
     kvUsage: kvUsage === undefined ? undefined : Math.min(1, kvUsage),
     progress: parts.length > 0 ? parts.reduce((all, part) => all + part, 0) : undefined,
     generationTokensTotal: sum(GENERATION_TOKENS),
+    ranks: readRanks(samples),
     sleepGauge: readSleepGauge(samples.get(SLEEP_STATE)),
     processStartSeconds: sum(PROCESS_START),
     cacheConfig: readCacheConfig(samples.get(CACHE_CONFIG)),
   };
 }
 
+/** A rank that has not run anything yet has no gauges (seen on 0.29.0 with several API servers). */
+function readRanks(samples: ReadonlyMap<string, readonly Sample[]>): RankMetrics[] | undefined {
+  const count = samples.get(CACHE_CONFIG)?.length ?? 0;
+  if (count < 2) return undefined;
+  const ranks: RankMetrics[] = [];
+  for (let rank = 0; rank < count; rank++) {
+    const of = (name: string) => samples.get(name)?.find(({ labels }) => labels['engine'] === String(rank))?.value ?? 0;
+    const [running, kvUsage, generatedTokens] = [of(RUNNING), of(KV_USAGE), of(GENERATION_TOKENS)];
+    if (!isSane(running) || !isSane(kvUsage) || !isSane(generatedTokens)) return undefined;
+    ranks.push({ running, kvUsage: Math.min(1, kvUsage), generatedTokens });
+  }
+  return ranks;
+}
+
+function isSane(value: number): boolean {
+  return value >= 0 && value <= SANE_LIMIT;
+}
+
 function total(samples: readonly Sample[] | undefined, combine: (a: number, b: number) => number): number | undefined {
   let result: number | undefined;
   for (const { value } of samples ?? []) {
-    if (!(value >= 0 && value <= SANE_LIMIT)) return undefined;
+    if (!isSane(value)) return undefined;
     result = result === undefined ? value : combine(result, value);
   }
   return result;
