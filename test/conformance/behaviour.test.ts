@@ -289,6 +289,38 @@ describe.each(TARGETS)('behaviour: %s', (name, open) => {
     expect(usage.prompt_tokens).toBeLessThan(10);
   });
 
+  it(
+    'runs a call on the data-parallel rank that a header names, and refuses one that it has not',
+    options,
+    async ({ skip }) => {
+      needs(skip);
+      const written = async (): Promise<Map<string, number>> => {
+        const { body } = await ask(target, 'GET', '/metrics');
+        const series = body.matchAll(/^vllm:generation_tokens_total\{engine="(\d+)".* (\S+)$/gm);
+        return new Map([...series].map(([, rank, tokens]) => [rank!, Number(tokens)]));
+      };
+      const before = await written();
+      const ranks = before.size;
+      const named = (rank: number, stream: boolean) =>
+        send(completion({ max_tokens: 3, stream }), { 'X-data-parallel-rank': String(rank) }).end();
+      for (let rank = 0; rank < ranks; rank++) {
+        for (const stream of [true, false]) expect((await named(rank, stream)).text).toContain('200 OK');
+      }
+      const each = new Map([...before].map(([rank, tokens]) => [rank, tokens + 6]));
+      let now = await written();
+      while (target.real && sum(now) < sum(each)) now = await written();
+      expect(now).toEqual(each);
+      const message = `data_parallel_rank ${ranks} is out of range [0, ${ranks}).`;
+      const refused = await named(ranks, false);
+      expect(refused.text).toContain('400 Bad Request');
+      expect(refused.text).toContain(
+        `{"error":{"message":"${message}","type":"BadRequestError","param":null,"code":400}}`,
+      );
+      const error = `{"error": {"message": "${message}", "type": "BadRequestError", "param": null, "code": 400}}`;
+      expect((await named(ranks, true)).frames).toEqual([error, '[DONE]']);
+    },
+  );
+
   it('closes idle connections by itself, after several requests on one', options, async ({ skip }) => {
     needs(skip);
     const { hostname, port } = new URL(target.url);
@@ -304,3 +336,7 @@ describe.each(TARGETS)('behaviour: %s', (name, open) => {
     expect(received.match(/HTTP\/1\.1 200/g)).toHaveLength(2);
   });
 });
+
+function sum(counts: ReadonlyMap<string, number>): number {
+  return [...counts.values()].reduce((all, count) => all + count, 0);
+}
