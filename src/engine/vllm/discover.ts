@@ -133,7 +133,7 @@ export function discoveredLimits(found: DiscoveredEngine, spec: EngineSpec): Par
 
 /** A rank that a server has not is answered with 400, so it chooses itself where it has other ranks than the configuration says. */
 function chosenRanks({ dataParallelRanks }: DiscoveredEngine, { model, chosenRanks }: EngineSpec): Partial<EngineSpec> {
-  if (model === '') return dataParallelRanks > 1 ? { chosenRanks: dataParallelRanks } : {};
+  if (model === '') return { chosenRanks: dataParallelRanks };
   if (chosenRanks === undefined) return {};
   return { chosenRanks: chosenRanks === dataParallelRanks ? chosenRanks : 1 };
 }

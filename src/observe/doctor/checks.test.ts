@@ -174,11 +174,21 @@ describe('engines', () => {
     ['fewer than the config says', [0, 1], 2, {}, 'Set `dataParallel: 1`'],
     ['on fewer GPUs', [0, 1, 2, 3], 2, { dataParallelRanks: 2 }, 'Correct `gpus`'],
     ['of which only the URL is known', [], undefined, { dataParallelRanks: 2 }, undefined],
+    ['without GPUs, as the config says', [], 2, { dataParallelRanks: 2 }, undefined],
+    ['without GPUs, more than the config says', [], 2, { dataParallelRanks: 4 }, 'Set `dataParallel: 4`'],
   ])('data-parallel ranks %s', (_name, gpuIndices, dataParallel, found, fix) => {
     const ranked = { ...spec, gpuIndices, ...(dataParallel ? { dataParallel } : {}) };
     const findings = checkEngine({ spec: ranked, found: { ...FOUND, ...found }, exposedAt: [] });
     const warnings = findings.filter(({ severity }) => severity === 'warning');
     expect(warnings.map((warning) => warning.fix)).toEqual(fix === undefined ? [] : [expect.stringContaining(fix)]);
+  });
+
+  it('says what becomes of ranks that would be chosen', () => {
+    const ranked = { ...spec, gpuIndices: [0, 1], dataParallel: 2, chosenRanks: 2 };
+    const [warned] = checkEngine({ spec: ranked, found: FOUND, exposedAt: [] }).filter(
+      ({ check }) => check === 'ranks',
+    );
+    expect(warned?.message).toContain('until they agree, vLLM chooses the rank of each call');
   });
 
   it('an engine with development endpoints on another host is exposed by that alone, unless it asks for certificates', async () => {

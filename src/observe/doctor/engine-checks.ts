@@ -138,15 +138,17 @@ function checkUnreachable(
 /** An engine of which only the URL is known is taken as it is. */
 function checkRanks(
   subject: string,
-  { gpuIndices, dataParallel = 1 }: EngineSpec,
+  { gpuIndices, dataParallel = 1, chosenRanks }: EngineSpec,
   { dataParallelRanks: ranks, tensorParallelSize }: DiscoveredEngine,
 ): Finding[] {
-  if (gpuIndices.length === 0) return [];
+  if (gpuIndices.length === 0 && dataParallel === 1) return [];
   if (ranks !== dataParallel) {
     const fix = `Set \`dataParallel: ${ranks}\`, or start it with --data-parallel-size ${dataParallel}.`;
-    return [warning('ranks', subject, `it has ${counted(ranks)}, the config says ${dataParallel}`, fix)];
+    const meanwhile = chosenRanks ? '; until they agree, vLLM chooses the rank of each call' : '';
+    return [warning('ranks', subject, `it has ${counted(ranks)}, the config says ${dataParallel}${meanwhile}`, fix)];
   }
-  if (ranks === 1 || !tensorParallelSize || tensorParallelSize * ranks === gpuIndices.length) return [];
+  if (ranks === 1 || !tensorParallelSize || gpuIndices.length === 0) return [];
+  if (tensorParallelSize * ranks === gpuIndices.length) return [];
   return [
     warning(
       'gpus',
