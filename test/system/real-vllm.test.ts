@@ -67,9 +67,9 @@ describe.each(TARGETS)('Maestro in front of %s', { timeout: TIMEOUT_MS }, (_name
       vllmUrls: engines.urls,
       port: 0,
     });
-    // A busy server does not answer the first look in time.
-    while (!served.scheduling.models().every(({ engines, enginesUp }) => engines === enginesUp && engines > 0))
-      await new Promise((resolve) => setTimeout(resolve, 50));
+    // A busy server does not answer the first look in time; until it does, nobody knows its model.
+    const up = () => served.scheduling.fleet().engines.every(({ state }) => state === 'running');
+    while (!up()) await new Promise((resolve) => setTimeout(resolve, 50));
     const [only] = served.scheduling.models();
     model = only!.name;
     contextTokens = only!.maxModelLen;
