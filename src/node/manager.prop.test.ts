@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { Lease } from '../model/fleet.js';
 import { nextInt, SeededRng } from '../model/rng.js';
 import { GiB } from '../model/units.js';
 import type { NodeAction } from './actions.js';
@@ -26,14 +27,20 @@ class RandomBody {
   wakes = 0;
   limits = 0;
   fromHost = 0;
+  onRanks = 0;
 
-  constructor(seed: number, hostGiB: number, elastic: boolean) {
+  constructor(
+    seed: number,
+    hostGiB: number,
+    elastic: boolean,
+    private readonly ranked: boolean,
+  ) {
     this.rng = new SeededRng(seed);
     const spec = testNode(
       [
         testEngine('a', { weightsFolder: '/shared', ...kvOf(20, elastic) }),
         testEngine('b', { weightGiB: 40, weightsFolder: '/b', ...kvOf(30, elastic) }),
-        testEngine('c', { gpuIndices: [1], kvPoolTokens: 700, weightsFolder: '/shared' }),
+        testEngine('c', { gpuIndices: [1], weightsFolder: '/shared', ...poolOf(ranked) }),
         testEngine('tp2', { gpuIndices: [0, 1], weightGiB: 35, kvGiB: 30, weightsFolder: '/tp2' }),
       ],
       { hostMemoryBytes: (hostGiB + STAGING_GIB) * GiB, staging: { folder: '/ram', memoryBytes: STAGING_GIB * GiB } },
@@ -74,11 +81,13 @@ class RandomBody {
   private reserve(engineId: string): void {
     const stageId = `s${this.stages++}`;
     const kvTokens = 100 + nextInt(this.rng, 700);
-    const demand = testDemand(stageId, engineId, { kvTokens, orderKey: nextInt(this.rng, 1000) });
+    // The router may not have heard yet which ranks there are.
+    const rank = this.ranked ? [undefined, 0, 1, 2][nextInt(this.rng, 4)] : undefined;
+    const demand = testDemand(stageId, engineId, { kvTokens, orderKey: nextInt(this.rng, 1000), rank });
     const answer = this.manager.reserve(demand, this.nowMs);
     if (answer.kind === 'grant') {
       this.phases.set(stageId, 'leased');
-      this.checkRuns(engineId);
+      this.checkRuns(answer.lease);
     } else if (answer.kind === 'hold') this.phases.set(stageId, 'held');
   }
 
@@ -130,7 +139,9 @@ class RandomBody {
   private start(engineId: string): void {
     const level = nextInt(this.rng, 3) as 0 | 1 | 2;
     if (!this.manager.ledger.canStart(engineId, level)) return;
-    this.manager.engineEvent({ kind: 'engine-up', engineId, level }, this.nowMs);
+    // Its next process may have other ranks than the one before.
+    const limits = this.ranked && engineId === 'c' ? { chosenRanks: 1 + nextInt(this.rng, 2) } : {};
+    this.manager.engineEvent({ kind: 'engine-up', engineId, level, limits }, this.nowMs);
   }
 
   private kill(engineId: string): void {
@@ -150,7 +161,7 @@ class RandomBody {
         this.phases.set(stageId, action.kind === 'grant' ? 'leased' : 'ended');
         if (action.kind === 'grant') {
           this.grants++;
-          this.checkRuns(action.lease.engineId);
+          this.checkRuns(action.lease);
         }
         continue;
       }
@@ -179,8 +190,10 @@ class RandomBody {
     return this.manager.view(engineId)!.reservedKvTokens;
   }
 
-  private checkRuns(engineId: string): void {
-    const { state } = this.manager.view(engineId)!;
+  private checkRuns({ engineId, rank }: Lease): void {
+    const { state, ranks } = this.manager.view(engineId)!;
+    if (ranks ? !(rank! < ranks.length) : rank !== undefined) throw new Error(`granted on rank ${rank}`);
+    if (rank !== undefined) this.onRanks++;
     // A later effect of the same tick may have begun to empty it: it is awake, and waits for this lease too.
     if (state !== 'running' && state !== 'draining') throw new Error(`granted on an engine that is ${state}`);
   }
@@ -199,8 +212,19 @@ class RandomBody {
     if (stats.holds !== held || stats.leases !== leased) throw new Error('the books differ from the answers given');
     for (const view of this.manager.views()) {
       if (view.reservedKvTokens > view.kvPoolTokens) throw new Error('more KV was promised than there is');
+      const { ranks } = view;
+      if (!ranks) continue;
+      if (ranks.some(({ reservedKvTokens }) => reservedKvTokens > view.kvPoolTokens / ranks.length))
+        throw new Error('more KV was promised on a rank than it has');
+      if (ranks.reduce((sum, { leases }) => sum + leases, 0) !== view.leases)
+        throw new Error('the ranks differ from their sum');
     }
   }
+}
+
+/** A pool that few calls fill; with ranks, each of them has as much. */
+function poolOf(ranked: boolean) {
+  return ranked ? { kvPoolTokens: 1_400, dataParallel: 2, chosenRanks: 2 } : { kvPoolTokens: 700 };
 }
 
 /** Pools of 10 000 tokens, fixed or such that most of it can be lent. */
@@ -215,21 +239,29 @@ describe('NodeManager, random bodies', () => {
     let wakes = 0;
     let limits = 0;
     let fromHost = 0;
+    let onRanks = 0;
     fc.assert(
-      fc.property(fc.nat(), fc.integer({ min: 10, max: 300 }), fc.boolean(), (seed, hostGiB, elastic) => {
-        const body = new RandomBody(seed, hostGiB, elastic);
-        for (let step = 0; step < 150; step++) body.step();
-        body.finish();
-        const stats = body.manager.stats();
-        expect([stats.leases, stats.holds]).toEqual([0, 0]);
-        for (const view of body.manager.views()) {
-          expect(view).toMatchObject({ leases: 0, reservedKvTokens: 0, pendingPrefillTokens: 0 });
-        }
-        grants += body.grants;
-        wakes += body.wakes;
-        limits += body.limits;
-        fromHost += body.fromHost;
-      }),
+      fc.property(
+        fc.nat(),
+        fc.integer({ min: 10, max: 300 }),
+        fc.boolean(),
+        fc.boolean(),
+        (seed, hostGiB, elastic, ranked) => {
+          const body = new RandomBody(seed, hostGiB, elastic, ranked);
+          for (let step = 0; step < 150; step++) body.step();
+          body.finish();
+          const stats = body.manager.stats();
+          expect([stats.leases, stats.holds]).toEqual([0, 0]);
+          for (const view of body.manager.views()) {
+            expect(view).toMatchObject({ leases: 0, reservedKvTokens: 0, pendingPrefillTokens: 0 });
+          }
+          grants += body.grants;
+          wakes += body.wakes;
+          limits += body.limits;
+          fromHost += body.fromHost;
+          onRanks += body.onRanks;
+        },
+      ),
       { numRuns: 300 },
     );
     // Enough happened for the rules to have been at stake.
@@ -237,5 +269,6 @@ describe('NodeManager, random bodies', () => {
     expect(wakes).toBeGreaterThan(500);
     expect(limits).toBeGreaterThan(500);
     expect(fromHost).toBeGreaterThan(100);
+    expect(onRanks).toBeGreaterThan(100);
   });
 });
