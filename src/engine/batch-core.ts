@@ -66,6 +66,10 @@ export class BatchCore implements EngineScheduler {
     return this.waiting.size;
   }
 
+  get kvUsage(): number {
+    return this.pool.used / this.pool.totalBlocks;
+  }
+
   enqueue(sequence: Sequence): void {
     this.waiting.push(sequence);
   }

@@ -8,11 +8,12 @@ import {
   type EngineStats,
   sumStats,
 } from './batch-types.js';
-import { leastLoaded } from './least-loaded.js';
+import { RankBalancer } from './rank-balancer.js';
 
 /** The data-parallel ranks of a dense model: replicas behind one address that know nothing of each other. */
 export class IndependentRanks implements Engine {
   private readonly ranks: readonly BatchEngine[];
+  private readonly balancer = new RankBalancer();
   /** The rank of every request that is here. */
   private readonly places = new Map<string, number>();
   private readonly pending: EngineEvent[] = [];
@@ -35,7 +36,11 @@ export class IndependentRanks implements Engine {
     this.gather(nowMs);
     // Who is still on the way to a rank counts as waiting there.
     const place =
-      request.rank ?? leastLoaded(this.ranks, (rank) => ({ running: rank.stats().running, waiting: rank.unstarted }));
+      request.rank ??
+      this.balancer.choose(this.ranks, (rank) => {
+        const { running, kvUsage } = rank.stats();
+        return { running, waiting: rank.unstarted, kvUsage };
+      });
     this.ranks[place]!.add(request, nowMs);
     this.places.set(request.id, place);
   }

@@ -1,8 +1,8 @@
 import { BatchCore } from './batch-core.js';
 import { type BatchEngineConfig, type EngineEvent, type EngineStats, sumStats } from './batch-types.js';
 import type { EngineScheduler } from './engine-scheduler.js';
-import { leastLoaded } from './least-loaded.js';
 import { LockStepRun } from './lock-step-run.js';
+import { RankBalancer } from './rank-balancer.js';
 import type { Sequence } from './sequence.js';
 import { GRAPH_TOKENS, stepCostOf } from './step-time.js';
 
@@ -13,6 +13,7 @@ import { GRAPH_TOKENS, stepCostOf } from './step-time.js';
 export class LockStepRanks implements EngineScheduler {
   readonly run: LockStepRun;
   private readonly ranks: readonly BatchCore[];
+  private readonly balancer = new RankBalancer();
   /** Tokens of each rank in the step that is planned. */
   private readonly tokens: number[];
 
@@ -45,7 +46,11 @@ export class LockStepRanks implements EngineScheduler {
   enqueue(sequence: Sequence): void {
     sequence.rank =
       sequence.wantedRank ??
-      leastLoaded(this.ranks, ({ runningSize, waitingSize }) => ({ running: runningSize, waiting: waitingSize }));
+      this.balancer.choose(this.ranks, ({ runningSize: running, waitingSize: waiting, kvUsage }) => ({
+        running,
+        waiting,
+        kvUsage,
+      }));
     this.rankOf(sequence).enqueue(sequence);
   }
 
