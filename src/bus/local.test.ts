@@ -184,3 +184,100 @@ it('keeps the context of a workflow in a tool call on a server of which only the
   await settled();
   expect(levels.scheduling.fleet().engines[0]!.kvKeptTokens).toBeGreaterThan(100);
 });
+
+const bystander = () => {
+  const url = 'http://127.0.0.1:9';
+  return { nodeId: 'm', clusterId: 'far', gpus: [], hostMemoryBytes: 0, engines: [unknownEngineSpec('f', 'm', url)] };
+};
+
+async function tick(): Promise<void> {
+  await settled();
+  clock.advance(1_000);
+  await settled();
+}
+
+it('tells what waits for a model at once that its last engine leaves the fleet, and lets what runs end', async () => {
+  await start('scheduling: {lookAhead: 0}');
+  const running = submit('running', 'interactive');
+  await vi.waitFor(() => expect(started).toEqual(['running']), SOON);
+  submit('waiting', 'interactive');
+  await tick();
+  let empty = false;
+  levels.fleet.leaveEngine('n', 'e', 'for-good', () => {
+    empty = true;
+  });
+  await tick();
+  expect(refused.get('waiting')).toMatchObject({ code: 'model_not_found' });
+  expect(levels.scheduling.models()).toEqual([]);
+  expect(levels.scheduling.fleet().engines).toMatchObject([{ engineId: 'e', state: 'leaving', leases: 1 }]);
+  running.finish({ kind: 'completed', httpStatus: 200, outputTokens: 10, durationMs: 1 });
+  await settled();
+  expect(empty).toBe(true);
+  await levels.fleet.forgetEngine('n', 'e');
+  await tick();
+  expect(levels.scheduling.fleet()).toMatchObject({ engines: [], outcomes: { completed: 1 } });
+  expect(Object.keys(levels.scheduling.fleet().queued)).toEqual([]);
+});
+
+it('keeps what waits for an engine that is to come back, and has it served by the one that does', async () => {
+  await start('scheduling: {lookAhead: 0}');
+  const running = submit('running', 'interactive');
+  await vi.waitFor(() => expect(started).toEqual(['running']), SOON);
+  submit('waiting', 'interactive');
+  const [spec] = levels.fleet.engines();
+  levels.fleet.leaveEngine('n', 'e', 'to-return');
+  for (let second = 0; second < 20; second++) await tick();
+  expect([started, refused.size, levels.scheduling.models().length]).toEqual([['running'], 0, 1]);
+  running.finish({ kind: 'completed', httpStatus: 200, outputTokens: 10, durationMs: 1 });
+  await settled();
+  const closed = levels.fleet.forgetEngine('n', 'e');
+  await Promise.all([closed, levels.fleet.joinEngine({ ...spec!, seats: 2 })]);
+  await vi.waitFor(() => expect(started).toEqual(['running', 'waiting']), SOON);
+  expect(levels.scheduling.fleet().engines).toMatchObject([{ seats: 2 }]);
+});
+
+it('takes in a node of a new cluster; totals do not fall when a node goes, and nothing else of it is left', async () => {
+  await start('scheduling: {lookAhead: 0}');
+  const second = new FakeVllm({ models: ['m'] });
+  const node = bystander();
+  await levels.fleet.joinNode({ ...node, engines: [unknownEngineSpec('f', 'm', await second.start())] });
+  const handles = ['one', 'two'].map((stageId) => submit(stageId, 'interactive'));
+  // The one that finds the larger server taken is parked for a moment.
+  await tick();
+  await vi.waitFor(() => expect(started.toSorted()).toEqual(['one', 'two']), SOON);
+  expect(levels.scheduling.fleet().engines.map(({ engineId, leases }) => [engineId, leases])).toEqual([
+    ['e', 1],
+    ['f', 1],
+  ]);
+  clock.advance(1_000);
+  for (const handle of handles) handle.finish({ kind: 'completed', httpStatus: 200, outputTokens: 10, durationMs: 1 });
+  await settled();
+  const before = levels.scheduling.fleet();
+  expect(before.kv.reservedByteSeconds).toBeGreaterThan(0);
+  levels.fleet.leaveEngine('m', 'f', 'for-good');
+  await levels.fleet.forgetEngine('m', 'f');
+  await levels.fleet.leaveNode('m');
+  await second.stop();
+  const after = levels.scheduling.fleet();
+  expect(after.kv).toEqual(before.kv);
+  expect(after.engines.map(({ engineId }) => engineId)).toEqual(['e']);
+  expect(Object.keys(levels.state().nodes!)).toEqual(['n']);
+});
+
+it('refuses what continues a response of an engine that has left, and waits where the engine is only down', async () => {
+  await start('scheduling: {lookAhead: 1}');
+  await levels.fleet.joinNode(bystander());
+  const follow = (stageId: string, onlyEngineId: string) => {
+    const stage = makeStage({ stageId, workflowId: stageId, model: 'm', arrivalMs: clock.nowMs(), onlyEngineId });
+    levels.scheduling.submit(stage, 'test', {
+      onStart: () => started.push(stageId),
+      onReject: (error) => refused.set(stageId, error),
+      onRequeue: () => false,
+    });
+  };
+  follow('of-one-that-is-down', 'f');
+  follow('of-one-that-is-gone', 'g');
+  await tick();
+  expect([...refused.keys()]).toEqual(['of-one-that-is-gone']);
+  expect(refused.get('of-one-that-is-gone')).toMatchObject({ code: 'not_found' });
+});

@@ -45,6 +45,14 @@ export class ServedModels {
     this.stale = true;
   }
 
+  remove(engineId: string): void {
+    if (this.views.delete(engineId)) this.stale = true;
+  }
+
+  has(engineId: string): boolean {
+    return this.views.has(engineId);
+  }
+
   /**
    * By name, models before adapters, each in order of first appearance. Engines whose model is not known yet (empty name) are left out, and so is an adapter that is called like a model,
    * or like one on another model.

@@ -3,6 +3,7 @@ import { makeView } from '../../test/engine-view-fixture.js';
 import { makePrediction, makeStage } from '../../test/stage-fixture.js';
 import { ManualClock } from '../model/clock.js';
 import type { Demand, EngineView, Lease } from '../model/fleet.js';
+import type { NodeListener } from '../node/listener.js';
 import type { HoldEnd } from '../node/open-holds.js';
 import type { EngineEndpoint } from '../node/service.js';
 import { LOOK_AGAIN_MS, MOST_MOVES } from './moving.js';
@@ -15,7 +16,7 @@ class FakeNode implements NodeLink {
   readonly cancelled: string[] = [];
   full = false;
   private changed: EngineView[] = [];
-  private listener: () => void = () => undefined;
+  private listener: NodeListener | undefined;
 
   constructor(
     readonly nodeId: string,
@@ -25,7 +26,19 @@ class FakeNode implements NodeLink {
   show(overrides: Partial<EngineView>): void {
     this.now = { ...this.now, ...overrides, version: this.now.version + 1 };
     this.changed = [this.now];
-    this.listener();
+    this.listener?.changed();
+  }
+
+  /** Another engine has the name of the former one. */
+  replace(view: EngineView): void {
+    this.now = view;
+    this.changed = [view];
+    this.listener?.changed();
+  }
+
+  gone(): void {
+    this.changed = [];
+    this.listener?.gone(this.now.spec.engineId);
   }
 
   lease({ stageId, kvTokens, epoch }: Pick<Demand, 'stageId' | 'kvTokens' | 'epoch'>): Lease {
@@ -52,7 +65,6 @@ class FakeNode implements NodeLink {
   }
 
   endpoint = () => ({}) as EngineEndpoint;
-  onRequeue = () => undefined;
   firstToken = () => undefined;
   release = () => undefined;
   keep = () => undefined;
@@ -61,7 +73,7 @@ class FakeNode implements NodeLink {
   view = () => this.now;
   views = () => [this.now];
 
-  onChange(listener: () => void): void {
+  listen(listener: NodeListener): void {
     this.listener = listener;
   }
 
@@ -157,4 +169,45 @@ it('forgets a held stage whose client has gone', () => {
   b.show({ state: 'running', readyInMs: 0, disturbanceMs: 0 });
   clock.advance(10 * LOOK_AGAIN_MS);
   expect([a.cancelled, news]).toEqual([['s'], []]);
+});
+
+const RUNNING = { state: 'running', readyInMs: 0, disturbanceMs: 0 } as const;
+
+it('sends nothing to an engine that leaves, and does not name its model any more', () => {
+  a.show(RUNNING);
+  place('s');
+  expect(news).toEqual(['started a/e']);
+  a.show({ state: 'leaving' });
+  expect([cluster.has('a/e'), cluster.has('b/e')]).toEqual([false, true]);
+  expect([...cluster.models().values()].map(({ engines }) => engines)).toEqual([1]);
+  b.show({ state: 'leaving' });
+  place('t');
+  expect([news.at(-1), cluster.models().size]).toEqual(['bounced unknown-model', 0]);
+  // What runs on it ends there.
+  cluster.finish('s', {}, clock.nowMs());
+  a.show(RUNNING);
+  place('u');
+  expect(news.at(-1)).toBe('started a/e');
+});
+
+it('takes another engine of the same name for a new one, whose views are counted anew', () => {
+  a.show(RUNNING);
+  a.show(RUNNING);
+  a.gone();
+  expect(cluster.has('a/e')).toBe(false);
+  a.replace(makeView('a/e', { ...RUNNING, version: 0 }));
+  place('s');
+  expect(news).toEqual(['started a/e']);
+});
+
+it('lets nodes join and leave', () => {
+  const c = new FakeNode('c', makeView('c/e', RUNNING));
+  cluster.join(c);
+  place('s');
+  expect(news).toEqual(['started c/e']);
+  cluster.finish('s', {}, clock.nowMs());
+  c.gone();
+  cluster.leave('c');
+  place('t');
+  expect([...a.held.keys()]).toEqual(['t']);
 });

@@ -13,6 +13,7 @@ import type {
   ReserveResult,
 } from '../model/fleet.js';
 import type { Prediction, Stage } from '../model/stage.js';
+import type { NodeListener } from '../node/listener.js';
 import type { HoldEnd } from '../node/open-holds.js';
 import type { EngineEndpoint } from '../node/service.js';
 import { type DemandingCluster, demandOf } from './demand.js';
@@ -35,10 +36,7 @@ export interface NodeLink {
   reportUnreachable(engineId: string, refused: boolean): void;
   /** Whether the engine did its part of a request that it had. */
   reportAnswer(engineId: string, answered: boolean): void;
-  /** `listener` stops a stage that is to leave its engine, and gives its lease back; false when it cannot, or is not its. */
-  onRequeue(listener: (stageId: string, reason: RequeueReason) => boolean): void;
-  /** `listener` hears that views have changed, once until they are fetched. */
-  onChange(listener: () => void): void;
+  listen(listener: NodeListener): void;
   /** Engines whose view has changed since the last call. */
   changedViews(): readonly EngineView[];
   views(): readonly EngineView[];
@@ -87,21 +85,42 @@ export class ClusterService {
   private readonly nodes = new Map<string, NodeLink>();
   private readonly served = new ServedModels();
   /** Nodes with changes that have not been fetched. */
-  private readonly changedNodes: NodeLink[] = [];
+  private changedNodes: NodeLink[] = [];
   private capacityListener: (() => void) | undefined;
   /** The listener knows that there are changes to fetch. */
   private told = false;
 
   constructor(private readonly options: ClusterServiceOptions) {
-    for (const node of options.nodes) {
-      this.nodes.set(node.nodeId, node);
-      this.absorb(node.views());
-      node.onRequeue((stageId, reason) => this.requeue(stageId, reason));
-      node.onChange(() => {
+    for (const node of options.nodes) this.join(node);
+  }
+
+  /** A further node of the cluster. */
+  join(node: NodeLink): void {
+    this.nodes.set(node.nodeId, node);
+    this.absorb(node.views());
+    node.listen({
+      requeue: (stageId, reason) => this.requeue(stageId, reason),
+      changed: () => {
         this.changedNodes.push(node);
         this.capacityMayDiffer();
-      });
-    }
+      },
+      gone: (engineId) => {
+        this.forget(engineId);
+        this.capacityMayDiffer();
+      },
+    });
+  }
+
+  /** The node is no part of the cluster any more; its engines are gone. */
+  leave(nodeId: string): void {
+    this.nodes.delete(nodeId);
+    this.changedNodes = this.changedNodes.filter((node) => node.nodeId !== nodeId);
+  }
+
+  /** Is the engine a part of the cluster, and not about to leave it? */
+  has(engineId: string): boolean {
+    this.fetchViews();
+    return this.served.has(engineId);
   }
 
   /** `listener` hears that capacity may have changed, once until somebody fetches it with {@link capacityChanges}. */
@@ -301,9 +320,18 @@ export class ClusterService {
 
   private absorb(views: readonly EngineView[]): void {
     for (const view of views) {
+      if (view.state === 'leaving') {
+        this.forget(view.spec.engineId);
+        continue;
+      }
       this.options.router.update(view);
       this.served.update(view);
     }
+  }
+
+  private forget(engineId: string): void {
+    this.options.router.remove(engineId);
+    this.served.remove(engineId);
   }
 
   private capacityMayDiffer(): void {

@@ -104,7 +104,8 @@ export class ModelQueue {
   constructor(
     readonly model: string,
     private readonly discipline: QueueDiscipline,
-    readonly takesTurns: boolean,
+    /** See {@link modelsTakingTurns}; may change with the fleet. */
+    public takesTurns: boolean,
     known: KnownQueues | undefined,
   ) {
     this.singleCalls = new SingleCalls(known?.byModel[model], known?.learnsFromMs);
@@ -169,7 +170,8 @@ export class ModelQueue {
    */
   updateLoad(seats: number, nowMs: number): boolean {
     const before = this.loadStep;
-    if (!this.takesTurns) this.singleCalls.updateFlood(this.expectedWaitMs(nowMs));
+    if (this.takesTurns) this.singleCalls.flooded = false;
+    else this.singleCalls.updateFlood(this.expectedWaitMs(nowMs));
     this.lengthSteps.update(this.size, seats);
     return this.loadStep !== before;
   }

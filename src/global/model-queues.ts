@@ -1,18 +1,35 @@
 import { type KnownQueues, ModelQueue, type ModelQueueStats } from './model-queue.js';
 import type { GlobalSchedulerConfig } from './scheduler-types.js';
+import type { Prospect } from './unserved-models.js';
 
 /** The queues of all models that have been asked for, in the order in which they first were. */
 export class ModelQueues {
   private readonly queues = new Map<string, ModelQueue>();
 
-  constructor(private readonly config: GlobalSchedulerConfig) {}
+  private modelsTakingTurns: ReadonlySet<string>;
+
+  constructor(private readonly config: GlobalSchedulerConfig) {
+    this.modelsTakingTurns = config.modelsTakingTurns;
+  }
+
+  /** From now on these models take turns on their GPUs. */
+  takeTurns(models: ReadonlySet<string>): void {
+    this.modelsTakingTurns = models;
+    for (const [model, queue] of this.queues) queue.takesTurns = models.has(model);
+  }
+
+  /** Drops the queues of models that no engine of the fleet serves any more, once nothing of them waits or runs. */
+  forgetUnserved(prospectOf: (model: string) => Prospect): void {
+    for (const [model, { size, inFlight }] of this.queues) {
+      if (size === 0 && inFlight === 0 && prospectOf(model) === 'none') this.queues.delete(model);
+    }
+  }
 
   /** The queue of the model; a new one where none of its stages has come yet. */
   of(model: string): ModelQueue {
     let queue = this.queues.get(model);
     if (!queue) {
-      const { modelsTakingTurns, known } = this.config;
-      queue = new ModelQueue(model, this.config, modelsTakingTurns.has(model), known);
+      queue = new ModelQueue(model, this.config, this.modelsTakingTurns.has(model), this.config.known);
       this.queues.set(model, queue);
     }
     return queue;

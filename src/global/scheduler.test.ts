@@ -143,6 +143,29 @@ describe('GlobalScheduler: late binding', () => {
     expect(steps).toEqual([FLOODED, 4]);
   });
 
+  it('follows a fleet that changes: models take turns from then on, and one without engines keeps no queue', () => {
+    const bench = new Bench({ policy: MAESTRO });
+    const ids: string[] = [];
+    for (let index = 0; index < 100; index++) ids.push(bench.submit({ deadlineMs: 8_000 }, { remainingMs: 0 }));
+    const step = () => bench.scheduler.stats().models[0]!.loadStep;
+    for (let nowMs = 0; nowMs < 5_000; nowMs += 1_000) {
+      bench.capacity(1);
+      for (const id of bench.dispatch(nowMs)) bench.scheduler.complete(id, completed(1), nowMs + 500);
+    }
+    expect(step()).toBe(FLOODED);
+    bench.scheduler.fleetChanged(new Set(['model-a']));
+    bench.capacity(0);
+    bench.dispatch(5_000);
+    expect(step()).not.toBe(FLOODED);
+    bench.scheduler.queues.forgetUnserved(() => 'none');
+    expect(bench.scheduler.stats().models).toHaveLength(1);
+    for (const id of ids) bench.scheduler.cancel(id, 6_000);
+    bench.scheduler.queues.forgetUnserved(() => 'down');
+    expect(bench.scheduler.stats().models).toHaveLength(1);
+    bench.scheduler.queues.forgetUnserved(() => 'none');
+    expect(bench.scheduler.stats().models).toEqual([]);
+  });
+
   it('lets an urgent late-comer overtake until the moment of dispatch', () => {
     const bench = new Bench({ policy: EDF });
     bench.submit({ deadlineMs: 9_000 });

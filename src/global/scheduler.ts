@@ -183,6 +183,12 @@ export class GlobalScheduler {
     }
   }
 
+  /** Engines have joined or left: from now on these models take turns. What waits gets its key for that. */
+  fleetChanged(modelsTakingTurns: ReadonlySet<string>): void {
+    this.queues.takeTurns(modelsTakingTurns);
+    for (const queue of this.queues.all()) queue.markForRekey();
+  }
+
   /** Stages that wait here, of all models. */
   get queued(): number {
     return this.limits.count;

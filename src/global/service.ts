@@ -22,11 +22,11 @@ import type { DecisionLog } from '../observe/decision-log.js';
 import type { NextModels } from '../predict/next-models.js';
 import type { OnlinePredictor } from '../predict/predictor.js';
 import { engineAnswered } from './engine-answered.js';
-import { enginesHung, noEngine, queueFull, tooLarge, waitedTooLong } from './refusals.js';
+import { enginesHung, noEngine, queueFull, waitedTooLong, whyNever } from './refusals.js';
 import type { GlobalScheduler } from './scheduler.js';
 import type { Dispatch } from './scheduler-types.js';
 import { IDLE_CHECK_MS, type WorkflowTracker } from './tracker.js';
-import { UnservedModels } from './unserved-models.js';
+import { type Prospect, UnservedModels } from './unserved-models.js';
 
 /** A stage whose engine refuses the connection is placed again this often, then it fails. */
 const MAX_PLACEMENTS = 4;
@@ -81,6 +81,7 @@ interface Job {
 export class GlobalService implements Scheduling {
   private readonly jobs = new ChurnMap<Job>();
   private readonly outcomes = noOutcomes();
+  private readonly clusters: ClusterService[] = [];
   private readonly names: ServedNames;
   private idleTimer: Timer | undefined;
   private hopelessTimer: Timer | undefined;
@@ -90,18 +91,21 @@ export class GlobalService implements Scheduling {
   private closing = false;
 
   constructor(private readonly options: GlobalServiceOptions) {
-    for (const cluster of options.clusters.values()) {
-      cluster.onCapacity(() => this.pumpWaiting());
-    }
-    const clusters = [...options.clusters.values()];
+    for (const cluster of options.clusters.values()) this.joinCluster(cluster);
     this.expiryTimer = new EarliestTimer(options.clock, () => this.expire());
-    this.names = new ServedNames(() => clusters.map((cluster) => cluster.models()), options.aliases);
+    this.names = new ServedNames(() => this.clusters.map((cluster) => cluster.models()), options.aliases);
     this.endIdleWorkflows();
     this.rejectHopeless();
   }
 
   nowMs(): number {
     return this.options.clock.nowMs();
+  }
+
+  /** A further cluster, which {@link GlobalServiceOptions.clusters} has from now on. */
+  joinCluster(cluster: ClusterService): void {
+    this.clusters.push(cluster);
+    cluster.onCapacity(() => this.pumpWaiting());
   }
 
   models(): readonly ServedModel[] {
@@ -208,21 +212,24 @@ export class GlobalService implements Scheduling {
     this.options.nextModels.workflowEnded(workflowId);
   }
 
-  private willServe(model: string): boolean {
-    return (this.resolveModel(model)?.enginesUp ?? 0) > 0 || this.options.comesBack?.(model) === true;
-  }
+  private readonly prospectOf = (model: string): Prospect => {
+    const served = this.resolveModel(model);
+    if ((served?.enginesUp ?? 0) > 0 || this.options.comesBack?.(model) === true) return 'served';
+    return served ? 'down' : 'none';
+  };
 
-  /** Nobody waits for an engine that does not come back: after a grace, the queue of a model without engines is answered. */
+  /** Nobody waits for an engine that does not come back: the queue of a model without engines is answered, at once where they have left the fleet, else after a grace. */
   private rejectHopeless(): void {
     const nowMs = this.nowMs();
-    const queued = this.options.scheduler.queues.waiting();
-    for (const model of this.unserved.hopeless(queued, (name) => this.willServe(name), nowMs)) {
+    const { scheduler } = this.options;
+    for (const model of this.unserved.hopeless(scheduler.queues.waiting(), this.prospectOf, nowMs)) {
       for (const job of [...this.jobs.values()]) {
         if (job.state !== 'queued' || job.stage.model !== model) continue;
-        this.options.scheduler.cancel(job.stage.stageId, nowMs);
-        this.refuse(job, noEngine(model, 'no-engine'));
+        scheduler.cancel(job.stage.stageId, nowMs);
+        this.refuse(job, noEngine(model, this.prospectOf(model), 'no-engine'));
       }
     }
+    scheduler.queues.forgetUnserved(this.prospectOf);
     this.hopelessTimer = this.options.clock.after(NO_ENGINE_CHECK_MS, () => this.rejectHopeless());
   }
 
@@ -303,12 +310,11 @@ export class GlobalService implements Scheduling {
     job.record.placement = explanation;
     // Every engine has been tried: look at all of them afresh next time.
     job.excluded = NONE_EXCLUDED;
-    if (reason === 'too-large') {
-      this.refuse(job, tooLarge(job.stage.model, job.prediction.kvTokens.bound));
-      return;
-    }
-    if (!this.willServe(job.stage.model)) {
-      this.refuse(job, noEngine(job.stage.model, reason));
+    const { stage, prediction } = job;
+    const has = (engineId: string) => this.clusters.some((each) => each.has(engineId));
+    const error = whyNever(stage, prediction.kvTokens.bound, reason, this.prospectOf(stage.model), has);
+    if (error) {
+      this.refuse(job, error);
       return;
     }
     job.state = 'queued';

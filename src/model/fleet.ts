@@ -22,7 +22,8 @@ export function residencyOf({ state, weightFiles = 'disk' }: Pick<EngineView, 's
  * State of one engine process:
  * - `down`: does not answer; - `running`: awake and serving; - `draining`: awake, takes no new work, sleeps when idle;
  * - `falling-asleep` / `waking`: a transition is under way; - `sleeping`: level 1; - `sleeping-deep`: level 2;
- * - `failed`: taken out of service (canary failed, memory leak, wake failed for good) until it restarts.
+ * - `failed`: taken out of service (canary failed, memory leak, wake failed for good) until it restarts;
+ * - `leaving`: no part of the fleet any more; what runs on it ends there, and then it is forgotten.
  */
 export type EngineState =
   | 'down'
@@ -32,7 +33,11 @@ export type EngineState =
   | 'sleeping'
   | 'sleeping-deep'
   | 'waking'
-  | 'failed';
+  | 'failed'
+  | 'leaving';
+
+/** Why an engine takes nothing new until it is empty: it is no part of the fleet any more, or is to come back with another specification. */
+export type Leaving = 'for-good' | 'to-return';
 
 /** Does the process hold no weights in HBM, and is it not on its way there? */
 export function isAsleep(state: EngineState | undefined): boolean {
@@ -238,6 +243,7 @@ export type RefuseReason =
   | 'unknown-engine'
   | 'engine-down'
   | 'engine-failed'
+  | 'engine-leaving'
   | 'too-large'
   | 'queue-full'
   | 'stale-epoch';

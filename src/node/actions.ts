@@ -7,7 +7,7 @@ export type SleepLevel = 1 | 2;
 export type FoundLevel = 0 | SleepLevel;
 
 /** Why a hold ended without a grant. */
-export type ReleaseReason = 'engine-down' | 'engine-failed';
+export type ReleaseReason = 'engine-down' | 'engine-failed' | 'engine-leaving';
 
 /**
  * An effect that the node manager wants. The body (live service or simulator) carries it out and reports with an

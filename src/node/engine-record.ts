@@ -1,4 +1,4 @@
-import type { Demand, EngineSpec, EngineView, LeaseUse, WeightFiles } from '../model/fleet.js';
+import type { Demand, EngineSpec, EngineView, LeaseUse, Leaving, RefuseReason, WeightFiles } from '../model/fleet.js';
 import type { EngineCounters, EngineLimits, FoundLevel, SleepLevel } from './actions.js';
 import type { NodeConfig } from './config.js';
 import { type HostPinning, MoveDurations } from './durations.js';
@@ -12,6 +12,7 @@ import { Pace } from './pace.js';
 import type { PooledBound } from './pooled-bound.js';
 import { EngineResidency } from './residency.js';
 import { SeatLimit } from './seat-limit.js';
+import type { EngineGauges } from './stats.js';
 import { EngineUse } from './use.js';
 
 /** Taken for the length of a lease until some have ended. */
@@ -57,6 +58,8 @@ export class EngineRecord {
   weightFiles: WeightFiles = 'disk';
   /** One of its GPUs has failed: it takes nothing new, and what runs may end. */
   cordoned = false;
+  /** Undefined while it is to stay. */
+  leaving: Leaving | undefined;
   /** Has a stage been asked of its process? */
   usedSinceStart = false;
   /** A wake from level 2 has failed: it is not chosen where level 1 is possible. */
@@ -96,6 +99,25 @@ export class EngineRecord {
     this.mix = new MixSeats(spec);
     this.seatLimit = this.newSeatLimit();
     this.kvLimitTokens = spec.kvPoolTokens;
+  }
+
+  /** What runs on it may end, and nothing else is begun. */
+  get takesNothing(): boolean {
+    return this.cordoned || this.leaving !== undefined;
+  }
+
+  /** Why it takes nothing now; undefined where it may, or could be made to. */
+  refusal({ kvTokens }: Demand): RefuseReason | undefined {
+    const { state } = this.residency;
+    if (this.leaving) return 'engine-leaving';
+    if (state === 'down') return 'engine-down';
+    if (state === 'failed' || this.cordoned) return 'engine-failed';
+    return kvTokens > this.spec.kvPoolTokens / this.reservations.ranks.length ? 'too-large' : undefined;
+  }
+
+  gauges(): EngineGauges {
+    const { engineRunning: running, engineWaiting: waiting, kvUsage, reservations } = this;
+    return { leases: reservations.leases, running, waiting, kvUsage, heldKvTokens: reservations.reservedTokens };
   }
 
   get idle(): boolean {

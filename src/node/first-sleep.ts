@@ -27,7 +27,7 @@ export function firstSleepStep(context: ReclaimContext, room: Room, nowMs: numbe
   }
   for (const record of engines) {
     const { spec, residency } = record;
-    if (residency.state !== 'running' || record.usedSinceStart || record.cordoned || spec.pinned === true) continue;
+    if (residency.state !== 'running' || record.usedSinceStart || record.takesNothing || spec.pinned === true) continue;
     // What waits in the queue for its model is about to come.
     if (config.demand(spec.model).queued > 0) continue;
     // Leases of a process before this one may still be open.

@@ -81,6 +81,12 @@ export class MemoryLedger {
     });
   }
 
+  /** Closes the account: what its process still holds is nobody's here. */
+  remove(engineId: string): void {
+    this.gone(engineId);
+    this.accounts.delete(engineId);
+  }
+
   get gpuCount(): number {
     return this.gpuUsed.length;
   }

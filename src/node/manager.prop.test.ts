@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Lease } from '../model/fleet.js';
+import type { EngineSpec, Lease } from '../model/fleet.js';
 import { nextInt, SeededRng } from '../model/rng.js';
 import { GiB } from '../model/units.js';
 import type { NodeAction } from './actions.js';
@@ -28,6 +28,10 @@ class RandomBody {
   limits = 0;
   fromHost = 0;
   onRanks = 0;
+  forgotten = 0;
+  /** Engines that are to leave, and those that have left. */
+  private readonly leaving = new Set<string>();
+  private readonly away = new Map<string, EngineSpec>();
 
   constructor(
     seed: number,
@@ -58,12 +62,14 @@ class RandomBody {
   step(): void {
     this.nowMs += nextInt(this.rng, 400);
     const engineId = this.engineIds[nextInt(this.rng, this.engineIds.length)]!;
-    const choice = nextInt(this.rng, 20);
-    if (choice < 6) this.reserve(engineId);
-    else if (choice < 11) this.endOne();
-    else if (choice < 18) this.answerOne();
-    else if (choice === 18) this.start(engineId);
-    else this.kill(engineId);
+    const choice = nextInt(this.rng, 24);
+    if (choice < 8) this.reserve(engineId);
+    else if (choice < 13) this.endOne();
+    else if (choice < 20) this.answerOne();
+    else if (choice === 20) this.start(engineId);
+    else if (choice === 21) this.kill(engineId);
+    else if (choice === 22) this.leave(engineId);
+    else this.joinOrForget(engineId);
     this.absorb(this.manager.tick(this.nowMs));
     this.check();
   }
@@ -135,22 +141,54 @@ class RandomBody {
     }
   }
 
+  /** It leaves the fleet, or stays after all. */
+  private leave(engineId: string): void {
+    if (this.away.has(engineId)) return;
+    const how = ([undefined, undefined, 'for-good', 'to-return'] as const)[nextInt(this.rng, 4)];
+    this.manager.leave(engineId, how, this.nowMs);
+    if (how) this.leaving.add(engineId);
+    else this.leaving.delete(engineId);
+  }
+
+  /** One that leaves is forgotten once it is empty; one that is away joins. */
+  private joinOrForget(engineId: string): void {
+    const { manager, nowMs } = this;
+    const spec = this.away.get(engineId);
+    if (spec) {
+      this.away.delete(engineId);
+      manager.join(spec, nowMs);
+      this.start(engineId);
+      return;
+    }
+    const view = manager.view(engineId)!;
+    if (!this.leaving.has(engineId) || view.leases > 0) return;
+    this.leaving.delete(engineId);
+    this.away.set(engineId, view.spec);
+    this.dropPending(engineId);
+    manager.forget(engineId, nowMs);
+    this.forgotten++;
+  }
+
   /** A process starts where the device has room, as vLLM's own start-up guard demands. */
   private start(engineId: string): void {
     const level = nextInt(this.rng, 3) as 0 | 1 | 2;
-    if (!this.manager.ledger.canStart(engineId, level)) return;
+    if (this.away.has(engineId) || !this.manager.ledger.canStart(engineId, level)) return;
     // Its next process may have other ranks than the one before.
     const limits = this.ranked && engineId === 'c' ? { chosenRanks: 1 + nextInt(this.rng, 2) } : {};
     this.manager.engineEvent({ kind: 'engine-up', engineId, level, limits }, this.nowMs);
   }
 
   private kill(engineId: string): void {
+    this.dropPending(engineId);
+    this.manager.engineEvent({ kind: 'engine-down', engineId, reason: 'refused' }, this.nowMs);
+  }
+
+  private dropPending(engineId: string): void {
     this.pending.splice(
       0,
       this.pending.length,
       ...this.pending.filter((one) => !('engineId' in one) || one.engineId !== engineId),
     );
-    this.manager.engineEvent({ kind: 'engine-down', engineId, reason: 'refused' }, this.nowMs);
   }
 
   private absorb(actions: readonly NodeAction[]): void {
@@ -168,6 +206,8 @@ class RandomBody {
       if (action.kind === 'sleep' && this.reservedOn(action.engineId) > 0)
         throw new Error('a busy engine was put to sleep');
       if (action.kind === 'wake') this.wakes++;
+      if (action.kind === 'wake' && this.leaving.has(action.engineId))
+        throw new Error('an engine that leaves is woken');
       if (action.kind === 'wake' && action.level === 2 && action.from === 'host') {
         this.fromHost++;
         if (!this.copies.has(FOLDERS[action.engineId]!)) throw new Error('a wake reads a copy that is not there');
@@ -195,7 +235,8 @@ class RandomBody {
     if (ranks ? !(rank! < ranks.length) : rank !== undefined) throw new Error(`granted on rank ${rank}`);
     if (rank !== undefined) this.onRanks++;
     // A later effect of the same tick may have begun to empty it: it is awake, and waits for this lease too.
-    if (state !== 'running' && state !== 'draining') throw new Error(`granted on an engine that is ${state}`);
+    if ((state !== 'running' && state !== 'draining') || this.leaving.has(engineId))
+      throw new Error(`granted on an engine that is ${state}`);
   }
 
   private check(): void {
@@ -239,6 +280,7 @@ describe('NodeManager, random bodies', () => {
     let wakes = 0;
     let limits = 0;
     let fromHost = 0;
+    let forgotten = 0;
     let onRanks = 0;
     fc.assert(
       fc.property(
@@ -260,6 +302,7 @@ describe('NodeManager, random bodies', () => {
           limits += body.limits;
           fromHost += body.fromHost;
           onRanks += body.onRanks;
+          forgotten += body.forgotten;
         },
       ),
       { numRuns: 300 },
@@ -270,5 +313,6 @@ describe('NodeManager, random bodies', () => {
     expect(limits).toBeGreaterThan(500);
     expect(fromHost).toBeGreaterThan(100);
     expect(onRanks).toBeGreaterThan(100);
+    expect(forgotten).toBeGreaterThan(200);
   });
 });

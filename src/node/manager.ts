@@ -2,10 +2,12 @@ import { ChurnMap } from '../model/churn-map.js';
 import { clear } from '../model/clear.js';
 import type {
   Demand,
+  EngineSpec,
   EngineView,
   KeptContext,
   Lease,
   LeaseUse,
+  Leaving,
   NodeSpec,
   RefuseReason,
   ReserveResult,
@@ -36,6 +38,8 @@ export class NodeManager {
   readonly ledger: MemoryLedger;
   private readonly config: NodeConfig;
   private readonly engines = new Map<string, EngineRecord>();
+  /** The same, as a list for whoever plans. */
+  private readonly records: EngineRecord[] = [];
   private readonly leases: Leases;
   /** Engine of every held stage. */
   private readonly heldAt = new ChurnMap<EngineRecord>();
@@ -54,7 +58,7 @@ export class NodeManager {
   /** When the first kept context is over, or the place of the first held stage changes by time alone. */
   private timedDueMs = Number.POSITIVE_INFINITY;
   private nowMs = 0;
-  private coldStarts = { count: 0, requestMs: 0 };
+  private readonly coldStarts = { count: 0, requestMs: 0 };
   private preemptions = 0;
 
   constructor(
@@ -69,20 +73,12 @@ export class NodeManager {
       // What is set aside for copies of checkpoints is not pinned.
       spec.hostMemoryBytes - (spec.staging?.memoryBytes ?? 0),
     );
-    for (const engine of spec.engines) {
-      this.engines.set(
-        engine.engineId,
-        new EngineRecord(engine, this.config, this.kv, this.config.pooledKv ? this.pooled : undefined, this.pinning),
-      );
-      this.ledger.add(engine);
-    }
     this.confirmation = new RoomConfirmation(this.ledger, this.config.telemetry, this.config.telemetryMaxAgeMs);
-    const records = [...this.engines.values()];
     this.reclaim = {
-      engines: records,
+      engines: this.records,
       ledger: this.ledger,
       config: this.config,
-      roomConfirmed: (record, bytes, nowMs) => this.confirmation.confirms(record, bytes, records, nowMs),
+      roomConfirmed: (record, bytes, nowMs) => this.confirmation.confirms(record, bytes, this.records, nowMs),
       foreignBytes: (gpu) => this.confirmation.foreignBytes(gpu),
       leasesOn: ({ spec: { engineId } }) => this.leases.on(engineId),
     };
@@ -93,6 +89,28 @@ export class NodeManager {
       mayGrant: (record) => this.mayGrant(record),
       changed: (record) => this.engineViews.changed(record),
     });
+    for (const engine of spec.engines) this.add(engine);
+  }
+
+  /** A further engine of the node; down until it is found. */
+  join(spec: EngineSpec, nowMs: number): void {
+    this.engineViews.changed(this.add(spec));
+    this.residency.changed(nowMs);
+  }
+
+  /** See {@link ResidencyControl.leave}. */
+  leave(engineId: string, leaving: Leaving | undefined, nowMs: number): void {
+    this.residency.leave(this.engines.get(engineId)!, leaving, nowMs);
+  }
+
+  /** Forgets an engine on which nothing runs and for which nobody waits. */
+  forget(engineId: string, nowMs: number): void {
+    const record = this.engines.get(engineId)!;
+    if (!record.idle || record.holds.size > 0) throw new Error(`NodeManager: ${engineId} is forgotten with work on it`);
+    this.engines.delete(engineId);
+    this.records.splice(this.records.indexOf(record), 1);
+    this.engineViews.forget(record);
+    this.residency.forget(record, nowMs);
   }
 
   /**
@@ -117,11 +135,9 @@ export class NodeManager {
 
     record.asked(nowMs);
     const demand = record.ranked(asked);
+    const refusal = record.refusal(demand);
+    if (refusal) return refuse(engineId, refusal);
     const { state } = record.residency;
-    if (state === 'down') return refuse(engineId, 'engine-down');
-    if (state === 'failed' || record.cordoned) return refuse(engineId, 'engine-failed');
-    if (demand.kvTokens > record.spec.kvPoolTokens / record.reservations.ranks.length)
-      return refuse(engineId, 'too-large');
     const paused = !demand.interactive && demand.orderKey > record.batchPausedAfter;
     if (state === 'running' && !paused && record.fits(demand) === 'fits') {
       const first = firstHold(record, demand.rank);
@@ -181,7 +197,8 @@ export class NodeManager {
   /** May the process of an engine start? See {@link ResidencyControl.start}. */
   start(engineId: string, over: boolean, nowMs: number): boolean {
     this.nowMs = nowMs;
-    return this.residency.start(this.engines.get(engineId)!, over, nowMs);
+    const record = this.engines.get(engineId);
+    return record !== undefined && this.residency.start(record, over, nowMs);
   }
 
   /**
@@ -191,7 +208,7 @@ export class NodeManager {
   keep(engineId: string, context: KeptContext, nowMs: number): void {
     this.nowMs = nowMs;
     const record = this.engines.get(engineId);
-    if (record?.residency.state !== 'running' || isElastic(record)) return;
+    if (record?.residency.state !== 'running' || record.leaving || isElastic(record)) return;
     record.kept.keep(context);
     this.timedDueMs = Math.min(this.timedDueMs, context.untilMs);
     this.engineViews.changed(record);
@@ -277,10 +294,7 @@ export class NodeManager {
   }
 
   gauges(engineId: string): EngineGauges | undefined {
-    const record = this.engines.get(engineId);
-    if (!record) return undefined;
-    const { engineRunning: running, engineWaiting: waiting, kvUsage, reservations } = record;
-    return { leases: reservations.leases, running, waiting, kvUsage, heldKvTokens: reservations.reservedTokens };
+    return this.engines.get(engineId)?.gauges();
   }
 
   stats(): NodeStats {
@@ -298,6 +312,16 @@ export class NodeManager {
   /** What has been learned of the memory that calls need together. */
   kvState(): PooledBoundState {
     return this.pooled.state();
+  }
+
+  private add(spec: EngineSpec): EngineRecord {
+    const { config, kv, pooled, pinning } = this;
+    const record = new EngineRecord(spec, config, kv, config.pooledKv ? pooled : undefined, pinning);
+    this.engines.set(spec.engineId, record);
+    this.records.push(record);
+    this.ledger.add(spec);
+    this.residency.join(record);
+    return record;
   }
 
   private grant(record: EngineRecord, demand: Demand, coldStartMs: number): Lease {

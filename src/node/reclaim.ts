@@ -57,8 +57,8 @@ function retriedWakes({ engines, ledger }: ReclaimContext, nowMs: number): Recla
   const steps: ReclaimStep[] = [];
   let nextMs = Number.POSITIVE_INFINITY;
   for (const record of engines) {
-    const { residency, holds, cordoned, spec } = record;
-    if (!residency.asleep || holds.size > 0 || cordoned || ledger.phase(spec.engineId) !== 'waking') continue;
+    const { residency, holds, takesNothing, spec } = record;
+    if (!residency.asleep || holds.size > 0 || takesNothing || ledger.phase(spec.engineId) !== 'waking') continue;
     if (nowMs < residency.wakeRetryAtMs) nextMs = Math.min(nextMs, residency.wakeRetryAtMs);
     else steps.push({ kind: 'wake', record, kvBytes: ledger.kvBytes(spec.engineId) });
   }
@@ -75,7 +75,7 @@ function prefetchTarget(context: ReclaimContext, room: Room, nowMs: number): Eng
   let best: EngineRecord | undefined;
   let most = config.prefetchLeastUses;
   for (const record of engines) {
-    if (record.cordoned || !record.residency.asleep || nowMs < record.residency.wakeRetryAtMs) continue;
+    if (record.takesNothing || !record.residency.asleep || nowMs < record.residency.wakeRetryAtMs) continue;
     const expected = record.expectedUses(nowMs);
     if (expected < most) continue;
     const bytes = ledger.wakeBytes(record.spec.engineId, kvWish(record, ledger).leastBytes);

@@ -1,3 +1,4 @@
+import type { Leaving } from '../model/fleet.js';
 import type { EngineEvent, NodeAction, ReleaseReason, StagingEvent } from './actions.js';
 import { isElastic, tokensOf } from './elastic.js';
 import type { EngineRecord } from './engine-record.js';
@@ -66,6 +67,30 @@ export class ResidencyControl {
     }
   }
 
+  /** A further engine of the node. */
+  join(record: EngineRecord): void {
+    this.staging.add(record);
+  }
+
+  /** Sends what waits for the engine elsewhere and begins nothing on it until it is empty; without `leaving` it is to stay after all. */
+  leave(record: EngineRecord, leaving: Leaving | undefined, nowMs: number): void {
+    record.leaving = leaving;
+    if (leaving) {
+      record.cycling = false;
+      record.kept.clear();
+      this.host.releaseHolds(record, 'engine-leaving');
+    }
+    this.host.changed(record);
+    this.changed(nowMs);
+  }
+
+  /** The engine is gone, and its memory no concern of this node. */
+  forget(record: EngineRecord, nowMs: number): void {
+    this.staging.remove(record);
+    this.context.ledger.remove(record.spec.engineId);
+    this.changed(nowMs);
+  }
+
   report(record: EngineRecord, event: ResidencyReport, nowMs: number): void {
     if (this.apply(record, event, nowMs)) {
       this.host.mayGrant(record);
@@ -73,12 +98,12 @@ export class ResidencyControl {
     }
   }
 
-  /** May the process of an engine start, and take its memory? Asked until it may. `over`: it has ended without serving, or is not wanted any more. */
+  /** May the process of an engine start, and take its memory? Asked until it may. `over`: it has ended without serving, or is not wanted any more. One that leaves may not. */
   start(record: EngineRecord, over: boolean, nowMs: number): boolean {
     const { ledger } = this.context;
     const { engineId } = record.spec;
     const { state } = record.residency;
-    if (over) {
+    if (over || record.leaving) {
       record.startWantedAtMs = undefined;
       if (state === 'down') ledger.gone(engineId);
       this.changed(nowMs);

@@ -1,12 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import type { EngineState } from '../model/fleet.js';
 import type { FoundLevel } from './actions.js';
-import { EngineResidency, nextState, type ResidencyEvent } from './residency.js';
+import { EngineResidency, nextState, type ProcessState, type ResidencyEvent } from './residency.js';
 
 const RETRY = { baseMs: 100, maxMs: 1000, maxFailures: 3 };
 
 describe('nextState', () => {
-  const table: [EngineState, ResidencyEvent, FoundLevel, EngineState | undefined][] = [
+  const table: [ProcessState, ResidencyEvent, FoundLevel, ProcessState | undefined][] = [
     ['down', 'up-0', 0, 'running'],
     ['down', 'up-1', 0, 'sleeping'],
     ['down', 'up-2', 0, 'sleeping-deep'],

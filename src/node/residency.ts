@@ -1,6 +1,9 @@
 import { type EngineState, isAsleep } from '../model/fleet.js';
 import type { FoundLevel, SleepLevel } from './actions.js';
 
+/** That the engine leaves the fleet is not known to its process. */
+export type ProcessState = Exclude<EngineState, 'leaving'>;
+
 /** What happens to one engine: `up-n` found at sleep level n; the rest as decided or reported. */
 export type ResidencyEvent =
   | 'up-0'
@@ -26,7 +29,7 @@ export type ResidencyEvent =
  * and are resolved by {@link EngineResidency}.
  */
 const TRANSITIONS: Readonly<
-  Record<EngineState, Partial<Record<ResidencyEvent, EngineState | '(asleep)' | '(awake)'>>>
+  Record<ProcessState, Partial<Record<ResidencyEvent, ProcessState | '(asleep)' | '(awake)'>>>
 > = {
   down: {},
   running: { drain: 'draining', 'sleep-1': 'falling-asleep', 'sleep-2': 'falling-asleep' },
@@ -45,7 +48,7 @@ const TRANSITIONS: Readonly<
 };
 
 /** The state after `event`, or undefined when the event does not apply (a late answer of an earlier process, for example). */
-export function nextState(state: EngineState, event: ResidencyEvent, level: FoundLevel): EngineState | undefined {
+export function nextState(state: ProcessState, event: ResidencyEvent, level: FoundLevel): ProcessState | undefined {
   if (event === 'down') return 'down';
   if (event === 'up-0') return 'running';
   if (event === 'up-1') return 'sleeping';
@@ -67,7 +70,7 @@ export interface RetryConfig {
 
 /** State, level and failures of one engine process. */
 export class EngineResidency {
-  state: EngineState = 'down';
+  state: ProcessState = 'down';
   /** Level of the sleep that it is in, falls into or wakes from; 0 when awake. */
   level: FoundLevel = 0;
   /** When `state` was entered, and when the engine was last seen to become awake. */

@@ -115,10 +115,14 @@ describe('NodeService', () => {
     const clock = new WallClock(20);
     const service = await started(testNode(engines), { clock, manager: { lookAhead: 0, minResidencyMs: 0 } });
     const asked: string[] = [];
-    service.onRequeue((stageId, reason) => {
-      asked.push(`${stageId} ${reason}`);
-      if (lets) service.release(stageId, {});
-      return lets;
+    service.listen({
+      requeue: (stageId, reason) => {
+        asked.push(`${stageId} ${reason}`);
+        if (lets) service.release(stageId, {});
+        return lets;
+      },
+      changed: () => {},
+      gone: () => {},
     });
     // Its least residency is over.
     const begunMs = clock.nowMs();
@@ -231,7 +235,11 @@ describe('NodeService', () => {
     };
     const service = await started(spec);
     const seen: string[] = [];
-    service.onChange(() => seen.push(...service.changedViews().map((view) => `${view.spec.model} ${view.state}`)));
+    service.listen({
+      requeue: () => false,
+      changed: () => seen.push(...service.changedViews().map((view) => `${view.spec.model} ${view.state}`)),
+      gone: () => {},
+    });
     expect(await outcome(service, 's0', 'e1')).toEqual({ kind: 'refused', reason: 'engine-down' });
     await fake.start(port);
     await vi.waitFor(() => expect(seen).toContain('found-model running'), SOON);
@@ -329,5 +337,44 @@ describe('NodeService', () => {
     const held = outcome(service, 's2', 'a');
     await service.stop();
     expect(await held).toEqual({ kind: 'released', reason: 'shutting-down' });
+  });
+
+  it('takes in a further engine, and lets it go when what runs on it has ended: then nobody asks it for anything any more', async () => {
+    const { fakes: fake, engines } = await fakes('a', 'b');
+    const service = await started(testNode([engines[0]!]));
+    await service.join(engines[1]!);
+    expect(service.views().map((view) => [view.spec.engineId, view.state])).toEqual([
+      ['a', 'running'],
+      ['b', 'running'],
+    ]);
+    expect((await outcome(service, 's', 'b')).kind).toBe('grant');
+    const { dataPath } = service.endpoint('b')!;
+    expect(await statusOf(dataPath, '/health')).toBe(200);
+    const heard: string[] = [];
+    service.listen({ requeue: () => false, changed: () => {}, gone: (engineId) => heard.push(`gone ${engineId}`) });
+    service.leave('b', 'for-good', () => heard.push('empty'));
+    expect([heard, service.view('b')!.state]).toEqual([[], 'leaving']);
+    service.release('s', {});
+    await vi.waitFor(() => expect(heard).toEqual(['empty']), SOON);
+    const closed = service.forget('b');
+    expect([heard, service.view('b'), service.endpoint('b')]).toEqual([['empty', 'gone b'], undefined, undefined]);
+    await closed;
+    const { length } = fake['b']!.requests;
+    const asked = fake['a']!.requests.length;
+    await vi.waitFor(() => expect(fake['a']!.requests.length).toBeGreaterThan(asked + 4), SOON);
+    expect(fake['b']!.requests.length).toBe(length);
+    await expect(statusOf(dataPath, '/health')).rejects.toThrow(/left the fleet/);
+  });
+
+  it('hears nothing of an engine that is empty and is to stay after all', async () => {
+    const { engines } = await fakes('a');
+    const service = await started(testNode(engines));
+    const heard: string[] = [];
+    await outcome(service, 's', 'a');
+    service.leave('a', 'for-good', () => heard.push('empty'));
+    service.leave('a', undefined);
+    service.release('s', {});
+    expect((await outcome(service, 't', 'a')).kind).toBe('grant');
+    expect(heard).toEqual([]);
   });
 });

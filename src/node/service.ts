@@ -5,25 +5,29 @@ import { Stager } from '../engine/staging/stager.js';
 import type { GpuTelemetry } from '../engine/telemetry/gpu-source.js';
 import { SPARE_BYTES } from '../engine/telemetry/memory-limit.js';
 import { type DiscoveredEngine, discoveredLimits } from '../engine/vllm/discover.js';
-import { foreignSleep } from '../engine/vllm/foreign-sleep.js';
-import { type LiveEngine, type LiveEngineOptions, openLiveEngine } from '../engine/vllm/live-engine.js';
+import { believedAsleep, foreignSleep, mayAnswer } from '../engine/vllm/foreign-sleep.js';
+import {
+  closeLiveEngine,
+  type LiveEngine,
+  type LiveEngineOptions,
+  openLiveEngine,
+} from '../engine/vllm/live-engine.js';
 import type { EngineMetrics } from '../engine/vllm/metrics.js';
 import type { MonitorDownReason } from '../engine/vllm/monitor.js';
 import type { Clock } from '../model/clock.js';
-import {
-  type Demand,
-  type EngineSpec,
-  type EngineView,
-  isAsleep,
-  type KeptContext,
-  type LeaseUse,
-  type NodeSpec,
-  type RequeueReason,
-  type ReserveResult,
+import type {
+  Demand,
+  EngineSpec,
+  EngineView,
+  KeptContext,
+  LeaseUse,
+  Leaving,
+  NodeSpec,
+  ReserveResult,
 } from '../model/fleet.js';
 import { type EngineEvent, loggedMove, MOVE_EVENTS, type NodeAction } from './actions.js';
 import type { NodeConfig } from './config.js';
-import { knownKvBytes } from './engine-record.js';
+import type { NodeListener } from './listener.js';
 import { NodeManager } from './manager.js';
 import { type HoldEnd, OpenHolds } from './open-holds.js';
 import { saneReading } from './room-confirmation.js';
@@ -58,11 +62,12 @@ export class NodeService {
   readonly nodeId: string;
   private readonly manager: NodeManager;
   private readonly live = new Map<string, LiveEngine>();
+  /** Who is to hear that an engine that leaves is empty. */
+  private readonly leavers = new Map<string, () => void>();
   private readonly holdEnds = new OpenHolds();
-  private readonly listeners: (() => void)[] = [];
-  private readonly requeueListeners: ((stageId: string, reason: RequeueReason) => boolean)[] = [];
+  private listener: NodeListener | undefined;
   private readonly gpuCapacityBytes: readonly number[];
-  /** The listeners know that there are changes to fetch. */
+  /** The listener knows that there are changes to fetch. */
   private told = false;
   private readonly stager: Stager | undefined;
   private pumpDue = false;
@@ -78,7 +83,35 @@ export class NodeService {
     this.gpuCapacityBytes = spec.gpus.map(({ memoryBytes }) => memoryBytes);
     this.manager = new NodeManager(spec, { telemetry: telemetry !== undefined, ...manager });
     this.stager = spec.staging && new Stager(spec, spec.staging, options.logger, (event) => this.event(event));
-    for (const engine of spec.engines) this.live.set(engine.engineId, this.liveEngine(engine));
+    for (const engine of spec.engines) this.open(engine);
+  }
+
+  /** Begins to watch a further engine; resolves when it has been tried once. */
+  async join(spec: EngineSpec): Promise<void> {
+    this.manager.join(spec, this.options.clock.nowMs());
+    const { monitor } = this.open(spec);
+    this.settle();
+    await monitor.start();
+  }
+
+  /** The engine takes nothing new; `onEmpty` hears once when what ran on it has ended. Without `leaving` it is to stay after all. */
+  leave(engineId: string, leaving: Leaving | undefined, onEmpty = () => {}): void {
+    if (leaving) this.leavers.set(engineId, onEmpty);
+    else this.leavers.delete(engineId);
+    this.manager.leave(engineId, leaving, this.options.clock.nowMs());
+    this.settle();
+  }
+
+  /** Forgets an engine that is empty, and closes the connections to it. */
+  async forget(engineId: string): Promise<void> {
+    const engine = this.live.get(engineId)!;
+    // What it answers late is dropped.
+    engine.incarnation += 1;
+    this.live.delete(engineId);
+    this.manager.forget(engineId, this.options.clock.nowMs());
+    this.listener?.gone(engineId);
+    this.settle();
+    await closeLiveEngine(engine);
   }
 
   /** Begins to watch all engines; resolves when each has been tried once, reachable or not. */
@@ -94,15 +127,11 @@ export class NodeService {
     this.stopped = true;
     this.timer.cancel();
     this.stager?.close();
-    for (const { monitor, kvLimit } of this.live.values()) {
-      monitor.stop();
-      kvLimit?.stop();
-    }
     for (const [stageId, end] of this.holdEnds.all()) {
       this.cancel(stageId);
       end({ kind: 'released', reason: 'shutting-down' });
     }
-    await Promise.all([...this.live.values()].map(({ client }) => client.close()));
+    await Promise.all([...this.live.values()].map(closeLiveEngine));
   }
 
   /** A `hold` is followed by one call of `onHoldEnd`, never before this returns, unless it is cancelled first. */
@@ -122,9 +151,9 @@ export class NodeService {
     this.settle();
   }
 
-  /** `listener` stops a stage that is to leave its engine, and gives its lease back; false when it cannot, or is not its. */
-  onRequeue(listener: (stageId: string, reason: RequeueReason) => boolean): void {
-    this.requeueListeners.push(listener);
+  /** From now on `listener` hears of the node. */
+  listen(listener: NodeListener): void {
+    this.listener = listener;
   }
 
   firstToken(stageId: string): void {
@@ -165,11 +194,6 @@ export class NodeService {
     this.live.get(engineId)?.monitor.reportAnswer(answered);
   }
 
-  /** `listener` hears that views have changed, once until somebody fetches them with {@link changedViews}. */
-  onChange(listener: () => void): void {
-    this.listeners.push(listener);
-  }
-
   /** Engines whose view has changed since the last call. */
   changedViews(): readonly EngineView[] {
     this.told = false;
@@ -196,11 +220,6 @@ export class NodeService {
     return this.manager.kvState();
   }
 
-  /** Is it known of any engine how many bytes of KV memory a token takes? */
-  knowsKvBytes(): boolean {
-    return this.views().some(({ spec }) => knownKvBytes(spec) !== undefined);
-  }
-
   /** HBM by GPU: the device's own account where there is one, else the ledger's. */
   gpuMemory(): { readonly gpu: number; readonly usedBytes: number; readonly totalBytes: number }[] {
     const reading = this.readTelemetry();
@@ -211,15 +230,17 @@ export class NodeService {
     }));
   }
 
-  private liveEngine(spec: EngineSpec): LiveEngine {
+  private open(spec: EngineSpec): LiveEngine {
     const { engineId } = spec;
-    return openLiveEngine(spec, this.options, {
+    const engine = openLiveEngine(spec, this.options, {
       up: (found) => this.engineUp(engineId, found),
       down: (reason, detail) => this.engineDown(engineId, reason, detail),
       metrics: (metrics) => this.engineMetrics(engineId, metrics),
       outstanding: () => this.outstanding(engineId),
       event: (event) => this.event(event),
     });
+    this.live.set(engineId, engine);
+    return engine;
   }
 
   private engineUp(engineId: string, found: DiscoveredEngine): void {
@@ -227,7 +248,7 @@ export class NodeService {
     engine.incarnation += 1;
     engine.moving = false;
     engine.moves.found(found.metrics?.processStartSeconds);
-    const spec = this.spec(engineId);
+    const { spec } = engine;
     const limits = discoveredLimits(found, spec);
     const { version, modelNames, level, schedulingPolicy } = found;
     this.options.logger.info({ engineId, version, modelNames, level, schedulingPolicy, ...limits }, 'engine is up');
@@ -264,30 +285,22 @@ export class NodeService {
     const engine = this.live.get(engineId)!;
     const { client, moves, incarnation } = engine;
     const settled = () => !engine.moving && engine.incarnation === incarnation;
-    const level = await foreignSleep(client, metrics, () => (settled() ? this.believedAsleep(engineId) : undefined));
+    const level = await foreignSleep(client, metrics, () =>
+      settled() ? believedAsleep(this.view(engineId)?.state) : undefined,
+    );
     if (level === undefined) return;
     this.options.logger.warn({ engineId, level }, 'engine was put to sleep or woken by somebody else');
     // What it was given before would wait inside it for ever.
     if (level === 1 && this.outstanding(engineId) > 0 && (await moves.wake(1)).ok) return;
+    if (engine.incarnation !== incarnation) return;
     // The process is the same: memory that it has pinned for a sleep stays pinned.
     const slept = this.manager.hasSlept(engineId);
     this.event({ kind: 'engine-up', engineId, level, slept });
   }
 
-  private believedAsleep(engineId: string): boolean | undefined {
-    const state = this.manager.view(engineId)?.state;
-    if (state === 'running' || state === 'draining') return false;
-    return isAsleep(state) ? true : undefined;
-  }
-
   /** Requests in the engine's hands; nothing is expected to move while it is not awake. */
   private outstanding(engineId: string): number {
-    const awake = this.believedAsleep(engineId) === false || this.view(engineId)?.state === 'failed';
-    return awake ? this.manager.gauges(engineId)!.leases : 0;
-  }
-
-  private spec(engineId: string): EngineSpec {
-    return this.options.spec.engines.find((engine) => engine.engineId === engineId)!;
+    return mayAnswer(this.view(engineId)?.state) ? this.manager.gauges(engineId)!.leases : 0;
   }
 
   private event(event: EngineEvent): void {
@@ -298,9 +311,18 @@ export class NodeService {
   /** After every call of the manager: tells of changes, and carries out what it wants, where it wants anything before the timer. Most calls end here. */
   private settle(): void {
     if (this.manager.nextTickMs() < this.timer.dueMs) this.pumpSoon();
+    if (this.leavers.size > 0) this.tellEmpty();
     if (this.told || !this.manager.hasChanged) return;
     this.told = true;
-    for (const listener of this.listeners) listener();
+    this.listener?.changed();
+  }
+
+  private tellEmpty(): void {
+    for (const [engineId, onEmpty] of this.leavers) {
+      if (this.view(engineId)!.leases > 0) continue;
+      this.leavers.delete(engineId);
+      soon(onEmpty);
+    }
   }
 
   private pumpSoon(): void {
@@ -330,7 +352,7 @@ export class NodeService {
     } else if (action.kind === 'requeue') {
       this.requeue(action);
     } else if (action.kind === 'kv-limit') {
-      this.live.get(action.engineId)!.kvLimit?.set(action.bytes);
+      this.live.get(action.engineId)?.kvLimit?.set(action.bytes);
     } else if (action.kind === 'stage' || action.kind === 'unstage') {
       void this.stager?.carryOut(action);
     } else {
@@ -340,13 +362,14 @@ export class NodeService {
 
   /** The front door lets go first, so that no half answer is taken for a whole one; vLLM is told as well, for the connection may be slow to close. */
   private requeue({ stageId, engineId, reason }: Extract<NodeAction, { kind: 'requeue' }>): void {
-    if (!this.requeueListeners.some((listener) => listener(stageId, reason))) return;
+    if (!this.listener?.requeue(stageId, reason)) return;
     void this.live.get(engineId)?.client.abort([`chatcmpl-${stageId}`, `cmpl-${stageId}-0`]);
   }
 
   private async move(action: Extract<NodeAction, { kind: 'sleep' | 'wake' | 'canary' }>): Promise<void> {
     const { engineId } = action;
-    const engine = this.live.get(engineId)!;
+    const engine = this.live.get(engineId);
+    if (!engine) return;
     const { incarnation, moves } = engine;
     const model = this.manager.view(engineId)!.spec.model;
     const startedMs = this.options.wallClock.nowMs();
@@ -355,7 +378,7 @@ export class NodeService {
       action.kind === 'sleep'
         ? await moves.sleep(action.level, action.mode, model)
         : action.kind === 'wake'
-          ? await moves.wake(action.level, await this.stager?.folderFor(this.spec(engineId), action.from))
+          ? await moves.wake(action.level, await this.stager?.folderFor(engine.spec, action.from))
           : await moves.canary(model);
     if (this.stopped || engine.incarnation !== incarnation) return;
     engine.moving = false;

@@ -30,6 +30,7 @@ interface Checkpoint {
 export class WeightStaging {
   private readonly checkpoints = new Map<string, Checkpoint>();
   private readonly memoryBytes: number;
+  private readonly staged: boolean;
 
   /** @param memoryBytes What all copies may take; undefined where nothing is staged. */
   constructor(
@@ -38,13 +39,28 @@ export class WeightStaging {
     private readonly changed: (record: EngineRecord) => void,
   ) {
     this.memoryBytes = memoryBytes ?? 0;
-    if (memoryBytes === undefined) return;
-    for (const record of context.engines) {
-      const { weightsFolder: folder, sleepCapable } = record.spec;
-      if (folder === undefined || !sleepCapable) continue;
-      const known = this.checkpoints.get(folder);
-      if (known) known.records.push(record);
-      else this.checkpoints.set(folder, newCheckpoint(folder, record));
+    this.staged = memoryBytes !== undefined;
+  }
+
+  /** A further engine of the node. */
+  add(record: EngineRecord): void {
+    const { weightsFolder: folder, sleepCapable } = record.spec;
+    if (!this.staged || folder === undefined || !sleepCapable) return;
+    const known = this.checkpoints.get(folder);
+    if (!known) {
+      this.checkpoints.set(folder, newCheckpoint(folder, record));
+      return;
+    }
+    known.records.push(record);
+    this.tell(known);
+  }
+
+  /** An engine that is gone. */
+  remove(record: EngineRecord): void {
+    for (const checkpoint of this.checkpoints.values()) {
+      const at = checkpoint.records.indexOf(record);
+      if (at >= 0) checkpoint.records.splice(at, 1);
+      if (checkpoint.state === 'absent') this.dropUnread(checkpoint);
     }
   }
 
@@ -59,6 +75,7 @@ export class WeightStaging {
     const checkpoint = this.checkpoints.get(event.folder);
     if (!checkpoint) return;
     checkpoint.state = event.kind === 'staged' ? 'staged' : 'absent';
+    if (checkpoint.state === 'absent') this.dropUnread(checkpoint);
     if ('bytes' in event && event.bytes !== undefined) checkpoint.bytes = event.bytes;
     if (event.kind === 'staged') checkpoint.failures = 0;
     else if (event.kind === 'stage-failed') {
@@ -82,7 +99,7 @@ export class WeightStaging {
     const all = [...this.checkpoints.values()];
     const never = { actions: [], nextMs: Number.POSITIVE_INFINITY };
     if (all.some(({ state }) => state === 'copying' || state === 'leaving')) return never;
-    const spoilt = all.filter((each) => each.suspect && !isRead(each));
+    const spoilt = all.filter((each) => isUnwanted(each) && !isRead(each));
     if (spoilt.length > 0) return { ...never, actions: spoilt.map((each) => this.leave(each)) };
     const wanted = all
       .filter(({ state, bytes, records }) => {
@@ -131,6 +148,10 @@ export class WeightStaging {
     );
   }
 
+  private dropUnread({ folder, records }: Checkpoint): void {
+    if (records.length === 0) this.checkpoints.delete(folder);
+  }
+
   private leave(checkpoint: Checkpoint): NodeAction {
     checkpoint.state = 'leaving';
     checkpoint.suspect = false;
@@ -168,6 +189,11 @@ function ascending(a: number, b: number): number {
 
 function isDeepAsleep({ residency }: EngineRecord): boolean {
   return isAsleep(residency.state) && residency.level === 2;
+}
+
+/** Is the copy spoilt, or of no engine any more? */
+function isUnwanted({ state, suspect, records }: Checkpoint): boolean {
+  return suspect || (state === 'staged' && records.length === 0);
 }
 
 /** Is some engine waking from it? */

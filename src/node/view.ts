@@ -1,5 +1,5 @@
 import { clear } from '../model/clear.js';
-import type { EngineView, RankView } from '../model/fleet.js';
+import type { EngineState, EngineView, RankView } from '../model/fleet.js';
 import { isElastic, slackBytes, tokensOf } from './elastic.js';
 import type { EngineRecord } from './engine-record.js';
 import { estimateReadiness } from './estimate.js';
@@ -55,6 +55,11 @@ export class EngineViews {
     return engineIds;
   }
 
+  /** The engine is gone: nothing is told of it any more. */
+  forget(record: EngineRecord): void {
+    if (record.changeNoted) this.untold.splice(this.untold.indexOf(record), 1);
+  }
+
   of(record: EngineRecord, nowMs: number): EngineView {
     record.cachedView ??= buildView(this.context, record, nowMs);
     return record.cachedView;
@@ -65,10 +70,10 @@ export class EngineViews {
 function buildView(context: ReclaimContext, record: EngineRecord, nowMs: number): EngineView {
   const { reservations, residency, spec } = record;
   const { readyInMs, disturbanceMs, victims } = estimateReadiness(context, record, nowMs);
-  const cordoned = record.cordoned && residency.state !== 'down';
+  const down = residency.state === 'down';
   return {
     spec,
-    state: cordoned ? 'failed' : residency.state,
+    state: shownState(record),
     weightFiles: record.weightFiles,
     version: record.version,
     observedAtMs: record.observedAtMs,
@@ -78,7 +83,7 @@ function buildView(context: ReclaimContext, record: EngineRecord, nowMs: number)
     reservedKvTokens: shownTokens(record),
     keptKvTokens: record.kept.tokens,
     kvPoolTokens: promisableTokens(context, record),
-    readyInMs: cordoned ? Number.POSITIVE_INFINITY : readyInMs,
+    readyInMs: record.takesNothing && !down ? Number.POSITIVE_INFINITY : readyInMs,
     disturbanceMs,
     victims,
     pendingPrefillTokens: reservations.pendingPrefillTokens,
@@ -104,4 +109,10 @@ function shownTokens({ reservations: { ranks }, spec }: EngineRecord): number {
   let tokens = 0;
   for (const rank of ranks) tokens += Math.min(rank.shownTokens, spec.kvPoolTokens / ranks.length);
   return tokens;
+}
+
+function shownState({ residency: { state }, leaving, cordoned }: EngineRecord): EngineState {
+  if (leaving === 'for-good') return 'leaving';
+  if (state === 'down') return state;
+  return leaving ? 'draining' : cordoned ? 'failed' : state;
 }

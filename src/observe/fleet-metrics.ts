@@ -12,6 +12,7 @@ const STATES: Readonly<Record<EngineState, true>> = {
   'sleeping-deep': true,
   waking: true,
   failed: true,
+  leaving: true,
 };
 const ENGINE_STATES = Object.keys(STATES) as EngineState[];
 const TIERS: readonly Residency[] = ['running', 'sleeping', 'host', 'disk', 'remote'];

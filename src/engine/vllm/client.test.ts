@@ -27,7 +27,8 @@ async function connect(options: FakeVllmOptions = {}, apiKey?: string) {
 
 describe.each(['0.29', '0.32'] as const)('VllmClient against %s', (dialect) => {
   it('reads health, version, models, metrics, tokens', async () => {
-    const { client } = await connect({ dialect, models: ['tiny', 'alias'] });
+    const { client, fake } = await connect({ dialect, models: ['tiny', 'alias'] });
+    fake.adapters = ['adapter'];
     expect(await client.health()).toEqual({ ok: true, value: undefined });
     expect(await client.version()).toEqual({ ok: true, value: `${dialect}.0` });
     expect(await client.models()).toMatchObject({

@@ -242,6 +242,15 @@ describe('a connection that cannot be trusted with another request', () => {
   });
 });
 
+describe('an engine that has left the fleet', () => {
+  it('listens no more for whoever still has its address', async () => {
+    path.close();
+    const told = send(undefined);
+    await told.over;
+    expect([told.call, told.events, sockets]).toEqual([undefined, ['error false the engine has left the fleet'], []]);
+  });
+});
+
 describe('an engine that takes no connection', () => {
   it('is given up after three seconds, and nothing was sent', async () => {
     // It listens and never accepts; once the backlog is full, whoever comes hears nothing.

@@ -1,4 +1,5 @@
 import type { DataHandler, DataPath, DataRequest } from '../../bus/contract.js';
+import { soon } from '../../bus/soon.js';
 import type { Clock, Timer } from '../../model/clock.js';
 import { type EngineAddress, engineAddress } from '../../model/engine-address.js';
 import { ConnectionCall, DataConnection } from './data-connection.js';
@@ -61,7 +62,12 @@ export class EnginePath implements DataPath {
     let head = `${method} ${path} HTTP/1.1\r\n${this.fixedHead}`;
     for (let index = 0; index < headers.length; index += 2) head += headerLine(headers[index]!, headers[index + 1]!);
     head += body ? `content-length: ${body.length}\r\n\r\n` : '\r\n';
-    if (this.closed) throw new Error('the data path was closed');
+    if (this.closed) {
+      // The engine has left the fleet: for whoever still has its address nobody listens there.
+      const gone = Object.assign(new Error('the engine has left the fleet'), { code: 'ECONNREFUSED' });
+      soon(() => handler.onError(gone, false));
+      return;
+    }
     const connection = this.takeIdle() ?? this.open();
     connection.send(new ConnectionCall(connection, head, body, handler));
   }

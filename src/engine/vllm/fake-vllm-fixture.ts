@@ -17,7 +17,7 @@ export class FakeVllm {
   level: 0 | 1 | 2 = 0;
   running = 0;
   waiting = 0;
-  adapters: readonly string[] = ['adapter'];
+  adapters: readonly string[] = [];
   preemptions = 0;
   generatedTokens = 0;
   startedAtSeconds = 1000;

@@ -38,6 +38,8 @@ export interface LiveEngineOptions {
 
 /** One engine as its node's agent holds it: the connections to it, and what watches and moves it. */
 export interface LiveEngine {
+  /** As it was asked for, without what the engine says itself. */
+  readonly spec: EngineSpec;
   readonly client: VllmClient;
   readonly moves: EngineMoves;
   readonly monitor: EngineMonitor;
@@ -72,6 +74,7 @@ export function openLiveEngine(spec: EngineSpec, options: LiveEngineOptions, eve
           logger.warn({ engineId, err }, 'what the engine answers cannot be kept over a restart of this agent'),
         );
   return {
+    spec,
     client,
     moves: new EngineMoves(client, { ...DEFAULT_MOVE_LIMITS, ...moveLimits }, canary),
     monitor: new EngineMonitor(
@@ -101,6 +104,13 @@ export function openLiveEngine(spec: EngineSpec, options: LiveEngineOptions, eve
     incarnation: 0,
     moving: false,
   };
+}
+
+/** Ends the watch over the engine and all connections to it; calls that are under way break. */
+export async function closeLiveEngine({ client, monitor, kvLimit }: LiveEngine): Promise<void> {
+  monitor.stop();
+  kvLimit?.stop();
+  await client.close();
 }
 
 function barredBy(by: Barrier, message: string, apiKey: string | undefined): string {

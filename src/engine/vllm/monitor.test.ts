@@ -70,8 +70,8 @@ describe('EngineMonitor', () => {
   it('tells when adapters of a server that is up come and go', async () => {
     const fake = new FakeVllm();
     const { log, next } = await watched(fake, await fake.start());
-    fake.adapters = ['adapter', 'critic'];
-    await next('adapters adapter,critic', 5_000);
+    fake.adapters = ['planner', 'critic'];
+    await next('adapters planner,critic', 5_000);
     fake.adapters = [];
     await next('adapters ', 5_000);
     fake.adapters = [];

@@ -236,4 +236,18 @@ describe('Portfolio', () => {
     evaluate(portfolio, [score('srtf', 0.8)], 80, 20_000);
     expect(portfolio.log().length).toBe(64);
   });
+
+  it('begins anew where the fleet has changed: what was asked is not awaited, what was seen counts for nothing, and the order stays', () => {
+    const portfolio = busy(SHORT);
+    portfolio.plan(0);
+    const leads = [score('edf', 0.5), score('srtf', 0.9, 8, 0)];
+    expect(evaluate(portfolio, leads, 1)).toEqual(['maestro:edf']);
+    traffic(portfolio, 15_000);
+    expect(portfolio.plan(20_000)).toMatchObject({ thinning: 1 });
+    portfolio.fleetChanged({ thinnings: [1], clearAlone: Infinity });
+    expect(portfolio.scored({ scores: leads, costMs: 10 }, 20_001)).toBeUndefined();
+    // With what it had shown of the former fleet, this would be the second that agrees.
+    expect(evaluate(portfolio, leads, 1, 20_000)).toEqual(['maestro:edf']);
+    expect(evaluate(portfolio, leads, 1, 30_000)).toEqual(['maestro:srtf']);
+  });
 });

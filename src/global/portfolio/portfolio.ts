@@ -116,7 +116,7 @@ const NOTHING_KNOWN = { gained: 0, lost: 0, replayed: 0, tries: 0, triedAtMs: Nu
  */
 export class Portfolio {
   readonly traffic: TrafficWindow;
-  private readonly config: PortfolioConfig;
+  private config: PortfolioConfig;
   private readonly candidates: ReadonlyMap<string, Candidate>;
   private incumbent: Candidate;
   private evaluation = 0;
@@ -227,6 +227,14 @@ export class Portfolio {
   /** The last request could not be answered. */
   failed(): void {
     this.pending = undefined;
+  }
+
+  /** Replays are of another fleet from now on: what was asked of the former one, and what it has shown, says nothing of this one. */
+  fleetChanged(settings: Pick<PortfolioConfig, 'thinnings' | 'clearAlone'>): void {
+    this.config = { ...this.config, ...settings };
+    this.pending = undefined;
+    this.promised = undefined;
+    for (const candidate of this.candidates.values()) Object.assign(candidate, NOTHING_KNOWN);
   }
 
   /** Sets what was promised against what came of it; returns the latter, if enough has ended to say. */

@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../../model/clock.js';
 import type { Logger } from '../../observe/log.js';
 import type { GlobalScheduler } from '../scheduler.js';
-import type { Portfolio, PortfolioEntry, PortfolioStats } from './portfolio.js';
+import type { Portfolio, PortfolioConfig, PortfolioEntry, PortfolioStats } from './portfolio.js';
 import type { ReplayRequest, ReplayResult } from './replay.js';
 
 /** Replays off the event loop, on a thread of its own. */
@@ -36,9 +36,23 @@ export class PortfolioService {
   private timer: Timer | undefined;
   private failures = 0;
   private closed = false;
+  /** Undefined while the fleet cannot be modelled. */
+  private worker: ReplayWorker | undefined;
 
   constructor(private readonly options: PortfolioServiceOptions) {
+    this.worker = options.worker;
     this.tickLater();
+  }
+
+  /** From now on `worker` replays, on another fleet. What the former one has been asked is not awaited any more. */
+  fleetChanged(settings: Pick<PortfolioConfig, 'thinnings' | 'clearAlone'>, worker: ReplayWorker | undefined): void {
+    const former = this.worker;
+    this.worker = worker;
+    this.options.portfolio.fleetChanged(settings);
+    this.failures = 0;
+    this.timer?.cancel();
+    if (!this.closed) this.tickLater();
+    void former?.close();
   }
 
   snapshot(): PortfolioSnapshot {
@@ -49,7 +63,7 @@ export class PortfolioService {
   async close(): Promise<void> {
     this.closed = true;
     this.timer?.cancel();
-    await this.options.worker.close();
+    await this.worker?.close();
   }
 
   private tickLater(): void {
@@ -60,13 +74,14 @@ export class PortfolioService {
   }
 
   private tick(): void {
-    const { portfolio, scheduler, worker, clock, timeScale } = this.options;
-    const request = portfolio.plan(clock.nowMs());
+    const { portfolio, scheduler, clock, timeScale } = this.options;
+    const { worker } = this;
+    const request = worker && portfolio.plan(clock.nowMs());
     if (!request) return;
     const knownQueues = scheduler.queues.known();
     worker.evaluate({ ...request, knownQueues, budgetMs: request.budgetMs / timeScale }).then(
-      (result) => this.answered(result),
-      (error: unknown) => this.failed(error),
+      (result) => this.worker === worker && this.answered(result),
+      (error: unknown) => this.worker === worker && this.failed(error),
     );
   }
 
