@@ -173,7 +173,7 @@ export class LocalFleet {
     const { lookAhead, minResidencyMs, prefetch, firstSleep, weights } = config.scheduling;
     const telemetry = levels.telemetry?.(spec.nodeId);
     const failedGpus = levels.failedGpus?.(spec.nodeId);
-    const hostAvailableBytes = levels.hostAvailableBytes?.(spec.nodeId);
+    const hostAvailableBytes = levels.hostAvailableBytes?.(spec);
     return new NodeService({
       spec,
       clock,

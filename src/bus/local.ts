@@ -34,7 +34,7 @@ export interface LocalLevelsOptions {
   readonly logger: Logger;
   readonly telemetry?: (nodeId: string) => GpuTelemetry | undefined;
   /** See {@link NodeService}: what the host of a node has left. */
-  readonly hostAvailableBytes?: (nodeId: string) => (() => number) | undefined;
+  readonly hostAvailableBytes?: (node: NodeSpec) => (() => number) | undefined;
   readonly failedGpus?: (nodeId: string) => (() => readonly number[]) | undefined;
   /** See {@link NodeService}: an engine's port refuses connections. */
   readonly onRefused?: (engineId: string, forMs: number) => void;

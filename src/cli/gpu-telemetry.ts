@@ -1,4 +1,3 @@
-import type { MaestroConfig } from '../config/schema.js';
 import type { EmulatedFleet } from '../engine/emulator/fleet.js';
 import { DcgmSource } from '../engine/telemetry/dcgm.js';
 import type { GpuSource, GpuTelemetry } from '../engine/telemetry/gpu-source.js';
@@ -8,29 +7,56 @@ import type { Clock } from '../model/clock.js';
 import type { NodeSpec } from '../model/fleet.js';
 import type { Logger } from '../observe/log.js';
 
-/** Begins to watch the GPUs of every node that names a source; resolves when each has been looked at once. */
-export async function watchGpus(
-  config: MaestroConfig,
-  nodes: readonly NodeSpec[],
-  wallClock: Clock,
-  logger: Logger,
-): Promise<ReadonlyMap<string, TelemetryWatch>> {
-  const watches = new Map<string, TelemetryWatch>();
-  for (const { nodeId, gpus } of nodes) {
-    const named = config.fleet.nodes.find(({ id }) => id === nodeId)?.telemetry ?? 'none';
-    if (named === 'none' || gpus.length === 0) continue;
-    const source: GpuSource = named === 'nvidia-smi' ? new NvidiaSmiSource() : new DcgmSource(named);
+/** Watches over the GPUs of the nodes that name a source. */
+export class GpuWatches {
+  private readonly byNode = new Map<string, TelemetryWatch>();
+  /** Of watches that are over. */
+  private refusedBefore = 0;
+
+  constructor(
+    private readonly wallClock: Clock,
+    private readonly logger: Logger,
+  ) {}
+
+  get(nodeId: string): TelemetryWatch | undefined {
+    return this.byNode.get(nodeId);
+  }
+
+  /** Begins to watch the GPUs of the node; resolves when they have been looked at once. */
+  async begin({ nodeId, gpus }: NodeSpec, telemetry: string): Promise<void> {
+    if (telemetry === 'none' || gpus.length === 0) return;
+    const source: GpuSource = telemetry === 'nvidia-smi' ? new NvidiaSmiSource() : new DcgmSource(telemetry);
     const watch = new TelemetryWatch({
       source,
-      clock: wallClock,
+      clock: this.wallClock,
       gpuBytes: gpus.map(({ memoryBytes }) => memoryBytes),
       onProblem: (refusal, message) =>
-        logger.warn({ node: nodeId, source: source.name, refusal }, `GPU telemetry is not used: ${message}`),
+        this.logger.warn({ node: nodeId, source: source.name, refusal }, `GPU telemetry is not used: ${message}`),
     });
-    watches.set(nodeId, watch);
+    this.byNode.set(nodeId, watch);
+    await watch.start();
   }
-  await Promise.all([...watches.values()].map((watch) => watch.start()));
-  return watches;
+
+  end(nodeId: string): void {
+    const watch = this.byNode.get(nodeId);
+    if (!watch) return;
+    watch.stop();
+    this.refusedBefore += refusedBy(watch);
+    this.byNode.delete(nodeId);
+  }
+
+  endAll(): void {
+    for (const watch of this.byNode.values()) watch.stop();
+  }
+
+  /** Readings that were refused since the start. */
+  refused(): number {
+    return [...this.byNode.values()].reduce((sum, watch) => sum + refusedBy(watch), this.refusedBefore);
+  }
+}
+
+function refusedBy({ refused }: TelemetryWatch): number {
+  return Object.values(refused).reduce((a, b) => a + b, 0);
 }
 
 /** What the emulated device of a node tells: always, and as it is. */

@@ -23,10 +23,14 @@ const VALUES: Readonly<Record<string, string>> = {
   'gateway.timeouts.total': 'gateway: {timeouts: {total: 3s}}',
   'gateway.timeouts.idleWrite': 'gateway: {timeouts: {idleWrite: 3s}}',
   'observe.logLevel': 'observe: {logLevel: warn}',
+  models: `models: [{name: own, layers: 2, hiddenSize: 64, attentionHeads: 4, kvHeads: 4, headDim: 16, ffnSize: 128, vocabSize: 1000, parametersB: 0.1, activeParametersB: 0.1, maxContextTokens: 4096}]`,
+  gpus: 'gpus: [{name: own, memory: 8GiB, memoryBandwidth: 1TB/s, bf16Flops: 100TFLOPS, peerBandwidth: 50GB/s, hostBandwidth: 20GB/s}]',
+  'fleet.nodes':
+    'fleet: {nodes: [{id: other, gpus: [h100-sxm], engines: [{id: o, model: llama-3.1-8b, gpus: [0], url: "http://127.0.0.1:9"}]}]}',
 };
 const FLEET = `fleet: {nodes: [{id: n, gpus: [h100-sxm], hostMemory: 64GiB, engines: [{id: e, model: llama-3.1-8b, gpus: [0], kvMemory: 8GiB}]}]}`;
 
-const config = (text: string) => parseConfig(`${text}\n${FLEET}`, 'f.yaml');
+const config = (text: string) => parseConfig(text.startsWith('fleet:') ? text : `${text}\n${FLEET}`, 'f.yaml');
 const running = config('');
 
 describe('fields that take effect without a restart', () => {
@@ -84,7 +88,11 @@ describe('a reload', () => {
       writeFileSync(file, `gateway: {keys: [${KEY}]}\n${FLEET}`);
       const loaded = readConfig(file);
       writeFileSync(file, '');
-      const reload = new ConfigReload(loaded, (next) => applied.push(next), logger);
+      const apply = (next: MaestroConfig) => {
+        applied.push(next);
+        return ['fleet.nodes[n].gpus'];
+      };
+      const reload = new ConfigReload(loaded, apply, logger);
       for (const text of ['', '# soon\n']) {
         writeFileSync(file, text);
         reload.reload();
@@ -94,7 +102,8 @@ describe('a reload', () => {
       writeFileSync(file, FLEET);
       reload.reload();
       expect(applied).toHaveLength(1);
-      expect(lines.at(-1)).toContain('"changed":["gateway.keys"]');
+      expect(lines.at(-2)).toContain('"changed":["gateway.keys"]');
+      expect(lines.at(-1)).toContain('"waiting":["fleet.nodes[n].gpus"]');
       expect([reload.reloads, reload.failures]).toEqual([1, 2]);
     } finally {
       rmSync(folder, { recursive: true });

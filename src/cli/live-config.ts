@@ -8,7 +8,7 @@ import { DEFAULT_GATEWAY_CONFIG, type GatewayConfig } from '../gateway/index.js'
 import { MaestroError } from '../model/error.js';
 import type { Logger } from '../observe/log.js';
 
-/** Fields of the config file, with all below them, that take effect without a restart. */
+/** Fields of the config file, with all below them, that take effect without a restart; of `fleet.nodes` what {@link LiveFleet} can change. */
 export const LIVE_FIELDS: readonly string[] = [
   'aliases',
   'defaultClass',
@@ -23,6 +23,9 @@ export const LIVE_FIELDS: readonly string[] = [
   'gateway.timeouts.total',
   'gateway.timeouts.idleWrite',
   'observe.logLevel',
+  'models',
+  'gpus',
+  'fleet.nodes',
 ];
 
 /** The running config with the {@link LIVE_FIELDS} of another. A default class that does not run yet waits as well. */
@@ -42,6 +45,9 @@ export function withLiveFields(running: MaestroConfig, next: MaestroConfig): Mae
       ...{ keys, bodyLimitBytes, heartbeatMs, heartbeatWholeMs, timeouts: { ...timeouts, queueMs } },
     },
     observe: { ...running.observe, logLevel: next.observe.logLevel },
+    models: next.models,
+    gpus: next.gpus,
+    fleet: { ...running.fleet, nodes: next.fleet.nodes },
   };
 }
 
@@ -79,10 +85,10 @@ export class ConfigReload {
 
   private readonly file: string;
 
-  /** @param apply Puts it into effect, or throws and changes nothing. */
+  /** @param apply Puts it into effect, or throws and changes nothing. Returns names of what waits for a restart although it is live elsewhere. */
   constructor(
     { file, text }: Pick<LoadedConfig, 'file' | 'text'>,
-    private readonly apply: (config: MaestroConfig) => void,
+    private readonly apply: (config: MaestroConfig) => readonly string[],
     private readonly logger: Logger,
   ) {
     this.file = file;
@@ -98,10 +104,11 @@ export class ConfigReload {
       const document: unknown = parse(text);
       // So does a file look that is just being written, and a pipe that has been read. Taken for a config it would ask for no key.
       if (document === null) throw new MaestroError('invalid_request', 'the file is empty');
-      this.apply(next);
+      const refused = this.apply(next);
       const isLive = (name: string) => LIVE_FIELDS.includes(name);
       const changed = changedFields(this.last, document).filter(isLive);
       const waiting = changedFields(this.started, document).filter((name) => !isLive(name));
+      waiting.push(...refused);
       this.last = document;
       this.reloads += 1;
       logger.info({ file, changed }, 'the config was read again');

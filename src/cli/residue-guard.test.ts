@@ -17,7 +17,7 @@ function guarded(retire?: () => Promise<void>) {
   const retired: number[] = [];
   const warnings: object[] = [];
   const guard = new ResidueGuard({
-    supervisors: [
+    supervisors: () => [
       {
         engineId: 'e',
         get pid() {

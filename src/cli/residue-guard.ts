@@ -7,7 +7,8 @@ import { type EngineState, isAsleep } from '../model/fleet.js';
 import type { Logger } from '../observe/log.js';
 
 export interface ResidueGuardOptions {
-  readonly supervisors: readonly Pick<EngineSupervisor, 'engineId' | 'pid' | 'retire'>[];
+  /** Those that run now. */
+  readonly supervisors: () => readonly Pick<EngineSupervisor, 'engineId' | 'pid' | 'retire'>[];
   readonly stateOf: (engineId: string) => EngineState | undefined;
   readonly readDetails: () => Promise<readonly GpuDetail[]>;
   readonly clock: Clock;
@@ -42,7 +43,7 @@ export class ResidueGuard {
   /** One look. A reading that fails is the telemetry's to report; here it only means that nothing is judged. */
   async look(): Promise<void> {
     const { supervisors, stateOf, readDetails, logger } = this.options;
-    const asleep = supervisors.filter(({ engineId }) => isAsleep(stateOf(engineId)));
+    const asleep = supervisors().filter(({ engineId }) => isAsleep(stateOf(engineId)));
     if (asleep.length === 0) return;
     const details = await readDetails().catch(() => []);
     for (const supervisor of asleep) {

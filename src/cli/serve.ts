@@ -10,20 +10,21 @@ import { type EmulatedFleet, startEmulatedFleet } from '../engine/emulator/fleet
 import { serviceTimes } from '../engine/service-times.js';
 import { claimStateDir } from '../engine/supervise/state-lock.js';
 import { readGpuDetails } from '../engine/telemetry/nvidia-smi-xml.js';
-import type { TelemetryWatch } from '../engine/telemetry/telemetry-watch.js';
 import type { EngineTls } from '../engine/vllm/engine-tls.js';
 import { createGateway, createGatewayMetrics } from '../gateway/index.js';
 import type { GlobalService } from '../global/service.js';
+import type { NodeSpec } from '../model/fleet.js';
 import { createLogger, type Logger } from '../observe/log.js';
 import { exportTotal } from '../observe/metrics.js';
 import { WorkflowMetrics } from '../observe/workflow-metrics.js';
 import { keepLearned, prepareLivePrediction } from '../predict/live/service.js';
 import { RetrainingService } from '../predict/retraining/service.js';
 import { doorCredentials } from './door-tls.js';
-import { emulatedTelemetry, watchGpus } from './gpu-telemetry.js';
+import { emulatedTelemetry, GpuWatches } from './gpu-telemetry.js';
 import { hostAvailableBytes } from './host-memory.js';
 import { listen, refuseItself, refuseStrangers, refuseTakenPort } from './listening.js';
 import { ConfigReload, gatewayConfig, withLiveFields } from './live-config.js';
+import { LiveFleet } from './live-fleet.js';
 import { liveTextVectors } from './live-text-vectors.js';
 import { modelPathOf, packageVersion } from './package-files.js';
 import type { PassedSocket } from './passed-socket.js';
@@ -95,9 +96,13 @@ export async function serve(options: ServeOptions): Promise<Served> {
   refuseItself(options, host, port);
   if (!socket) await refuseTakenPort(port, host);
   const launched = options.vllmUrls ? { ...config, fleet: { ...config.fleet, nodes: [] } } : config;
+  let giveBackState: (() => void) | undefined;
+  const claim = () => {
+    giveBackState ??= claimStateDir(config.fleet.stateDir);
+  };
   const logger = createLogger({ level: config.observe.logLevel });
   const tls = doorCredentials(config, wallClock, logger);
-  const giveBackState = hasLaunches(launched) ? claimStateDir(config.fleet.stateDir) : () => undefined;
+  if (hasLaunches(launched)) claim();
   logger.info(
     { version: packageVersion(), node: process.version, pid: process.pid, file: options.loaded?.file },
     'maestro starts',
@@ -106,11 +111,16 @@ export async function serve(options: ServeOptions): Promise<Served> {
   const emulated = options.vllmUrls ? [] : toEmulatedNodes(config);
   const fleet = emulated.length > 0 ? await startEmulatedFleet({ nodes: emulated, timeScale, logger }) : undefined;
   let started: StartedEngines | undefined;
+  let liveFleet: LiveFleet | undefined;
   try {
     const urls = new Map(fleet?.engines.map(({ engineId, url }) => [engineId, url]));
     const nodes = options.vllmUrls ? discoveredNodes(options.vllmUrls) : toNodeSpecs(config, urls);
     const engineTls = options.vllmUrls ? options.vllmTls : tlsOfConfig(config, wallClock, logger);
-    const watches = fleet ? new Map<string, TelemetryWatch>() : await watchGpus(config, nodes, wallClock, logger);
+    const isEmulated = (nodeId: string) => emulated.some((each) => each.nodeId === nodeId);
+    const watches = new GpuWatches(wallClock, logger);
+    const telemetryOf = (nodeId: string) => config.fleet.nodes.find(({ id }) => id === nodeId)?.telemetry ?? 'none';
+    const real = nodes.filter(({ nodeId }) => !isEmulated(nodeId));
+    await Promise.all(real.map((node) => watches.begin(node, telemetryOf(node.nodeId))));
     const { scheduling: rules, classes } = config;
     const tunes = rules.policy === 'maestro' && rules.portfolio.cpuShare > 0;
     const { node, queue } = simRules(config);
@@ -129,6 +139,10 @@ export async function serve(options: ServeOptions): Promise<Served> {
       metrics.registry,
       config.classes.map(({ name }) => name),
     );
+    const replaysOn = (served: readonly NodeSpec[]) =>
+      startReplayThread({ nodes: served, classes, rttMs: {}, ...rules, node, queue: impatient });
+    const replays = tunes ? replaysOn(nodes) : undefined;
+    let serviceTimesNow = serviceTimes(stepShapes(config));
     const levels = createLocalLevels({
       config,
       nodes,
@@ -137,22 +151,24 @@ export async function serve(options: ServeOptions): Promise<Served> {
       logger,
       engineTls,
       engineApiKeys: apiKeys,
-      serviceTimeMs: serviceTimes(stepShapes(config)),
+      serviceTimeMs: (...call) => serviceTimesNow(...call),
       prediction,
-      replays: tunes ? startReplayThread({ nodes, classes, rttMs: {}, ...rules, node, queue: impatient }) : undefined,
-      telemetry: (nodeId: string) => (fleet ? emulatedTelemetry(fleet, nodeId) : watches.get(nodeId)),
-      hostAvailableBytes: (nodeId: string) =>
-        fleet ? undefined : hostAvailableBytes(nodes.find((node) => node.nodeId === nodeId)!),
+      replays,
+      telemetry: (nodeId: string) =>
+        fleet && isEmulated(nodeId) ? emulatedTelemetry(fleet, nodeId) : watches.get(nodeId),
+      hostAvailableBytes: (node: NodeSpec) => (isEmulated(node.nodeId) ? undefined : hostAvailableBytes(node)),
       failedGpus: (nodeId: string) => {
         const watch = watches.get(nodeId);
         return watch && (() => watch.failedGpus());
       },
       onRefused: (engineId, forMs) => started?.refused(engineId, forMs),
-      comesBack: (model) => started?.comesBack(model) ?? false,
+      onFound: () => liveFleet?.found(),
+      comesBack: (model) => started?.comesBack(model) === true || liveFleet?.comesBack(model) === true,
       isFetching: (engineId) => started?.isFetching(engineId) ?? false,
       onWorkflowOver: (workflow) => workflowMetrics.ended(workflow),
     });
     const { scheduling } = levels;
+    const stateOf = (engineId: string) => scheduling.fleet().engines.find((each) => each.engineId === engineId)?.state;
     const textVectors = liveTextVectors(config.prediction, wallClock, logger);
     exportLevels(metrics.registry, levels, watches, textVectors);
     const gateway = createGateway({
@@ -175,23 +191,34 @@ export async function serve(options: ServeOptions): Promise<Served> {
     let stopping = false;
     const stop = async (drainMs: number) => {
       stopping = true;
+      liveFleet?.stop();
       await gateway.close(drainMs);
       await levels.stop();
       await textVectors?.close();
       await keeper?.close();
       await retraining?.close();
-      for (const watch of watches.values()) watch.stop();
+      watches.endAll();
       guard?.stop();
-      await Promise.all([started?.end(), fleet?.stop()]);
-      giveBackState();
+      await Promise.all([started?.endAll(config.fleet), fleet?.stop()]);
+      giveBackState?.();
     };
     // Engines that run already are found first, so that none is started into their memory.
     const found = levels.start().then(() => {
       if (stopping) return;
-      started = startEngines(launched, wallClock, logger, levels.mayStart, engineTls);
-      guard = guardResidues(launched, started, scheduling, wallClock, logger);
+      const { mayStart } = levels;
+      const starting = startEngines(launched, { clock: wallClock, logger, mayStart, tls: engineTls });
+      started = starting;
+      const supervisors = () => starting.supervisors.filter(({ engineId }) => tellsProcesses(liveFleet, engineId));
+      guard = new ResidueGuard({ supervisors, readDetails: readGpuDetails, clock: wallClock, logger, stateOf });
+      guard.start();
     });
     found.catch((err: unknown) => logger.error({ err }, 'engines could not be started'));
+    const live = new LiveFleet({
+      ...{ config: launched, urls, levels, ready: found, started: () => started, watches, apiKeys, logger },
+      claimStateDir: claim,
+      replays: (served) => replays && replaysOn(served),
+    });
+    liveFleet = live;
     // One that hangs does not keep the others from serving.
     await Promise.race([found, new Promise<void>((resolve) => wallClock.after(FIRST_LOOK_MS, resolve))]);
     try {
@@ -207,25 +234,23 @@ export async function serve(options: ServeOptions): Promise<Served> {
     }
     const reload = reloading(options, metrics.registry, logger, (next) => {
       refuseStrangers({ ...options, config: next }, host);
-      for (const [engineId, key] of changeableKeys(next)) apiKeys.set(engineId, key);
-      gateway.reconfigure(gatewayConfig(next));
+      refuseItself({ ...options, config: next }, host, Number(new URL(gateway.address).port));
+      const settings = gatewayConfig(next);
+      const waiting = live.change(next);
+      serviceTimesNow = serviceTimes(stepShapes(next));
+      gateway.reconfigure(settings);
       scheduling.rename(next.aliases);
       tls?.look();
       logger.level = next.observe.logLevel;
+      return waiting;
     });
-    return { scheduling, address: gateway.address, clock, fleet, reload, stop, abandon: () => started?.endAtOnce() };
+    const abandon = () => started?.endAtOnce(config.fleet);
+    return { scheduling, address: gateway.address, clock, fleet, reload, stop, abandon };
   } catch (error) {
-    await Promise.all([started?.end(), fleet?.stop()]);
-    giveBackState();
+    await Promise.all([started?.endAll(config.fleet), fleet?.stop()]);
+    giveBackState?.();
     throw error;
   }
-}
-
-/** API keys of the engines that others start, read again: one that this process has started has its key for as long as it runs. */
-function changeableKeys(config: MaestroConfig): Map<string, string> {
-  const keys = engineApiKeys(config);
-  for (const { id, launch } of config.fleet.nodes.flatMap(({ engines }) => engines)) if (launch) keys.delete(id);
-  return keys;
 }
 
 /** The config file read again, as far as that can take effect; undefined where there is none. */
@@ -233,7 +258,7 @@ function reloading(
   { config, loaded }: ServeOptions,
   registry: Registry,
   logger: Logger,
-  apply: (config: MaestroConfig) => void,
+  apply: (config: MaestroConfig) => readonly string[],
 ): (() => void) | undefined {
   if (loaded === undefined) return undefined;
   const reload = new ConfigReload(loaded, (next) => apply(withLiveFields(config, next)), logger);
@@ -252,21 +277,8 @@ function reloading(
   return () => reload.reload();
 }
 
-/** Watches what sleeping engines that this process has started hold of the GPUs, where `nvidia-smi` tells. */
-function guardResidues(
-  { fleet: { nodes } }: MaestroConfig,
-  { supervisors }: StartedEngines,
-  scheduling: GlobalService,
-  clock: WallClock,
-  logger: Logger,
-): ResidueGuard | undefined {
-  const told = nodes.filter(({ telemetry }) => telemetry === 'nvidia-smi').flatMap(({ engines }) => engines);
-  const watched = supervisors.filter(({ engineId }) => told.some(({ id }) => id === engineId));
-  if (watched.length === 0) return undefined;
-  const guard = new ResidueGuard({
-    ...{ supervisors: watched, readDetails: readGpuDetails, clock, logger },
-    stateOf: (engineId) => scheduling.fleet().engines.find((engine) => engine.engineId === engineId)?.state,
-  });
-  guard.start();
-  return guard;
+/** Does `nvidia-smi` tell what the processes on the engine's node hold of its GPUs? */
+function tellsProcesses(live: LiveFleet | undefined, engineId: string): boolean {
+  const nodes = live?.config.fleet.nodes ?? [];
+  return nodes.some((node) => node.telemetry === 'nvidia-smi' && node.engines.some(({ id }) => id === engineId));
 }

@@ -1,16 +1,16 @@
 import { collectDefaultMetrics, Gauge, type Registry } from 'prom-client';
 import type { LocalLevels } from '../bus/local.js';
-import type { TelemetryWatch } from '../engine/telemetry/telemetry-watch.js';
 import { exportFleet } from '../observe/fleet-metrics.js';
 import { exportTotal } from '../observe/metrics.js';
 import type { TextVectors } from '../predict/text-vectors/service.js';
+import type { GpuWatches } from './gpu-telemetry.js';
 import { packageVersion } from './package-files.js';
 
 /** What the levels and this process know, for the metrics page. */
 export function exportLevels(
   registry: Registry,
   levels: LocalLevels,
-  watches: ReadonlyMap<string, TelemetryWatch>,
+  watches: GpuWatches,
   textVectors: TextVectors | undefined,
 ): void {
   exportFleet(registry, () => levels.scheduling.fleet());
@@ -32,8 +32,7 @@ export function exportLevels(
     registry,
     'maestro_telemetry_refused_total',
     'GPU readings that cannot be true or came too late; when it rises, look at nvidia-smi or the DCGM exporter',
-    () =>
-      [...watches.values()].reduce((sum, { refused }) => sum + Object.values(refused).reduce((a, b) => a + b, 0), 0),
+    () => watches.refused(),
   );
   exportTotal(
     registry,

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { engineApiKeys, keyVariables } from '../config/keys.js';
 import { kvcachedName } from '../config/node-specs.js';
-import type { MaestroConfig } from '../config/schema.js';
+import type { EngineConfig, MaestroConfig } from '../config/schema.js';
 import { isSleepCapable } from '../config/sizing.js';
 import type { EngineLaunch } from '../engine/supervise/launch-command.js';
 import { liveRunRecords } from '../engine/supervise/run-record.js';
@@ -13,74 +13,102 @@ import type { Clock } from '../model/clock.js';
 import type { Logger } from '../observe/log.js';
 import { tellOfMissingMemory } from './host-memory.js';
 
-/** The vLLM servers that this process starts and watches. */
-export interface StartedEngines {
-  readonly supervisors: readonly EngineSupervisor[];
-  /** Is an engine of the model being started, with a fair chance that it will serve? */
-  comesBack(model: string): boolean;
-  /** Are the weights of the engine still to be brought onto the node? */
-  isFetching(engineId: string): boolean;
-  /** Nobody has listened on the engine's port for so long. */
-  refused(engineId: string, forMs: number): void;
-  /** Ends them, or leaves them to the next run, as the config says. */
-  end(): Promise<void>;
-  /** Ends those that the config does not keep, and waits for nothing. */
-  endAtOnce(): void;
+export interface StartedEnginesOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Asks the node's agent for the memory of a process. */
+  readonly mayStart: (nodeId: string, engineId: string, over: boolean) => boolean;
+  readonly tls?: EngineTls | undefined;
 }
 
-/**
- * Begins to keep every engine with a `launch` running; returns at once, for a start takes minutes.
- *
- * @param mayStart Asks the node's agent for the memory of a process.
- */
-export function startEngines(
-  config: MaestroConfig,
-  wallClock: Clock,
-  logger: Logger,
-  mayStart: (nodeId: string, engineId: string, over: boolean) => boolean,
-  tls?: EngineTls,
-): StartedEngines {
-  const { nodes, stateDir, onExit } = config.fleet;
-  tellOfMissingMemory(config, logger);
-  const keys = engineApiKeys(config);
-  const environment = { ...process.env };
-  for (const name of keyVariables(config)) delete environment[name];
-  const supervisors = nodes.flatMap((node) => {
-    const locks = new StartLocks();
-    const turns = new StartLocks();
-    return launches(node, keys).map((launch) => {
-      const { engineId, fetch: command, weights: folder } = launch;
-      const logPath = join(stateDir, 'logs', `${engineId}.fetch.log`);
-      return new EngineSupervisor({
-        ...{ launch, stateDir, clock: wallClock, locks, logger, environment, tls },
-        fetch:
-          command &&
-          new WeightFetch({ ...{ engineId, command, folder, environment, logPath, turns, logger }, clock: wallClock }),
-        mayStart: (over) => mayStart(node.id, engineId, over),
-      });
+/** The vLLM servers that this process starts and watches. */
+export class StartedEngines {
+  private readonly byEngine = new Map<string, EngineSupervisor>();
+  private readonly locksOf = new Map<string, { readonly starts: StartLocks; readonly fetches: StartLocks }>();
+
+  constructor(private readonly options: StartedEnginesOptions) {}
+
+  get supervisors(): EngineSupervisor[] {
+    return [...this.byEngine.values()];
+  }
+
+  /** Begins to keep an engine with a `launch` running; returns at once, for a start takes minutes. */
+  begin(config: MaestroConfig, nodeId: string, engine: EngineConfig, apiKey: string | undefined): void {
+    const { clock, logger, mayStart, tls } = this.options;
+    const launch = launchOf(engine, apiKey);
+    if (!launch) return;
+    const { stateDir } = config.fleet;
+    const { engineId, fetch: command, weights: folder } = launch;
+    const environment = { ...process.env };
+    for (const name of keyVariables(config)) delete environment[name];
+    const { starts: locks, fetches: turns } = this.locks(nodeId);
+    const logPath = join(stateDir, 'logs', `${engineId}.fetch.log`);
+    const supervisor = new EngineSupervisor({
+      ...{ launch, stateDir, clock, locks, logger, environment, tls },
+      fetch: command && new WeightFetch({ engineId, command, folder, environment, logPath, turns, logger, clock }),
+      mayStart: (over) => mayStart(nodeId, engineId, over),
     });
-  });
-  for (const { engineId, pid } of liveRunRecords(join(stateDir, 'run'))) {
-    if (supervisors.some((supervisor) => supervisor.engineId === engineId)) continue;
+    this.byEngine.set(engineId, supervisor);
+    supervisor.start();
+  }
+
+  /** Ends the engine for good, if it is one of these. */
+  async end(engineId: string): Promise<void> {
+    const supervisor = this.byEngine.get(engineId);
+    await supervisor?.stop();
+    this.byEngine.delete(engineId);
+  }
+
+  /** Is an engine of the model being started, with a fair chance that it will serve? */
+  comesBack(model: string): boolean {
+    return this.supervisors.some((supervisor) => supervisor.model === model && supervisor.comesBack);
+  }
+
+  /** Are the weights of the engine still to be brought onto the node? */
+  isFetching(engineId: string): boolean {
+    return this.byEngine.get(engineId)?.state === 'fetching';
+  }
+
+  /** Nobody has listened on the engine's port for so long. */
+  refused(engineId: string, forMs: number): void {
+    this.byEngine.get(engineId)?.refused(forMs);
+  }
+
+  /** Ends them, or leaves them to the next run, as the config says. */
+  async endAll({ onExit }: MaestroConfig['fleet']): Promise<void> {
+    await Promise.all(
+      this.supervisors.map((supervisor) => (onExit === 'keep' ? supervisor.release() : supervisor.stop())),
+    );
+  }
+
+  /** Ends those that the config does not keep, and waits for nothing. */
+  endAtOnce({ onExit }: MaestroConfig['fleet']): void {
+    if (onExit === 'stop') for (const supervisor of this.supervisors) supervisor.endAtOnce();
+  }
+
+  private locks(nodeId: string): { readonly starts: StartLocks; readonly fetches: StartLocks } {
+    const locks = this.locksOf.get(nodeId) ?? { starts: new StartLocks(), fetches: new StartLocks() };
+    this.locksOf.set(nodeId, locks);
+    return locks;
+  }
+}
+
+/** Begins to keep every engine with a `launch` running. */
+export function startEngines(config: MaestroConfig, options: StartedEnginesOptions): StartedEngines {
+  const { logger } = options;
+  tellOfMissingMemory(config, logger);
+  const engines = config.fleet.nodes.flatMap((node) => node.engines.map((engine) => ({ nodeId: node.id, engine })));
+  for (const { engineId, pid } of liveRunRecords(join(config.fleet.stateDir, 'run'))) {
+    if (engines.some(({ engine }) => engine.id === engineId && engine.launch)) continue;
     logger.warn(
       { engine: engineId, pid },
       'an engine that the fleet file no longer names still runs, and holds its GPU memory; end it with kill, or name it again',
     );
   }
-  for (const supervisor of supervisors) supervisor.start();
-  const end = async () => {
-    await Promise.all(supervisors.map((supervisor) => (onExit === 'keep' ? supervisor.release() : supervisor.stop())));
-  };
-  const refused = (engineId: string, forMs: number) =>
-    supervisors.find((supervisor) => supervisor.engineId === engineId)?.refused(forMs);
-  const comesBack = (model: string) =>
-    supervisors.some((supervisor) => supervisor.model === model && supervisor.comesBack);
-  const isFetching = (engineId: string) =>
-    supervisors.some((supervisor) => supervisor.engineId === engineId && supervisor.state === 'fetching');
-  const endAtOnce = () => {
-    if (onExit === 'stop') for (const supervisor of supervisors) supervisor.endAtOnce();
-  };
-  return { supervisors, comesBack, isFetching, refused, end, endAtOnce };
+  const started = new StartedEngines(options);
+  const keys = engineApiKeys(config);
+  for (const { nodeId, engine } of engines) started.begin(config, nodeId, engine, keys.get(engine.id));
+  return started;
 }
 
 /** Does the config start engines? */
@@ -88,34 +116,29 @@ export function hasLaunches({ fleet: { nodes } }: MaestroConfig): boolean {
   return nodes.some(({ engines }) => engines.some(({ launch }) => launch !== undefined));
 }
 
-function launches(node: MaestroConfig['fleet']['nodes'][number], keys: ReadonlyMap<string, string>): EngineLaunch[] {
-  return node.engines.flatMap((engine): EngineLaunch[] => {
-    if (!engine.launch || engine.url === undefined) return [];
-    const apiKey = keys.get(engine.id);
-    const { program, weights, fetch, args, env, toolCallParser, reasoningParser } = engine.launch;
-    return [
-      {
-        engineId: engine.id,
-        program,
-        weights,
-        servedName: engine.servedName ?? engine.model,
-        ...(engine.adapters ? { adapters: engine.adapters } : {}),
-        url: engine.url,
-        gpuIndices: engine.gpus,
-        ...(engine.dataParallel > 1 ? { dataParallel: engine.dataParallel } : {}),
-        sleep: isSleepCapable(engine),
-        maxNumSeqs: engine.maxNumSeqs,
-        kvDtype: engine.kvDtype,
-        args,
-        env,
-        ...(engine.maxModelLen === undefined ? {} : { maxModelLen: engine.maxModelLen }),
-        ...(engine.kvMemoryBytes === undefined ? {} : { kvMemoryBytes: engine.kvMemoryBytes }),
-        ...(engine.kvcached ? { kvcachedName: kvcachedName(engine) } : {}),
-        ...(fetch === undefined ? {} : { fetch }),
-        ...(apiKey === undefined ? {} : { apiKey }),
-        ...(toolCallParser === undefined ? {} : { toolCallParser }),
-        ...(reasoningParser === undefined ? {} : { reasoningParser }),
-      },
-    ];
-  });
+function launchOf(engine: EngineConfig, apiKey: string | undefined): EngineLaunch | undefined {
+  if (!engine.launch || engine.url === undefined) return undefined;
+  const { program, weights, fetch, args, env, toolCallParser, reasoningParser } = engine.launch;
+  return {
+    engineId: engine.id,
+    program,
+    weights,
+    servedName: engine.servedName ?? engine.model,
+    ...(engine.adapters ? { adapters: engine.adapters } : {}),
+    url: engine.url,
+    gpuIndices: engine.gpus,
+    ...(engine.dataParallel > 1 ? { dataParallel: engine.dataParallel } : {}),
+    sleep: isSleepCapable(engine),
+    maxNumSeqs: engine.maxNumSeqs,
+    kvDtype: engine.kvDtype,
+    args,
+    env,
+    ...(engine.maxModelLen === undefined ? {} : { maxModelLen: engine.maxModelLen }),
+    ...(engine.kvMemoryBytes === undefined ? {} : { kvMemoryBytes: engine.kvMemoryBytes }),
+    ...(engine.kvcached ? { kvcachedName: kvcachedName(engine) } : {}),
+    ...(fetch === undefined ? {} : { fetch }),
+    ...(apiKey === undefined ? {} : { apiKey }),
+    ...(toolCallParser === undefined ? {} : { toolCallParser }),
+    ...(reasoningParser === undefined ? {} : { reasoningParser }),
+  };
 }
