@@ -78,7 +78,7 @@ export class LocalFleet {
     this.nodes.delete(nodeId);
     this.clusterOf.get(nodeId)!.leave(nodeId);
     this.clusterOf.delete(nodeId);
-    await node.stop();
+    await node.stop(true);
   }
 
   /** A further engine of a node; resolves when it has been tried once. */

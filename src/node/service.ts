@@ -122,8 +122,8 @@ export class NodeService {
     this.pump();
   }
 
-  /** Stops watching and closes all connections; holds that are still open are released. */
-  async stop(): Promise<void> {
+  /** Stops watching and closes all connections; holds that are still open are released. `forGood`: the node comes back no more, and leaves no copies of weights behind. */
+  async stop(forGood = false): Promise<void> {
     this.stopped = true;
     this.timer.cancel();
     this.stager?.close();
@@ -132,6 +132,7 @@ export class NodeService {
       end({ kind: 'released', reason: 'shutting-down' });
     }
     await Promise.all([...this.live.values()].map(closeLiveEngine));
+    if (forGood) await this.stager?.clear();
   }
 
   /** A `hold` is followed by one call of `onHoldEnd`, never before this returns, unless it is cancelled first. */

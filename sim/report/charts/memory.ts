@@ -116,7 +116,8 @@ function kvTotals(engines: readonly (readonly NodeSample[])[], endMs: number): K
       if (sample === undefined) return;
       total.reserved += sample.kvReservedTokens;
       total.used += sample.kvUsedTokens;
-      if (sample.state === 'running' || sample.state === 'draining') total.pool += sample.kvPoolTokens;
+      if (sample.state === 'running' || sample.state === 'draining' || sample.state === 'leaving')
+        total.pool += sample.kvPoolTokens;
     });
     return total;
   });

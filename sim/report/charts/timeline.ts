@@ -29,6 +29,7 @@ const STATE_CLASSES: Readonly<Record<string, string>> = {
   waking: 'st-waking',
   down: 'st-down',
   failed: 'st-failed',
+  leaving: 'st-draining',
 };
 
 /** One stretch of time in one state. */

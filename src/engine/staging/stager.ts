@@ -66,4 +66,11 @@ export class Stager {
   close(): void {
     this.store.close();
   }
+
+  /** The node is gone, and nobody reads its copies any more. */
+  async clear(): Promise<void> {
+    await this.store.clear().catch((error: unknown) => {
+      this.logger.warn({ err: error }, 'the copies of weights cannot be deleted');
+    });
+  }
 }

@@ -47,6 +47,17 @@ describe('WeightStore', () => {
     expect((await readFile(join(copy, 'model.safetensors'))).equals(Buffer.alloc(MIB, 'a'))).toBe(true);
   });
 
+  it('leaves nothing behind where it is given up, not even a copy that is under way', async () => {
+    const [done, underWay] = [await checkpoint('a'), await checkpoint('b')];
+    const subject = store();
+    await subject.open([done, underWay]);
+    await subject.stage(done);
+    const staging = subject.stage(underWay);
+    await subject.clear();
+    expect((await staging).ok).toBe(false);
+    await expect(inRam()).rejects.toThrow(/ENOENT/);
+  });
+
   it('follows links, as the cache of Hugging Face has them', async () => {
     const blobs = await checkpoint('blobs');
     const snapshot = join(root, 'snapshot');

@@ -83,6 +83,7 @@ export class WeightStore {
       }
       await checkCopy(source, part, files);
       await writeFile(join(part, MANIFEST), JSON.stringify({ source, files }));
+      if (this.closed) throw new Error('the copy was broken off');
       await rename(part, this.pathOf(source));
       this.copies.set(source, bytes);
       return { ok: true, bytes };
@@ -101,6 +102,14 @@ export class WeightStore {
   /** A copy under way ends after its present file. */
   close(): void {
     this.closed = true;
+  }
+
+  /** Deletes all copies for good. Nobody may be reading them. */
+  async clear(): Promise<void> {
+    this.close();
+    this.copies.clear();
+    // A file that is just being copied may come in between.
+    await rm(this.options.folder, { recursive: true, force: true, maxRetries: 3 });
   }
 
   private async checkRoom(bytes: number): Promise<void> {

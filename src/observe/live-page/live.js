@@ -13,7 +13,10 @@ const STATES = {
   waking: 'waking',
   down: 'does not answer',
   failed: 'out of service',
+  leaving: 'leaves the fleet',
 };
+
+const holdsMemory = (state) => state === 'running' || state === 'draining' || state === 'leaving';
 
 const stateOf = ({ state, weights }) =>
   state === 'down' && weights === 'remote' ? 'weights are being fetched' : (STATES[state] ?? state);
@@ -198,7 +201,7 @@ function bar(total, ...parts) {
 /** KV memory that is promised, kept for agents in a tool call, and there. */
 function memoryCell({ state, kvReservedTokens, kvKeptTokens, kvPoolTokens }) {
   const known = Number.isFinite(kvPoolTokens) && kvPoolTokens > 0;
-  if (!known || (state !== 'running' && state !== 'draining')) return element('td', { text: '–' });
+  if (!known || !holdsMemory(state)) return element('td', { text: '–' });
   const kept = kvKeptTokens > 0 ? ` + ${number(kvKeptTokens)} kept` : '';
   return element(
     'td',
