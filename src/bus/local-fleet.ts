@@ -61,9 +61,9 @@ export class LocalFleet {
     return this.all().flatMap((node) => node.views().flatMap(({ spec, state }) => (state === 'leaving' ? [] : [spec])));
   }
 
-  /** A further node; resolves when each of its engines has been tried once. */
-  async joinNode(spec: NodeSpec): Promise<void> {
-    const node = this.open(spec, this.options.levels.config.fleet.stateDir);
+  /** A further node; resolves when each of its engines has been tried once. `stateDir`: folder for what is to outlive this process. */
+  async joinNode(spec: NodeSpec, stateDir?: string): Promise<void> {
+    const node = this.open(spec, stateDir);
     this.nodes.set(spec.nodeId, node);
     if (!this.clusters.has(spec.clusterId)) this.onCluster?.(this.openCluster(spec.clusterId));
     this.enter(node, spec.clusterId);

@@ -13,8 +13,9 @@ import { modelFileOf } from '../predict/directory/service.js';
 import { readDoorFiles } from './door-tls.js';
 import { paint, printJson } from './output.js';
 import { defaultModelPath, modelPathOf } from './package-files.js';
+import { ServerNames } from './server-names.js';
 import { type TlsArguments, tlsOfArguments, tlsOfConfig, withTlsOptions } from './tls-options.js';
-import { discoveredNodes, parseUrls, vllmApiKeys } from './vllm-urls.js';
+import { discoveredNodes, parseUrls, vllmApiKey, vllmApiKeys } from './vllm-urls.js';
 
 interface DoctorArguments extends TlsArguments {
   readonly fleet?: string;
@@ -45,15 +46,20 @@ async function doctor(options: DoctorArguments): Promise<void> {
   if (options.fleet !== undefined && options.vllm !== undefined) {
     throw new MaestroError('invalid_request', 'Give --fleet or --vllm, not both.');
   }
-  const findings = options.vllm
-    ? await examine(discoveredNodes(options.vllm), await modelFileOf(defaultModelPath()), {
-        apiKeys: vllmApiKeys(options.vllm, options.apiKeyEnv),
+  const urls = options.vllm && (await new ServerNames(options.vllm).look(refuseName));
+  const findings = urls
+    ? await examine(discoveredNodes(urls), await modelFileOf(defaultModelPath()), {
+        apiKeys: vllmApiKeys(urls, vllmApiKey(options.apiKeyEnv)),
         tls: tlsOfArguments(options, new WallClock()),
       })
     : await examineFleet(options.fleet);
   if (options.json) printJson({ ok: !has(findings, 'problem'), findings });
   else print(findings);
   if (has(findings, 'problem')) process.exitCode = 1;
+}
+
+function refuseName(url: string, message: string): never {
+  throw new MaestroError('not_found', `No server is found under ${url}: ${message}`);
 }
 
 async function examineFleet(file: string | undefined): Promise<Finding[]> {

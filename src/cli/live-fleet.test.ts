@@ -2,6 +2,7 @@ import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { makeStage } from '../../test/stage-fixture.js';
 import { createLocalLevels, type LocalLevels } from '../bus/local.js';
 import { WallClock } from '../bus/wall-clock.js';
+import { fleetNodes } from '../config/fleet-change.js';
 import { parseConfig } from '../config/load.js';
 import { toNodeSpecs } from '../config/node-specs.js';
 import type { MaestroConfig } from '../config/schema.js';
@@ -64,6 +65,7 @@ async function serve(started: MaestroConfig): Promise<void> {
   });
   live = new LiveFleet({
     ...{ config: started, urls: new Map(), levels, ready: levels.start(), started: () => undefined, apiKeys, logger },
+    ...{ wanted: fleetNodes(started, new Map()), stateDir: undefined },
     watches: new GpuWatches(wallClock, logger),
     claimStateDir: () => {
       if (!startable) throw new Error('another process has the folder');
@@ -171,7 +173,8 @@ it('starts no engine into a folder that another process has', async () => {
 it('leaves a fleet of emulated time as it is', async () => {
   await serve(config([engine('a')]));
   const emulated = (id: string) => ({ nodes: [{ id, gpus: ['h100-sxm'], engines: [] }], timeScale: 5 });
-  const options = { config: config([], emulated('n')), urls: new Map(), levels, ready: Promise.resolve() };
+  const emulatedConfig = config([], emulated('n'));
+  const options = { config: emulatedConfig, wanted: fleetNodes(emulatedConfig, new Map()) };
   const scaled = new LiveFleet({ ...live['options'], ...options });
   expect(scaled.change(config([], emulated('n')))).toEqual([]);
   expect(scaled.change(config([], emulated('m')))).toEqual(['fleet.nodes']);

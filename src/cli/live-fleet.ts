@@ -19,8 +19,12 @@ import type { StartedEngines } from './started-engines.js';
 export interface LiveFleetOptions {
   /** What it was started with. */
   readonly config: MaestroConfig;
+  /** What serves at the start. */
+  readonly wanted: readonly FleetNode[];
   /** Base URLs of the emulated engines. */
   readonly urls: ReadonlyMap<string, string>;
+  /** Where what is known of engines outlives this process; undefined where nothing does. */
+  readonly stateDir: string | undefined;
   readonly levels: Pick<LocalLevels, 'fleet' | 'fleetChanged'>;
   /** Resolves when the engines that run have been looked for, so that none is started into their memory. */
   readonly ready: Promise<unknown>;
@@ -58,9 +62,8 @@ export class LiveFleet {
   private stopped = false;
 
   constructor(private readonly options: LiveFleetOptions) {
-    const { config, urls } = options;
-    this.target = config;
-    this.wanted = fleetNodes(config, urls);
+    this.target = options.config;
+    this.wanted = options.wanted;
     for (const node of this.wanted) {
       const engines = node.members.map((member): Member => ({ member, phase: 'serves' }));
       this.nodes.set(node.spec.nodeId, { node, engines });
@@ -79,7 +82,7 @@ export class LiveFleet {
    * @returns Names of what waits for a restart.
    */
   change(next: MaestroConfig): readonly string[] {
-    const { config, urls, apiKeys, claimStateDir } = this.options;
+    const { config, urls, claimStateDir } = this.options;
     const keys = engineApiKeys(next);
     const wanted = fleetNodes(next, urls);
     // Emulated time is not that of servers.
@@ -87,14 +90,20 @@ export class LiveFleet {
     const { waiting, join, later } = planFleetChange(this.serving(), wanted);
     if ([...join, ...later].some(({ launched }) => launched)) claimStateDir();
     this.target = next;
+    this.follow(wanted, keys);
+    return waiting;
+  }
+
+  /** From now on these are the engines to have, with these keys. */
+  follow(wanted: readonly FleetNode[], keys: ReadonlyMap<string, string>): void {
     this.wanted = wanted;
     this.keys = keys;
+    const { apiKeys } = this.options;
     for (const { member } of this.members()) {
       // One that this process has started has its key for as long as it runs.
       if (!member.launched) setOrDelete(apiKeys, member.spec.engineId, keys.get(member.spec.engineId));
     }
     void this.options.ready.catch(() => undefined).then(() => this.goOn());
-    return waiting;
   }
 
   /** Is an engine of the model about to come, once the one of its name is gone? */
@@ -147,7 +156,8 @@ export class LiveFleet {
       logger.info({ node: spec.nodeId }, 'a node joins the fleet');
       for (const member of members) this.enter(member);
       void watches.begin(spec, telemetry);
-      const tried = levels.fleet.joinNode({ ...spec, engines: members.map((member) => member.spec) });
+      const whole = { ...spec, engines: members.map((member) => member.spec) };
+      const tried = levels.fleet.joinNode(whole, this.options.stateDir);
       for (const member of members) this.startAfter(tried, member);
     }
     for (const member of join) {

@@ -1,6 +1,7 @@
 import type { Registry } from 'prom-client';
 import { createLocalLevels } from '../bus/local.js';
 import { WallClock } from '../bus/wall-clock.js';
+import { fleetNodes } from '../config/fleet-change.js';
 import { engineApiKeys } from '../config/keys.js';
 import type { LoadedConfig } from '../config/load.js';
 import { toEmulatedNodes, toNodeSpecs } from '../config/node-specs.js';
@@ -32,12 +33,13 @@ import { rehearse } from './rehearsal.js';
 import { startReplayThread } from './replay-thread.js';
 import { ResidueGuard } from './residue-guard.js';
 import { exportLevels } from './served-metrics.js';
+import type { ServerNames } from './server-names.js';
 import { prepareProcess } from './server-process.js';
 import { simRules } from './sim-rules.js';
 import { hasLaunches, type StartedEngines, startEngines } from './started-engines.js';
 import { tlsOfConfig } from './tls-options.js';
 import { startTrainingThread } from './training-thread.js';
-import { discoveredNodes } from './vllm-urls.js';
+import { discoveredFleet, discoveredNodes, vllmApiKeys } from './vllm-urls.js';
 
 /** Wall milliseconds that the door stays shut at most while engines are looked for. One that listens and does not answer is given up after ten seconds only. */
 const FIRST_LOOK_MS = 3_000;
@@ -48,8 +50,10 @@ export interface ServeOptions {
   readonly loaded?: LoadedConfig | undefined;
   /** Base URLs of vLLM servers of which nothing else is known; they take the place of the config's fleet. */
   readonly vllmUrls?: readonly string[];
-  /** API keys of those servers, by engine id. */
-  readonly vllmApiKeys?: ReadonlyMap<string, string>;
+  /** Where those may change. */
+  readonly vllmNames?: ServerNames;
+  /** API key of those servers. */
+  readonly vllmApiKey?: string | undefined;
   /** For those of them at `https://` URLs. */
   readonly vllmTls?: EngineTls | undefined;
   readonly port?: number;
@@ -91,7 +95,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
   // Keys that are in no variable end a start before anything runs that would have to be ended.
   const gatewaySettings = gatewayConfig(config);
   const wallClock = new WallClock();
-  const apiKeys = options.vllmUrls ? new Map(options.vllmApiKeys) : engineApiKeys(config);
+  const apiKeys = options.vllmUrls ? vllmApiKeys(options.vllmUrls, options.vllmApiKey) : engineApiKeys(config);
   const port = socket?.port ?? options.port ?? config.listen.port;
   refuseItself(options, host, port);
   if (!socket) await refuseTakenPort(port, host);
@@ -191,6 +195,7 @@ export async function serve(options: ServeOptions): Promise<Served> {
     let stopping = false;
     const stop = async (drainMs: number) => {
       stopping = true;
+      options.vllmNames?.stop();
       liveFleet?.stop();
       await gateway.close(drainMs);
       await levels.stop();
@@ -215,10 +220,15 @@ export async function serve(options: ServeOptions): Promise<Served> {
     found.catch((err: unknown) => logger.error({ err }, 'engines could not be started'));
     const live = new LiveFleet({
       ...{ config: launched, urls, levels, ready: found, started: () => started, watches, apiKeys, logger },
+      wanted: options.vllmUrls ? discoveredFleet(options.vllmUrls) : fleetNodes(config, urls),
+      stateDir: options.vllmUrls ? undefined : config.fleet.stateDir,
       claimStateDir: claim,
       replays: (served) => replays && replaysOn(served),
     });
     liveFleet = live;
+    options.vllmNames?.watch(wallClock, logger, (found) =>
+      live.follow(discoveredFleet(found), vllmApiKeys(found, options.vllmApiKey)),
+    );
     // One that hangs does not keep the others from serving.
     await Promise.race([found, new Promise<void>((resolve) => wallClock.after(FIRST_LOOK_MS, resolve))]);
     try {

@@ -10,10 +10,11 @@ import { port } from './numbers.js';
 import { demoFleetPath } from './package-files.js';
 import { takePassedSocket } from './passed-socket.js';
 import { type Served, serve } from './serve.js';
+import { ServerNames } from './server-names.js';
 import { stopOnSignal } from './server-process.js';
 import { takeServiceManager } from './service-manager.js';
 import { type TlsArguments, tlsOfArguments, withTlsOptions } from './tls-options.js';
-import { parseUrls, vllmApiKeys } from './vllm-urls.js';
+import { parseUrls, vllmApiKey } from './vllm-urls.js';
 
 interface UpArguments extends TlsArguments, DoorTlsArguments {
   readonly fleet?: string;
@@ -37,7 +38,11 @@ export function registerUp(program: Command): void {
         'from the servers. With neither, an emulated fleet at real time. Under systemd it serves on the socket that it is passed.',
     )
     .option('--fleet <file>', 'fleet and settings, see "maestro config"')
-    .option('--vllm <urls>', 'base URLs of vLLM servers, separated by commas; `unix:/PATH` for a socket', parseUrls)
+    .option(
+      '--vllm <urls>',
+      'base URLs of vLLM servers, separated by commas; `unix:/PATH` for a socket, `dns+http://NAME:PORT` for all servers that a name has addresses of, which may change',
+      parseUrls,
+    )
     .option('--api-key-env <name>', 'environment variable that holds the API key of the --vllm servers');
   withTlsOptions(command)
     .option('--port <port>', 'port to listen on; 0 picks a free one (default: 8080)', port)
@@ -66,17 +71,23 @@ async function up(options: UpArguments): Promise<void> {
   const config = withDoorTls(loaded?.config ?? demoConfig(), options);
   const socket = takePassedSocket();
   const manager = takeServiceManager(createLogger({ level: config.observe.logLevel }));
+  const apiKey = vllmApiKey(options.apiKeyEnv);
+  const names = options.vllm && new ServerNames(options.vllm);
+  const start = async () => {
+    const vllmUrls = await names?.look((url, message) =>
+      process.stderr.write(`${url}: no server is found under this name yet (${message})\n`),
+    );
+    return await serve({
+      ...{ config, loaded, socket },
+      rehearsal: true,
+      insecure: options.insecure === true,
+      ...(names && vllmUrls ? { vllmUrls, vllmNames: names, vllmApiKey: apiKey, vllmTls: tls } : {}),
+      ...(options.port === undefined ? {} : { port: options.port }),
+      ...(options.host === undefined ? {} : { host: options.host }),
+    });
+  };
   let served: Served | undefined;
-  const starting = serve({
-    ...{ config, loaded, socket },
-    rehearsal: true,
-    insecure: options.insecure === true,
-    ...(options.vllm
-      ? { vllmUrls: options.vllm, vllmApiKeys: vllmApiKeys(options.vllm, options.apiKeyEnv), vllmTls: tls }
-      : {}),
-    ...(options.port === undefined ? {} : { port: options.port }),
-    ...(options.host === undefined ? {} : { host: options.host }),
-  });
+  const starting = start();
   // Not only when it serves: until then a signal would end it with engines just started, or, as the first process of a container, not be heard at all.
   stopOnSignal(
     async () => {

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { WallClock } from '../../src/bus/wall-clock.js';
 import { type Served, serve } from '../../src/cli/serve.js';
-import { discoveredNodes, parseUrls, vllmApiKeys } from '../../src/cli/vllm-urls.js';
+import { discoveredNodes, parseUrls, vllmApiKey } from '../../src/cli/vllm-urls.js';
 import { parseConfig } from '../../src/config/load.js';
 import { measureEngine } from '../../src/engine/calibrate/measure.js';
 import { launchEmulator, type RunningEmulator } from '../../src/engine/emulator/launch.js';
@@ -73,7 +73,7 @@ describe('an engine on a socket', () => {
     const served = await up({
       config: parseConfig(QUIET, 'test'),
       vllmUrls: urls,
-      vllmApiKeys: vllmApiKeys(urls, 'UDS_TEST_KEY'),
+      vllmApiKey: vllmApiKey('UDS_TEST_KEY'),
     });
     expect(served.scheduling.readiness().ready).toBe(true);
     const whole = await ask(served);
