@@ -170,6 +170,12 @@ it('starts no engine into a folder that another process has', async () => {
   expect(said).toEqual([]);
 });
 
+it('takes a file without any node for one that is not whole', async () => {
+  await serve(config([engine('a')]));
+  expect(() => live.change(config([]))).toThrow(/names no nodes/);
+  await become('a running');
+});
+
 it('leaves a fleet of emulated time as it is', async () => {
   await serve(config([engine('a')]));
   const emulated = (id: string) => ({ nodes: [{ id, gpus: ['h100-sxm'], engines: [] }], timeScale: 5 });

@@ -11,6 +11,7 @@ import {
 import { engineApiKeys } from '../config/keys.js';
 import type { MaestroConfig } from '../config/schema.js';
 import type { ReplayWorker } from '../global/portfolio/service.js';
+import { MaestroError } from '../model/error.js';
 import type { Leaving, NodeSpec } from '../model/fleet.js';
 import type { Logger } from '../observe/log.js';
 import type { GpuWatches } from './gpu-telemetry.js';
@@ -85,6 +86,9 @@ export class LiveFleet {
     const { config, urls, claimStateDir } = this.options;
     const keys = engineApiKeys(next);
     const wanted = fleetNodes(next, urls);
+    // As a file does that is just being written. Whoever wants no fleet at all ends Maestro.
+    if (wanted.length === 0 && this.nodes.size > 0)
+      throw new MaestroError('invalid_request', 'the file names no nodes (fleet.nodes), and would end the whole fleet');
     // Emulated time is not that of servers.
     if (config.fleet.timeScale !== 1) return isDeepStrictEqual(wanted, this.wanted) ? [] : ['fleet.nodes'];
     const { waiting, join, later } = planFleetChange(this.serving(), wanted);
