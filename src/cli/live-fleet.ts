@@ -203,7 +203,7 @@ export class LiveFleet {
 
   /** Nothing runs on the engine any more. */
   private async end(here: Member): Promise<void> {
-    if (here.phase !== 'for-good' && here.phase !== 'to-return') return;
+    if (here.phase === 'serves' || here.phase === 'arrives' || here.phase === 'ends') return;
     const { levels, logger, apiKeys, started } = this.options;
     const { engineId, nodeId } = here.member.spec;
     const returns = here.phase === 'to-return';
@@ -241,7 +241,7 @@ export class LiveFleet {
   private inService(): NodeSpec[] {
     return this.serving().map(({ node, engines }) => ({
       ...node.spec,
-      engines: engines.flatMap(({ member, phase }) => (phase === 'for-good' || phase === 'ends' ? [] : [member.spec])),
+      engines: engines.flatMap(({ member, phase }) => (STAYING.has(phase) ? [member.spec] : [])),
     }));
   }
 
@@ -251,8 +251,11 @@ export class LiveFleet {
   }
 }
 
+const STAYING: ReadonlySet<MemberPhase> = new Set(['serves', 'arrives', 'to-return']);
+
 const LEAVING: Readonly<Record<Leaving | 'stays', string>> = {
   'for-good': 'the engine leaves the fleet when what runs on it has ended',
+  'to-end': 'the engine leaves the fleet, and is ended, when what runs on it has ended',
   'to-return':
     'the engine is replaced when what runs on it has ended; until then its model is served by others, or waits',
   stays: 'the engine stays in the fleet after all',

@@ -112,6 +112,13 @@ describe('the steps from one fleet to another', () => {
       nodes({ n: { a: { apiKeyEnv: 'KEY_B', launch: { weights: 'w' } } } }),
       ['to-return a', 'later a'],
     ],
+    [
+      'one that this process has started is ended',
+      serving(nodes({ n: { a: { launch: { weights: 'w' } }, b: {} } })),
+      nodes({ n: { b: {} } }),
+      ['to-end a'],
+    ],
+    ['or stays all the same', serving(ONE, { a: 'to-end' }), ONE, ['stay a']],
     ['other hardware', serving(ONE), nodes({ n: { a: {} } }, { gpus: ['h200-sxm'] }), ['restart fleet.nodes[n].gpus']],
     [
       'other hardware of a node that is empty',

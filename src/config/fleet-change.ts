@@ -134,7 +134,7 @@ function planMembers(
       if (phase === 'ends') continue;
       const next = members.find(({ spec }) => spec.engineId === engineId);
       const leaving = leavingOf(member, next);
-      const isLeaving = phase === 'for-good' || phase === 'to-return';
+      const isLeaving = phase !== 'serves' && phase !== 'arrives';
       if (leaving === (isLeaving ? phase : undefined)) continue;
       if (leaving === 'to-return' && phase === 'serves') {
         if (busy.has(model)) {
@@ -162,7 +162,7 @@ function planMembers(
 /** Does the engine leave, by what it did or by what it is to do now? */
 function isAway({ member, phase }: ServingMember, leave: FleetChange['leave']): boolean {
   const step = leave.find((each) => each.member === member);
-  return step ? step.leaving !== undefined : phase === 'for-good' || phase === 'to-return';
+  return step ? step.leaving !== undefined : phase !== 'serves' && phase !== 'arrives';
 }
 
 function isReplaced(phase: MemberPhase): boolean {
@@ -171,9 +171,9 @@ function isReplaced(phase: MemberPhase): boolean {
 
 /** Undefined where the engine is what the file wants. */
 function leavingOf(member: FleetMember, next: FleetMember | undefined): Leaving | undefined {
-  if (!next) return 'for-good';
-  if (isDeepStrictEqual(member, next)) return undefined;
-  return member.spec.model === next.spec.model ? 'to-return' : 'for-good';
+  if (next && isDeepStrictEqual(member, next)) return undefined;
+  if (next?.spec.model === member.spec.model) return 'to-return';
+  return member.launched ? 'to-end' : 'for-good';
 }
 
 /** Fields of the node itself, by their names in the file. */

@@ -36,8 +36,12 @@ export type EngineState =
   | 'failed'
   | 'leaving';
 
-/** Why an engine takes nothing new until it is empty: it is no part of the fleet any more, or is to come back with another specification. */
-export type Leaving = 'for-good' | 'to-return';
+/**
+ * Why an engine takes nothing new until it is empty:
+ * - `for-good`: it is no part of the fleet any more, and its process somebody else's; - `to-end`: nor is it, and its process is ended;
+ * - `to-return`: it is to come back with another specification.
+ */
+export type Leaving = 'for-good' | 'to-end' | 'to-return';
 
 /** Does the process hold no weights in HBM, and is it not on its way there? */
 export function isAsleep(state: EngineState | undefined): boolean {

@@ -84,4 +84,40 @@ describe('an engine that leaves its node', () => {
     manager.engineEvent({ kind: 'unstaged', folder: '/models/a' }, 3);
     expect([brief(manager.tick(3)), manager.stats().stagedBytes]).toEqual([[], 30 * GiB]);
   });
+
+  it('is put to sleep before it is forgotten, where others of its GPU are to have its room', () => {
+    const manager = new NodeManager(testNode([testEngine('a'), testEngine('b')]), { lookAhead: 0 });
+    bringUp(manager, { a: 0, b: 1 });
+    manager.reserve(testDemand('s', 'a'), 1);
+    manager.leave('a', 'for-good', 2);
+    expect(brief(manager.tick(2))).toEqual([]);
+    manager.release('s', {}, 3);
+    expect([brief(manager.tick(3)), manager.isOver('a', 3)]).toEqual([['sleep a 1'], false]);
+    manager.engineEvent({ kind: 'slept', engineId: 'a' }, 10);
+    expect(manager.isOver('a', 10)).toBe(true);
+    manager.forget('a', 10);
+    manager.reserve(testDemand('t', 'b'), 11);
+    expect(brief(manager.tick(11))).toEqual(['wake b 1']);
+  });
+
+  it.each([
+    ['has them to itself', [testEngine('a')], 'for-good'],
+    ['is ended', [testEngine('a'), testEngine('b')], 'to-end'],
+    ['comes back', [testEngine('a'), testEngine('b')], 'to-return'],
+    ['cannot sleep', [testEngine('a', { sleepCapable: false }), testEngine('b')], 'for-good'],
+  ] as const)('not where it %s', (_, engines, leaving) => {
+    const manager = new NodeManager(testNode(engines));
+    bringUp(manager, { a: 0 });
+    manager.leave('a', leaving, 1);
+    expect([brief(manager.tick(1)), manager.isOver('a', 1)]).toEqual([[], true]);
+  });
+
+  it('is forgotten awake where its sleep fails', () => {
+    const manager = new NodeManager(testNode([testEngine('a'), testEngine('b')]));
+    bringUp(manager, { a: 0, b: 1 });
+    manager.leave('a', 'for-good', 1);
+    expect(brief(manager.tick(1))).toEqual(['sleep a 1']);
+    manager.engineEvent({ kind: 'sleep-failed', engineId: 'a' }, 2);
+    expect([brief(manager.tick(2)), manager.isOver('a', 2)]).toEqual([[], true]);
+  });
 });

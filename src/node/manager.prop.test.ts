@@ -144,7 +144,7 @@ class RandomBody {
   /** It leaves the fleet, or stays after all. */
   private leave(engineId: string): void {
     if (this.away.has(engineId)) return;
-    const how = ([undefined, undefined, 'for-good', 'to-return'] as const)[nextInt(this.rng, 4)];
+    const how = ([undefined, undefined, undefined, 'for-good', 'to-end', 'to-return'] as const)[nextInt(this.rng, 6)];
     this.manager.leave(engineId, how, this.nowMs);
     if (how) this.leaving.add(engineId);
     else this.leaving.delete(engineId);
@@ -161,7 +161,7 @@ class RandomBody {
       return;
     }
     const view = manager.view(engineId)!;
-    if (!this.leaving.has(engineId) || view.leases > 0) return;
+    if (!this.leaving.has(engineId) || !manager.isOver(engineId, nowMs)) return;
     this.leaving.delete(engineId);
     this.away.set(engineId, view.spec);
     this.dropPending(engineId);

@@ -50,7 +50,7 @@ export class NodeManager {
   /** Of all engines: what is learned of one kind of call at one of them holds at the others. */
   private readonly pooled = new PooledBound();
   private readonly pinning: HostPinning = { bytesPerMs: undefined };
-  private readonly engineViews: EngineViews;
+  readonly engineViews: EngineViews;
   /** Engines whose holds may fit now; each stands here once. */
   private readonly grantable: EngineRecord[] = [];
   private actions: NodeAction[] = [];
@@ -101,6 +101,12 @@ export class NodeManager {
   /** See {@link ResidencyControl.leave}. */
   leave(engineId: string, leaving: Leaving | undefined, nowMs: number): void {
     this.residency.leave(this.engines.get(engineId)!, leaving, nowMs);
+  }
+
+  /** Does nothing run on the engine that leaves, and has it given up its room where others are to have that? */
+  isOver(engineId: string, nowMs: number): boolean {
+    const record = this.engines.get(engineId)!;
+    return record.idle && record.holds.size === 0 && !this.residency.rests(record, nowMs);
   }
 
   /** Forgets an engine on which nothing runs and for which nobody waits. */
@@ -196,7 +202,6 @@ export class NodeManager {
 
   /** May the process of an engine start? See {@link ResidencyControl.start}. */
   start(engineId: string, over: boolean, nowMs: number): boolean {
-    this.nowMs = nowMs;
     const record = this.engines.get(engineId);
     return record !== undefined && this.residency.start(record, over, nowMs);
   }
@@ -271,11 +276,6 @@ export class NodeManager {
 
   views(): EngineView[] {
     return this.reclaim.engines.map((record) => this.engineViews.of(record, this.nowMs));
-  }
-
-  /** Has any view changed since the last call of {@link changed}? */
-  get hasChanged(): boolean {
-    return this.engineViews.hasChanged;
   }
 
   /** Engines whose view has changed since the last call. */

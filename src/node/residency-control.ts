@@ -2,6 +2,7 @@ import type { Leaving } from '../model/fleet.js';
 import type { EngineEvent, NodeAction, ReleaseReason, StagingEvent } from './actions.js';
 import { isElastic, tokensOf } from './elastic.js';
 import type { EngineRecord } from './engine-record.js';
+import { isCrowded } from './first-sleep.js';
 import { NOT_PAUSED } from './holds.js';
 import { planReclaim } from './reclaim.js';
 import type { ReclaimContext, ReclaimStep } from './reclaim-step.js';
@@ -84,6 +85,17 @@ export class ResidencyControl {
     this.changed(nowMs);
   }
 
+  /** Is the engine put to sleep before it is forgotten, or falling asleep? Its process goes on, and others of its GPUs are to have the room. */
+  rests(record: EngineRecord, nowMs: number): boolean {
+    const { residency, leaving, spec } = record;
+    const { engines, ledger } = this.context;
+    if (leaving !== 'for-good') return false;
+    if (residency.state === 'falling-asleep') return true;
+    if (residency.state !== 'running' && residency.state !== 'draining') return false;
+    const specs = engines.map((each) => each.spec);
+    return record.sleepLevel(ledger, nowMs) !== undefined && isCrowded(spec, specs, (gpu) => ledger.gpuCapacity(gpu));
+  }
+
   /** The engine is gone, and its memory no concern of this node. */
   forget(record: EngineRecord, nowMs: number): void {
     this.staging.remove(record);
@@ -124,6 +136,11 @@ export class ResidencyControl {
     const reclaim = planReclaim(this.context, nowMs);
     const stuck = planStuck(this.context, nowMs);
     for (const step of [...reclaim.steps, ...stuck.steps]) this.carryOut(step, nowMs);
+    for (const record of this.context.engines) {
+      const rests = record.leaving && record.idle && this.rests(record, nowMs);
+      if (rests && record.residency.state !== 'falling-asleep')
+        this.carryOut({ kind: 'sleep', record, hurried: false }, nowMs);
+    }
     const staging = this.staging.plan(nowMs);
     for (const action of staging.actions) this.host.act(action);
     this.planDueMs = Math.min(reclaim.nextMs, stuck.nextMs, staging.nextMs);

@@ -377,4 +377,13 @@ describe('NodeService', () => {
     expect((await outcome(service, 't', 'a')).kind).toBe('grant');
     expect(heard).toEqual([]);
   });
+
+  it('puts an engine that leaves to sleep, where others of its GPU take turns with it, and lets it go then', async () => {
+    const { fakes: fake, engines } = await fakes('a', 'b');
+    fake['b']!.level = 1;
+    const service = await started(testNode(engines));
+    const levelWhenOver: number[] = [];
+    service.leave('a', 'for-good', () => levelWhenOver.push(fake['a']!.level));
+    await vi.waitFor(() => expect(levelWhenOver).toEqual([1]), SOON);
+  });
 });

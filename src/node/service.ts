@@ -313,14 +313,14 @@ export class NodeService {
   private settle(): void {
     if (this.manager.nextTickMs() < this.timer.dueMs) this.pumpSoon();
     if (this.leavers.size > 0) this.tellEmpty();
-    if (this.told || !this.manager.hasChanged) return;
+    if (this.told || !this.manager.engineViews.hasChanged) return;
     this.told = true;
     this.listener?.changed();
   }
 
   private tellEmpty(): void {
     for (const [engineId, onEmpty] of this.leavers) {
-      if (this.view(engineId)!.leases > 0) continue;
+      if (!this.manager.isOver(engineId, this.options.clock.nowMs())) continue;
       this.leavers.delete(engineId);
       soon(onEmpty);
     }

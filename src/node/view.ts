@@ -112,7 +112,7 @@ function shownTokens({ reservations: { ranks }, spec }: EngineRecord): number {
 }
 
 function shownState({ residency: { state }, leaving, cordoned }: EngineRecord): EngineState {
-  if (leaving === 'for-good') return 'leaving';
+  if (leaving && leaving !== 'to-return') return 'leaving';
   if (state === 'down') return state;
   return leaving ? 'draining' : cordoned ? 'failed' : state;
 }
