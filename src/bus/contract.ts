@@ -57,6 +57,12 @@ export interface DataPath {
   dispatch(request: DataRequest, handler: DataHandler): void;
 }
 
+/** Where an engine is reached: the agent's own connections. */
+export interface EngineEndpoint {
+  readonly dataPath: DataPath;
+  readonly upstreamModel: string;
+}
+
 /** Where an accepted stage goes. */
 export interface StageStart {
   readonly engineId: string;

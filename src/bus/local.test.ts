@@ -35,9 +35,11 @@ afterEach(async () => {
 });
 
 /** The levels under a config, in front of one server that takes one request at a time. */
-async function start(settings: string): Promise<void> {
-  const url = await engine.start();
-  const text = `${settings}\nfleet: {nodes: [{id: n, engines: [{id: e, model: m, url: "${url}", maxNumSeqs: 1}]}]}`;
+async function start(settings: string, ...more: string[]): Promise<void> {
+  const engines = [await engine.start(), ...more].map(
+    (url, index) => `{id: e${index}, model: m, url: "${url}", maxNumSeqs: 1}`,
+  );
+  const text = `${settings}\nfleet: {nodes: [{id: n, engines: [${engines.join(', ')}]}]}`;
   const config = parseConfig(text, 'test.yaml');
   const logger = createLogger({ level: 'silent' });
   const nodes = toNodeSpecs(config).map((node) => ({
@@ -61,6 +63,13 @@ function submit(stageId: string, sloClass: string, deadlineMs = 60_000): StageHa
 }
 
 const settled = () => new Promise<void>((resolve) => setTimeout(resolve, 0));
+
+async function seconds(count: number): Promise<void> {
+  for (let second = 0; second < count; second++) {
+    clock.advance(1_000);
+    await settled();
+  }
+}
 
 it('turns away what has waited for as long as gateway.timeouts.queue says, in every class, and nothing sooner', async () => {
   await start('scheduling: {lookAhead: 0}\ngateway: {timeouts: {queue: 20m}}');
@@ -107,12 +116,6 @@ it('waits for an engine that is being started, and not for one that does not com
   submit('early', 'interactive');
   await vi.waitFor(() => expect(levels.scheduling.fleet().engines[0]!.state).toBe('down'), SOON);
   submit('late', 'interactive');
-  const seconds = async (count: number) => {
-    for (let second = 0; second < count; second++) {
-      clock.advance(1_000);
-      await settled();
-    }
-  };
   await seconds(5 * 60);
   expect([...refused.keys()]).not.toContain('late');
   comesBack = false;
@@ -120,6 +123,28 @@ it('waits for an engine that is being started, and not for one that does not com
   expect([...refused.keys()]).not.toContain('late');
   await seconds(5);
   expect(refused.get('late')).toMatchObject({ code: 'no_engine' });
+});
+
+it('waits for the engine with the adapter as for one of a model, whatever else of the model is up', async () => {
+  const adapted = new FakeVllm({ models: ['m'] });
+  adapted.adapters = ['planner'];
+  await start('scheduling: {lookAhead: 0}', await adapted.start());
+  const ask = (stageId: string) =>
+    levels.scheduling.submit(makeStage({ stageId, workflowId: stageId, model: 'm', adapter: 'planner' }), 'test', {
+      onStart: () => started.push(stageId),
+      onReject: (error) => refused.set(stageId, error),
+      onRequeue: () => false,
+    });
+  expect(levels.scheduling.resolveModel('planner')).toMatchObject({ base: 'm', enginesUp: 1 });
+  ask('running');
+  await vi.waitFor(() => expect(started).toEqual(['running']), SOON);
+  await adapted.stop();
+  await vi.waitFor(() => expect(levels.scheduling.resolveModel('planner')).toMatchObject({ enginesUp: 0 }), SOON);
+  ask('waits');
+  await seconds(8);
+  expect([...refused.keys()]).toEqual([]);
+  await seconds(5);
+  expect(refused.get('waits')).toMatchObject({ code: 'no_engine', message: expect.stringContaining('planner') });
 });
 
 it('tells a tenant whose share of the queue is full so, and takes those of others', async () => {
@@ -203,17 +228,17 @@ it('tells what waits for a model at once that its last engine leaves the fleet, 
   submit('waiting', 'interactive');
   await tick();
   let empty = false;
-  levels.fleet.leaveEngine('n', 'e', 'for-good', () => {
+  levels.fleet.leaveEngine('n', 'e0', 'for-good', () => {
     empty = true;
   });
   await tick();
   expect(refused.get('waiting')).toMatchObject({ code: 'model_not_found' });
   expect(levels.scheduling.models()).toEqual([]);
-  expect(levels.scheduling.fleet().engines).toMatchObject([{ engineId: 'e', state: 'leaving', leases: 1 }]);
+  expect(levels.scheduling.fleet().engines).toMatchObject([{ engineId: 'e0', state: 'leaving', leases: 1 }]);
   running.finish({ kind: 'completed', httpStatus: 200, outputTokens: 10, durationMs: 1 });
   await settled();
   expect(empty).toBe(true);
-  await levels.fleet.forgetEngine('n', 'e');
+  await levels.fleet.forgetEngine('n', 'e0');
   await tick();
   expect(levels.scheduling.fleet()).toMatchObject({ engines: [], outcomes: { completed: 1 } });
   expect(Object.keys(levels.scheduling.fleet().queued)).toEqual([]);
@@ -225,12 +250,12 @@ it('keeps what waits for an engine that is to come back, and has it served by th
   await vi.waitFor(() => expect(started).toEqual(['running']), SOON);
   submit('waiting', 'interactive');
   const [spec] = levels.fleet.engines();
-  levels.fleet.leaveEngine('n', 'e', 'to-return');
+  levels.fleet.leaveEngine('n', 'e0', 'to-return');
   for (let second = 0; second < 20; second++) await tick();
   expect([started, refused.size, levels.scheduling.models().length]).toEqual([['running'], 0, 1]);
   running.finish({ kind: 'completed', httpStatus: 200, outputTokens: 10, durationMs: 1 });
   await settled();
-  const closed = levels.fleet.forgetEngine('n', 'e');
+  const closed = levels.fleet.forgetEngine('n', 'e0');
   await Promise.all([closed, levels.fleet.joinEngine({ ...spec!, seats: 2 })]);
   await vi.waitFor(() => expect(started).toEqual(['running', 'waiting']), SOON);
   expect(levels.scheduling.fleet().engines).toMatchObject([{ seats: 2 }]);
@@ -246,7 +271,7 @@ it('takes in a node of a new cluster; totals do not fall when a node goes, and n
   await tick();
   await vi.waitFor(() => expect(started.toSorted()).toEqual(['one', 'two']), SOON);
   expect(levels.scheduling.fleet().engines.map(({ engineId, leases }) => [engineId, leases])).toEqual([
-    ['e', 1],
+    ['e0', 1],
     ['f', 1],
   ]);
   clock.advance(1_000);
@@ -260,7 +285,7 @@ it('takes in a node of a new cluster; totals do not fall when a node goes, and n
   await second.stop();
   const after = levels.scheduling.fleet();
   expect(after.kv).toEqual(before.kv);
-  expect(after.engines.map(({ engineId }) => engineId)).toEqual(['e']);
+  expect(after.engines.map(({ engineId }) => engineId)).toEqual(['e0']);
   expect(Object.keys(levels.state().nodes!)).toEqual(['n']);
 });
 

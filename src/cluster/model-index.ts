@@ -13,6 +13,7 @@ import {
   type SeatLimits,
 } from './engine-record.js';
 import { FITS_POOL } from './filter/fits-pool.js';
+import { MODEL_ALLOWED } from './filter/model-allowed.js';
 import type { PlaceRequest } from './place-request.js';
 import { ModelPace } from './slowness.js';
 
@@ -79,13 +80,14 @@ export class ModelIndex {
     return this.roomiest(kvTokens / Math.max(1, engine.ranks.length), (other) => other !== engine) !== undefined;
   }
 
-  /** Some running engine can serve the stage, be it full or not: its pool and its context are long enough. */
+  /** Some running engine can serve the stage, be it full or not: it has the adapter, and its pool and its context are long enough. */
   runsFor(request: PlaceRequest): boolean {
     if (this.running === 0) return false;
     const kvTokens = request.prediction.kvTokens.bound;
     for (const [whole, { running }] of this.counted) {
       const engine = whole.ranks[0] ?? whole;
-      if (running && engine.view.kvPoolTokens >= kvTokens && FITS_POOL.passes(request, engine)) return true;
+      if (!running || engine.view.kvPoolTokens < kvTokens) continue;
+      if (MODEL_ALLOWED.passes(request, engine) && FITS_POOL.passes(request, engine)) return true;
     }
     return false;
   }

@@ -28,7 +28,9 @@ export function bounceAll(request: PlaceRequest, index: ModelIndex): PlaceResult
     const refusal = refusalOf(request, engine) ?? 'unknown';
     refusals[refusal] = (refusals[refusal] ?? 0) + 1;
   }
-  const unusable = (refusals['excluded'] ?? 0) + (refusals['healthy'] ?? 0) + (refusals['fresh'] ?? 0);
+  // Engines of the model that do not have the adapter are as good as none.
+  const unusable =
+    (refusals['model'] ?? 0) + (refusals['excluded'] ?? 0) + (refusals['healthy'] ?? 0) + (refusals['fresh'] ?? 0);
   if (unusable === index.size) return bounce('no-engine', refusals);
   const tooLarge = refusals['too-large'] ?? 0;
   return bounce(tooLarge + unusable === index.size ? 'too-large' : 'no-room', refusals);

@@ -135,6 +135,17 @@ describe('ClusterRouter.place', () => {
     expect(place(router([makeView('n0/running', { leases: 10 }), asleep]))).toMatchObject({ engineId: 'n1/asleep' });
   });
 
+  it('wakes the engine with the adapter for which others must sleep, whatever else of its model runs', () => {
+    const asleep = makeView(
+      'n1/asleep',
+      { state: 'sleeping', readyInMs: 1_000, disturbanceMs: 50 },
+      { adapters: ['planner'] },
+    );
+    const made = router([makeView('n0/running'), asleep]);
+    expect(place(made, { adapter: 'planner' })).toMatchObject({ kind: 'place', engineId: 'n1/asleep' });
+    expect(place(made)).toMatchObject({ kind: 'place', engineId: 'n0/running' });
+  });
+
   it('finds the one engine with enough KV among many that are less loaded', () => {
     const views = Array.from({ length: 200 }, (_, index) =>
       makeView(`n${index}/e`, { reservedKvTokens: 99_000, leases: 1 }),
@@ -159,6 +170,27 @@ describe('ClusterRouter.place', () => {
       'one is too small and the other is full',
       [makeView('n0/e0', { kvPoolTokens: 500 }), makeView('n1/e1', { leases: 10 })],
       {},
+      [],
+      'no-room',
+    ],
+    [
+      'the engines with the adapter are down',
+      [makeView('n0/e0', { state: 'down' }, { adapters: ['planner'] }), makeView('n1/e1')],
+      { adapter: 'planner' },
+      [],
+      'no-engine',
+    ],
+    [
+      'the prompt is larger than the pool of those with the adapter',
+      [makeView('n0/e0', { kvPoolTokens: 500 }, { adapters: ['planner'] }), makeView('n1/e1')],
+      { adapter: 'planner' },
+      [],
+      'too-large',
+    ],
+    [
+      'the engine with the adapter is full',
+      [makeView('n0/e0', { leases: 10 }, { adapters: ['planner'] }), makeView('n1/e1')],
+      { adapter: 'planner' },
       [],
       'no-room',
     ],

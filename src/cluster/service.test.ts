@@ -1,11 +1,11 @@
 import { beforeEach, expect, it, vi } from 'vitest';
 import { makeView } from '../../test/engine-view-fixture.js';
 import { makePrediction, makeStage } from '../../test/stage-fixture.js';
+import type { EngineEndpoint } from '../bus/contract.js';
 import { ManualClock } from '../model/clock.js';
 import type { Demand, EngineView, Lease } from '../model/fleet.js';
 import type { NodeListener } from '../node/listener.js';
 import type { HoldEnd } from '../node/open-holds.js';
-import type { EngineEndpoint } from '../node/service.js';
 import { LOOK_AGAIN_MS, MOST_MOVES } from './moving.js';
 import { ClusterRouter } from './router.js';
 import { ClusterService, type NodeLink } from './service.js';

@@ -1,3 +1,4 @@
+import type { EngineEndpoint } from '../bus/contract.js';
 import { ChurnMap } from '../model/churn-map.js';
 import type { Clock, Timer } from '../model/clock.js';
 import type {
@@ -15,7 +16,6 @@ import type {
 import type { Prediction, Stage } from '../model/stage.js';
 import type { NodeListener } from '../node/listener.js';
 import type { HoldEnd } from '../node/open-holds.js';
-import type { EngineEndpoint } from '../node/service.js';
 import { type DemandingCluster, demandOf } from './demand.js';
 import { placeName } from './engine-record.js';
 import { LOOK_AGAIN_MS, longestWaitMs, MAX_TRIES, MOST_MOVES } from './moving.js';

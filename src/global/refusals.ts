@@ -1,5 +1,5 @@
 import { MaestroError } from '../model/error.js';
-import type { Stage } from '../model/stage.js';
+import { type Stage, servedName } from '../model/stage.js';
 import type { SubmitRejection } from './scheduler-types.js';
 import type { Prospect } from './unserved-models.js';
 
@@ -16,15 +16,16 @@ const QUEUE_FULL: Readonly<Record<SubmitRejection, string>> = {
  * @param has Is the engine a part of the fleet?
  */
 export function whyNever(
-  { model, onlyEngineId }: Stage,
+  stage: Stage,
   kvTokens: number,
   reason: string,
   prospect: Prospect,
   has: (engineId: string) => boolean,
 ): MaestroError | undefined {
-  if (reason === 'too-large') return tooLarge(model, kvTokens);
+  const { onlyEngineId } = stage;
+  if (reason === 'too-large') return tooLarge(servedName(stage), kvTokens);
   if (onlyEngineId !== undefined && !has(onlyEngineId)) return engineGone();
-  return prospect === 'served' ? undefined : noEngine(model, prospect, reason);
+  return prospect === 'served' ? undefined : noEngine(servedName(stage), prospect, reason);
 }
 
 /** What clients are told when a stage does not run. */

@@ -1,5 +1,6 @@
 import type {
   DecisionRecord,
+  EngineEndpoint,
   FleetSnapshot,
   Scheduling,
   ServedModel,
@@ -16,8 +17,7 @@ import type { Clock, Timer } from '../model/clock.js';
 import type { MaestroError } from '../model/error.js';
 import type { Lease, PlaceExplanation, RequeueReason } from '../model/fleet.js';
 import type { Prediction, SloClass, Stage, StageContext, StageOutcome } from '../model/stage.js';
-import { noOutcomes, outcomeOf, outcomeOfOneAnswer } from '../model/stage.js';
-import type { EngineEndpoint } from '../node/service.js';
+import { noOutcomes, outcomeOf, outcomeOfOneAnswer, servedName } from '../model/stage.js';
 import type { DecisionLog } from '../observe/decision-log.js';
 import type { NextModels } from '../predict/next-models.js';
 import type { OnlinePredictor } from '../predict/predictor.js';
@@ -26,7 +26,7 @@ import { enginesHung, noEngine, queueFull, waitedTooLong, whyNever } from './ref
 import type { GlobalScheduler } from './scheduler.js';
 import type { Dispatch } from './scheduler-types.js';
 import { IDLE_CHECK_MS, type WorkflowTracker } from './tracker.js';
-import { type Prospect, UnservedModels } from './unserved-models.js';
+import { UnservedModels } from './unserved-models.js';
 
 /** A stage whose engine refuses the connection is placed again this often, then it fails. */
 const MAX_PLACEMENTS = 4;
@@ -85,7 +85,7 @@ export class GlobalService implements Scheduling {
   private readonly names: ServedNames;
   private idleTimer: Timer | undefined;
   private hopelessTimer: Timer | undefined;
-  private readonly unserved = new UnservedModels();
+  private readonly unserved: UnservedModels;
   private pumpDue = false;
   private readonly expiryTimer: EarliestTimer;
   private closing = false;
@@ -94,6 +94,7 @@ export class GlobalService implements Scheduling {
     for (const cluster of options.clusters.values()) this.joinCluster(cluster);
     this.expiryTimer = new EarliestTimer(options.clock, () => this.expire());
     this.names = new ServedNames(() => this.clusters.map((cluster) => cluster.models()), options.aliases);
+    this.unserved = new UnservedModels((name) => this.names.resolve(name), options.comesBack);
     this.endIdleWorkflows();
     this.rejectHopeless();
   }
@@ -212,25 +213,21 @@ export class GlobalService implements Scheduling {
     this.options.nextModels.workflowEnded(workflowId);
   }
 
-  private readonly prospectOf = (model: string): Prospect => {
-    const served = this.resolveModel(model);
-    if ((served?.enginesUp ?? 0) > 0 || this.options.comesBack?.(model) === true) return 'served';
-    return served ? 'down' : 'none';
-  };
-
-  /** Nobody waits for an engine that does not come back: the queue of a model without engines is answered, at once where they have left the fleet, else after a grace. */
+  /** Nobody waits for an engine that does not come back: those who wait for a model or an adapter without engines are answered, at once where they have left the fleet, else after a grace. */
   private rejectHopeless(): void {
     const nowMs = this.nowMs();
     const { scheduler } = this.options;
-    for (const model of this.unserved.hopeless(scheduler.queues.waiting(), this.prospectOf, nowMs)) {
-      for (const job of [...this.jobs.values()]) {
-        if (job.state !== 'queued' || job.stage.model !== model) continue;
-        scheduler.cancel(job.stage.stageId, nowMs);
-        this.refuse(job, noEngine(model, this.prospectOf(model), 'no-engine'));
-      }
+    const queued = scheduler.queued === 0 ? [] : this.queuedJobs();
+    for (const job of this.unserved.hopeless(queued, nowMs)) {
+      scheduler.cancel(job.stage.stageId, nowMs);
+      this.refuse(job, noEngine(servedName(job.stage), this.unserved.prospectOfStage(job.stage), 'no-engine'));
     }
-    scheduler.queues.forgetUnserved(this.prospectOf);
+    scheduler.queues.forgetUnserved(this.unserved.prospectOf);
     this.hopelessTimer = this.options.clock.after(NO_ENGINE_CHECK_MS, () => this.rejectHopeless());
+  }
+
+  private queuedJobs(): Job[] {
+    return [...this.jobs.values()].filter(({ state }) => state === 'queued');
   }
 
   /** What may start those who wait is of no interest while nobody does. */
@@ -312,7 +309,10 @@ export class GlobalService implements Scheduling {
     job.excluded = NONE_EXCLUDED;
     const { stage, prediction } = job;
     const has = (engineId: string) => this.clusters.some((each) => each.has(engineId));
-    const error = whyNever(stage, prediction.kvTokens.bound, reason, this.prospectOf(stage.model), has);
+    const prospect = this.unserved.prospectOfStage(stage);
+    // Engines without the adapter have room, so a stage comes here at once that would else wait in the queue for the grace.
+    const waits = stage.adapter !== undefined && prospect === 'down';
+    const error = whyNever(stage, prediction.kvTokens.bound, reason, waits ? 'served' : prospect, has);
     if (error) {
       this.refuse(job, error);
       return;

@@ -112,6 +112,11 @@ export interface WorkflowPast {
   readonly beforeLastRole: string | undefined;
 }
 
+/** The name that was asked for, aliases resolved: of the adapter, or else of the model. */
+export function servedName({ model, adapter }: Pick<Stage, 'model' | 'adapter'>): string {
+  return adapter ?? model;
+}
+
 /** Whose calls of a model continue each other: an agent, or all of a role where nothing tells agents apart, in one workflow. */
 export function sessionOf(stage: Stage): string {
   // All that look at a stage do so one after the other; a name that is made once is hashed once.

@@ -104,7 +104,7 @@ export type EngineEvent =
   /** HBM in use per GPU of the node by the driver's account, all processes together. */
   | { readonly kind: 'telemetry'; readonly gpuUsedBytes: readonly number[] }
   /** RAM of the node's host that sleeping weights could still get, whoever has the rest. */
-  | { readonly kind: 'host-memory'; readonly availableBytes: number }
+  | { readonly kind: 'host-memory'; readonly bytes: number }
   /** GPUs of the node that have failed for good: engines on them take nothing new, until the list no longer names them. */
   | { readonly kind: 'failed-gpus'; readonly gpus: readonly number[] }
   | ({ readonly kind: 'counters'; readonly engineId: string } & EngineCounters);

@@ -3,7 +3,7 @@ import type { EngineCounters, EngineLimits, FoundLevel, SleepLevel } from './act
 import type { NodeConfig } from './config.js';
 import { type HostPinning, MoveDurations } from './durations.js';
 import { EngineReservations } from './engine-reservations.js';
-import { HoldQueue, NOT_PAUSED } from './holds.js';
+import { type Hold, HoldQueue, NOT_PAUSED } from './holds.js';
 import { KeptPrefixes } from './kept-prefixes.js';
 import type { HeldLease, KvUseTotals } from './kv-reservations.js';
 import type { MemoryLedger } from './ledger.js';
@@ -113,6 +113,12 @@ export class EngineRecord {
     if (state === 'down') return 'engine-down';
     if (state === 'failed' || this.cordoned) return 'engine-failed';
     return kvTokens > this.spec.kvPoolTokens / this.reservations.ranks.length ? 'too-large' : undefined;
+  }
+
+  /** Who is held for longest in the order, of one rank where it has several. */
+  firstHold(rank: number | undefined): Hold | undefined {
+    const { holds, batchPausedAfter } = this;
+    return rank === undefined ? holds.first(batchPausedAfter) : holds.firstOn(rank, batchPausedAfter);
   }
 
   gauges(): EngineGauges {

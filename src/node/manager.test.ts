@@ -293,7 +293,7 @@ describe('residency', () => {
     const spec = testNode([testEngine('a'), testEngine('b')], { hostMemoryBytes: 400 * GiB });
     const manager = new NodeManager(spec, { lookAhead: 0, eviction: EVICTION_POLICIES.lru });
     bringUp(manager, { a: 0, b: 1 });
-    manager.engineEvent({ kind: 'host-memory', availableBytes: 3 * GiB }, 50);
+    manager.engineEvent({ kind: 'host-memory', bytes: 3 * GiB }, 50);
     manager.reserve(testDemand('s1', 'b'), 100);
     expect(brief(manager.tick(100))).toEqual(['sleep a 2']);
   });

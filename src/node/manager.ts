@@ -18,7 +18,6 @@ import type { HostPinning } from './durations.js';
 import { isElastic, wantsToGrow } from './elastic.js';
 import { EngineRecord } from './engine-record.js';
 import { holdAnswer } from './estimate.js';
-import type { Hold } from './holds.js';
 import { emptyKvTotals } from './kv-reservations.js';
 import { Leases } from './leases.js';
 import { MemoryLedger } from './ledger.js';
@@ -146,7 +145,7 @@ export class NodeManager {
     const { state } = record.residency;
     const paused = !demand.interactive && demand.orderKey > record.batchPausedAfter;
     if (state === 'running' && !paused && record.fits(demand) === 'fits') {
-      const first = firstHold(record, demand.rank);
+      const first = record.firstHold(demand.rank);
       if (!first || demand.orderKey < first.demand.orderKey) {
         return { kind: 'grant', lease: this.grant(record, demand, 0) };
       }
@@ -221,21 +220,8 @@ export class NodeManager {
 
   engineEvent(event: EngineEvent, nowMs: number): void {
     this.nowMs = nowMs;
-    if (event.kind === 'telemetry') {
-      this.confirmation.sample(event.gpuUsedBytes, nowMs);
-      this.residency.planDueMs = nowMs;
-      return;
-    }
-    if (event.kind === 'host-memory') {
-      this.ledger.hostSeen(event.availableBytes);
-      return;
-    }
-    if (event.kind === 'failed-gpus') {
-      this.residency.cordon(new Set(event.gpus), nowMs);
-      return;
-    }
-    if ('folder' in event) {
-      this.residency.stagingReport(event, nowMs);
+    if (!('engineId' in event)) {
+      this.residency.nodeReport(event, nowMs);
       return;
     }
     const record = this.engines.get(event.engineId);
@@ -375,7 +361,7 @@ export class NodeManager {
   /** Grants held stages, of one rank where the engine has several, in order; the first that does not fit stops the line, so that it is not overtaken for ever. */
   private grantLine(record: EngineRecord, rank: number | undefined): void {
     for (let granted = false; ; granted = true) {
-      const hold = firstHold(record, rank);
+      const hold = record.firstHold(rank);
       if (!hold || record.fits(hold.demand) !== 'fits') {
         // Its limit was moved for the one that has just started; the next may want more.
         if (granted && wantsToGrow(record)) this.residency.planDueMs = this.nowMs;
@@ -406,10 +392,6 @@ export class NodeManager {
       this.actions.push({ kind: 'release-hold', stageId, engineId: record.spec.engineId, reason });
     }
   }
-}
-
-function firstHold({ holds, batchPausedAfter }: EngineRecord, rank: number | undefined): Hold | undefined {
-  return rank === undefined ? holds.first(batchPausedAfter) : holds.firstOn(rank, batchPausedAfter);
 }
 
 function refuse(engineId: string, reason: RefuseReason): ReserveResult {

@@ -11,10 +11,10 @@ import { WeightStaging } from './staging.js';
 import { planStuck } from './stuck.js';
 
 /** What engines tell of their own residency. */
-export type ResidencyReport = Exclude<
-  EngineEvent,
-  { kind: StagingEvent['kind'] | 'telemetry' | 'host-memory' | 'failed-gpus' | 'counters' | 'adapters' }
->;
+export type ResidencyReport = Exclude<Extract<EngineEvent, { engineId: string }>, { kind: 'counters' | 'adapters' }>;
+
+/** What is told of the node and not of one engine. */
+export type NodeReport = Exclude<EngineEvent, { engineId: string }>;
 
 /** What the control of residency needs of the node's manager. */
 export interface ResidencyHost {
@@ -51,13 +51,13 @@ export class ResidencyControl {
     return this.staging.usedBytes;
   }
 
-  stagingReport(event: StagingEvent, nowMs: number): void {
+  private stagingReport(event: StagingEvent, nowMs: number): void {
     this.staging.report(event, nowMs);
     this.planDueMs = nowMs;
   }
 
   /** Takes engines on failed GPUs out, and back once they have not failed any more. */
-  cordon(failed: ReadonlySet<number>, nowMs: number): void {
+  private cordon(failed: ReadonlySet<number>, nowMs: number): void {
     for (const record of this.context.engines) {
       const cordoned = record.spec.gpuIndices.some((gpu) => failed.has(gpu));
       if (cordoned === record.cordoned) continue;
@@ -101,6 +101,16 @@ export class ResidencyControl {
     this.staging.remove(record);
     this.context.ledger.remove(record.spec.engineId);
     this.changed(nowMs);
+  }
+
+  /** What is told of the node, its host and its GPUs. */
+  nodeReport(event: NodeReport, nowMs: number): void {
+    if (event.kind === 'telemetry') {
+      this.confirmation.sample(event.gpuUsedBytes, nowMs);
+      this.planDueMs = nowMs;
+    } else if (event.kind === 'host-memory') this.context.ledger.hostSeen(event.bytes);
+    else if (event.kind === 'failed-gpus') this.cordon(new Set(event.gpus), nowMs);
+    else this.stagingReport(event, nowMs);
   }
 
   report(record: EngineRecord, event: ResidencyReport, nowMs: number): void {

@@ -1,9 +1,9 @@
-import type { DataPath } from '../bus/contract.js';
+import type { EngineEndpoint } from '../bus/contract.js';
 import { EarliestTimer } from '../bus/earliest-timer.js';
 import { soon } from '../bus/soon.js';
 import { Stager } from '../engine/staging/stager.js';
 import type { GpuTelemetry } from '../engine/telemetry/gpu-source.js';
-import { SPARE_BYTES } from '../engine/telemetry/memory-limit.js';
+import { HostMemoryTeller } from '../engine/telemetry/host-memory-teller.js';
 import { type DiscoveredEngine, discoveredLimits } from '../engine/vllm/discover.js';
 import { believedAsleep, foreignSleep, mayAnswer } from '../engine/vllm/foreign-sleep.js';
 import {
@@ -33,15 +33,7 @@ import { type HoldEnd, OpenHolds } from './open-holds.js';
 import { saneReading } from './room-confirmation.js';
 import type { EngineGauges, NodeStats } from './stats.js';
 
-const HOST_MEMORY_EVERY_MS = 5_000;
-
-/** Where an engine is reached: the agent's own connections. */
-export interface EngineEndpoint {
-  readonly dataPath: DataPath;
-  readonly upstreamModel: string;
-}
-
-/** The few log calls that are used here; a pino logger fits. */
+/** What a node's agent is made of. */
 export interface NodeServiceOptions extends LiveEngineOptions {
   /** Configured engines, or `unknownEngineSpec`s where only URLs are known. */
   readonly spec: NodeSpec;
@@ -73,7 +65,7 @@ export class NodeService {
   private pumpDue = false;
   private readonly timer: EarliestTimer;
   private stopped = false;
-  private hostToldAtMs = Number.NEGATIVE_INFINITY;
+  private readonly hostRam: HostMemoryTeller;
   private readonly readTelemetry = () => saneReading(this.options.telemetry?.usedBytes(), this.gpuCapacityBytes);
 
   constructor(private readonly options: NodeServiceOptions) {
@@ -82,6 +74,7 @@ export class NodeService {
     this.timer = new EarliestTimer(options.clock, () => this.pumpSoon());
     this.gpuCapacityBytes = spec.gpus.map(({ memoryBytes }) => memoryBytes);
     this.manager = new NodeManager(spec, { telemetry: telemetry !== undefined, ...manager });
+    this.hostRam = new HostMemoryTeller(options, (bytes) => this.event({ kind: 'host-memory', bytes }));
     this.stager = spec.staging && new Stager(spec, spec.staging, options.logger, (event) => this.event(event));
     for (const engine of spec.engines) this.open(engine);
   }
@@ -117,7 +110,7 @@ export class NodeService {
   /** Begins to watch all engines; resolves when each has been tried once, reachable or not. */
   async start(): Promise<void> {
     await this.stager?.open();
-    this.tellHostMemory(0);
+    this.hostRam.tell();
     await Promise.all([...this.live.values()].map(({ monitor }) => monitor.start()));
     this.pump();
   }
@@ -276,7 +269,6 @@ export class NodeService {
       this.event({ kind: 'counters', engineId, running, waiting, preemptionsTotal, kvUsage, generatedTokens, ranks });
     }
     this.tellTelemetry();
-    this.tellHostMemory(HOST_MEMORY_EVERY_MS);
     const { failedGpus } = this.options;
     if (failedGpus) this.event({ kind: 'failed-gpus', gpus: failedGpus() });
     void this.reconcileSleep(engineId, metrics);
@@ -397,21 +389,12 @@ export class NodeService {
   /** A move has ended: what waits for its memory is not left to wait for the next poll as well. */
   private async lookAtGpus(): Promise<void> {
     await this.options.telemetry?.refresh();
-    if (this.stopped) return;
-    this.tellTelemetry();
-    this.tellHostMemory(0);
-  }
-
-  /** Others take RAM too: what the node's share promises to sleeping weights may not be there. A reading costs a dozen small files. */
-  private tellHostMemory(everyMs: number): void {
-    const { hostAvailableBytes, wallClock } = this.options;
-    if (!hostAvailableBytes || wallClock.nowMs() - this.hostToldAtMs < everyMs) return;
-    this.hostToldAtMs = wallClock.nowMs();
-    this.event({ kind: 'host-memory', availableBytes: Math.max(0, hostAvailableBytes() - SPARE_BYTES) });
+    if (!this.stopped) this.tellTelemetry();
   }
 
   private tellTelemetry(): void {
     const reading = this.readTelemetry();
     if (reading) this.event({ kind: 'telemetry', gpuUsedBytes: reading });
+    this.hostRam.tell();
   }
 }
