@@ -196,7 +196,9 @@ export const configSchema = z.strictObject({
     .describe('Further names for served models.'),
   parameters: parametersSchema
     .prefault({})
-    .describe('What requests may ask of a served model, by its name; `*` stands for every model.'),
+    .describe(
+      'What requests may ask of a served model, by its name; `*` stands for every model. For an adapter those of its model hold too, where its own say nothing of a field.',
+    ),
   classes: z
     .array(sloClass)
     .min(1)

@@ -58,12 +58,8 @@ export function takeIn(context: GatewayContext, request: IntakeRequest, sent: Bu
   const model = scheduling.resolveModel(fields.model);
   if (!model) throw unknownModel(fields.model, scheduling.models());
   const modelName = model.base ?? model.name;
-  const governed = (context.policies.of(model.name) ?? context.policies.of(modelName))?.apply(
-    body,
-    room,
-    scan.closeOffset,
-    route,
-  );
+  const adapter = model.base === undefined ? undefined : model.name;
+  const governed = context.policies.of(modelName, adapter)?.apply(body, room, scan.closeOffset, route);
   if (governed) {
     ({ body, room } = governed);
     scan = scanBody(body, config.maxJsonDepth, route.messageList);
@@ -86,7 +82,7 @@ export function takeIn(context: GatewayContext, request: IntakeRequest, sent: Bu
     template: identity.template,
     role: identity.role,
     model: modelName,
-    adapter: model.base === undefined ? undefined : model.name,
+    adapter,
     sloClass: identity.sloClass.name,
     arrivalMs: request.arrivalMs,
     deadlineMs: context.workflows.deadlineAtMs(identity, request.arrivalMs),

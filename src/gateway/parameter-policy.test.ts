@@ -16,12 +16,12 @@ const CHAT = '/v1/chat/completions';
 function govern(
   rules: Record<string, ParameterRules>,
   text: string,
-  { path = CHAT, slack = 0 }: { path?: string; slack?: number } = {},
+  { path = CHAT, slack = 0, adapter }: { path?: string; slack?: number; adapter?: string } = {},
 ) {
   const room = Buffer.alloc(Buffer.byteLength(text) + slack);
   const body = room.subarray(0, room.write(text));
   const { closeOffset } = scanBody(body, 50);
-  const governed = new ParameterPolicies(rules).of('m')?.apply(body, room, closeOffset, routeOf(path));
+  const governed = new ParameterPolicies(rules).of('m', adapter)?.apply(body, room, closeOffset, routeOf(path));
   if (!governed) return undefined;
   expect(governed.room.subarray(0, governed.body.length).equals(governed.body)).toBe(true);
   return { text: governed.body.toString(), changed: governed.changed };
@@ -166,5 +166,17 @@ describe('parameter rules', () => {
       changed: 'user=dropped, temperature=capped',
     });
     expect(new ParameterPolicies({ other: { drop: ['user'] } }).of('m')).toBeUndefined();
+  });
+
+  it('of a model hold for its adapters where those of the adapter say nothing of a field', () => {
+    const rules = { '*': { drop: ['user'] }, m: { caps: { n: 2, temperature: 1 } }, planner: { caps: { n: 4 } } };
+    const text = '{"user":"u","n":8,"temperature":2}';
+    const lowered = (n: number) => ({
+      text: `{"n":${n},"temperature":1}`,
+      changed: 'user=dropped, n=capped, temperature=capped',
+    });
+    expect(govern(rules, text, { adapter: 'planner' })).toEqual(lowered(4));
+    expect(govern(rules, text, { adapter: 'critic' })).toEqual(lowered(2));
+    expect(govern(rules, text)).toEqual(lowered(2));
   });
 });

@@ -50,17 +50,19 @@ export class ParameterPolicies {
     this.none = Object.keys(rules).length === 0;
   }
 
-  /** Undefined where nothing is ruled. */
-  of(model: string): ParameterPolicy | undefined {
+  /** Those of a model, or of an adapter on it. Undefined where nothing is ruled. */
+  of(model: string, adapter?: string): ParameterPolicy | undefined {
     if (this.none) return undefined;
-    if (!this.policies.has(model)) this.policies.set(model, this.make(model));
-    return this.policies.get(model);
+    const key = adapter === undefined ? model : `${model}\n${adapter}`;
+    if (!this.policies.has(key)) this.policies.set(key, this.make(model, adapter));
+    return this.policies.get(key);
   }
 
-  /** What the model's own rules say of a field replaces what those of all models say of it. */
-  private make(model: string): ParameterPolicy | undefined {
-    const rules = new Map(['*', model].flatMap((name) => rulesOf(this.rules[name] ?? {}, `parameters.${name}`)));
-    return rules.size === 0 ? undefined : new ParameterPolicy(model, rules);
+  /** What the model's own rules say of a field replaces what those of all models say of it, and what the adapter's say replaces both. */
+  private make(model: string, adapter: string | undefined): ParameterPolicy | undefined {
+    const names = adapter === undefined ? ['*', model] : ['*', model, adapter];
+    const rules = new Map(names.flatMap((name) => rulesOf(this.rules[name] ?? {}, `parameters.${name}`)));
+    return rules.size === 0 ? undefined : new ParameterPolicy(adapter ?? model, rules);
   }
 }
 

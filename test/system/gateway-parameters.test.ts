@@ -28,6 +28,16 @@ describe('parameter rules of the model', () => {
     expect(rig.scheduling.submitted[0]!.stage.features.temperature).toBe(0.2);
   });
 
+  it('hold for its adapters, whose own come before', async () => {
+    rig = await startRig({ config: { parameters: { ...PARAMETERS, planner: { caps: { n: 1 } } } } });
+    const [model] = rig.scheduling.models();
+    rig.scheduling.models = () => [model!, { ...model!, name: 'planner', aliases: [], base: 'tiny' }];
+    const answer = await postChat(rig, chatBody({ model: 'planner', user: 'u', n: 3, temperature: 1 }));
+    expect(answer.headers.get('x-maestro-parameters')).toBe('max_tokens=capped, user=dropped, n=capped');
+    expect(rig.scheduling.submitted[0]!.stage).toMatchObject({ model: 'tiny', adapter: 'planner', maxTokens: 5 });
+    expect(rig.scheduling.submitted[0]!.stage.choices).toBeUndefined();
+  });
+
   it('say nothing where nothing is changed', async () => {
     rig = await startRig({ config: { parameters: PARAMETERS } });
     const answer = await postChat(rig, chatBody({ max_tokens: 4, temperature: 1 }));
