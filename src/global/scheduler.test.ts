@@ -376,6 +376,35 @@ describe('GlobalScheduler: bounds', () => {
     bench.capacity(1);
     expect(bench.dispatch(15)).toEqual(['s0']);
   });
+
+  it('tries the first that waits for each adapter when a stage of its model ends, and leaves the others', () => {
+    const bench = new Bench();
+    const ids = [
+      bench.submit({ adapter: 'planner' }),
+      bench.submit({ adapter: 'planner', sloClass: 'batch' }, {}, 1),
+      bench.submit({ adapter: 'planner' }, {}, 2),
+      bench.submit({ adapter: 'critic' }, {}, 3),
+      bench.submit({ adapter: 'other', model: 'model-b' }, {}, 4),
+      bench.submit({}, {}, 5),
+    ];
+    const runs = bench.submit({}, {}, 6);
+    bench.capacity(20);
+    bench.capacity(9, {}, 'model-b');
+    expect(bench.dispatch(6)).toHaveLength(7);
+    // The younger is bounced first, so that it is the age of each that tells.
+    for (const id of ids.toReversed()) bench.scheduler.requeue(id, 6);
+    bench.scheduler.complete(runs, completed(10), 7);
+    expect(bench.dispatch(7)).toEqual(['s0', 's3']);
+    expect(bench.dispatch(7)).toEqual([]);
+    bench.scheduler.complete('s3', completed(10), 8);
+    expect(bench.dispatch(8)).toEqual(['s2']);
+    expect(bench.scheduler.nextExpiryMs()).toBe(11);
+    bench.scheduler.cancel('s1', 9);
+    bench.scheduler.cancel('s0', 9);
+    expect(bench.dispatch(9)).toEqual([]);
+    expect(bench.dispatch(11).sort()).toEqual(['s4', 's5']);
+    expect(bench.scheduler.stats()).toMatchObject({ queued: 0 });
+  });
 });
 
 describe('GlobalScheduler: changing order', () => {

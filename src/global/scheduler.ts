@@ -6,6 +6,7 @@ import { CapacityLedger } from './capacity-ledger.js';
 import type { ModelQueue } from './model-queue.js';
 import { ModelQueues } from './model-queues.js';
 import { keyChangeOf, type OrderInput, type OrderingPolicy, seatsWithin } from './order/policy.js';
+import { ParkedStages } from './parked-stages.js';
 import { PriorityScale } from './priority.js';
 import { QueueLimits, retryAfterMs } from './queue-limits.js';
 import { newQueuedStage, type QueuedStage } from './queued-stage.js';
@@ -22,9 +23,6 @@ import { WorkingSet } from './working-set.js';
 
 /** Stages given a new key in one call of `dispatch`, so that a load step in a long queue costs no long pause. */
 const REKEYS_PER_CALL = 32;
-/** A bounced stage waits this long before it is tried again, doubling with every bounce. */
-const FIRST_PARK_MS = 5;
-const LAST_PARK_MS = 500;
 
 /**
  * Level 3: who goes next. Holds every accepted stage until a cluster can start it (late binding), in one bounded queue a model:
@@ -44,7 +42,7 @@ export class GlobalScheduler {
   private readonly priorities = new PriorityScale();
   private readonly expiries = new StableHeap<QueuedStage>();
   private readonly changes = new StableHeap<QueuedStage>();
-  private readonly parked = new StableHeap<QueuedStage>();
+  private readonly parked = new ParkedStages();
   private readonly returning: ReturningStages;
   private readonly counts = { dispatched: 0, requeued: 0, expired: 0 };
 
@@ -110,6 +108,7 @@ export class GlobalScheduler {
       const completed = outcome?.kind === 'completed';
       this.queue(queued.stage.model).ended(queued, completed, this.policy.fitsSeats === true, nowMs);
       this.workingSet.ended(queued.stage, queued.stage.finalStage === true, nowMs);
+      for (const next of this.parked.takeFirstOfAdapters(queued.stage.model)) this.enqueue(next, nowMs);
     } else {
       this.withdraw(queued);
       this.leaveQueue(queued);
@@ -131,9 +130,7 @@ export class GlobalScheduler {
     this.limits.readmit(queued.stage);
     this.enterQueue(queued);
     queued.place = 'parked';
-    const parkMs = Math.min(LAST_PARK_MS, FIRST_PARK_MS * 2 ** queued.bounces);
-    queued.bounces += 1;
-    queued.parkedEntry = this.parked.push(queued, nowMs + parkMs);
+    this.parked.add(queued, nowMs);
   }
 
   /** A cluster's report on the models whose capacity has changed since its last one; its first is on all. */
@@ -169,7 +166,7 @@ export class GlobalScheduler {
   /** When `expire` or `dispatch` next has something to do by time alone; Infinity when never. */
   nextExpiryMs(): number {
     const leaveMs = this.policy.kvShare === undefined ? Infinity : this.workingSet.nextLeaveMs();
-    return Math.min(this.expiries.peek()?.key ?? Infinity, this.parked.peek()?.key ?? Infinity, leaveMs);
+    return Math.min(this.expiries.peek()?.key ?? Infinity, this.parked.nextMs, leaveMs);
   }
 
   /** Changes the order at once: every waiting stage gets its key under the new policy. */
@@ -334,11 +331,7 @@ export class GlobalScheduler {
   }
 
   private releaseParked(nowMs: number): void {
-    for (let first = this.parked.peek(); first && first.key <= nowMs; first = this.parked.peek()) {
-      this.parked.remove(first);
-      first.value.parkedEntry = undefined;
-      this.enqueue(first.value, nowMs);
-    }
+    for (let due = this.parked.takeDue(nowMs); due; due = this.parked.takeDue(nowMs)) this.enqueue(due, nowMs);
   }
 
   /** Takes a waiting stage out of whatever structure it stands in. */
@@ -350,10 +343,9 @@ export class GlobalScheduler {
   private withdrawTimers(queued: QueuedStage): void {
     if (queued.expiryEntry) this.expiries.remove(queued.expiryEntry);
     if (queued.changeEntry) this.changes.remove(queued.changeEntry);
-    if (queued.parkedEntry) this.parked.remove(queued.parkedEntry);
+    this.parked.remove(queued);
     queued.expiryEntry = undefined;
     queued.changeEntry = undefined;
-    queued.parkedEntry = undefined;
   }
 
   private enterQueue(queued: QueuedStage): void {
