@@ -1,5 +1,6 @@
 import { ClusterRouter } from '../cluster/router.js';
 import { ClusterService } from '../cluster/service.js';
+import { HostMemory } from '../engine/telemetry/host-memory.js';
 import { type EngineSpec, type Leaving, type NodeSpec, residencyOf } from '../model/fleet.js';
 import type { NodeConfig } from '../node/config.js';
 import { knownKvBytes } from '../node/engine-record.js';
@@ -29,6 +30,7 @@ export class LocalFleet {
   private readonly nodes = new Map<string, NodeService>();
   private readonly clusterOf = new Map<string, ClusterService>();
   readonly clusters = new Map<string, ClusterService>();
+  private readonly hosts = new Map<() => number, HostMemory>();
   /** What nodes that are gone had counted: totals never fall. */
   private gone: Totals | undefined;
   private onCluster: ((cluster: ClusterService) => void) | undefined;
@@ -173,7 +175,7 @@ export class LocalFleet {
     const { lookAhead, minResidencyMs, prefetch, firstSleep, weights } = config.scheduling;
     const telemetry = levels.telemetry?.(spec.nodeId);
     const failedGpus = levels.failedGpus?.(spec.nodeId);
-    const hostAvailableBytes = levels.hostAvailableBytes?.(spec);
+    const hostMemory = this.hostMemory(spec);
     return new NodeService({
       spec,
       clock,
@@ -184,7 +186,7 @@ export class LocalFleet {
       },
       ...(telemetry ? { telemetry } : {}),
       ...(failedGpus ? { failedGpus } : {}),
-      ...(hostAvailableBytes ? { hostAvailableBytes } : {}),
+      ...(hostMemory ? { hostMemory } : {}),
       ...(levels.onRefused ? { onRefused: levels.onRefused } : {}),
       apiKey: (engineId) => engineApiKeys?.get(engineId),
       tls: engineTls,
@@ -195,6 +197,16 @@ export class LocalFleet {
       ...(stateDir === undefined ? {} : { stateDir }),
       logger,
     });
+  }
+
+  /** That of the node's host, which its other nodes have too. */
+  private hostMemory(spec: NodeSpec): HostMemory | undefined {
+    const { hostAvailableBytes, wallClock } = this.options.levels;
+    const available = hostAvailableBytes?.(spec);
+    if (!available) return undefined;
+    const memory = this.hosts.get(available) ?? new HostMemory(available, wallClock);
+    this.hosts.set(available, memory);
+    return memory;
   }
 }
 

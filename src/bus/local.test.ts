@@ -6,7 +6,8 @@ import { unknownEngineSpec } from '../engine/vllm/discover.js';
 import { FakeVllm } from '../engine/vllm/fake-vllm-fixture.js';
 import { ManualClock } from '../model/clock.js';
 import type { MaestroError } from '../model/error.js';
-import { MINUTE_MS } from '../model/units.js';
+import { GiB, MINUTE_MS } from '../model/units.js';
+import { testEngine, testNode } from '../node/node-fixture.js';
 import { createLogger } from '../observe/log.js';
 import type { StageHandle } from './contract.js';
 import { createLocalLevels, type LocalLevels } from './local.js';
@@ -305,4 +306,33 @@ it('refuses what continues a response of an engine that has left, and waits wher
   await tick();
   expect([...refused.keys()]).toEqual(['of-one-that-is-gone']);
   expect(refused.get('of-one-that-is-gone')).toMatchObject({ code: 'not_found' });
+});
+
+it('shares the RAM of a host among its nodes', async () => {
+  const servers = new Map(['a1', 'b1', 'a2', 'b2'].map((model) => [model, new FakeVllm({ models: [model] })]));
+  const urls = new Map<string, string>();
+  for (const [model, server] of servers) urls.set(model, await server.start());
+  const onNode = (nodeId: string, ...models: string[]) =>
+    testNode(
+      models.map((model) => testEngine(model, { nodeId, url: urls.get(model)! })),
+      { nodeId },
+    );
+  for (const model of ['b1', 'b2']) servers.get(model)!.level = 1;
+  const available = () => 50 * GiB;
+  levels = createLocalLevels({
+    config: parseConfig('fleet: {nodes: []}', 'test.yaml'),
+    nodes: [onNode('n1', 'a1', 'b1'), onNode('n2', 'a2', 'b2')],
+    ...{ clock, wallClock: new WallClock(), logger: createLogger({ level: 'silent' }) },
+    hostAvailableBytes: () => available,
+  });
+  await levels.start();
+  for (const model of ['b1', 'b2'])
+    levels.scheduling.submit(makeStage({ stageId: model, workflowId: model, model }), 'test', {
+      onStart: () => started.push(model),
+      onReject: (error) => refused.set(model, error),
+      onRequeue: () => false,
+    });
+  await vi.waitFor(() => expect(started.toSorted()).toEqual(['b1', 'b2']), SOON);
+  expect(['a1', 'a2'].map((model) => servers.get(model)!.level).sort()).toEqual([1, 2]);
+  for (const server of servers.values()) await server.stop();
 });

@@ -150,8 +150,14 @@ export class MemoryLedger {
 
   /** What the host says it has left. Copies that are being made count in full, whatever of them the host has counted already. */
   hostSeen(availableBytes: number): void {
-    this.hostSeenFree = availableBytes;
-    for (const { pinning, pinBytes } of this.accounts.values()) if (pinning) this.hostSeenFree -= pinBytes;
+    this.hostSeenFree = availableBytes - this.pinningBytes;
+  }
+
+  /** Of first pinned copies that are being made. */
+  get pinningBytes(): number {
+    let bytes = 0;
+    for (const { pinning, pinBytes } of this.accounts.values()) if (pinning) bytes += pinBytes;
+    return bytes;
   }
 
   /** HBM per GPU that its process takes even while it sleeps. */

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { WallClock } from '../bus/wall-clock.js';
+import { HostMemory } from '../engine/telemetry/host-memory.js';
 import { statusOf } from '../engine/vllm/data-path-fixture.js';
 import { unknownEngineSpec } from '../engine/vllm/discover.js';
 import { FakeVllm } from '../engine/vllm/fake-vllm-fixture.js';
@@ -69,9 +70,28 @@ describe('NodeService', () => {
   ])('puts an engine to sleep as the host has %s', async (_, availableGib, level) => {
     const { fakes: fake, engines } = await fakes('a', 'b');
     fake['b']!.level = 1;
-    const service = await started(testNode(engines), { hostAvailableBytes: () => availableGib * GiB });
+    const service = await started(testNode(engines), {
+      hostMemory: new HostMemory(() => availableGib * GiB, new WallClock()),
+    });
     expect(await outcome(service, 's1', 'b')).toMatchObject({ kind: 'grant' });
     expect(fake['a']!.level).toBe(level);
+  });
+
+  it('pins on two nodes of one host at once no more than there is', async () => {
+    const hostMemory = new HostMemory(() => 50 * GiB, new WallClock());
+    const nodes: { service: NodeService; idle: FakeVllm }[] = [];
+    for (const nodeId of ['n1', 'n2']) {
+      const { fakes: fake, engines } = await fakes('a', 'b');
+      fake['b']!.level = 1;
+      const spec = testNode(
+        engines.map((engine) => ({ ...engine, nodeId })),
+        { nodeId },
+      );
+      nodes.push({ service: await started(spec, { hostMemory }), idle: fake['a']! });
+    }
+    const ends = await Promise.all(nodes.map(({ service }) => outcome(service, 's1', 'b')));
+    expect(ends.map(({ kind }) => kind)).toEqual(['grant', 'grant']);
+    expect(nodes.map(({ idle }) => idle.level).sort()).toEqual([1, 2]);
   });
 
   it('wakes a sleeping engine over an idle one, grants, and hands out the data path', async () => {

@@ -3,7 +3,7 @@ import { EarliestTimer } from '../bus/earliest-timer.js';
 import { soon } from '../bus/soon.js';
 import { Stager } from '../engine/staging/stager.js';
 import type { GpuTelemetry } from '../engine/telemetry/gpu-source.js';
-import { HostMemoryTeller } from '../engine/telemetry/host-memory-teller.js';
+import { HOST_MEMORY_EVERY_MS, type HostMemory, type HostNode } from '../engine/telemetry/host-memory.js';
 import { type DiscoveredEngine, discoveredLimits } from '../engine/vllm/discover.js';
 import { believedAsleep, foreignSleep, mayAnswer } from '../engine/vllm/foreign-sleep.js';
 import {
@@ -41,8 +41,8 @@ export interface NodeServiceOptions extends LiveEngineOptions {
   readonly clock: Clock;
   readonly manager?: Partial<NodeConfig>;
   readonly telemetry?: GpuTelemetry;
-  /** RAM that the host of the engines has left, bytes; absent where it is another host, or an emulated one. */
-  readonly hostAvailableBytes?: () => number;
+  /** Of the host of the engines, shared with its other nodes; absent where it is another host, or an emulated one. */
+  readonly hostMemory?: HostMemory;
   /** GPUs that have told of a fatal Xid. */
   readonly failedGpus?: () => readonly number[];
   /** An engine has answered, and its specification holds what it said. */
@@ -65,7 +65,10 @@ export class NodeService {
   private pumpDue = false;
   private readonly timer: EarliestTimer;
   private stopped = false;
-  private readonly hostRam: HostMemoryTeller;
+  private readonly onHost: HostNode = {
+    pinningBytes: () => this.manager.ledger.pinningBytes,
+    hostSeen: (bytes) => this.event({ kind: 'host-memory', bytes }),
+  };
   private readonly readTelemetry = () => saneReading(this.options.telemetry?.usedBytes(), this.gpuCapacityBytes);
 
   constructor(private readonly options: NodeServiceOptions) {
@@ -74,7 +77,6 @@ export class NodeService {
     this.timer = new EarliestTimer(options.clock, () => this.pumpSoon());
     this.gpuCapacityBytes = spec.gpus.map(({ memoryBytes }) => memoryBytes);
     this.manager = new NodeManager(spec, { telemetry: telemetry !== undefined, ...manager });
-    this.hostRam = new HostMemoryTeller(options, (bytes) => this.event({ kind: 'host-memory', bytes }));
     this.stager = spec.staging && new Stager(spec, spec.staging, options.logger, (event) => this.event(event));
     for (const engine of spec.engines) this.open(engine);
   }
@@ -110,7 +112,7 @@ export class NodeService {
   /** Begins to watch all engines; resolves when each has been tried once, reachable or not. */
   async start(): Promise<void> {
     await this.stager?.open();
-    this.hostRam.tell();
+    this.options.hostMemory?.tell(this.onHost);
     await Promise.all([...this.live.values()].map(({ monitor }) => monitor.start()));
     this.pump();
   }
@@ -119,6 +121,7 @@ export class NodeService {
   async stop(forGood = false): Promise<void> {
     this.stopped = true;
     this.timer.cancel();
+    this.options.hostMemory?.leave(this.onHost);
     this.stager?.close();
     for (const [stageId, end] of this.holdEnds.all()) {
       this.cancel(stageId);
@@ -217,11 +220,8 @@ export class NodeService {
   /** HBM by GPU: the device's own account where there is one, else the ledger's. */
   gpuMemory(): { readonly gpu: number; readonly usedBytes: number; readonly totalBytes: number }[] {
     const reading = this.readTelemetry();
-    return this.gpuCapacityBytes.map((totalBytes, gpu) => ({
-      gpu,
-      usedBytes: reading?.[gpu] ?? this.manager.ledger.gpuUsedBytes(gpu),
-      totalBytes,
-    }));
+    const usedBytes = (gpu: number) => reading?.[gpu] ?? this.manager.ledger.gpuUsedBytes(gpu);
+    return this.gpuCapacityBytes.map((totalBytes, gpu) => ({ gpu, usedBytes: usedBytes(gpu), totalBytes }));
   }
 
   private open(spec: EngineSpec): LiveEngine {
@@ -287,8 +287,7 @@ export class NodeService {
     if (level === 1 && this.outstanding(engineId) > 0 && (await moves.wake(1)).ok) return;
     if (engine.incarnation !== incarnation) return;
     // The process is the same: memory that it has pinned for a sleep stays pinned.
-    const slept = this.manager.hasSlept(engineId);
-    this.event({ kind: 'engine-up', engineId, level, slept });
+    this.event({ kind: 'engine-up', engineId, level, slept: this.manager.hasSlept(engineId) });
   }
 
   /** Requests in the engine's hands; nothing is expected to move while it is not awake. */
@@ -367,6 +366,7 @@ export class NodeService {
     const model = this.manager.view(engineId)!.spec.model;
     const startedMs = this.options.wallClock.nowMs();
     engine.moving = true;
+    if (action.kind === 'sleep' && action.level === 1) this.options.hostMemory?.begun(this.onHost);
     const reply =
       action.kind === 'sleep'
         ? await moves.sleep(action.level, action.mode, model)
@@ -395,6 +395,6 @@ export class NodeService {
   private tellTelemetry(): void {
     const reading = this.readTelemetry();
     if (reading) this.event({ kind: 'telemetry', gpuUsedBytes: reading });
-    this.hostRam.tell();
+    this.options.hostMemory?.tell(this.onHost, HOST_MEMORY_EVERY_MS);
   }
 }
