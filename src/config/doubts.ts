@@ -36,6 +36,7 @@ export function checkDoubts(written: unknown, exists: (path: string) => boolean)
     ...unusualParameters(root),
     ...ownAddresses(root),
     ...forgottenUrls(root),
+    ...unlikeLimits(root),
     ...missingFiles(root, exists),
   ];
 }
@@ -106,6 +107,22 @@ function forgottenUrls(root: Written): Finding[] {
       ? [doubt(path, 'has no url and is emulated, beside engines that have one', 'Say where its server listens.')]
       : [],
   );
+}
+
+/** Limits are those of a tenant, each key is held to what it says itself, and what is used by a key without one counts for none. */
+function unlikeLimits(root: Written): Finding[] {
+  const firsts = new Map<unknown, Written>();
+  return listOf(objectOf(root['gateway'])['keys']).flatMap((key, index) => {
+    const { tenant } = key;
+    const first = firsts.get(tenant) ?? key;
+    firsts.set(tenant, first);
+    return ['maxOpenRequests', 'requestsPerMinute', 'tokensPerMinute'].flatMap((limit): Finding[] => {
+      if (key[limit] === first[limit]) return [];
+      const path = ['gateway', 'keys', index, key[limit] === undefined ? 'tenant' : limit];
+      const message = `another key of ${String(tenant)} has ${first[limit] === undefined ? 'no' : String(first[limit])} ${limit}`;
+      return [doubt(path, message, 'Give all keys of a tenant the same limits, or them tenants of their own.')];
+    });
+  });
 }
 
 /** Paths that `maestro up` reads, as seen from the folder in which the check runs. */

@@ -450,6 +450,7 @@ describe('secrets', () => {
 });
 
 describe('what was most likely not meant', () => {
+  const KEYS_GIVEN = { A: 'the-key-of-client-a', B: 'the-key-of-client-b', C: 'the-key-of-client-c' };
   it.each([
     ['gateway: {timeouts: {total: 30}}', '1:29 warning gateway.timeouts.total: 30 is 30 milliseconds'],
     ['gateway: {timeouts: {total: 30s}}', undefined],
@@ -477,13 +478,25 @@ describe('what was most likely not meant', () => {
       'fleet: {nodes: [{id: n, gpus: [h100-sxm], hostMemory: 64GiB, engines: [{id: a, model: qwen3-8b, gpus: [0]}, {id: b, model: qwen3-8b, url: "http://b"}]}]}',
       '1:72 warning fleet.nodes[0].engines[0]: has no url and is emulated, beside engines that have one',
     ],
+    [
+      'gateway: {keys: [{keyEnv: A, tenant: t, requestsPerMinute: 9}, {keyEnv: B, tenant: t}]}',
+      '1:84 warning gateway.keys[1].tenant: another key of t has 9 requestsPerMinute',
+    ],
+    [
+      'gateway: {keys: [{keyEnv: A, tenant: t}, {keyEnv: B, tenant: t, tokensPerMinute: 9}]}',
+      '1:82 warning gateway.keys[1].tokensPerMinute: another key of t has no tokensPerMinute',
+    ],
+    [
+      'gateway: {keys: [{keyEnv: A, tenant: t, maxOpenRequests: 9}, {keyEnv: B, tenant: t, maxOpenRequests: 9}, {keyEnv: C, tenant: u}]}',
+      undefined,
+    ],
     ['prediction: {model: defualt}', '1:21 warning prediction.model: there is no "defualt" here'],
     ['prediction: {model: none}', undefined],
     ['prediction: {model: here.onnx}', undefined],
     ['fleet: {tls: {ca: /away/ca.pem}}', '1:19 warning fleet.tls.ca: there is no "/away/ca.pem" here'],
     ['gateway: {tls: {cert: here.onnx, key: /away/a.key}}', '1:39 warning gateway.tls.key: there is no such file here'],
   ])('%s', (text, expected) => {
-    const { config, problems } = checkConfig(text, 'f.yaml', {}, (path) => path === 'here.onnx');
+    const { config, problems } = checkConfig(text, 'f.yaml', KEYS_GIVEN, (path) => path === 'here.onnx');
     expect(config).toBeDefined();
     const told = problems.map(
       ({ line, column, path, message, severity }) => `${line}:${column} ${severity} ${path}: ${message}`,
