@@ -111,6 +111,8 @@ export interface EngineSpec {
   readonly kvLeastBytes?: number;
   /** Name of the shared-memory segment through which that limit is moved. */
   readonly kvSegment?: string;
+  /** The server has no weights: what it pins asleep takes no RAM of its host. */
+  readonly emulated?: boolean;
   /** Once awake it is never put to sleep for another's sake. */
   readonly pinned?: boolean;
   /** Folder of its checkpoint on this node. Engines of the same folder share one copy of it in RAM. Absent: it is not staged. */

@@ -54,6 +54,7 @@ export type EngineLimits = Partial<
   Pick<
     EngineSpec,
     | 'adapters'
+    | 'emulated'
     | 'kvPoolTokens'
     | 'kvBytesPerToken'
     | 'maxNumSeqs'

@@ -53,6 +53,7 @@ export class MemoryLedger {
   private hostUsed = 0;
   /** Of the host's RAM by its own account, for copies that are not begun yet; Infinity where nobody tells. */
   private hostSeenFree = Number.POSITIVE_INFINITY;
+  private hostIgnored = false;
 
   constructor(
     private readonly gpuCapacityBytes: readonly number[],
@@ -148,9 +149,15 @@ export class MemoryLedger {
     return Math.min(this.hostCapacityBytes - this.hostUsed, this.hostSeenFree);
   }
 
+  /** The node is emulated: what its host has left says nothing. */
+  ignoreHost(): void {
+    this.hostIgnored = true;
+    this.hostSeenFree = Number.POSITIVE_INFINITY;
+  }
+
   /** What the host says it has left. Copies that are being made count in full, whatever of them the host has counted already. */
   hostSeen(availableBytes: number): void {
-    this.hostSeenFree = availableBytes - this.pinningBytes;
+    if (!this.hostIgnored) this.hostSeenFree = availableBytes - this.pinningBytes;
   }
 
   /** Of first pinned copies that are being made. */

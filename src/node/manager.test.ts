@@ -298,6 +298,20 @@ describe('residency', () => {
     expect(brief(manager.tick(100))).toEqual(['sleep a 2']);
   });
 
+  it('pins what emulated engines have, whatever RAM there is', () => {
+    const spec = testNode([testEngine('a'), testEngine('b')], { hostMemoryBytes: 400 * GiB });
+    const manager = new NodeManager(spec, { lookAhead: 0, eviction: EVICTION_POLICIES.lru });
+    manager.engineEvent({ kind: 'host-memory', bytes: 3 * GiB }, 0);
+    for (const [engineId, level] of [
+      ['a', 0],
+      ['b', 1],
+    ] as const)
+      manager.engineEvent({ kind: 'engine-up', engineId, level, limits: { emulated: true } }, 10);
+    manager.engineEvent({ kind: 'host-memory', bytes: 3 * GiB }, 50);
+    manager.reserve(testDemand('s1', 'b'), 100);
+    expect(brief(manager.tick(100))).toEqual(['sleep a 1']);
+  });
+
   it('takes an engine out when its canary fails, and lets its holds go', () => {
     const manager = new NodeManager(testNode([testEngine('a')]));
     bringUp(manager, { a: 2 });

@@ -190,6 +190,7 @@ export class ResidencyControl {
     switch (event.kind) {
       case 'engine-up':
         record.started(event.limits, event.level, event.slept === true);
+        if (record.spec.emulated) ledger.ignoreHost();
         residency.found(event.level, nowMs);
         ledger.found(engineId, event.level, event.slept === true);
         return true;

@@ -174,6 +174,8 @@ function serverInfo({ model, options, version }: EmulatorContext, { query }: Cal
       scheduler_reserve_full_isl: true,
       stream_interval: 1,
     },
+    // A dict of no fixed fields in vLLM: this is how the emulator says what it is.
+    additional_config: { emulated: true },
   };
   const text =
     `model='${options.model}', dtype=torch.${model.dtype}, max_seq_len=${model.maxModelLen}, tensor_parallel_size=${model.tp}, ` +

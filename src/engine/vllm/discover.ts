@@ -35,6 +35,8 @@ export interface DiscoveredEngine {
   readonly reloadsWeights: boolean | undefined;
   /** 0 awake; asleep at level 1; 2 when asleep otherwise, for the level-2 recipe is right for every sleep. */
   readonly level: 0 | 1 | 2;
+  /** Is it `maestro emulate`, which has no weights? */
+  readonly emulated: boolean;
   readonly metrics: EngineMetrics | undefined;
 }
 
@@ -83,6 +85,7 @@ export async function discoverEngine(client: VllmClient): Promise<Reply<Discover
       devMode: sleeping.ok,
       sleepMode: readSleepMode(config),
       reloadsWeights: readReloads(config),
+      emulated: fieldOf(fieldOf(config, 'additional_config'), 'emulated') === true,
       level: sleeping.ok && sleeping.value ? (metrics?.sleepGauge === 'level-1' ? 1 : 2) : 0,
       metrics,
     },
@@ -127,6 +130,7 @@ export function discoveredLimits(found: DiscoveredEngine, spec: EngineSpec): Par
     ...(spec.llm || llm === undefined ? {} : { llm, kvBytesPerToken: kvBytesOf(llm, found, spec) }),
     sleepCapable: wanted && found.devMode,
     ...(reloadsWeights === undefined ? {} : { reloadsWeights }),
+    ...(found.emulated ? { emulated: true } : {}),
     ...chosenRanks(found, spec),
   };
 }

@@ -110,6 +110,7 @@ const FOUND: DiscoveredEngine = {
   modelNames: ['tiny'],
   adapters: [],
   maxLoras: undefined,
+  emulated: false,
   root: 'tiny-llama',
   llm: undefined,
   version: '0.29.0',
