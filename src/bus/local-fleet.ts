@@ -30,13 +30,14 @@ export class LocalFleet {
   private readonly nodes = new Map<string, NodeService>();
   private readonly clusterOf = new Map<string, ClusterService>();
   readonly clusters = new Map<string, ClusterService>();
-  private readonly hosts = new Map<() => number, HostMemory>();
+  private readonly hostMemory: HostMemory;
   /** What nodes that are gone had counted: totals never fall. */
   private gone: Totals | undefined;
   private onCluster: ((cluster: ClusterService) => void) | undefined;
 
   constructor(private readonly options: LocalFleetOptions) {
-    const { nodes, config } = options.levels;
+    const { nodes, config, wallClock } = options.levels;
+    this.hostMemory = new HostMemory(wallClock);
     // Emulated engines end with this process, and of those named by their URL alone no folder is known.
     const named = config.fleet.nodes.some(({ engines }) => engines.some(({ url }) => url !== undefined));
     const stateDir = named ? config.fleet.stateDir : undefined;
@@ -175,7 +176,7 @@ export class LocalFleet {
     const { lookAhead, minResidencyMs, prefetch, firstSleep, weights } = config.scheduling;
     const telemetry = levels.telemetry?.(spec.nodeId);
     const failedGpus = levels.failedGpus?.(spec.nodeId);
-    const hostMemory = this.hostMemory(spec);
+    const availableBytes = levels.hostAvailableBytes?.(spec);
     return new NodeService({
       spec,
       clock,
@@ -186,7 +187,7 @@ export class LocalFleet {
       },
       ...(telemetry ? { telemetry } : {}),
       ...(failedGpus ? { failedGpus } : {}),
-      ...(hostMemory ? { hostMemory } : {}),
+      ...(availableBytes ? { host: { memory: this.hostMemory, availableBytes } } : {}),
       ...(levels.onRefused ? { onRefused: levels.onRefused } : {}),
       apiKey: (engineId) => engineApiKeys?.get(engineId),
       tls: engineTls,
@@ -197,16 +198,6 @@ export class LocalFleet {
       ...(stateDir === undefined ? {} : { stateDir }),
       logger,
     });
-  }
-
-  /** That of the node's host, which its other nodes have too. */
-  private hostMemory(spec: NodeSpec): HostMemory | undefined {
-    const { hostAvailableBytes, wallClock } = this.options.levels;
-    const available = hostAvailableBytes?.(spec);
-    if (!available) return undefined;
-    const memory = this.hosts.get(available) ?? new HostMemory(available, wallClock);
-    this.hosts.set(available, memory);
-    return memory;
   }
 }
 

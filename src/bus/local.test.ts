@@ -318,12 +318,11 @@ it('shares the RAM of a host among its nodes', async () => {
       { nodeId },
     );
   for (const model of ['b1', 'b2']) servers.get(model)!.level = 1;
-  const available = () => 50 * GiB;
   levels = createLocalLevels({
     config: parseConfig('fleet: {nodes: []}', 'test.yaml'),
     nodes: [onNode('n1', 'a1', 'b1'), onNode('n2', 'a2', 'b2')],
     ...{ clock, wallClock: new WallClock(), logger: createLogger({ level: 'silent' }) },
-    hostAvailableBytes: () => available,
+    hostAvailableBytes: () => () => 50 * GiB,
   });
   await levels.start();
   for (const model of ['b1', 'b2'])

@@ -33,7 +33,7 @@ export interface LocalLevelsOptions {
   readonly wallClock: Clock;
   readonly logger: Logger;
   readonly telemetry?: (nodeId: string) => GpuTelemetry | undefined;
-  /** What the host of a node has left, bytes; the same function for nodes of one host, undefined where nobody tells. */
+  /** What this host has left for a node whose engines are on it, bytes; undefined for others. */
   readonly hostAvailableBytes?: (node: NodeSpec) => (() => number) | undefined;
   readonly failedGpus?: (nodeId: string) => (() => readonly number[]) | undefined;
   /** See {@link NodeService}: an engine's port refuses connections. */

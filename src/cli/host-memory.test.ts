@@ -1,5 +1,7 @@
+import { freemem } from 'node:os';
 import { expect, it, vi } from 'vitest';
 import { parseConfig } from '../config/load.js';
+import { availableMemory } from '../engine/telemetry/memory-limit.js';
 import type { EngineSpec } from '../model/fleet.js';
 import { GiB } from '../model/units.js';
 import { hostAvailableBytes, tellOfMissingMemory } from './host-memory.js';
@@ -24,11 +26,13 @@ it.each([
   expect(warn).toHaveBeenCalledTimes(times);
 });
 
+const HERE = ['http://127.0.0.1:8001', 'unix:/run/a.sock'];
+
 it.each([
-  ['all its engines are here', ['http://127.0.0.1:8001', 'unix:/run/a.sock'], true],
-  ['one is elsewhere', ['http://127.0.0.1:8001', 'http://gpu-7:8000'], false],
-])('what the host of a node has left is told where %s', (_, urls, told) => {
-  const available = hostAvailableBytes({ engines: urls.map((url) => ({ url }) as EngineSpec) });
-  if (told) expect(available!()).toBeGreaterThan(0);
-  else expect(available).toBeUndefined();
+  ['all its engines are here, within our limits where one is started here', HERE, true, availableMemory],
+  ['all its engines are here, whatever limits hold for us where others start them', HERE, false, freemem],
+  ['one is elsewhere', ['http://127.0.0.1:8001', 'http://gpu-7:8000'], true, undefined],
+])('what the host of a node has left is told where %s', (_, urls, started, told) => {
+  const node = { nodeId: 'n', engines: urls.map((url) => ({ url }) as EngineSpec) };
+  expect(hostAvailableBytes(node, config(started))).toBe(told);
 });

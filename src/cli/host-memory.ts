@@ -1,4 +1,4 @@
-import { totalmem } from 'node:os';
+import { freemem, totalmem } from 'node:os';
 import type { MaestroConfig } from '../config/schema.js';
 import { availableMemory, memoryLimit } from '../engine/telemetry/memory-limit.js';
 import { engineAddress, isLoopback } from '../model/engine-address.js';
@@ -30,7 +30,15 @@ function statedHostMemory({ fleet: { nodes } }: Fleet): number {
   return statedBytes;
 }
 
-/** Tells what this host has left, for a node whose engines are all on it; undefined for others. */
-export function hostAvailableBytes({ engines }: Pick<NodeSpec, 'engines'>): (() => number) | undefined {
-  return engines.every(({ url }) => isLoopback(engineAddress(url).host)) ? availableMemory : undefined;
+/**
+ * Tells what this host has left, for a node whose engines are all on it; undefined for others. The limits of our own control groups hold for engines that are started here; those of others live
+ * in groups of their own.
+ */
+export function hostAvailableBytes(
+  { nodeId, engines }: Pick<NodeSpec, 'nodeId' | 'engines'>,
+  { fleet: { nodes } }: Fleet,
+): (() => number) | undefined {
+  if (!engines.every(({ url }) => isLoopback(engineAddress(url).host))) return undefined;
+  const starts = nodes.some(({ id, engines }) => id === nodeId && engines.some(({ launch }) => launch !== undefined));
+  return starts ? availableMemory : freemem;
 }

@@ -160,7 +160,8 @@ export async function serve(options: ServeOptions): Promise<Served> {
       replays,
       telemetry: (nodeId: string) =>
         fleet && isEmulated(nodeId) ? emulatedTelemetry(fleet, nodeId) : watches.get(nodeId),
-      hostAvailableBytes: (node: NodeSpec) => (isEmulated(node.nodeId) ? undefined : hostAvailableBytes(node)),
+      hostAvailableBytes: (node: NodeSpec) =>
+        isEmulated(node.nodeId) ? undefined : hostAvailableBytes(node, launched),
       failedGpus: (nodeId: string) => {
         const watch = watches.get(nodeId);
         return watch && (() => watch.failedGpus());

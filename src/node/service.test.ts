@@ -71,14 +71,14 @@ describe('NodeService', () => {
     const { fakes: fake, engines } = await fakes('a', 'b');
     fake['b']!.level = 1;
     const service = await started(testNode(engines), {
-      hostMemory: new HostMemory(() => availableGib * GiB, new WallClock()),
+      host: { memory: new HostMemory(new WallClock()), availableBytes: () => availableGib * GiB },
     });
     expect(await outcome(service, 's1', 'b')).toMatchObject({ kind: 'grant' });
     expect(fake['a']!.level).toBe(level);
   });
 
   it('pins on two nodes of one host at once no more than there is', async () => {
-    const hostMemory = new HostMemory(() => 50 * GiB, new WallClock());
+    const host = { memory: new HostMemory(new WallClock()), availableBytes: () => 50 * GiB };
     const nodes: { service: NodeService; idle: FakeVllm }[] = [];
     for (const nodeId of ['n1', 'n2']) {
       const { fakes: fake, engines } = await fakes('a', 'b');
@@ -87,7 +87,7 @@ describe('NodeService', () => {
         engines.map((engine) => ({ ...engine, nodeId })),
         { nodeId },
       );
-      nodes.push({ service: await started(spec, { hostMemory }), idle: fake['a']! });
+      nodes.push({ service: await started(spec, { host }), idle: fake['a']! });
     }
     const ends = await Promise.all(nodes.map(({ service }) => outcome(service, 's1', 'b')));
     expect(ends.map(({ kind }) => kind)).toEqual(['grant', 'grant']);

@@ -41,8 +41,8 @@ export interface NodeServiceOptions extends LiveEngineOptions {
   readonly clock: Clock;
   readonly manager?: Partial<NodeConfig>;
   readonly telemetry?: GpuTelemetry;
-  /** Of the host of the engines, shared with its other nodes; absent where it is another host, or an emulated one. */
-  readonly hostMemory?: HostMemory;
+  /** RAM of the host of the engines, shared with its other nodes, and what it has left; absent where it is another host, or an emulated one. */
+  readonly host?: { readonly memory: HostMemory; readonly availableBytes: () => number };
   /** GPUs that have told of a fatal Xid. */
   readonly failedGpus?: () => readonly number[];
   /** An engine has answered, and its specification holds what it said. */
@@ -66,6 +66,7 @@ export class NodeService {
   private readonly timer: EarliestTimer;
   private stopped = false;
   private readonly onHost: HostNode = {
+    availableBytes: () => this.options.host!.availableBytes(),
     pinningBytes: () => this.manager.ledger.pinningBytes,
     hostSeen: (bytes) => this.event({ kind: 'host-memory', bytes }),
   };
@@ -112,7 +113,7 @@ export class NodeService {
   /** Begins to watch all engines; resolves when each has been tried once, reachable or not. */
   async start(): Promise<void> {
     await this.stager?.open();
-    this.options.hostMemory?.tell(this.onHost);
+    this.options.host?.memory.tell(this.onHost);
     await Promise.all([...this.live.values()].map(({ monitor }) => monitor.start()));
     this.pump();
   }
@@ -121,7 +122,7 @@ export class NodeService {
   async stop(forGood = false): Promise<void> {
     this.stopped = true;
     this.timer.cancel();
-    this.options.hostMemory?.leave(this.onHost);
+    this.options.host?.memory.leave(this.onHost);
     this.stager?.close();
     for (const [stageId, end] of this.holdEnds.all()) {
       this.cancel(stageId);
@@ -366,7 +367,7 @@ export class NodeService {
     const model = this.manager.view(engineId)!.spec.model;
     const startedMs = this.options.wallClock.nowMs();
     engine.moving = true;
-    if (action.kind === 'sleep' && action.level === 1) this.options.hostMemory?.begun(this.onHost);
+    if (action.kind === 'sleep' && action.level === 1) this.options.host?.memory.begun(this.onHost);
     const reply =
       action.kind === 'sleep'
         ? await moves.sleep(action.level, action.mode, model)
@@ -383,11 +384,7 @@ export class NodeService {
       if (reply.failure.kind === 'refused') return engine.monitor.reportUnreachable(true);
     }
     this.event({ kind: MOVE_EVENTS[action.kind][reply.ok ? 'done' : 'failed'], engineId });
-    void this.lookAtGpus();
-  }
-
-  /** A move has ended: what waits for its memory is not left to wait for the next poll as well. */
-  private async lookAtGpus(): Promise<void> {
+    // What waits for its memory is not left to wait for the next poll as well.
     await this.options.telemetry?.refresh();
     if (!this.stopped) this.tellTelemetry();
   }
@@ -395,6 +392,6 @@ export class NodeService {
   private tellTelemetry(): void {
     const reading = this.readTelemetry();
     if (reading) this.event({ kind: 'telemetry', gpuUsedBytes: reading });
-    this.options.hostMemory?.tell(this.onHost, HOST_MEMORY_EVERY_MS);
+    this.options.host?.memory.tell(this.onHost, HOST_MEMORY_EVERY_MS);
   }
 }

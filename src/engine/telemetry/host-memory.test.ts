@@ -6,11 +6,12 @@ import { HostMemory, type HostNode } from './host-memory.js';
 function build() {
   const clock = new ManualClock();
   const host = { availableGib: 102 };
-  const memory = new HostMemory(() => host.availableGib * GiB, clock);
+  const memory = new HostMemory(clock);
   const node = () => {
     const seen: number[] = [];
     const made = { pinning: 0, seen };
     const onHost: HostNode = {
+      availableBytes: () => host.availableGib * GiB,
       pinningBytes: () => made.pinning * GiB,
       hostSeen: (bytes) => seen.push(bytes / GiB),
     };

@@ -6,6 +6,8 @@ export const HOST_MEMORY_EVERY_MS = 1_000;
 
 /** A node, as the RAM of its host is shared out. */
 export interface HostNode {
+  /** What the host has left now, within the limits that hold for the node. */
+  availableBytes(): number;
   /** Bytes of pinned copies that it is making, which a reading of the host may or may not count. */
   pinningBytes(): number;
   /** The host has so much left for copies of the node, those that it is making counted as not begun. */
@@ -17,18 +19,14 @@ export class HostMemory {
   /** When each was told last. */
   private readonly toldAtMs = new Map<HostNode, number>();
 
-  /** @param availableBytes What the host has left now. */
-  constructor(
-    private readonly availableBytes: () => number,
-    private readonly wallClock: Clock,
-  ) {}
+  constructor(private readonly wallClock: Clock) {}
 
   /** Tells a node, unless that was done within so many milliseconds. */
   tell(node: HostNode, everyMs = 0): void {
     const nowMs = this.wallClock.nowMs();
     if (nowMs - (this.toldAtMs.get(node) ?? Number.NEGATIVE_INFINITY) < everyMs) return;
     this.toldAtMs.set(node, nowMs);
-    let leftBytes = this.availableBytes() - SPARE_BYTES;
+    let leftBytes = node.availableBytes() - SPARE_BYTES;
     for (const other of this.toldAtMs.keys()) if (other !== node) leftBytes -= other.pinningBytes();
     node.hostSeen(Math.max(0, leftBytes));
   }
