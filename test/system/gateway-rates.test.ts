@@ -135,4 +135,21 @@ it('is one limit for all keys of a tenant, none for others, and changes while it
   expect(Object.keys((await ask(other.key)).headers).filter((name) => name.startsWith('x-ratelimit'))).toEqual([]);
   rig.gateway.reconfigure({ ...DEFAULT_GATEWAY_CONFIG, keys: [{ ...young, requestsPerMinute: 3 }] });
   expect(await statuses(young, young)).toEqual([200, 429]);
+  rig.gateway.reconfigure({ ...DEFAULT_GATEWAY_CONFIG, keys: [other] });
+  rig.gateway.reconfigure({ ...DEFAULT_GATEWAY_CONFIG, keys: [young] });
+  expect(await statuses(young, young, young)).toEqual([200, 200, 429]);
+});
+
+it('does not count what is refused because too many are open, and tells what is left', async () => {
+  await start({ ...KEY, requestsPerMinute: 5, maxOpenRequests: 1 });
+  rig.scheduling.onSubmit = () => {};
+  const open = ask();
+  await until(() => rig.scheduling.submitted.length === 1);
+  for (let count = 0; count < 2; count++) {
+    const refused = await ask();
+    expect([refused.status, refused.headers['x-maestro-reason']]).toEqual([429, 'too-many-of-tenant']);
+    expect(refused.left('requests')).toBe('4');
+  }
+  rig.scheduling.start(rig.scheduling.submitted[0]!);
+  expect((await open).status).toBe(200);
 });
