@@ -64,6 +64,19 @@ const state = (service: NodeService, engineId: string) => service.view(engineId)
 const SOON = { timeout: 20_000, interval: 20 };
 
 describe('NodeService', () => {
+  it('tells of adapters that are loaded and unloaded while the server runs', async () => {
+    const { fakes: fake, engines } = await fakes('a');
+    fake['a']!.adapters = ['planner'];
+    const service = await started(testNode(engines), { monitor: { pollMs: 20, adaptersEveryMs: 20 } });
+    const told: (readonly string[] | undefined)[] = service.changedViews().map(({ spec }) => spec.adapters);
+    service.onChange(() => told.push(...service.changedViews().map(({ spec }) => spec.adapters)));
+    for (const adapters of [['planner', 'critic'], ['critic'], []]) {
+      fake['a']!.adapters = adapters;
+      await vi.waitFor(() => expect(told.at(-1)).toEqual(adapters), SOON);
+    }
+    expect(state(service, 'a')).toBe('running');
+  });
+
   it.each([
     ['room for its weights', 100, 1],
     ['none, whatever the share of the node', 10, 2],
