@@ -53,6 +53,26 @@ describe('ServedNames', () => {
     expect(names.resolve('planner')).toMatchObject({ base: 'llama', engines: 1 });
   });
 
+  it('so does a model of one cluster before an adapter of another, and what has a name counts in all of them', () => {
+    const cluster = (spec: Partial<EngineSpec>) => {
+      const served = new ServedModels();
+      served.update(makeView('n/e', {}, { maxModelLen: 4096, ...spec }));
+      return served.all();
+    };
+    const names = new ServedNames(
+      () => [
+        cluster({ model: 'llama', adapters: ['qwen', 'planner'] }),
+        cluster({ model: 'qwen', adapters: ['planner'] }),
+        cluster({ model: 'llama', adapters: ['planner'] }),
+      ],
+      {},
+    );
+    expect(names.resolve('qwen')).toMatchObject({ name: 'qwen', engines: 1 });
+    expect(names.resolve('qwen')).not.toHaveProperty('base');
+    expect(names.resolve('planner')).toMatchObject({ base: 'llama', engines: 2 });
+    expect(names.resolve('llama')).toMatchObject({ engines: 2 });
+  });
+
   it('adapters come and go with what their server says', () => {
     const { names, tell } = namesOf({ 'n/a': { model: 'llama' } });
     expect(names.resolve('planner')).toBeUndefined();

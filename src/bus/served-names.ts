@@ -54,16 +54,17 @@ export class ServedNames {
     return undefined;
   }
 
+  /** What has the name: a model before an adapter, the first adapter before one on another model. */
   private model(name: string): ServedModel | undefined {
+    const named = this.presences().flatMap((presence) => presence.get(name) ?? []);
+    const { base } = named.find((here) => here.base === undefined) ?? named[0] ?? {};
     let found: ServedModel | undefined;
-    for (const presence of this.presences()) {
-      const here = presence.get(name);
-      if (!here) continue;
-      if (found && found.base !== here.base) continue;
+    for (const here of named) {
+      if (here.base !== base) continue;
       const aliases: readonly string[] = found?.aliases ?? this.aliasesOf.get(name) ?? [];
       found = {
         name,
-        ...(here.base === undefined ? {} : { base: here.base }),
+        ...(base === undefined ? {} : { base }),
         aliases: here.otherNames.length === 0 ? aliases : [...new Set([...aliases, ...here.otherNames])],
         maxModelLen: Math.max(found?.maxModelLen ?? 0, here.maxModelLen),
         engines: (found?.engines ?? 0) + here.engines,

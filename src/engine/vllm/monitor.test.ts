@@ -79,6 +79,21 @@ describe('EngineMonitor', () => {
     expect(log.filter((entry) => entry.startsWith('adapters'))).toHaveLength(2);
   });
 
+  it('tells of an adapter that is loaded again into a server that was restarted without it', async () => {
+    const fake = new FakeVllm();
+    const url = await fake.start();
+    const { log, next } = await watched(fake, url);
+    const { port } = fake;
+    await fake.stop();
+    await next('down refused');
+    fake.adapters = [];
+    await fake.start(port);
+    await next('up 0', 250);
+    fake.adapters = ['adapter'];
+    await next('adapters adapter', 5_000);
+    expect(log.filter((entry) => entry.startsWith('adapters'))).toHaveLength(1);
+  });
+
   it('finds the engine, reads its counters, and finds it again after it was away', async () => {
     const fake = new FakeVllm();
     const url = await fake.start();
