@@ -138,16 +138,20 @@ describe('an address', () => {
   });
 });
 
-it('requests of another tenant, for another model or with other tools share no prefix', async () => {
+it('requests of another tenant, for another model or adapter, or with other tools share no prefix', async () => {
   const keys = ['a', 'b'].map((tenant) => ({ key: `sk-long-enough-${tenant}`, tenant }));
   rig = await startRig({ config: { keys } });
-  rig.scheduling.resolveModel = (name) => ({ ...rig.scheduling.models()[0]!, name });
+  rig.scheduling.resolveModel = (name) => ({
+    ...{ ...rig.scheduling.models()[0]!, name },
+    ...(name === 'planner' ? { base: 'tiny' } : {}),
+  });
   const messages = [{ role: 'user', content: 'water '.repeat(400) }];
   const tool = (name: string) => [{ type: 'function', function: { name } }];
   const requests = [
     ['a', {}],
     ['b', {}],
     ['a', { model: 'gpt-4o' }],
+    ['a', { model: 'planner' }],
     ['a', { tools: tool('search') }],
     ['a', { tools: tool('delete') }],
     ['a', {}],
