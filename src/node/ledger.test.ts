@@ -121,6 +121,25 @@ describe('MemoryLedger', () => {
     expect(ledger.canSleep('a', 1), 'its copy is there already').toBe(true);
   });
 
+  it('counts a copy that is begun at once, and as being made until its sleep or its process has ended', () => {
+    const ledger = ledgerOf(200, footprint('a', [0], 30, 20), footprint('b', [1], 30, 20));
+    for (const id of ['a', 'b']) ledger.found(id, 0);
+    ledger.hostSeen(50 * GiB);
+    expect(ledger.beginSleep('a', 1)).toBe(true);
+    expect(ledger.pinningBytes).toBe(30 * GiB);
+    expect(ledger.canSleep('b', 1)).toBe(false);
+    ledger.sleepFailed('a');
+    expect(ledger.pinningBytes).toBe(0);
+    ledger.hostSeen(50 * GiB);
+    expect(ledger.canSleep('b', 1)).toBe(true);
+    expect(ledger.beginSleep('b', 1)).toBe(true);
+    ledger.gone('b');
+    expect(ledger.pinningBytes).toBe(0);
+    ledger.found('b', 0);
+    expect(ledger.beginSleep('b', 2)).toBe(true);
+    expect(ledger.pinningBytes).toBe(0);
+  });
+
   it('charges what is found even where it overflows, says so, and wakes nothing on top', () => {
     const ledger = ledgerOf(200, footprint('a', [0], 30, 20), footprint('b', [0], 30, 20));
     ledger.found('a', 0);
