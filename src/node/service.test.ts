@@ -4,6 +4,7 @@ import { HostMemory } from '../engine/telemetry/host-memory.js';
 import { statusOf } from '../engine/vllm/data-path-fixture.js';
 import { unknownEngineSpec } from '../engine/vllm/discover.js';
 import { FakeVllm } from '../engine/vllm/fake-vllm-fixture.js';
+import { ManualClock } from '../model/clock.js';
 import type { EngineSpec, NodeSpec } from '../model/fleet.js';
 import { GiB } from '../model/units.js';
 import { testDemand, testEngine, testNode } from './node-fixture.js';
@@ -88,6 +89,23 @@ describe('NodeService', () => {
     });
     expect(await outcome(service, 's1', 'b')).toMatchObject({ kind: 'grant' });
     expect(fake['a']!.level).toBe(level);
+  });
+
+  it('looks at the RAM of its host after every move and now and then, until it is stopped', async () => {
+    const { fakes: fake, engines } = await fakes('a', 'b');
+    fake['b']!.level = 1;
+    const hostClock = new ManualClock();
+    const memory = new HostMemory(hostClock);
+    const availableBytes = vi.fn(() => 100 * GiB);
+    const service = await started(testNode(engines), { host: { memory, availableBytes } });
+    expect(availableBytes).toHaveBeenCalledTimes(1);
+    expect(await outcome(service, 's1', 'b')).toMatchObject({ kind: 'grant' });
+    await vi.waitFor(() => expect(availableBytes).toHaveBeenCalledTimes(3), SOON);
+    hostClock.advance(5_000);
+    await vi.waitFor(() => expect(availableBytes).toHaveBeenCalledTimes(4), SOON);
+    await service.stop();
+    memory.begun({ availableBytes: () => 0, pinningBytes: () => 0, hostSeen: () => undefined });
+    expect(availableBytes).toHaveBeenCalledTimes(4);
   });
 
   it('pins on two nodes of one host at once no more than there is', async () => {
