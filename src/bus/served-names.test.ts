@@ -53,6 +53,24 @@ describe('ServedNames', () => {
     expect(names.resolve('planner')).toMatchObject({ base: 'llama', engines: 1 });
   });
 
+  it('names are told with what they lead to, each once', () => {
+    const { names } = namesOf(
+      {
+        'n/a': { model: 'llama', otherNames: ['qwen', 'planner', 'llama-3'], adapters: ['fast', 'critic'] },
+        'n/b': { model: 'qwen', adapters: ['planner'] },
+      },
+      { fast: 'qwen', check: 'critic' },
+    );
+    expect(names.all().map(({ name, aliases }) => [name, ...aliases])).toEqual([
+      ['llama', 'llama-3'],
+      ['qwen', 'fast'],
+      ['critic', 'check'],
+      ['planner'],
+    ]);
+    for (const { name, aliases } of names.all())
+      for (const asked of [name, ...aliases]) expect(names.resolve(asked)?.name).toBe(name);
+  });
+
   it('so does a model of one cluster before an adapter of another, and what has a name counts in all of them', () => {
     const cluster = (spec: Partial<EngineSpec>) => {
       const served = new ServedModels();

@@ -34,9 +34,16 @@ export class ServedNames {
     return models > 1;
   }
 
+  /** Each with the names that lead to it, and to nothing else. */
   all(): readonly ServedModel[] {
     const names = new Set(this.presences().flatMap((presence) => [...presence.keys()]));
-    return [...names].flatMap((name) => this.model(name) ?? []);
+    return [...names].flatMap((name): ServedModel[] => {
+      const model = this.model(name);
+      const leadsHere = (asked: string) => this.resolve(asked)?.name === name;
+      // Loaded by others while Maestro runs, an adapter may be called like an alias.
+      if (!model || (model.base !== undefined && !leadsHere(name))) return [];
+      return [{ ...model, aliases: model.aliases.filter(leadsHere) }];
+    });
   }
 
   /** The model or adapter that a name or an alias stands for. */
