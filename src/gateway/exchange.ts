@@ -257,6 +257,7 @@ export class Exchange implements StageListener, UpstreamSink, AnswerWatch {
   private passRefusal(body: Buffer, headers: string[], status: number, kind: OutcomeKind, reason: string): void {
     if (this.held?.begun) this.answer.end(refusalEvent(status, body, this.request.route.dialect));
     else {
+      this.rates?.settle(true, kind);
       this.answer.writeHead(status, [...this.maestroHeaders(), ...headers]);
       this.answer.end(body);
     }
@@ -340,6 +341,7 @@ export class Exchange implements StageListener, UpstreamSink, AnswerWatch {
     const { answer, call } = this;
     this.abortUpstream('timeout');
     if (!answer.headersSent) {
+      this.rates?.settle(this.start !== undefined, kind, facts);
       sendError(answer, error, this.maestroHeaders(), this.request.route.dialect);
     } else if (!this.answer.ended) {
       // A JSON answer that stops halfway can only be cut, so that nobody takes it for whole.
@@ -389,7 +391,7 @@ export class Exchange implements StageListener, UpstreamSink, AnswerWatch {
     if (facts.promptTokens !== undefined && ending.kind === 'completed' && intake!.scan.mediaCount === 0) {
       context.tokens.observe(intake!.stage.model, intake!.fields.promptBytes, facts.promptTokens);
     }
-    this.rates?.settle(start !== undefined, ending, facts);
+    this.rates?.settle(start !== undefined, ending.kind, facts);
     this.outcome = outcomeOf(ending, facts);
     this.handle?.finish(this.outcome);
     const { requestId, route } = this.request;

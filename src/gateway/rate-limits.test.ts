@@ -1,7 +1,6 @@
 import { expect, it } from 'vitest';
 import { ManualClock } from '../model/clock.js';
 import { MaestroError } from '../model/error.js';
-import type { Ending, OutcomeKind } from '../model/stage.js';
 import type { ApiKey } from './config.js';
 import { RateLimits, shortDuration } from './rate-limits.js';
 
@@ -33,7 +32,6 @@ function build() {
   return { clock, refused, rates, ask, refusal, headers };
 }
 
-const ended = (kind: OutcomeKind): Ending => ({ kind, httpStatus: 200, durationMs: 1 }) as Ending;
 const REQUESTS: ApiKey = { key: 'key-of-a', tenant: 'a', requestsPerMinute: 6 };
 const TOKENS: ApiKey = { key: 'key-of-b', tenant: 'b', tokensPerMinute: 600 };
 
@@ -57,9 +55,9 @@ it('takes the tokens of a prompt at once and those of its answer when it has end
   const { clock, ask, refusal, headers } = build();
   const meter = ask(TOKENS, 100);
   expect(headers(TOKENS)['remaining-tokens']).toBe('500');
-  meter.settle(true, ended('completed'), { promptTokens: 120, outputTokens: 80 });
+  meter.settle(true, 'completed', { promptTokens: 120, outputTokens: 80 });
   expect(headers(TOKENS)).toEqual({ 'limit-tokens': '600', 'remaining-tokens': '400', 'reset-tokens': '20s' });
-  ask(TOKENS, 300).settle(true, ended('completed'), { promptTokens: 300, outputTokens: 700 });
+  ask(TOKENS, 300).settle(true, 'completed', { promptTokens: 300, outputTokens: 700 });
   // Overdrawn by 600: a minute until there is none, and what the next one needs.
   expect(headers(TOKENS)['remaining-tokens']).toBe('0');
   expect(refusal(TOKENS, 60)).toMatchObject({ reason: 'tokens-per-minute', retryAfterMs: 66_000 });
@@ -84,7 +82,7 @@ it.each([
   ['has told no usage', true, 'completed', {}, 500],
 ] as const)('of a request that %s takes what it has used', (_what, sent, kind, facts, left) => {
   const { ask, headers } = build();
-  ask(TOKENS, 100).settle(sent, ended(kind), facts);
+  ask(TOKENS, 100).settle(sent, kind, facts);
   expect(headers(TOKENS)['remaining-tokens']).toBe(String(left));
 });
 
@@ -92,7 +90,7 @@ it('counts the events of a stream that breaks off', () => {
   const { ask, headers } = build();
   const meter = ask(TOKENS, 100);
   for (const text of ['data: a\n\ndata: b\n\n', 'data: c\n\n']) meter.sawContent(Buffer.from(text));
-  meter.settle(true, ended('client_cancelled'), {});
+  meter.settle(true, 'client_cancelled', {});
   expect(headers(TOKENS)['remaining-tokens']).toBe('497');
 });
 

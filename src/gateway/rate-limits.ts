@@ -1,6 +1,6 @@
 import type { Clock } from '../model/clock.js';
 import { MaestroError } from '../model/error.js';
-import type { Ending } from '../model/stage.js';
+import type { OutcomeKind } from '../model/stage.js';
 import { TokenBucket } from '../model/token-bucket.js';
 import type { AnswerFacts } from './answer-facts.js';
 import type { ApiKey } from './config.js';
@@ -49,6 +49,7 @@ export class RateLimits {
 export class RateMeter {
   private reserved = 0;
   private events = 0;
+  private settled = false;
   private readonly perMinute: Readonly<Record<RateLimit, number | undefined>>;
 
   constructor(
@@ -84,15 +85,17 @@ export class RateMeter {
   }
 
   /**
-   * It has ended, and costs what it has used in place of what was reserved: nothing where no engine has worked on it, or failed before an answer.
+   * It has ended, and costs what it has used in place of what was reserved: nothing where no engine has worked on it, or failed before an answer. Only the first call counts: a refusal
+   * tells what is left after it.
    *
    * @param sent An engine has got it.
    */
-  settle(sent: boolean, { kind }: Ending, { promptTokens, outputTokens }: AnswerFacts): void {
+  settle(sent: boolean, kind: OutcomeKind, { promptTokens, outputTokens }: AnswerFacts = {}): void {
+    if (this.settled) return;
+    this.settled = true;
     const output = outputTokens ?? this.events;
     const used = sent && (output > 0 || kind === 'completed' || kind === 'client_cancelled');
     this.take('tokens', (used ? (promptTokens ?? this.reserved) + output : 0) - this.reserved);
-    this.reserved = 0;
   }
 
   /** Adds the headers by which clients of OpenAI pace themselves: names and values in turn. */

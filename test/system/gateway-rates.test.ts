@@ -3,6 +3,7 @@ import { request } from 'undici';
 import { afterEach, expect, it } from 'vitest';
 import { type ApiKey, DEFAULT_GATEWAY_CONFIG } from '../../src/gateway/index.js';
 import { ManualClock } from '../../src/model/clock.js';
+import { MaestroError } from '../../src/model/error.js';
 import {
   beginStream,
   chatBody,
@@ -138,6 +139,22 @@ it('is one limit for all keys of a tenant, none for others, and changes while it
   rig.gateway.reconfigure({ ...DEFAULT_GATEWAY_CONFIG, keys: [other] });
   rig.gateway.reconfigure({ ...DEFAULT_GATEWAY_CONFIG, keys: [young] });
   expect(await statuses(young, young, young)).toEqual([200, 200, 429]);
+});
+
+it('tells with a refusal what is left after it', async () => {
+  await start({ ...KEY, tokensPerMinute: 1_000 });
+  rig.script = ({ res }) => {
+    res.writeHead(400, { 'content-type': 'application/json' }).end('{"error":{"message":"no"}}');
+  };
+  const large = chatBody({ messages: [{ role: 'user', content: 'x '.repeat(900) }] });
+  const refused = await ask(KEY.key, large);
+  expect([refused.status, refused.left('tokens')]).toEqual([400, '1000']);
+  rig.scheduling.onSubmit = (stage) => stage.listener.onReject(new MaestroError('queue_full', 'Full.'));
+  const full = await ask(KEY.key, large);
+  expect([full.status, full.left('tokens')]).toEqual([429, '1000']);
+  rig.scheduling.onSubmit = undefined;
+  rig.script = ({ res }) => sendCompletion(res);
+  expect(Number((await ask(KEY.key, large)).left('tokens'))).toBeLessThan(900);
 });
 
 it('does not count what is refused because too many are open, and tells what is left', async () => {
