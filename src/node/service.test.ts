@@ -70,7 +70,10 @@ describe('NodeService', () => {
     fake['a']!.adapters = ['planner'];
     const service = await started(testNode(engines), { monitor: { pollMs: 20, adaptersEveryMs: 20 } });
     const told: (readonly string[] | undefined)[] = service.changedViews().map(({ spec }) => spec.adapters);
-    service.onChange(() => told.push(...service.changedViews().map(({ spec }) => spec.adapters)));
+    service.listen({
+      ...{ requeue: () => false, gone: () => undefined },
+      changed: () => told.push(...service.changedViews().map(({ spec }) => spec.adapters)),
+    });
     for (const adapters of [['planner', 'critic'], ['critic'], []]) {
       fake['a']!.adapters = adapters;
       await vi.waitFor(() => expect(told.at(-1)).toEqual(adapters), SOON);

@@ -386,7 +386,9 @@ export class NodeService {
     this.event({ kind: MOVE_EVENTS[action.kind][reply.ok ? 'done' : 'failed'], engineId });
     // What waits for its memory is not left to wait for the next poll as well.
     await this.options.telemetry?.refresh();
-    if (!this.stopped) this.tellTelemetry();
+    if (this.stopped) return;
+    this.options.host?.memory.tell(this.onHost);
+    this.tellTelemetry();
   }
 
   private tellTelemetry(): void {
