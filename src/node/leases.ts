@@ -22,6 +22,12 @@ export class Leases {
     return [...this.byStage.values()].filter(({ lease }) => lease.engineId === engineId);
   }
 
+  /** Are there any on the engine? Also of an earlier process, whose calls are in its reservations no more. */
+  areOn(engineId: string): boolean {
+    for (const { lease } of this.byStage.values()) if (lease.engineId === engineId) return true;
+    return false;
+  }
+
   /** Has this very lease not ended yet? */
   has({ stageId, leaseId }: Lease): boolean {
     return this.byStage.get(stageId)?.lease.leaseId === leaseId;

@@ -25,6 +25,21 @@ describe('an engine that leaves its node', () => {
     expect(() => manager.forget('a', 4)).toThrow(/work on it/);
   });
 
+  it('is not over while a call of an earlier process with other ranks has not ended', () => {
+    const spec = testEngine('a', { dataParallel: 2, chosenRanks: 2 });
+    const manager = new NodeManager(testNode([spec]), { lookAhead: 0 });
+    bringUp(manager, { a: 0 });
+    manager.reserve(testDemand('s1', 'a'), 1);
+    manager.engineEvent({ kind: 'engine-down', engineId: 'a', reason: 'refused' }, 2);
+    manager.engineEvent({ kind: 'engine-up', engineId: 'a', level: 0, limits: { chosenRanks: 1 } }, 3);
+    manager.leave('a', 'for-good', 4);
+    expect(manager.isOver('a', 4)).toBe(false);
+    expect(() => manager.forget('a', 4)).toThrow(/work on it/);
+    manager.release('s1', {}, 5);
+    expect(manager.isOver('a', 5)).toBe(true);
+    manager.forget('a', 5);
+  });
+
   it('stays where it is to stay after all', () => {
     const manager = node();
     manager.leave('a', 'for-good', 1);

@@ -105,13 +105,14 @@ export class NodeManager {
   /** Does nothing run on the engine that leaves, and has it given up its room where others are to have that? */
   isOver(engineId: string, nowMs: number): boolean {
     const record = this.engines.get(engineId)!;
-    return record.idle && record.holds.size === 0 && !this.residency.rests(record, nowMs);
+    return record.holds.size === 0 && !this.leases.areOn(engineId) && !this.residency.rests(record, nowMs);
   }
 
   /** Forgets an engine on which nothing runs and for which nobody waits. */
   forget(engineId: string, nowMs: number): void {
     const record = this.engines.get(engineId)!;
-    if (!record.idle || record.holds.size > 0) throw new Error(`NodeManager: ${engineId} is forgotten with work on it`);
+    if (record.holds.size > 0 || this.leases.areOn(engineId))
+      throw new Error(`NodeManager: ${engineId} is forgotten with work on it`);
     this.engines.delete(engineId);
     this.records.splice(this.records.indexOf(record), 1);
     this.engineViews.forget(record);
