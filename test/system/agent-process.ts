@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { request } from 'undici';
@@ -10,6 +9,7 @@ import { WallClock } from '../../src/bus/wall-clock.js';
 import { endGroup } from '../../src/engine/supervise/engine-process.js';
 import { groupMembers, processEntry } from '../../src/engine/supervise/process-table.js';
 import { MAESTRO, ROOT } from './built.js';
+import { freePort } from './free-port.js';
 
 export const ENGINES = ['a', 'b'] as const;
 export type EngineId = (typeof ENGINES)[number];
@@ -160,12 +160,4 @@ export async function until(what: string, limitMs: number, holds: () => Promise<
     if (performance.now() > endMs) throw new Error(`${what}: not within ${limitMs / 1000} s`);
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

@@ -2,7 +2,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
@@ -13,6 +12,7 @@ import { WallClock } from '../../src/bus/wall-clock.js';
 import { launchEmulator, type RunningEmulator } from '../../src/engine/emulator/launch.js';
 import { alive, until } from './agent-process.js';
 import { EMULATED_VLLM, MAESTRO, ROOT } from './built.js';
+import { freePort } from './free-port.js';
 
 const LIMIT_MS = 60_000;
 vi.setConfig({ testTimeout: 180_000 });
@@ -268,11 +268,3 @@ it('an engine with a `launch` is started when it joins and ended when it leaves;
   expect(alive(second)).toBe(false);
   expect(await sumOf('maestro_requests_in_flight')).toBe(0);
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}

@@ -11,6 +11,7 @@ import { WallClock } from '../../src/bus/wall-clock.js';
 import { endGroup } from '../../src/engine/supervise/engine-process.js';
 import { alive, until } from './agent-process.js';
 import { MAESTRO, ROOT } from './built.js';
+import { freePort } from './free-port.js';
 
 const LIMIT_MS = 60_000;
 
@@ -145,12 +146,4 @@ async function readiness(): Promise<number> {
   } catch {
     return 0;
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port: free } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return free;
 }

@@ -12,6 +12,7 @@ import { StartLocks } from '../../src/engine/supervise/start-locks.js';
 import { EngineSupervisor, type SupervisorOptions } from '../../src/engine/supervise/supervisor.js';
 import { VllmClient } from '../../src/engine/vllm/client.js';
 import { DEFAULT_MONITOR_CONFIG, EngineMonitor } from '../../src/engine/vllm/monitor.js';
+import { freePort } from './free-port.js';
 
 const FAKE = fileURLToPath(new URL('./fake-vllm-process.mjs', import.meta.url));
 const QUIET = { info: () => undefined, warn: () => undefined, error: () => undefined };
@@ -286,14 +287,6 @@ describe('EngineSupervisor', () => {
     await until(() => engine.state === 'serving');
   });
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port: free } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return free;
-}
 
 async function serverPids(): Promise<number[]> {
   const { body } = await request(`http://127.0.0.1:${port}/pids`);

@@ -1,6 +1,5 @@
 /** Engines at `https://` URLs, which ask for a certificate as vLLM does with `--ssl-cert-reqs 2`: data, control, discovery, doctor, calibration and supervision. */
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -16,6 +15,7 @@ import { examine } from '../../src/observe/doctor/examine.js';
 import { exposedAddresses } from '../../src/observe/doctor/exposure.js';
 import { ask } from './ask-fixture.js';
 import { EMULATED_VLLM } from './built.js';
+import { freePort } from './free-port.js';
 
 const SCALE = 20;
 const file = (name: string) => join(import.meta.dirname, 'tls', name);
@@ -168,11 +168,3 @@ describe('an engine that asks for a certificate', () => {
     expect((await ask(served)).status).toBe(200);
   });
 });
-
-async function freePort(): Promise<number> {
-  const probe = createServer();
-  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
-  const { port } = probe.address() as { port: number };
-  await new Promise<void>((resolve) => probe.close(() => resolve()));
-  return port;
-}
